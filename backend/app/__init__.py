@@ -1,0 +1,1 @@
+"""Reynard Diffusion: a backend that serves diffusion language models."""

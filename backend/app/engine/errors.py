@@ -1,0 +1,33 @@
+"""Errors of the engine.
+
+EngineError
+├── InvalidRequest      a request that this engine or checkpoint cannot run as it stands
+├── CheckpointError     a checkpoint folder that is damaged, incomplete or of an unknown kind
+├── QueueFull           the bounded waiting queue has no room
+├── OutOfDeviceMemory   a step did not fit the device
+└── EngineStopped       the engine thread has ended, or its step failed
+"""
+
+
+class EngineError(Exception):
+    """Root of everything that the engine raises on purpose."""
+
+
+class InvalidRequest(EngineError):
+    """A request that this engine or checkpoint cannot run as it stands."""
+
+
+class CheckpointError(EngineError):
+    """A checkpoint folder that is damaged, incomplete or of an unknown kind."""
+
+
+class QueueFull(EngineError):
+    """The bounded waiting queue has no room."""
+
+
+class OutOfDeviceMemory(EngineError):
+    """A step did not fit into the memory of the device."""
+
+
+class EngineStopped(EngineError):
+    """The engine thread has ended, or its step failed."""

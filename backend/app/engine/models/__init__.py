@@ -1,0 +1,1 @@
+"""Diffusion language models as networks: the families, their checkpoints, nothing of decoding."""

@@ -1,0 +1,76 @@
+"""What a family of masked diffusion language models gives the engine.
+
+Shapes: N tokens of all sequences of a batch, laid end to end; d width; R rows; V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True, slots=True)
+class SpecialIds:
+    """Token ids with a role in decoding, as the checkpoint's config gives them."""
+
+    mask: int
+    eos: int
+    pad: int
+    bos: int | None = None
+    expand: int | None = None
+    """DreamOn: one expand token becomes two masks. `None` where the length of a canvas is fixed."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """What the engine needs to know of a checkpoint, whatever its family."""
+
+    family: str
+    vocab_size: int
+    """Rows of the head; may exceed the tokenizer."""
+    width: int
+    num_layers: int
+    num_heads: int
+    num_kv_heads: int
+    mlp_width: int
+    context_length: int
+    rope_theta: float
+    norm_eps: float
+    tied: bool
+    """The head is the embedding matrix, and no head tensor is stored."""
+    special: SpecialIds
+    prediction_shift: int
+    """The prediction for position i is read at row max(i - shift, 0): 1 in the Dream family."""
+
+    @property
+    def head_dim(self) -> int:
+        return self.width // self.num_heads
+
+
+class MaskedDiffusionLM(Protocol):
+    """A bidirectional transformer: `hidden` runs the layers, `head` only the rows that are asked for."""
+
+    config: ModelConfig
+
+    def hidden(self, ids: Tensor, positions: Tensor, lengths: Sequence[int]) -> Tensor:
+        """ids [N], positions [N] and the sequences' lengths (sum N) -> final states [N, d]."""
+        ...
+
+    def head(self, states: Tensor) -> Tensor:
+        """states [R, d] -> raw logits [R, V], in the model's dtype, not shifted."""
+        ...
+
+
+class FamilyModel(nn.Module):
+    """Common root of the families: an `nn.Module` with a config; the layers are each family's own."""
+
+    config: ModelConfig
+
+    def hidden(self, ids: Tensor, positions: Tensor, lengths: Sequence[int]) -> Tensor:
+        raise NotImplementedError
+
+    def head(self, states: Tensor) -> Tensor:
+        raise NotImplementedError

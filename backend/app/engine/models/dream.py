@@ -1,0 +1,124 @@
+"""Dream and DreamOn: Qwen2.5 shapes without causal mask (arXiv 2508.15487; DreamOn arXiv 2602.01326).
+
+Also Dream-Coder and DiffuCoder. q, k and v have biases. The prediction for position i is read at row i - 1:
+the family was adapted from an autoregressive model and kept its shift. Module names are the published tensor names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from app.engine.errors import CheckpointError
+from app.engine.models.base import FamilyModel, ModelConfig, SpecialIds
+from app.engine.models.layers import RMSNorm, Rotary, attend, swiglu
+
+
+def parse_config(raw: Mapping[str, Any]) -> ModelConfig:
+    """Reads the published `config.json`; absent keys take the family's defaults.
+
+    Raises:
+        CheckpointError: the config asks for something that this family module does not compute.
+    """
+    expected = {"hidden_act": "silu", "rope_scaling": None, "use_sliding_window": False, "use_mrope": False}
+    for key, value in expected.items():
+        if key in raw and raw[key] != value:
+            raise CheckpointError(f"config.json: {key}={raw[key]!r} is not supported for Dream; expected {value!r}")
+    num_heads = int(raw["num_attention_heads"])
+    eos = int(raw["eos_token_id"])
+    expand = raw.get("expand_token_id")
+    return ModelConfig(
+        family="dream" if expand is None else "dreamon",
+        vocab_size=int(raw["vocab_size"]),
+        width=int(raw["hidden_size"]),
+        num_layers=int(raw["num_hidden_layers"]),
+        num_heads=num_heads,
+        num_kv_heads=int(raw.get("num_key_value_heads") or num_heads),
+        mlp_width=int(raw["intermediate_size"]),
+        context_length=int(raw.get("max_position_embeddings", 2048)),
+        rope_theta=float(raw.get("rope_theta", 10000.0)),
+        norm_eps=float(raw.get("rms_norm_eps", 1e-6)),
+        tied=bool(raw.get("tie_word_embeddings", False)),
+        special=SpecialIds(
+            mask=int(raw["mask_token_id"]),
+            eos=eos,
+            pad=int(raw.get("pad_token_id") if raw.get("pad_token_id") is not None else eos),
+            bos=raw.get("bos_token_id"),
+            expand=None if expand is None else int(expand),
+        ),
+        prediction_shift=1,
+    )
+
+
+class Attention(nn.Module):
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        kv_width = config.num_kv_heads * config.head_dim
+        self.head_dim = config.head_dim
+        self.q_proj = nn.Linear(config.width, config.width)
+        self.k_proj = nn.Linear(config.width, kv_width)
+        self.v_proj = nn.Linear(config.width, kv_width)
+        self.o_proj = nn.Linear(config.width, config.width, bias=False)
+
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, lengths: Sequence[int]) -> Tensor:
+        q = self.q_proj(x).unflatten(-1, (-1, self.head_dim))  # [N, H, D]
+        k = self.k_proj(x).unflatten(-1, (-1, self.head_dim))  # [N, K, D]
+        v = self.v_proj(x).unflatten(-1, (-1, self.head_dim))
+        attended = attend(Rotary.rotate(q, cos, sin), Rotary.rotate(k, cos, sin), v, lengths)
+        return cast(Tensor, self.o_proj(attended))
+
+
+class MLP(nn.Module):
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.gate_proj = nn.Linear(config.width, config.mlp_width, bias=False)
+        self.up_proj = nn.Linear(config.width, config.mlp_width, bias=False)
+        self.down_proj = nn.Linear(config.mlp_width, config.width, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return cast(Tensor, self.down_proj(swiglu(self.gate_proj(x), self.up_proj(x))))
+
+
+class Layer(nn.Module):
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.input_layernorm = RMSNorm(config.width, config.norm_eps)
+        self.self_attn = Attention(config)
+        self.post_attention_layernorm = RMSNorm(config.width, config.norm_eps)
+        self.mlp = MLP(config)
+
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, lengths: Sequence[int]) -> Tensor:
+        x = x + self.self_attn(self.input_layernorm(x), cos, sin, lengths)
+        return x + cast(Tensor, self.mlp(self.post_attention_layernorm(x)))
+
+
+class Inner(nn.Module):
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.embed_tokens = nn.Embedding(config.vocab_size, config.width)
+        self.layers = nn.ModuleList(Layer(config) for _ in range(config.num_layers))
+        self.norm = RMSNorm(config.width, config.norm_eps)
+
+
+class Dream(FamilyModel):
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.model = Inner(config)
+        if not config.tied:
+            self.lm_head = nn.Linear(config.width, config.vocab_size, bias=False)
+        self.rotary = Rotary(config.head_dim, config.rope_theta)
+
+    def hidden(self, ids: Tensor, positions: Tensor, lengths: Sequence[int]) -> Tensor:
+        cos, sin = self.rotary.angles(positions)
+        x = self.model.embed_tokens(ids)
+        for layer in self.model.layers:
+            x = layer(x, cos, sin, lengths)
+        return cast(Tensor, self.model.norm(x))
+
+    def head(self, states: Tensor) -> Tensor:
+        weight = self.model.embed_tokens.weight if self.config.tied else self.lm_head.weight
+        return F.linear(states, weight)

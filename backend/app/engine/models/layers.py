@@ -1,0 +1,81 @@
+"""The layers that the families share: RMSNorm, rotary embedding, SwiGLU, bidirectional attention.
+
+Sequences of a batch lie end to end in one row of N tokens and are never padded to a common length:
+every matrix product sees all of them at once, attention sees each by itself. So no mask exists, and
+what a sequence attends to cannot depend on its neighbours in the batch.
+Shapes: N tokens, d width, H query heads, K key/value heads, D = d / H.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class RMSNorm(nn.Module):
+    """x · rsqrt(mean(x²) + eps) in float32, cast back *before* the product with the weight, as both families do."""
+
+    def __init__(self, width: int, eps: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        x32 = x.float()
+        normalised = x32 * torch.rsqrt(x32.square().mean(-1, keepdim=True) + self.eps)
+        return self.weight * normalised.to(x.dtype)
+
+
+class Rotary(nn.Module):
+    """Rotary position embedding, half-split layout (arXiv 2104.09864), angles in float32."""
+
+    def __init__(self, head_dim: int, theta: float) -> None:
+        super().__init__()
+        self.head_dim = head_dim
+        self.theta = theta
+
+    def angles(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """positions [N] -> cos and sin, each [N, 1, D/2] in float32. Computed once per forward pass."""
+        exponents = torch.arange(0, self.head_dim, 2, device=positions.device, dtype=torch.float32) / self.head_dim
+        frequencies = 1.0 / self.theta**exponents
+        phase = positions.float()[:, None] * frequencies  # [N, D/2]
+        return phase.cos()[:, None, :], phase.sin()[:, None, :]
+
+    @staticmethod
+    def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        """x [N, heads, D] -> the same shape and dtype, rotated by each token's position."""
+        a, b = x.float().chunk(2, dim=-1)
+        return torch.cat((a * cos - b * sin, b * cos + a * sin), dim=-1).to(x.dtype)
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, lengths: Sequence[int]) -> Tensor:
+    """Bidirectional attention within each sequence: q [N, H, D], k and v [N, K, D] -> [N, H·D].
+
+    Query head h reads key head ⌊h·K/H⌋. Neighbours of equal length share one call.
+    Rows past `sum(lengths)` are filling (see `batch.py`) and give zeros.
+    """
+    num_groups = q.shape[1] // k.shape[1]
+    if num_groups > 1:
+        k = k.repeat_interleave(num_groups, dim=1)
+        v = v.repeat_interleave(num_groups, dim=1)
+    pieces = []
+    start = 0
+    for length, run in groupby(lengths):
+        count = len(list(run))
+        span = slice(start, start + count * length)
+        # [count·length, H, D] -> [count, H, length, D], the order that scaled_dot_product_attention wants
+        qs, ks, vs = (x[span].unflatten(0, (count, length)).transpose(1, 2) for x in (q, k, v))
+        pieces.append(F.scaled_dot_product_attention(qs, ks, vs).transpose(1, 2).flatten(0, 1))
+        start = span.stop
+    if start < q.shape[0]:
+        pieces.append(q.new_zeros(q.shape[0] - start, *q.shape[1:]))
+    return torch.cat(pieces).flatten(1)
+
+
+def swiglu(gate: Tensor, up: Tensor) -> Tensor:
+    """silu(gate) ⊙ up (arXiv 2002.05202)."""
+    return F.silu(gate) * up

@@ -1,0 +1,133 @@
+"""LLaDA: a LLaMA-like transformer without causal mask (arXiv 2502.09992); LLaDA-8B, LLaDA-1.5, iLLaDA.
+
+No biases; the prediction for position i is read at row i. Module names are the published tensor names.
+Two names mislead: `ff_out` is both a block's down projection and the head, and `ff_proj` is the gate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from app.engine.errors import CheckpointError
+from app.engine.models.base import FamilyModel, ModelConfig, SpecialIds
+from app.engine.models.layers import RMSNorm, Rotary, attend, swiglu
+
+
+def parse_config(raw: Mapping[str, Any]) -> ModelConfig:
+    """Reads the published `config.json`; absent keys take the family's defaults.
+
+    Raises:
+        CheckpointError: the config asks for something that this family module does not compute.
+    """
+    _refuse_other_variants(raw)
+    num_heads = int(raw["n_heads"])
+    width = int(raw["d_model"])
+    eos = int(raw["eos_token_id"])
+    return ModelConfig(
+        family="llada",
+        vocab_size=int(raw.get("embedding_size") or raw["vocab_size"]),
+        width=width,
+        num_layers=int(raw["n_layers"]),
+        num_heads=num_heads,
+        num_kv_heads=int(raw.get("n_kv_heads") or num_heads),
+        mlp_width=int(raw.get("mlp_hidden_size") or width * int(raw.get("mlp_ratio", 4))),
+        context_length=int(raw.get("max_sequence_length", 4096)),
+        rope_theta=float(raw.get("rope_theta", 10000.0)),
+        norm_eps=float(raw.get("rms_norm_eps", 1e-5)),
+        tied=bool(raw.get("weight_tying", False)),
+        special=SpecialIds(
+            mask=int(raw["mask_token_id"]),
+            eos=eos,
+            pad=int(raw.get("pad_token_id") if raw.get("pad_token_id") is not None else eos),
+            bos=raw.get("bos_token_id"),
+        ),
+        prediction_shift=0,
+    )
+
+
+def _refuse_other_variants(raw: Mapping[str, Any]) -> None:
+    """The published modelling code has switches that no release of the family uses; say so instead of guessing."""
+    expected = {
+        "block_type": "llama",
+        "activation_type": "silu",
+        "layer_norm_type": "rms",
+        "include_bias": False,
+        "include_qkv_bias": False,
+        "alibi": False,
+        "rope": True,
+        "scale_logits": False,
+        "input_emb_norm": False,
+        "attention_layer_norm": False,
+    }
+    for key, value in expected.items():
+        if key in raw and raw[key] != value:
+            raise CheckpointError(f"config.json: {key}={raw[key]!r} is not supported for LLaDA; expected {value!r}")
+
+
+class Block(nn.Module):
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        kv_width = config.num_kv_heads * config.head_dim
+        self.head_dim = config.head_dim
+        self.attn_norm = RMSNorm(config.width, config.norm_eps)
+        self.q_proj = nn.Linear(config.width, config.width, bias=False)
+        self.k_proj = nn.Linear(config.width, kv_width, bias=False)
+        self.v_proj = nn.Linear(config.width, kv_width, bias=False)
+        self.attn_out = nn.Linear(config.width, config.width, bias=False)
+        self.ff_norm = RMSNorm(config.width, config.norm_eps)
+        self.ff_proj = nn.Linear(config.width, config.mlp_width, bias=False)
+        self.up_proj = nn.Linear(config.width, config.mlp_width, bias=False)
+        self.ff_out = nn.Linear(config.mlp_width, config.width, bias=False)
+
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, lengths: Sequence[int]) -> Tensor:
+        normed = self.attn_norm(x)
+        q = self.q_proj(normed).unflatten(-1, (-1, self.head_dim))  # [N, H, D]
+        k = self.k_proj(normed).unflatten(-1, (-1, self.head_dim))  # [N, K, D]
+        v = self.v_proj(normed).unflatten(-1, (-1, self.head_dim))
+        attended = attend(Rotary.rotate(q, cos, sin), Rotary.rotate(k, cos, sin), v, lengths)
+        x = x + self.attn_out(attended)
+        normed = self.ff_norm(x)
+        return x + cast(Tensor, self.ff_out(swiglu(self.ff_proj(normed), self.up_proj(normed))))
+
+
+class Transformer(nn.Module):
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.wte = nn.Embedding(config.vocab_size, config.width)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_layers))
+        self.ln_f = RMSNorm(config.width, config.norm_eps)
+        if not config.tied:
+            self.ff_out = nn.Linear(config.width, config.vocab_size, bias=False)
+
+
+class Inner(nn.Module):
+    """The published files nest the transformer one level deeper than they need: `model.transformer.…`."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.transformer = Transformer(config)
+
+
+class LLaDA(FamilyModel):
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.model = Inner(config)
+        self.rotary = Rotary(config.head_dim, config.rope_theta)
+
+    def hidden(self, ids: Tensor, positions: Tensor, lengths: Sequence[int]) -> Tensor:
+        transformer = self.model.transformer
+        cos, sin = self.rotary.angles(positions)
+        x = transformer.wte(ids)
+        for block in transformer.blocks:
+            x = block(x, cos, sin, lengths)
+        return cast(Tensor, transformer.ln_f(x))
+
+    def head(self, states: Tensor) -> Tensor:
+        transformer = self.model.transformer
+        weight = transformer.wte.weight if self.config.tied else transformer.ff_out.weight
+        return F.linear(states, weight)
