@@ -14,7 +14,15 @@ class EngineError(Exception):
 
 
 class InvalidRequest(EngineError):
-    """A request that this engine or checkpoint cannot run as it stands."""
+    """A request that this engine or checkpoint cannot run as it stands.
+
+    Attributes:
+        field: the parameter at fault, by its name in `DecodingParams`.
+    """
+
+    def __init__(self, message: str, *, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class CheckpointError(EngineError):

@@ -68,7 +68,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, lengths: Sequence[int]) -> Tensor:
         count = len(list(run))
         span = slice(start, start + count * length)
         # [count·length, H, D] -> [count, H, length, D], the order that scaled_dot_product_attention wants
-        qs, ks, vs = (x[span].unflatten(0, (count, length)).transpose(1, 2) for x in (q, k, v))
+        qs, ks, vs = (x[span].view(count, length, *x.shape[1:]).transpose(1, 2) for x in (q, k, v))
         pieces.append(F.scaled_dot_product_attention(qs, ks, vs).transpose(1, 2).flatten(0, 1))
         start = span.stop
     if start < q.shape[0]:

@@ -13,8 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from app.engine.errors import CheckpointError
-from app.engine.models.base import FamilyModel, ModelConfig, SpecialIds
+from app.engine.models.base import FamilyModel, ModelConfig
 from app.engine.models.layers import RMSNorm, Rotary, attend, swiglu
+from app.engine.special import SpecialIds
 
 
 def parse_config(raw: Mapping[str, Any]) -> ModelConfig:
@@ -42,7 +43,7 @@ def parse_config(raw: Mapping[str, Any]) -> ModelConfig:
         special=SpecialIds(
             mask=int(raw["mask_token_id"]),
             eos=eos,
-            pad=int(raw.get("pad_token_id") if raw.get("pad_token_id") is not None else eos),
+            pad=eos if raw.get("pad_token_id") is None else int(raw["pad_token_id"]),
             bos=raw.get("bos_token_id"),
         ),
         prediction_shift=0,

@@ -1,0 +1,113 @@
+"""The only reader of the environment and `.env`, and the only list of settings."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, ValidationError
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+ENV_PREFIX = "DIFFUSION_"
+
+DeviceName = Annotated[str, StringConstraints(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
+
+
+class DiffusionConfig(BaseModel):
+    """What the service needs to know. Immutable: an update makes a new one, or nothing."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False, protected_namespaces=()
+    )
+
+    enabled: bool = Field(True, description="Serve at all; false answers every request with 503.")
+    default_model: str = Field("dreamon", description="Model that answers when a request names none.")
+    device_preference: DeviceName = Field("auto", description="auto, cpu, cuda, cuda:N or mps.")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="Arithmetic of the weights; auto is bfloat16 on CUDA and float32 on a CPU."
+    )
+    dreamon_path: str = Field("", description="Folder or hub id of the dreamon checkpoint; empty: the embedded one.")
+    llada_path: str = Field("", description="Folder or hub id of the llada checkpoint; empty: the embedded one.")
+    extra_models: str = Field("", description="Further checkpoints: id=path or hub id, separated by commas.")
+    model_fallback: bool = Field(True, description="Let another model answer when the requested one cannot be had.")
+    max_concurrent_requests: int = Field(3, ge=1, le=1024, description="Requests denoised at the same time.")
+    max_queued_requests: int = Field(64, ge=0, le=100_000, description="Requests that may wait; more get 503.")
+    timeout_seconds: float = Field(300.0, gt=0, le=86_400, description="Seconds from arrival to the answer.")
+    max_length: int = Field(512, ge=1, le=2048, description="Default of max_length, in new tokens.")
+    temperature: float = Field(0.7, ge=0.0, le=2.0, description="Default of temperature; 0 is greedy.")
+    top_p: float = Field(0.9, ge=0.1, le=1.0, description="Default of top_p.")
+    top_k: int = Field(50, ge=1, le=100, description="Default of top_k.")
+    repetition_penalty: float = Field(1.1, ge=1.0, le=2.0, description="Default of repetition_penalty.")
+
+
+RELOAD_SETTINGS = frozenset({"device_preference", "dtype", "dreamon_path", "llada_path", "extra_models"})
+"""Settings that take effect when a model is loaded again."""
+
+
+class Settings(DiffusionConfig, BaseSettings):
+    """Everything a deployment can set, as `DIFFUSION_<NAME>` in the environment or in `.env`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX,
+        env_file=".env",
+        env_file_encoding="utf-8",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        validate_default=True,
+    )
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8000, ge=1, le=65_535, description="Port to listen on.")
+    admin_token: SecretStr = Field(
+        SecretStr(""),
+        description="Bearer token of admin calls; empty: only direct loopback clients may make them.",
+    )
+    max_body_bytes: int = Field(
+        1_048_576, ge=1_024, le=1_073_741_824, description="Largest request body in bytes; a larger one gets 413."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least severity that is logged."
+    )
+    log_format: Literal["plain", "json"] = Field("plain", description="How a log line is written.")
+
+    def service_config(self) -> DiffusionConfig:
+        """The part that the service knows."""
+        return DiffusionConfig(**{name: getattr(self, name) for name in DiffusionConfig.model_fields})
+
+
+class WrongSetting(ValueError):
+    """A setting that does not fit; the message has one line per setting: its name, its value and what is allowed."""
+
+
+def load_settings() -> Settings:
+    """The settings of this process.
+
+    Raises:
+        WrongSetting: a value is not allowed, or `.env` cannot be read.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise WrongSetting("\n".join(map(_complaint, error.errors(include_url=False)))) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise WrongSetting(f".env cannot be read: {error}; it must be a text file in UTF-8") from None
+
+
+def _complaint(error: ErrorDetails) -> str:
+    name = str(error["loc"][0])
+    field = Settings.model_fields[name]
+    value = "***" if field.annotation is SecretStr else repr(error["input"])
+    allowed = error["msg"].removeprefix("Input should be ").partition(", unable to")[0]
+    if error["type"] == "string_pattern_mismatch":
+        allowed = str(field.description).rstrip(".")
+    return f"{ENV_PREFIX}{name.upper()}={value} is not allowed; allowed: {allowed}"
+
+
+def update_config(config: DiffusionConfig, changes: dict[str, Any]) -> DiffusionConfig:
+    """A new configuration with some values changed, validated as a whole.
+
+    Raises:
+        pydantic.ValidationError: a name is unknown or a value out of bounds; nothing has changed then.
+    """
+    return DiffusionConfig.model_validate({**config.model_dump(), **changes})

@@ -1,0 +1,24 @@
+"""How an engine runs, fixed when it is built."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+DTypeName = Literal["auto", "float32", "bfloat16", "float16"]
+
+
+@dataclass(frozen=True, slots=True)
+class EngineConfig:
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:N or mps. `auto` takes the CUDA device with most free memory, then MPS, then the CPU."""
+    dtype: DTypeName = "auto"
+    """auto: bfloat16 on CUDA, float32 elsewhere, whatever the file stores (CPUs are many times slower in bfloat16)."""
+    max_waiting: int = 1024
+    """Requests that may wait for a place in the batch; one more raises `QueueFull`."""
+    max_running: int = 256
+    """Requests that are denoised together at most."""
+    max_batch_tokens: int = 16_384
+    """Canvas tokens in one forward pass; a longer request runs alone."""
+    max_logits_bytes: int = 2 * 1024**3
+    """Bytes of logits in one step: masked positions x vocabulary x the float32 copies that decoding needs."""

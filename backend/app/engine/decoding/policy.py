@@ -1,0 +1,262 @@
+"""Decoding policies: a published sampler as the composition of schedule, rules, selection and length edits.
+
+A policy drives one canvas. Each step it plans (which positions may be chosen, by which rules), the engine computes
+predictions there, and the policy applies them. It holds the position in its schedule and nothing else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+
+from app.engine.canvas import Canvas
+from app.engine.decoding import length, schedule, selection
+from app.engine.decoding.rules import LogitRules, Score
+from app.engine.errors import InvalidRequest
+from app.engine.params import DecodingParams
+from app.engine.special import SpecialIds
+
+
+@dataclass(frozen=True, slots=True)
+class StepPlan:
+    """Where a token may be chosen in this step, and how logits are read there."""
+
+    positions: tuple[int, ...]
+    rules: LogitRules
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """One token per planned position, in the order of `StepPlan.positions`."""
+
+    token_ids: list[int]
+    scores: list[float]
+    confidences: list[float]
+
+
+@dataclass(frozen=True, slots=True)
+class Edits:
+    """What a step did to the canvas. Positions are those before any deletion or expansion of the step."""
+
+    committed: tuple[tuple[int, int, float], ...] = ()
+    """(position, token id, confidence)"""
+    deleted: tuple[int, ...] = ()
+    expanded: tuple[int, ...] = ()
+
+
+class Policy(Protocol):
+    def plan(self, canvas: Canvas, rng: np.random.Generator) -> StepPlan | None:
+        """The next step, or `None` when the round is over."""
+        ...
+
+    def apply(self, canvas: Canvas, plan: StepPlan, predicted: Prediction, rng: np.random.Generator) -> Edits:
+        """Commits predictions to the canvas."""
+        ...
+
+
+def _commit(canvas: Canvas, plan: StepPlan, predicted: Prediction, chosen: list[int]) -> Edits:
+    committed = []
+    for index in sorted(chosen):
+        position, token_id = plan.positions[index], predicted.token_ids[index]
+        canvas.commit(position, token_id)
+        committed.append((position, token_id, predicted.confidences[index]))
+    return Edits(committed=tuple(committed))
+
+
+class BlockPolicy:
+    """LLaDA's sampler: blocks from left to right, a fixed number of commits per step (arXiv 2502.09992, appendix B).
+
+    Masks left of the block's end compete, also those that an earlier block left open. With a confidence threshold a
+    block takes as many steps as it needs (Fast-dLLM, arXiv 2505.22618, section 3.3).
+    """
+
+    def __init__(self, canvas: Canvas, params: DecodingParams, special: SpecialIds) -> None:
+        self._params = params
+        self._rules = _block_rules(params, special)
+        self._blocks = schedule.block_spans(canvas.span_start, canvas.span_end, params.block_length)
+        self._steps = schedule.steps_per_block(self._blocks, params.steps)
+        self._block_index = -1
+        self._counts: list[int] = []
+
+    def plan(self, canvas: Canvas, rng: np.random.Generator) -> StepPlan | None:
+        while self._counts or self._enter_next_block(canvas):
+            end = self._blocks[self._block_index][1]
+            positions = tuple(canvas.masked(before=end))
+            if self._block_is_filled_early(canvas):
+                self._counts.clear()
+            elif (positions and self._counts[0]) or self._params.run_to_end:
+                return StepPlan(positions, self._rules)
+            else:
+                self._counts.pop(0)
+        return None
+
+    def apply(self, canvas: Canvas, plan: StepPlan, predicted: Prediction, rng: np.random.Generator) -> Edits:
+        count = self._counts.pop(0)
+        scores = predicted.scores
+        if self._params.algorithm == "random":
+            scores = rng.random(len(plan.positions)).tolist()
+        if self._params.confidence_threshold is None:
+            return _commit(canvas, plan, predicted, selection.best(scores, count))
+        return _commit(canvas, plan, predicted, selection.at_least(scores, self._params.confidence_threshold))
+
+    def _enter_next_block(self, canvas: Canvas) -> bool:
+        self._block_index += 1
+        if self._block_index == len(self._blocks):
+            return False
+        start, end = self._blocks[self._block_index]
+        num_masks = canvas.ids[start:end].count(canvas.mask_id)
+        if self._params.confidence_threshold is None:
+            self._counts = schedule.spread_evenly(num_masks, self._steps[self._block_index])
+        else:
+            # Every step commits at least one, so a block never needs more steps than it has masks.
+            self._counts = [1] * len(canvas.masked(before=end))
+        return True
+
+    def _block_is_filled_early(self, canvas: Canvas) -> bool:
+        if self._params.confidence_threshold is None:
+            return False
+        start, end = self._blocks[self._block_index]
+        return canvas.mask_id not in canvas.ids[start:end]
+
+
+def _block_rules(params: DecodingParams, special: SpecialIds) -> LogitRules:
+    # The published sampler removes eos from the scores at temperature 0 only, through shared storage: at higher
+    # temperatures just the end of turn goes.
+    last = {params.end_of_turn} | ({special.eos} if params.temperature == 0 else set())
+    return LogitRules(
+        score=Score.PROBABILITY,
+        temperature=params.temperature,
+        top_p=params.top_p,
+        top_k=params.top_k,
+        scores_see_filters=False,
+        banned=(special.eos,) if params.eos_never_predicted else (),
+        unscored=tuple(sorted(i for i in last if i is not None)) if params.eos_last else (),
+    )
+
+
+_DREAM_SCORES = {
+    "origin": Score.PROBABILITY,
+    "maskgit_plus": Score.PROBABILITY,
+    "topk_margin": Score.MARGIN,
+    "entropy": Score.NEGATIVE_ENTROPY,
+}
+
+
+def _dream_rules(params: DecodingParams, default_algorithm: str) -> LogitRules:
+    return LogitRules(
+        score=_DREAM_SCORES[params.algorithm or default_algorithm],
+        temperature=params.temperature,
+        top_p=params.top_p,
+        top_k=params.top_k,
+        scores_see_filters=True,
+    )
+
+
+def _choose(predicted: Prediction, count: int, alg_temp: float, rng: np.random.Generator) -> list[int]:
+    if alg_temp > 0:
+        return selection.drawn(predicted.scores, count, alg_temp, rng)
+    return selection.best(predicted.scores, count)
+
+
+class TimestepPolicy:
+    """Dream's sampler: all masks at once, the number of commits follows a time schedule (DreamLM/Dream)."""
+
+    DEFAULT_ALGORITHM = "entropy"
+
+    def __init__(self, canvas: Canvas, params: DecodingParams, special: SpecialIds) -> None:
+        self._params = params
+        self._rules = _dream_rules(params, self.DEFAULT_ALGORITHM)
+        steps = len(params.transfer_counts) or params.steps or max(canvas.span_length, 1)
+        self._times = schedule.timesteps(steps, params.timestep_eps)
+        self._step = -1
+        self._chosen: list[int] = []
+
+    def plan(self, canvas: Canvas, rng: np.random.Generator) -> StepPlan | None:
+        while self._step + 2 < len(self._times):
+            self._step += 1
+            positions = tuple(canvas.masked())
+            count = self._num_transfers(len(positions), rng)
+            if count or self._params.run_to_end:
+                return StepPlan(positions, self._rules)
+        return None
+
+    def apply(self, canvas: Canvas, plan: StepPlan, predicted: Prediction, rng: np.random.Generator) -> Edits:
+        if self._params.algorithm == "origin":
+            return _commit(canvas, plan, predicted, self._chosen)
+        count = self._num_transfers(len(plan.positions), rng)
+        return _commit(canvas, plan, predicted, _choose(predicted, count, self._params.alg_temp, rng))
+
+    def _num_transfers(self, num_masks: int, rng: np.random.Generator) -> int:
+        if self._params.transfer_counts:
+            return self._params.transfer_counts[self._step]
+        if self._params.algorithm != "origin":
+            return schedule.dream_transfer_count(num_masks, self._step, self._times)
+        probability = schedule.origin_transfer_probability(self._step, self._times)
+        self._chosen = [int(i) for i in np.flatnonzero(rng.random(num_masks) < probability)]
+        return len(self._chosen)
+
+
+class VariableLengthPolicy:
+    """DreamOn's sampler: a fixed number of commits per step, then deletions, then expansions (arXiv 2602.01326)."""
+
+    DEFAULT_ALGORITHM = "entropy"
+
+    def __init__(self, canvas: Canvas, params: DecodingParams, special: SpecialIds) -> None:
+        if special.expand is None:
+            raise InvalidRequest("this checkpoint has no expand token; its length is fixed")
+        self._params = params
+        self._delete_id = special.eos
+        self._expand_id = special.expand
+        self._rules = _dream_rules(params, self.DEFAULT_ALGORITHM)
+        masked = canvas.masked()
+        max_canvas = len(canvas) - len(masked) + params.max_new_tokens
+        room = max_canvas - (masked[0] if masked else len(canvas))
+        expansions = 2 * room if params.expand_budget is None else params.expand_budget
+        self._budget = length.LengthBudget(max_canvas, expansions)
+        # A model that predicts the mask token makes no progress; the published limit ends that.
+        self._steps_left = 2 * room + 2 * expansions
+        self.text_ended = False
+        """The last place of the span was deleted: nothing is to follow."""
+
+    def plan(self, canvas: Canvas, rng: np.random.Generator) -> StepPlan | None:
+        positions = tuple(canvas.masked())
+        if not positions or self._steps_left == 0:
+            return None
+        self._steps_left -= 1
+        if self._budget.allows_expansion(canvas):
+            return StepPlan(positions, self._rules)
+        return StepPlan(positions, replace(self._rules, banned=(self._expand_id,)))
+
+    def apply(self, canvas: Canvas, plan: StepPlan, predicted: Prediction, rng: np.random.Generator) -> Edits:
+        chosen = _choose(predicted, self._params.transfers_per_step, self._params.alg_temp, rng)
+        committed = _commit(canvas, plan, predicted, chosen).committed
+        if self._params.pad_delete_to_right:
+            length.spread_delete_to_right(canvas, plan.positions, self._delete_id)
+        last = canvas.span_end - 1
+        deleted = length.carry_out_deletions(canvas, plan.positions, self._delete_id)
+        self.text_ended |= last in deleted
+        expanded = length.carry_out_expansions(canvas, self._expand_id, self._budget)
+        return Edits(committed, tuple(deleted), tuple(length.before_deletions(expanded, deleted)))
+
+
+_LLADA_ALGORITHMS = ("low_confidence", "random")
+_DREAM_ALGORITHMS = ("entropy", "maskgit_plus", "topk_margin", "origin")
+_DREAMON_ALGORITHMS = ("entropy", "maskgit_plus", "topk_margin")
+
+_FAMILIES: dict[str, tuple[type[BlockPolicy | TimestepPolicy | VariableLengthPolicy], tuple[str, ...]]] = {
+    "llada": (BlockPolicy, _LLADA_ALGORITHMS),
+    "dream": (TimestepPolicy, _DREAM_ALGORITHMS),
+    "dreamon": (VariableLengthPolicy, _DREAMON_ALGORITHMS),
+}
+
+
+def algorithms(family: str) -> tuple[str, ...]:
+    """What `DecodingParams.algorithm` may be for a family; the first is the default."""
+    return _FAMILIES[family][1]
+
+
+def build_policy(family: str, canvas: Canvas, params: DecodingParams, special: SpecialIds) -> Policy:
+    """The family's sampler, at the start of its schedule."""
+    return _FAMILIES[family][0](canvas, params, special)

@@ -1,0 +1,33 @@
+"""How one request's logits become a token and a score at each candidate position, as plain values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Score(Enum):
+    """What ranks a prediction."""
+
+    PROBABILITY = "probability"
+    """MaskGIT's confidence (arXiv 2202.04200); LLaDA's `low_confidence`, Dream's `maskgit_plus`."""
+    MARGIN = "margin"
+    """Probability of the best token less that of the second (arXiv 2502.06768); `topk_margin`."""
+    NEGATIVE_ENTROPY = "negative_entropy"
+    """Σ p·log(p + 1e-10): at most 0, higher is surer; `entropy`."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogitRules:
+    """Requests with equal rules are decoded in one go."""
+
+    score: Score
+    temperature: float
+    top_p: float | None
+    top_k: int | None
+    scores_see_filters: bool
+    """Dream scores the distribution after temperature, top-p and top-k; LLaDA scores the model's own."""
+    banned: tuple[int, ...] = ()
+    """Token ids that cannot be predicted in this step."""
+    unscored: tuple[int, ...] = ()
+    """Token ids that can be predicted, but count as impossible when the prediction is scored."""

@@ -1,0 +1,82 @@
+"""Logits to predictions: temperature, top-p, top-k, the choice of a token and its score.
+
+Shapes: R rows (candidate positions of one or more requests), V vocabulary. Every operation works on each row
+by itself, so a row's result does not depend on the rows beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from app.engine.decoding.rules import LogitRules, Score
+
+
+def predict(logits: Tensor, rules: LogitRules, uniforms: Tensor | None) -> Tensor:
+    """logits [R, V] -> [3, R] in float64: token id, score, probability of the token as it was scored.
+
+    `uniforms` [R] in float64, one draw from [0, 1) per row; needed where the temperature is above 0.
+    """
+    logits = _forbid(logits.float(), rules.banned)
+    shaped = keep_top_k(keep_top_p(logits if rules.temperature == 0 else logits / rules.temperature, rules), rules)
+    tokens = shaped.argmax(-1) if uniforms is None else draw(shaped, uniforms)
+    seen = shaped if rules.scores_see_filters else _forbid(logits, rules.unscored)
+    probabilities = seen.softmax(-1)
+    confidence = probabilities.gather(-1, tokens[:, None])[:, 0]
+    return torch.stack((tokens.double(), score(probabilities, confidence, rules.score).double(), confidence.double()))
+
+
+def _forbid(logits: Tensor, token_ids: Sequence[int]) -> Tensor:
+    if not token_ids:
+        return logits
+    return logits.index_fill(-1, torch.tensor(token_ids, device=logits.device), -torch.inf)
+
+
+def penalise_repetition(logits: Tensor, seen_ids: Sequence[int], penalty: float) -> None:
+    """Divides positive and multiplies negative logits of `seen_ids` in place (CTRL, arXiv 1909.05858)."""
+    columns = torch.tensor(seen_ids, device=logits.device)
+    values = logits[:, columns]
+    logits[:, columns] = torch.where(values > 0, values / penalty, values * penalty)
+
+
+def keep_top_p(logits: Tensor, rules: LogitRules) -> Tensor:
+    """Drops a token where the probability of all better ones already exceeds `top_p`; the best one always stays."""
+    if rules.top_p is None or rules.top_p >= 1.0:
+        return logits
+    ordered, columns = logits.sort(-1, descending=True)
+    probabilities = ordered.softmax(-1)
+    before = probabilities.cumsum(-1) - probabilities
+    dropped = before > rules.top_p
+    dropped[:, 0] = False
+    return logits.masked_fill(torch.zeros_like(dropped).scatter(-1, columns, dropped), -torch.inf)
+
+
+def keep_top_k(logits: Tensor, rules: LogitRules) -> Tensor:
+    """Drops every token below the k-th best; equals of the k-th stay."""
+    if rules.top_k is None or rules.top_k >= logits.shape[-1]:
+        return logits
+    weakest = logits.topk(rules.top_k, dim=-1).values[:, -1:]
+    return logits.masked_fill(logits < weakest, -torch.inf)
+
+
+def draw(logits: Tensor, uniforms: Tensor) -> Tensor:
+    """One token per row from softmax(logits), by inverting the cumulative distribution in float64.
+
+    The same distribution as Gumbel-max, with one random number per row instead of V; float64 keeps the tail that
+    single precision would cut off (arXiv 2409.02908).
+    """
+    cumulative = logits.double().softmax(-1).cumsum(-1)
+    cumulative /= cumulative[:, -1:].clone()
+    return torch.searchsorted(cumulative, uniforms[:, None], right=True)[:, 0]
+
+
+def score(probabilities: Tensor, confidence: Tensor, kind: Score) -> Tensor:
+    """probabilities [R, V] and those of the chosen tokens [R] -> scores [R]."""
+    if kind is Score.MARGIN:
+        top = probabilities.topk(2, dim=-1).values
+        return top[:, 0] - top[:, 1]
+    if kind is Score.NEGATIVE_ENTROPY:
+        return (probabilities * (probabilities + 1e-10).log()).sum(-1)
+    return confidence

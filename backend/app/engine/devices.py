@@ -1,0 +1,46 @@
+"""Which device and which arithmetic."""
+
+from __future__ import annotations
+
+import torch
+
+from app.engine.config import DTypeName
+from app.engine.errors import EngineError
+
+
+def choose_device(preference: str) -> torch.device:
+    """`auto` takes the CUDA device with most free memory, then MPS, then the CPU.
+
+    Raises:
+        EngineError: the device that was asked for is not there.
+    """
+    if preference == "auto":
+        return _best_device()
+    device = torch.device(preference)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise EngineError(f"device {preference} is not there; {torch.cuda.device_count()} CUDA devices were found")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise EngineError("device mps is not there; use auto or cpu")
+    return device
+
+
+def _best_device() -> torch.device:
+    if torch.cuda.is_available():
+        free_bytes = [torch.cuda.mem_get_info(index)[0] for index in range(torch.cuda.device_count())]
+        return torch.device("cuda", free_bytes.index(max(free_bytes)))
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def choose_dtype(name: DTypeName, device: torch.device) -> torch.dtype:
+    """auto: bfloat16 on CUDA, float32 elsewhere; a CPU without bfloat16 units is many times slower in it."""
+    if name == "auto":
+        return torch.bfloat16 if device.type == "cuda" else torch.float32
+    return _DTYPES[name]
+
+
+def row_quantum(device: torch.device) -> int:
+    """Rows that a batch is filled up to a multiple of: enough for each thread's share to be an ordinary one."""
+    return 8 * torch.get_num_threads() if device.type == "cpu" else 16

@@ -1,0 +1,79 @@
+"""What a caller asks of the engine: token ids and how to decode them. No text, no tensors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class DecodingParams:
+    """How one request is decoded. `None` means the family's default.
+
+    The defaults are the published samplers' exact behaviour at temperature 0.
+    """
+
+    max_new_tokens: int
+    """At most so many new tokens; the size of the canvas where the family cannot change it."""
+    temperature: float = 0.0
+    """0 is greedy and deterministic."""
+    top_p: float | None = None
+    top_k: int | None = None
+    repetition_penalty: float = 1.0
+    """Divides positive and multiplies negative logits of tokens that the request has already committed (CTRL,
+    arXiv 1909.05858, section 4.1). The given text is not penalised: infilling has to repeat its names."""
+    seed: int = 0
+    """Fixes every random draw of the request, whoever else is in the batch."""
+    algorithm: str | None = None
+    """LLaDA: low_confidence, random. Dream: origin, maskgit_plus, topk_margin, entropy. DreamOn: the last three."""
+    steps: int | None = None
+    """Denoising steps over the whole canvas; default one per new token."""
+    block_length: int | None = None
+    """LLaDA: masks denoised together, left to right. Default: the whole canvas is one block."""
+    alg_temp: float = 0.0
+    """Dream family: above 0, positions are drawn from softmax(score / alg_temp) instead of the best ones taken."""
+    confidence_threshold: float | None = None
+    """LLaDA: commit every position at least so sure, always the best one, instead of the schedule's count
+    (Fast-dLLM, arXiv 2505.22618, section 3.3)."""
+    cfg_scale: float = 0.0
+    """LLaDA: classifier-free guidance; the given text is masked in the unconditional branch."""
+    eos_never_predicted: bool = False
+    """LLaDA's `logits_eos_inf`."""
+    eos_last: bool = False
+    """LLaDA's `confidence_eos_eot_inf`: end-of-text tokens are committed after everything else."""
+    end_of_turn: int | None = None
+    """The id that `eos_last` treats like the end of text; only the tokenizer knows it."""
+    timestep_eps: float = 1e-3
+    """Dream: where the time schedule ends."""
+    transfer_counts: tuple[int, ...] = ()
+    """Dream: how many masks each step commits, instead of the time schedule's counts; then it also gives the steps."""
+    transfers_per_step: int = 1
+    """DreamOn: commits per step."""
+    initial_masks: int | None = None
+    """DreamOn: the starting span, at most `max_new_tokens`."""
+    expand_budget: int | None = None
+    """DreamOn: how often a mask may be expanded; default twice the room."""
+    pad_delete_to_right: bool = False
+    """DreamOn: a delete token deletes every mask to its right."""
+    mask_lengths: tuple[int, ...] = ()
+    """Families of fixed length: choose the span among these lengths by first-step confidence (see
+    `decoding/span.py`); empty means `max_new_tokens`."""
+    run_to_end: bool = False
+    """Carry out every scheduled step, as the published samplers do, also those that cannot change what a reader
+    sees: steps that commit nothing, and steps after the end of the text."""
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationRequest:
+    """One job for the engine: denoise the span between `prefix` and `suffix`.
+
+    Generation and infilling are the same job; `open_ended` says that the text may go on after the span, so that a
+    canvas which the context length cuts short is followed by another (a round) until `max_new_tokens` are reached.
+    """
+
+    request_id: str
+    prefix: tuple[int, ...]
+    suffix: tuple[int, ...]
+    params: DecodingParams
+    open_ended: bool = False
+    snapshots: bool = False
+    """Send a `CanvasSnapshot` with every step."""

@@ -1,0 +1,245 @@
+"""One request on its way through the engine: status, rounds, canvas, and what it wants next.
+
+A *round* is one run of a published sampler over a canvas that fits the context length. Most requests have one. A
+continuation longer than that goes on in further rounds over a sliding window, and DreamOn, which starts small,
+goes on until it has deleted the end of its span.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from enum import Enum
+
+import numpy as np
+
+from app.engine.canvas import Canvas
+from app.engine.decoding.guidance import unconditional_ids
+from app.engine.decoding.policy import Edits, Policy, Prediction, StepPlan, VariableLengthPolicy, build_policy
+from app.engine.decoding.rules import LogitRules, Score
+from app.engine.decoding.span import choose_length
+from app.engine.events import CanvasSnapshot, Commit, EngineEvent, Finished, FinishReason, Step
+from app.engine.models.base import ModelConfig
+from app.engine.params import DecodingParams, GenerationRequest
+from app.engine.transcript import Transcript
+from app.engine.validation import validate
+from app.engine.window import fit_window
+from app.engine.work import SequenceInput, Work
+
+OnEvent = Callable[[EngineEvent], None]
+
+DEFAULT_INITIAL_MASKS = 16
+"""DreamOn's starting span where a request names none."""
+
+
+class Status(Enum):
+    WAITING = "waiting"
+    RUNNING = "running"
+    FINISHED = "finished"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+
+
+_ENDS = {Status.CANCELLED, Status.FAILED}
+_TRANSITIONS = {
+    Status.WAITING: {Status.RUNNING} | _ENDS,
+    Status.RUNNING: {Status.FINISHED} | _ENDS,
+    Status.FINISHED: set(),
+    Status.CANCELLED: set(),
+    Status.FAILED: set(),
+}
+
+
+class RequestState:
+    """Created on the caller's thread, from then on touched by the engine thread only.
+
+    Raises (on creation):
+        InvalidRequest: the parameters do not suit this checkpoint.
+    """
+
+    def __init__(self, request: GenerationRequest, config: ModelConfig, on_event: OnEvent) -> None:
+        validate(request, config)
+        params = request.params
+        self.request = request
+        self.on_event = on_event
+        self.status = Status.WAITING
+        self.nfe = 0
+        self.work: Work | None = None
+        """For the next engine step; `None` before the start and after the end."""
+        self.edits = Edits()
+        """What the last step did."""
+        self._config = config
+        self._rng = np.random.Generator(np.random.Philox(key=params.seed))
+        self._window = fit_window(request.prefix, request.suffix, params.max_new_tokens, config.context_length)
+        self.num_truncated = self._window.num_truncated
+        eos, turn = config.special.eos, params.end_of_turn
+        self._transcript = Transcript((eos,) if turn is None else (eos, turn))
+        self._choosing = self._candidate_lengths()
+        self._policy: Policy
+        self._plan: StepPlan
+        self.canvas = self._blank_canvas(0)
+
+    # What it may cost at most, for admission.
+
+    @property
+    def max_tokens(self) -> int:
+        """Tokens in one forward pass at most."""
+        text = len(self._window.prefix) + len(self._window.suffix)
+        decoding = (text + self._window.capacity) * self._num_branches
+        return max(decoding, sum(text + length for length in self._candidate_lengths()))
+
+    @property
+    def max_rows(self) -> int:
+        """Rows of logits in one forward pass at most."""
+        return max(self._window.capacity * self._num_branches, sum(self._candidate_lengths()))
+
+    @property
+    def _num_branches(self) -> int:
+        return 2 if self.request.params.cfg_scale > 0 else 1
+
+    def _candidate_lengths(self) -> tuple[int, ...]:
+        fitting = {min(length, self._window.capacity) for length in self.request.params.mask_lengths}
+        return tuple(sorted(fitting)) if len(fitting) > 1 else ()
+
+    # Its life.
+
+    def move_to(self, status: Status) -> None:
+        """Every request ends exactly once; a second end is a defect of the engine."""
+        assert status in _TRANSITIONS[self.status], f"{self.status} -> {status}"
+        self.status = status
+
+    def start(self) -> None:
+        """Plans the first step."""
+        if self._choosing:
+            self.work = self._probe()
+        else:
+            self._open_round(self._default_span_length())
+            self._plan_next()
+
+    def advance(self, predicted: Prediction) -> None:
+        """Takes in the predictions for `work`, tells what is new, and plans the next step."""
+        self.nfe += 1
+        if self._choosing:
+            self._open_round(self._take_chosen_length(predicted))
+        else:
+            self._apply(predicted)
+        self._plan_next()
+
+    def finished_event(self) -> Finished:
+        num_told = self._transcript.num_told
+        ended_by_itself = self._transcript.ended or not self.request.open_ended
+        is_full = num_told >= self.request.params.max_new_tokens and not self._transcript.ended
+        reason = FinishReason.STOP if ended_by_itself and not is_full else FinishReason.LENGTH
+        return Finished(self.request.request_id, reason, num_told, self.nfe)
+
+    # The size of the span.
+
+    def _default_span_length(self) -> int:
+        params = self.request.params
+        if self._config.special.expand is not None:
+            return min(params.initial_masks or DEFAULT_INITIAL_MASKS, self._window.capacity)
+        return min(*params.mask_lengths[:1], params.max_new_tokens, self._window.capacity)
+
+    def _probe(self) -> Work:
+        """One canvas per candidate length, all in one forward pass (see `decoding/span.py`)."""
+        canvases = [self._blank_canvas(length) for length in self._choosing]
+        sequences = tuple(SequenceInput(canvas.ids, range(canvas.span_start, canvas.span_end)) for canvas in canvases)
+        return Work(sequences, LogitRules(Score.PROBABILITY, 0.0, None, None, scores_see_filters=False))
+
+    def _take_chosen_length(self, predicted: Prediction) -> int:
+        gaps, start = [], 0
+        for length in self._choosing:
+            gaps.append(predicted.confidences[start : start + length])
+            start += length
+        chosen = choose_length(self._choosing, gaps)
+        self._choosing = ()
+        return chosen
+
+    # Rounds.
+
+    def _blank_canvas(self, span_length: int) -> Canvas:
+        return Canvas(self._window.prefix, span_length, self._window.suffix, self._config.special.mask)
+
+    def _open_round(self, span_length: int) -> None:
+        self.canvas = self._blank_canvas(span_length)
+        params = self._round_params(span_length)
+        self._policy = build_policy(self._config.family, self.canvas, params, self._config.special)
+
+    def _round_params(self, span_length: int) -> DecodingParams:
+        """The request's `steps` are spread over its rounds, or say how many tokens DreamOn commits per step."""
+        params = replace(self.request.params, max_new_tokens=self._window.capacity)
+        steps = params.steps
+        if steps is None:
+            return params
+        total = self.request.params.max_new_tokens
+        if self._config.special.expand is not None:
+            return replace(params, transfers_per_step=-(-total // steps))
+        return replace(params, steps=max(1, round(steps * span_length / total)))
+
+    def _open_next_round(self) -> bool:
+        """Moves the window on behind what has been written. False when the text is complete."""
+        written = self._transcript.close_round(self.canvas)
+        if isinstance(self._policy, VariableLengthPolicy) and self.request.open_ended:
+            self._transcript.ended |= self._policy.text_ended
+        left = self.request.params.max_new_tokens - len(self._transcript.closed)
+        if self._transcript.ended or not self.request.open_ended or not written or left <= 0:
+            return False
+        text = (*self.request.prefix, *self._transcript.closed)
+        self._window = fit_window(text, self.request.suffix, left, self._config.context_length)
+        self._open_round(self._default_span_length())
+        return True
+
+    # Steps.
+
+    def _plan_next(self) -> None:
+        self.work = None
+        while not self._transcript.ended or self.request.params.run_to_end:
+            plan = self._policy.plan(self.canvas, self._rng)
+            if plan is not None:
+                self._plan = plan
+                self.work = self._work_for(plan)
+                return
+            if not self._open_next_round():
+                break
+        self._tell(None)
+
+    def _work_for(self, plan: StepPlan) -> Work:
+        params, canvas = self.request.params, self.canvas
+        sequences = [SequenceInput(tuple(canvas.ids), plan.positions)]
+        if params.cfg_scale > 0:
+            span = range(canvas.span_start, canvas.span_end)
+            sequences.append(SequenceInput(unconditional_ids(canvas.ids, span, canvas.mask_id), plan.positions))
+        return Work(
+            tuple(sequences),
+            plan.rules,
+            params.cfg_scale,
+            tuple(self._rng.random(len(plan.positions))) if params.temperature > 0 else (),
+            params.repetition_penalty,
+            self._committed_ids() if params.repetition_penalty != 1.0 else (),
+        )
+
+    def _committed_ids(self) -> tuple[int, ...]:
+        return tuple(sorted({*self._transcript.closed, *self.canvas.span_ids} - {self.canvas.mask_id}))
+
+    def _apply(self, predicted: Prediction) -> None:
+        span_start = self.canvas.span_start
+        self.edits = self._policy.apply(self.canvas, self._plan, predicted, self._rng)
+        self._transcript.follow(self.canvas)
+        self._tell(self._snapshot(span_start) if self.request.snapshots else None)
+
+    def _tell(self, snapshot: CanvasSnapshot | None) -> None:
+        new = self._transcript.take_untold()
+        if new or snapshot is not None:
+            self.on_event(Step(self.request.request_id, new, self.nfe, snapshot))
+
+    def _snapshot(self, span_start: int) -> CanvasSnapshot:
+        """The new part with its last edits; indices count from the start of the new part."""
+        closed = self._transcript.closed
+        offset = len(closed) - span_start
+        return CanvasSnapshot(
+            ids=(*closed, *self.canvas.span_ids),
+            mask_id=self.canvas.mask_id,
+            commits=tuple(Commit(index + offset, token_id, sure) for index, token_id, sure in self.edits.committed),
+            expanded=tuple(index + offset for index in self.edits.expanded),
+            deleted=tuple(index + offset for index in self.edits.deleted),
+        )

@@ -1,0 +1,97 @@
+"""The one owner of a model and its device: sequences in, logits of the wanted rows out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from app.engine.batch import pack
+from app.engine.decoding.guidance import guide
+from app.engine.decoding.policy import Prediction
+from app.engine.decoding.rules import LogitRules
+from app.engine.decoding.sampling import penalise_repetition, predict
+from app.engine.devices import row_quantum
+from app.engine.errors import OutOfDeviceMemory
+from app.engine.models.base import FamilyModel
+from app.engine.work import SequenceInput, Work
+
+# float32 logits, their filtered copy and probabilities, and the float64 distribution that tokens are drawn from.
+_BYTES_PER_LOGIT = 4 * 3 + 8 * 2
+
+
+class ModelRunner:
+    """Runs forward passes and reads their logits. One thread only."""
+
+    def __init__(self, model: FamilyModel) -> None:
+        self.model = model.eval()
+        self.device = next(model.parameters()).device
+        self.dtype = next(model.parameters()).dtype
+        self._quantum = row_quantum(self.device)
+
+    @property
+    def bytes_per_row(self) -> int:
+        """Memory that one row of logits needs while it is decoded."""
+        return self.model.config.vocab_size * _BYTES_PER_LOGIT
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes of the weights."""
+        return sum(weight.numel() * weight.element_size() for weight in self.model.parameters())
+
+    @torch.inference_mode()
+    def run(self, works: Sequence[Work]) -> list[Prediction]:
+        """One forward pass for all requests together; one copy from the device to the host.
+
+        Raises:
+            OutOfDeviceMemory: the pass did not fit.
+        """
+        try:
+            logits = self.logits([sequence for work in works for sequence in work.sequences])
+            parts = torch.split(logits, [work.num_rows for work in works])
+            return _read(works, [_prepare(work, part) for work, part in zip(works, parts, strict=True)])
+        except torch.OutOfMemoryError as error:
+            raise OutOfDeviceMemory(f"a step of {len(works)} requests did not fit {self.device}: {error}") from error
+
+    def logits(self, sequences: Sequence[SequenceInput]) -> Tensor:
+        """Raw logits [R, V] of all wanted positions, sequence by sequence, aligned with what they predict."""
+        config = self.model.config
+        batch = pack(sequences, config.prediction_shift, config.special.pad, self._quantum)
+        states = self.model.hidden(self._indices(batch.ids), self._indices(batch.positions), batch.lengths)
+        return self.model.head(states[self._indices(batch.rows)])[: batch.num_rows]
+
+    def _indices(self, values: list[int]) -> Tensor:
+        return torch.tensor(values, dtype=torch.long, device=self.device)
+
+
+def _prepare(work: Work, logits: Tensor) -> Tensor:
+    """Guidance and repetition penalty: what needs more than one row, or belongs to one request alone."""
+    if work.guidance_scale > 0:
+        conditional, unconditional = logits.chunk(2)
+        logits = guide(conditional, unconditional, work.guidance_scale)
+    if work.repetition_penalty != 1.0 and work.penalised_ids:
+        logits = logits.float().clone()
+        penalise_repetition(logits, work.penalised_ids, work.repetition_penalty)
+    return logits
+
+
+def _read(works: Sequence[Work], logits: Sequence[Tensor]) -> list[Prediction]:
+    """Requests that follow the same rules are read in one go."""
+    groups: dict[LogitRules, list[int]] = {}
+    for index, work in enumerate(works):
+        groups.setdefault(work.rules, []).append(index)
+    predicted = []
+    for members in groups.values():
+        rows = torch.cat([logits[index] for index in members])
+        draws = [u for index in members for u in works[index].uniforms]
+        uniforms = torch.tensor(draws, dtype=torch.float64, device=rows.device) if draws else None
+        predicted.append(predict(rows, works[members[0]].rules, uniforms))
+    token_ids, scores, confidences = torch.cat(predicted, dim=1).tolist()
+    predictions: dict[int, Prediction] = {}
+    start = 0
+    for index in [index for members in groups.values() for index in members]:
+        span = slice(start, start + len(logits[index]))
+        predictions[index] = Prediction([int(i) for i in token_ids[span]], scores[span], confidences[span])
+        start = span.stop
+    return [predictions[index] for index in range(len(works))]

@@ -1,0 +1,132 @@
+"""The contract of a model: one class, one registration.
+
+    class MyDiffusionModel(DiffusionModel):
+        def __init__(self):
+            super().__init__("my_model")
+
+        async def initialize(self) -> bool:
+            return True
+
+        async def generate_stream(self, params):
+            yield DiffusionStreamEvent(type="token", data="Hello")
+
+    service.register_model(MyDiffusionModel())
+
+A package can also name such a class in the entry point group `reynard_diffusion.models`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator
+
+from app.services.diffusion.errors import InvalidParameters
+from app.services.diffusion.models import (
+    DiffusionGenerationParams,
+    DiffusionInfillingParams,
+    DiffusionModelDetails,
+    DiffusionStreamEvent,
+    Operation,
+    ParameterBound,
+    Request,
+)
+
+
+class DiffusionModel(ABC):
+    """A model that the service can serve. Everything here runs on the event loop: hand heavy work to a thread.
+
+    A stream yields `token` events whose `data` is the next piece of final text, and may yield `start`, `step` and
+    `complete`; the service adds `start` and `complete` where a model leaves them out, and everything that the
+    built-in models get: validation, limits, queueing, deadline, cancellation, stop strings and statistics.
+    When the caller goes away the generator is closed: release what it holds in `finally`.
+
+    What a model knows better than the service it says in the metadata of its events; all of it is optional:
+    `start` may carry `device`, `prompt_tokens` and `truncated_prompt_tokens`; a `token` event `tokens` (how many tokens
+    the piece stands for, 1 by default) and `denoising_steps` (so far); `complete` may carry `finish_reason`,
+    `tokens_generated` and `denoising_steps`.
+    """
+
+    name: str = ""
+    description: str = ""
+    max_length: int = 2048
+    """New tokens at most."""
+    algorithms: tuple[str, ...] = ()
+    """Names that `algorithm` may take; the first is the default. Empty: the parameter is refused."""
+    problem: str | None = None
+    """Why the model cannot answer, for an operator to read. Set it before `initialize` returns `False`; a model that
+    breaks down later sets it too, and others answer in its place until it is reloaded."""
+
+    def __init__(self, model_id: str) -> None:
+        self.model_id = model_id
+
+    async def initialize(self) -> bool:
+        """Loads what the model needs. `False`, or an exception, makes the model unavailable until it is reloaded."""
+        return True
+
+    @abstractmethod
+    def generate_stream(self, params: DiffusionGenerationParams) -> AsyncIterator[DiffusionStreamEvent]:
+        """An async generator of events. The service has filled in the defaults: `model_id`, `max_length`, `seed` and the
+        sampling parameters are set. The other ones are `None` where the caller left them out."""
+
+    def infill_stream(self, params: DiffusionInfillingParams) -> AsyncIterator[DiffusionStreamEvent]:
+        """The same between a prefix and a suffix. Override it to offer infilling."""
+        raise InvalidParameters(f"model {self.model_id!r} cannot infill", field="model_id")
+
+    async def close(self) -> None:
+        """Releases what `initialize` took. Called once no request uses the model any more; `initialize` may follow."""
+
+    def check(self, params: Request) -> None:
+        """Refuses what this model cannot take, before the request waits for its place. Extend it, calling this one.
+
+        Raises:
+            InvalidParameters: names the field, the value and what is allowed.
+        """
+        operation: Operation = "infill" if isinstance(params, DiffusionInfillingParams) else "generate"
+        if operation not in self.capabilities:
+            raise InvalidParameters(f"model {self.model_id!r} cannot {operation}", field="model_id")
+        if params.max_length is not None and params.max_length > self.max_length:
+            raise InvalidParameters(
+                f"max_length={params.max_length} is above {self.max_length}, the maximum of model {self.model_id!r}",
+                field="max_length",
+            )
+        if params.algorithm is not None and params.algorithm not in self.algorithms:
+            known = ", ".join(self.algorithms) or "none: leave the parameter out"
+            raise InvalidParameters(
+                f"algorithm={params.algorithm!r} is unknown to model {self.model_id!r}; it knows {known}",
+                field="algorithm",
+            )
+
+    @property
+    def capabilities(self) -> tuple[Operation, ...]:
+        infills = type(self).infill_stream is not DiffusionModel.infill_stream
+        return ("generate", "infill") if infills else ("generate",)
+
+    @property
+    def device(self) -> str:
+        return "cpu"
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes of weights held on the device."""
+        return 0
+
+    def details(self) -> DiffusionModelDetails:
+        """What the admin path tells; `is_available`, `requests_served` and `error` are the service's to fill."""
+        return DiffusionModelDetails(
+            model_id=self.model_id,
+            name=self.name or self.model_id,
+            description=self.description,
+            max_length=self.max_length,
+            is_available=False,
+            device=self.device,
+            memory_usage=round(self.memory_bytes / 1e6, 1),
+            capabilities=list(self.capabilities),
+            algorithms=list(self.algorithms),
+            parameters={
+                "max_length": ParameterBound(minimum=1, maximum=self.max_length),
+                "temperature": ParameterBound(minimum=0.0, maximum=2.0),
+                "top_p": ParameterBound(minimum=0.1, maximum=1.0),
+                "top_k": ParameterBound(minimum=1, maximum=100),
+                "repetition_penalty": ParameterBound(minimum=1.0, maximum=2.0),
+            },
+        )

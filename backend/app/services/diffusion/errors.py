@@ -1,0 +1,87 @@
+"""Errors of the service; `api/errors.py` turns each into a status and a code.
+
+ServiceError
+├── InvalidParameters     a value that this model cannot take (422)
+├── UnknownModel          no model has this id (404)
+├── ModelUnavailable      the model, and every model that could stand in for it, cannot be had now (503)
+├── ServiceDisabled       the service is switched off (503)
+├── Overloaded            the queue is full (503)
+├── GenerationTimeout     the deadline passed; carries the text so far (504)
+├── GenerationCancelled   the caller went away or gave up
+└── GenerationFailed      the model broke while answering (500)
+"""
+
+from __future__ import annotations
+
+
+class ServiceError(Exception):
+    """Root of everything that the service raises on purpose. `code` is stable and part of the API."""
+
+    code = "service_error"
+
+
+class InvalidParameters(ServiceError):
+    """A value that this model cannot take.
+
+    Attributes:
+        field: name of the request field, or an empty string where several are meant.
+    """
+
+    code = "invalid_parameters"
+
+    def __init__(self, message: str, *, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class UnknownModel(ServiceError):
+    """No model has this id; the message lists the known ones."""
+
+    code = "unknown_model"
+
+
+class ModelUnavailable(ServiceError):
+    """The model, and every model that could stand in for it, cannot be had now."""
+
+    code = "model_unavailable"
+    retry_after_s = 5
+
+
+class ServiceDisabled(ServiceError):
+    """The service is switched off by configuration."""
+
+    code = "disabled"
+    retry_after_s = 30
+
+
+class Overloaded(ServiceError):
+    """The queue of waiting requests is full."""
+
+    code = "queue_full"
+    retry_after_s = 1
+
+
+class GenerationTimeout(ServiceError):
+    """The deadline passed.
+
+    Attributes:
+        partial_text: the final text so far.
+    """
+
+    code = "timeout"
+
+    def __init__(self, message: str, *, partial_text: str = "") -> None:
+        super().__init__(message)
+        self.partial_text = partial_text
+
+
+class GenerationCancelled(ServiceError):
+    """The caller went away or gave up; counted as cancelled, never as failed."""
+
+    code = "cancelled"
+
+
+class GenerationFailed(ServiceError):
+    """The model broke while answering."""
+
+    code = "generation_failed"

@@ -1,0 +1,172 @@
+"""The service's data: what a request asks, what an event says, what statistics and health report."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+EventType = Literal["start", "token", "step", "complete", "error"]
+Operation = Literal["generate", "infill"]
+
+StopString = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class Request(BaseModel):
+    """What generation and infilling have in common. `None` takes the configured default."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=())
+
+    model_id: str | None = Field(None, min_length=1, max_length=200, description="Which model answers.")
+    max_length: int | None = Field(
+        None, ge=1, le=2048, description="New tokens at most: up to 2048 with dreamon, 1024 with llada."
+    )
+    temperature: float | None = Field(None, ge=0.0, le=2.0, description="0 is greedy and deterministic.")
+    top_p: float | None = Field(None, ge=0.1, le=1.0)
+    top_k: int | None = Field(None, ge=1, le=100)
+    repetition_penalty: float | None = Field(None, ge=1.0, le=2.0)
+    stream: bool | None = Field(None, description="Accepted for compatibility; the path decides.")
+    seed: int | None = Field(None, ge=0, le=2**63 - 1, description="Fixes the output; chosen and reported if absent.")
+    steps: int | None = Field(None, ge=1, le=4096, description="Denoising steps; default one per new token.")
+    block_length: int | None = Field(None, ge=1, le=2048, description="Masks denoised together, left to right.")
+    algorithm: str | None = Field(None, min_length=1, max_length=40, description="How positions are chosen.")
+    alg_temp: float | None = Field(None, ge=0.0, le=10.0, description="Randomness in choosing positions.")
+    confidence_threshold: float | None = Field(None, gt=0.0, le=1.0, description="Commit everything at least so sure.")
+    cfg_scale: float | None = Field(None, ge=0.0, le=10.0, description="Classifier-free guidance.")
+    initial_masks: int | None = Field(None, ge=1, le=2048, description="DreamOn's starting canvas.")
+    stop: StopString | Annotated[list[StopString], Field(max_length=16)] | None = Field(
+        None, description="Text before which the answer ends."
+    )
+    stream_mode: Literal["text", "canvas"] = Field("text", description="canvas adds step events.")
+
+    @property
+    def stop_strings(self) -> tuple[str, ...]:
+        if self.stop is None:
+            return ()
+        return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
+
+
+class DiffusionGenerationParams(Request):
+    """Continue `text`."""
+
+    text: str = Field(min_length=1, max_length=10_000)
+
+
+class DiffusionInfillingParams(Request):
+    """Fill the gap between `prefix` and `suffix`; one of the two may be empty."""
+
+    prefix: str = Field("", max_length=5_000)
+    suffix: str = Field("", max_length=5_000)
+
+    @field_validator("suffix")
+    @classmethod
+    def _one_side_is_given(cls, suffix: str, info: Any) -> str:
+        if not suffix and not info.data.get("prefix"):
+            raise ValueError("prefix and suffix are both empty; give at least one of them")
+        return suffix
+
+
+class DiffusionStreamEvent(BaseModel):
+    """One event of a stream, the same in Python and over HTTP."""
+
+    type: EventType
+    data: Any = None
+    timestamp: float = Field(default_factory=time.time, description="Seconds since 1970-01-01 UTC.")
+    metadata: dict[str, Any] = Field(default_factory=dict)
+
+
+class GenerationResult(BaseModel):
+    """What a whole stream comes to; `print(result)` prints the text."""
+
+    model_config = ConfigDict(protected_namespaces=())
+
+    success: bool = True
+    text: str
+    model_id: str
+    processing_time: float = Field(description="Seconds from arrival to the last token.")
+    tokens_generated: int
+    metadata: dict[str, Any]
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class DiffusionModelInfo(BaseModel):
+    """A model as `GET /models` lists it."""
+
+    model_config = ConfigDict(protected_namespaces=())
+
+    model_id: str
+    name: str
+    description: str
+    max_length: int
+    is_available: bool
+    device: str
+    memory_usage: float = Field(description="Megabytes of weights on the device.")
+
+
+class ParameterBound(BaseModel):
+    """The least and the greatest value of a numeric parameter."""
+
+    minimum: float
+    maximum: float
+
+
+class DiffusionModelDetails(DiffusionModelInfo):
+    """A model as the admin path describes it."""
+
+    capabilities: list[Operation]
+    algorithms: list[str]
+    parameters: dict[str, ParameterBound]
+    checkpoint: str | None = None
+    dtype: str | None = None
+    load_time: float | None = Field(None, description="Seconds.")
+    requests_served: int = 0
+    error: str | None = Field(None, description="Why the model is not available.")
+
+
+class DiffusionStatistics(BaseModel):
+    """total_requests = successful_requests + failed_requests + cancelled_requests + requests_in_flight, always."""
+
+    model_config = ConfigDict(protected_namespaces=())
+
+    total_requests: int
+    successful_requests: int
+    failed_requests: int
+    cancelled_requests: int
+    requests_in_flight: int
+    average_processing_time: float = Field(description="Seconds, over the successful requests.")
+    total_tokens_generated: int
+    model_usage: dict[str, int]
+    device_usage: dict[str, int]
+    error_rate: float = Field(description="Failed requests in percent of all finished ones, two decimals.")
+
+
+class ComponentHealth(BaseModel):
+    """One model or device."""
+
+    healthy: bool
+    detail: str
+
+
+class DiffusionHealth(BaseModel):
+    healthy: bool
+    status: Literal["healthy", "degraded", "unhealthy", "disabled"]
+    models: dict[str, ComponentHealth]
+    devices: dict[str, ComponentHealth]
+
+
+class CleanupReport(BaseModel):
+    """What releasing caches and idle models brought back."""
+
+    released_models: list[str]
+    freed_bytes: int
+
+
+class ConfigurationChange(BaseModel):
+    """The outcome of a partial update."""
+
+    updated: dict[str, Any]
+    needs_reload: list[str] = Field(description="Settings that take effect when a model is loaded again.")
+    configuration: dict[str, Any]
