@@ -1,0 +1,45 @@
+# make serve   set up .venv and start the server on http://localhost:8000
+# make test    set up .venv and run lint, types, import contracts and all tests
+PYTHON ?= python3
+VENV := .venv
+BIN := $(CURDIR)/$(VENV)/bin
+READY := $(VENV)/.ready
+VECTORS ?= $(CURDIR)/backend/tests/conformance/vectors
+# One build of torch for everybody; any release from 2.6 on works.
+TORCH ?= torch==2.13.0
+
+.PHONY: serve test lint conformance smoke bench train-llada train-dreamon clean
+
+serve: $(READY)
+	cd backend && $(BIN)/python main.py
+
+test: lint
+	cd backend && $(BIN)/python -m pytest
+
+lint: $(READY)
+	cd backend && $(BIN)/ruff format --check . ../training ../benchmarks && $(BIN)/ruff check . ../training ../benchmarks
+	cd backend && $(BIN)/mypy
+	cd backend && $(BIN)/lint-imports --no-logo
+
+conformance: $(READY)
+	cd backend && $(BIN)/python -m tests.conformance.run $(abspath $(VECTORS))
+
+smoke: $(READY)
+	cd backend && $(BIN)/python test_diffusion_api.py
+
+train-llada: $(READY)
+	$(BIN)/python -m training.train --model llada --preset cpu
+
+train-dreamon: $(READY)
+	$(BIN)/python -m training.train --model dreamon --preset cpu
+
+$(READY): backend/requirements.txt backend/pyproject.toml
+	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Python 3.11 or later is needed: make PYTHON=python3.12')"
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet "$(TORCH)"
+	$(BIN)/python -m pip install --quiet -e "backend[dev]"
+	touch $(READY)
+
+clean:
+	rm -rf $(VENV) backend/*.egg-info

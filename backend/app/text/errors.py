@@ -1,0 +1,18 @@
+"""Errors of the text layer.
+
+TextError               also raised itself, for text that is not valid Unicode
+├── TokenizerError      tokenizer files that are damaged, incomplete, or lack a token that is needed
+└── ChatTemplateError   a chat template that is absent, broken, or refuses the messages
+"""
+
+
+class TextError(Exception):
+    """Root of everything that the text layer raises on purpose."""
+
+
+class TokenizerError(TextError):
+    """Tokenizer files that are damaged, incomplete, or lack a token that is needed."""
+
+
+class ChatTemplateError(TextError):
+    """A chat template that is absent, broken, or refuses the messages."""

@@ -1,0 +1,66 @@
+"""Stop strings in a stream of text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from app.text.errors import TextError
+
+
+class StopStrings:
+    """Ends a text before the first stop string in it.
+
+    The rule: the match that starts earliest wins; of several that start there, the shortest. The output
+    and `matched` therefore depend on the whole text alone, not on how it was split. For that, text is
+    held back from the first place on where a stop string may still turn out to have begun.
+    """
+
+    def __init__(self, stops: Sequence[str]) -> None:
+        if "" in stops:
+            raise TextError("a stop string is empty; it would stop every text at once")
+        self._stops = sorted(set(stops), key=len)
+        self._held = ""
+        self._matched: str | None = None
+
+    @property
+    def matched(self) -> str | None:
+        """The stop string that ended the text, once one has."""
+        return self._matched
+
+    def feed(self, text: str) -> str:
+        """The text that is safe to show now; empty after a match."""
+        if self._matched is not None:
+            return ""
+        self._held += text
+        return self._release(self._open_start())
+
+    def flush(self) -> str:
+        """What was held back, at the end of the text, up to a stop string in it."""
+        return self._release(len(self._held))
+
+    def _release(self, open_start: int) -> str:
+        """Give [0, open_start) of the held text, or less of it before a match that starts there."""
+        held = self._held
+        start, stop = self._first_match()
+        if stop is not None and start <= open_start:
+            self._matched = stop
+            self._held = ""
+            return held[:start]
+        self._held = held[open_start:]
+        return held[:open_start]
+
+    def _first_match(self) -> tuple[int, str | None]:
+        found = [(self._held.find(stop), stop) for stop in self._stops]
+        return min(
+            ((start, stop) for start, stop in found if start >= 0),
+            key=lambda match: match[0],  # stops are sorted by length, so a tie goes to the shortest
+            default=(len(self._held), None),
+        )
+
+    def _open_start(self) -> int:
+        """Where the longest end of the held text begins that is the beginning of a stop string."""
+        longest = len(self._stops[-1]) - 1 if self._stops else 0
+        for start in range(max(0, len(self._held) - longest), len(self._held)):
+            if any(stop.startswith(self._held[start:]) for stop in self._stops):
+                return start
+        return len(self._held)
