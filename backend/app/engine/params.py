@@ -37,7 +37,7 @@ class DecodingParams:
     cfg_scale: float = 0.0
     """LLaDA: classifier-free guidance; the given text is masked in the unconditional branch."""
     eos_never_predicted: bool = False
-    """LLaDA's `logits_eos_inf`."""
+    """LLaDA's `logits_eos_inf`, for Dream too: no token may be the end of the text. For gaps with text behind them."""
     eos_last: bool = False
     """LLaDA's `confidence_eos_eot_inf`: end-of-text tokens are committed after everything else."""
     end_of_turn: int | None = None

@@ -144,7 +144,8 @@ class RequestState:
         """One canvas per candidate length, all in one forward pass (see `decoding/span.py`)."""
         canvases = [self._blank_canvas(length) for length in self._choosing]
         sequences = tuple(SequenceInput(canvas.ids, range(canvas.span_start, canvas.span_end)) for canvas in canvases)
-        return Work(sequences, LogitRules(Score.PROBABILITY, 0.0, None, None, scores_see_filters=False))
+        banned = (self._config.special.eos,) if self.request.params.eos_never_predicted else ()
+        return Work(sequences, LogitRules(Score.PROBABILITY, 0.0, None, None, scores_see_filters=False, banned=banned))
 
     def _take_chosen_length(self, predicted: Prediction) -> int:
         gaps, start = [], 0

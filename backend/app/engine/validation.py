@@ -14,7 +14,7 @@ _FAMILIES_OF: dict[str, tuple[frozenset[str], Any]] = {
     "cfg_scale": (frozenset({"llada"}), 0.0),
     "confidence_threshold": (frozenset({"llada"}), None),
     "block_length": (frozenset({"llada"}), None),
-    "eos_never_predicted": (frozenset({"llada"}), False),
+    "eos_never_predicted": (frozenset({"llada", "dream"}), False),
     "eos_last": (frozenset({"llada"}), False),
     "alg_temp": (frozenset({"dream", "dreamon"}), 0.0),
     "transfer_counts": (frozenset({"dream"}), ()),

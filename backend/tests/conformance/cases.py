@@ -36,29 +36,37 @@ class Mismatch(Exception):
 class Case:
     """One golden case, or one tokenizer."""
 
+    label: str
+    """Unique in its folder."""
     file: Path
-    name: str
     checkpoint: Path
     raw: Raw
-
-    @property
-    def label(self) -> str:
-        return f"{self.file.stem}/{self.checkpoint.name}/{self.name}"
 
 
 def find_cases(folder: Path) -> list[Case]:
     """All cases under `folder`: goldens beside the checkpoints that they name."""
-    cases = []
-    for file in sorted(folder.rglob("*.json")):
+    return [case for file in sorted(folder.rglob("*.json")) for case in _cases_in(folder, file)]
+
+
+def _cases_in(folder: Path, file: Path) -> list[Case]:
+    where = file.relative_to(folder)
+    try:
         content = json.loads(file.read_text(encoding="utf-8"))
-        if not isinstance(content, dict):
-            continue
-        for raw in content.get("cases", []):
-            checkpoint = _checkpoint(folder, raw.get("checkpoint", content.get("checkpoint")))
-            cases.append(Case(file, raw.get("name", "?"), checkpoint, raw))
-        for raw in content.get("tokenizers", []):
-            cases.append(Case(file, "tokenizer", _checkpoint(folder, raw.get("checkpoint")), raw))
-    return cases
+    except ValueError as error:
+        return [Case(str(where), file, folder, {"not JSON": str(error)})]
+    if not isinstance(content, dict):
+        return []
+    raws = [("case", raw) for raw in content.get("cases", [])]
+    raws += [("tokenizer", raw) for raw in content.get("tokenizers", [])]
+    return [
+        Case(
+            label=f"{where} {kind} {index}: {raw.get('name', raw.get('checkpoint', '?'))}",
+            file=file,
+            checkpoint=_checkpoint(folder, raw.get("checkpoint", content.get("checkpoint"))),
+            raw=raw,
+        )
+        for index, (kind, raw) in enumerate(raws)
+    ]
 
 
 def _checkpoint(folder: Path, name: str | None) -> Path:

@@ -167,7 +167,8 @@ class TimestepPolicy:
 
     def __init__(self, canvas: Canvas, params: DecodingParams, special: SpecialIds) -> None:
         self._params = params
-        self._rules = _dream_rules(params, self.DEFAULT_ALGORITHM)
+        banned = (special.eos,) if params.eos_never_predicted else ()
+        self._rules = replace(_dream_rules(params, self.DEFAULT_ALGORITHM), banned=banned)
         steps = len(params.transfer_counts) or params.steps or max(canvas.span_length, 1)
         self._times = schedule.timesteps(steps, params.timestep_eps)
         self._step = -1

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from app.engine.errors import CheckpointError
 from app.engine.models.base import FamilyModel, ModelConfig
-from app.engine.models.layers import RMSNorm, Rotary, attend, swiglu
+from app.engine.models.layers import Embedding, Linear, RMSNorm, Rotary, attend, swiglu
 from app.engine.special import SpecialIds
 
 
@@ -59,10 +59,10 @@ class Attention(nn.Module):
         super().__init__()
         kv_width = config.num_kv_heads * config.head_dim
         self.head_dim = config.head_dim
-        self.q_proj = nn.Linear(config.width, config.width)
-        self.k_proj = nn.Linear(config.width, kv_width)
-        self.v_proj = nn.Linear(config.width, kv_width)
-        self.o_proj = nn.Linear(config.width, config.width, bias=False)
+        self.q_proj = Linear(config.width, config.width)
+        self.k_proj = Linear(config.width, kv_width)
+        self.v_proj = Linear(config.width, kv_width)
+        self.o_proj = Linear(config.width, config.width, bias=False)
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, lengths: Sequence[int]) -> Tensor:
         q = self.q_proj(x).unflatten(-1, (-1, self.head_dim))  # [N, H, D]
@@ -75,9 +75,9 @@ class Attention(nn.Module):
 class MLP(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.gate_proj = nn.Linear(config.width, config.mlp_width, bias=False)
-        self.up_proj = nn.Linear(config.width, config.mlp_width, bias=False)
-        self.down_proj = nn.Linear(config.mlp_width, config.width, bias=False)
+        self.gate_proj = Linear(config.width, config.mlp_width, bias=False)
+        self.up_proj = Linear(config.width, config.mlp_width, bias=False)
+        self.down_proj = Linear(config.mlp_width, config.width, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         return cast(Tensor, self.down_proj(swiglu(self.gate_proj(x), self.up_proj(x))))
@@ -99,7 +99,7 @@ class Layer(nn.Module):
 class Inner(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.embed_tokens = nn.Embedding(config.vocab_size, config.width)
+        self.embed_tokens = Embedding(config.vocab_size, config.width)
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.num_layers))
         self.norm = RMSNorm(config.width, config.norm_eps)
 
@@ -110,7 +110,7 @@ class Dream(FamilyModel):
         self.config = config
         self.model = Inner(config)
         if not config.tied:
-            self.lm_head = nn.Linear(config.width, config.vocab_size, bias=False)
+            self.lm_head = Linear(config.width, config.vocab_size, bias=False)
         self.rotary = Rotary(config.head_dim, config.rope_theta)
 
     def hidden(self, ids: Tensor, positions: Tensor, lengths: Sequence[int]) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from app.engine.errors import CheckpointError
 from app.engine.models.base import FamilyModel, ModelConfig
-from app.engine.models.layers import RMSNorm, Rotary, attend, swiglu
+from app.engine.models.layers import Embedding, Linear, RMSNorm, Rotary, attend, swiglu
 from app.engine.special import SpecialIds
 
 
@@ -75,14 +75,14 @@ class Block(nn.Module):
         kv_width = config.num_kv_heads * config.head_dim
         self.head_dim = config.head_dim
         self.attn_norm = RMSNorm(config.width, config.norm_eps)
-        self.q_proj = nn.Linear(config.width, config.width, bias=False)
-        self.k_proj = nn.Linear(config.width, kv_width, bias=False)
-        self.v_proj = nn.Linear(config.width, kv_width, bias=False)
-        self.attn_out = nn.Linear(config.width, config.width, bias=False)
+        self.q_proj = Linear(config.width, config.width, bias=False)
+        self.k_proj = Linear(config.width, kv_width, bias=False)
+        self.v_proj = Linear(config.width, kv_width, bias=False)
+        self.attn_out = Linear(config.width, config.width, bias=False)
         self.ff_norm = RMSNorm(config.width, config.norm_eps)
-        self.ff_proj = nn.Linear(config.width, config.mlp_width, bias=False)
-        self.up_proj = nn.Linear(config.width, config.mlp_width, bias=False)
-        self.ff_out = nn.Linear(config.mlp_width, config.width, bias=False)
+        self.ff_proj = Linear(config.width, config.mlp_width, bias=False)
+        self.up_proj = Linear(config.width, config.mlp_width, bias=False)
+        self.ff_out = Linear(config.mlp_width, config.width, bias=False)
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, lengths: Sequence[int]) -> Tensor:
         normed = self.attn_norm(x)
@@ -98,11 +98,11 @@ class Block(nn.Module):
 class Transformer(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.wte = nn.Embedding(config.vocab_size, config.width)
+        self.wte = Embedding(config.vocab_size, config.width)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_layers))
         self.ln_f = RMSNorm(config.width, config.norm_eps)
         if not config.tied:
-            self.ff_out = nn.Linear(config.width, config.vocab_size, bias=False)
+            self.ff_out = Linear(config.width, config.vocab_size, bias=False)
 
 
 class Inner(nn.Module):

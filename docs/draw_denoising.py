@@ -1,0 +1,99 @@
+"""Draws a canvas as it denoises, from a running server: `python docs/draw_denoising.py > docs/images/denoising.svg`.
+
+Standard library only. Grey cells are masks; a token is coloured by the confidence with which it was committed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import urllib.request
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+CELL_HEIGHT, CHARACTER_WIDTH, GAP, MARGIN = 22, 7.6, 3, 14
+INK, PAPER, MASK = "#e6edf3", "#0d1117", "#30363d"
+
+
+def steps(url: str, body: dict[str, Any]) -> list[dict[str, Any]]:
+    """The `data` of all step events of one infilling."""
+    request = urllib.request.Request(
+        f"{url}/api/diffusion/infill/stream",
+        data=json.dumps({**body, "stream_mode": "canvas"}).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request) as response:
+        events = [json.loads(line) for line in response]
+    return [event["data"] for event in events if event["type"] == "step"]
+
+
+def chosen(all_steps: Sequence[dict[str, Any]], num_rows: int) -> list[dict[str, Any]]:
+    """`num_rows` steps from first to last, evenly spaced."""
+    last = len(all_steps) - 1
+    indices = sorted({round(row * last / (num_rows - 1)) for row in range(num_rows)})
+    return [all_steps[index] for index in indices]
+
+
+def confidence_of(all_steps: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """How sure the model was when it committed a piece of text; of repeated pieces the last one counts."""
+    return {commit["text"]: commit["confidence"] for step in all_steps for commit in step["committed"]}
+
+
+def colour(confidence: float) -> str:
+    """From amber (unsure) to green (sure)."""
+    hue = 35 + 105 * max(0.0, min(confidence, 1.0))
+    return f"hsl({hue:.0f} 55% 32%)"
+
+
+def draw(all_steps: Sequence[dict[str, Any]], title: str, num_rows: int) -> str:
+    sure = confidence_of(all_steps)
+    rows, width, y = [], 0.0, MARGIN + 30.0
+    for step in chosen(all_steps, num_rows):
+        cells, x = [_text(MARGIN, y + 15, f"step {step['step']:>3}", "#8b949e")], MARGIN + 80.0
+        for piece in step["canvas"]:
+            shown = "    " if piece is None else piece.replace("\n", "⏎").replace(" ", "·")
+            cell_width = max(len(shown), 2) * CHARACTER_WIDTH + 8
+            fill = MASK if piece is None else colour(sure.get(piece, 0.5))
+            cells.append(f'<rect x="{x:.0f}" y="{y:.0f}" width="{cell_width:.0f}" height="{CELL_HEIGHT}" rx="4" fill="{fill}"/>')
+            if piece is not None:
+                cells.append(_text(x + 4, y + 15, shown, INK))
+            x += cell_width + GAP
+        rows.append("".join(cells))
+        width, y = max(width, x), y + CELL_HEIGHT + 6
+    size = f'width="{width + MARGIN:.0f}" height="{y + MARGIN:.0f}"'
+    style = 'font-family="ui-monospace, Menlo, Consolas, monospace" font-size="12.5" xml:space="preserve"'
+    heading = _text(MARGIN, MARGIN + 12, title, INK)
+    body = "\n".join([f'<rect {size} rx="8" fill="{PAPER}"/>', heading, *rows])
+    return f'<svg xmlns="http://www.w3.org/2000/svg" {size} {style}>\n{body}\n</svg>\n'
+
+
+def _text(x: float, y: float, text: str, fill: str) -> str:
+    return f'<text x="{x:.0f}" y="{y:.0f}" fill="{fill}">{escape(text)}</text>'
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--url", default="http://localhost:8000")
+    parser.add_argument("--prefix", default="def is_empty(self):\n    ")
+    parser.add_argument("--suffix", default="\n\ndef size(self):\n    return len(self.items)\n")
+    parser.add_argument("--model", default="dreamon")
+    parser.add_argument("--initial-masks", type=int, default=4)
+    parser.add_argument("--rows", type=int, default=8)
+    options = parser.parse_args()
+    body: dict[str, Any] = {
+        "prefix": options.prefix,
+        "suffix": options.suffix,
+        "model_id": options.model,
+        "max_length": 24,
+        "temperature": 0.0,
+    }
+    if options.model == "dreamon":
+        body["initial_masks"] = options.initial_masks
+    title = f"{options.prefix!r}  …  {options.suffix!r}"
+    sys.stdout.write(draw(steps(options.url, body), title, options.rows))
+
+
+if __name__ == "__main__":
+    main()
