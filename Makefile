@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 READY := $(VENV)/.ready
+CODE := --config pyproject.toml . ../training ../benchmarks ../docs
 VECTORS ?= $(CURDIR)/backend/tests/conformance/vectors
 # One build of torch for everybody; any release from 2.6 on works.
 TORCH ?= torch==2.13.0
@@ -17,7 +18,7 @@ test: lint
 	cd backend && $(BIN)/python -m pytest
 
 lint: $(READY)
-	cd backend && $(BIN)/ruff format --check . ../training ../benchmarks && $(BIN)/ruff check . ../training ../benchmarks
+	cd backend && $(BIN)/ruff format --check $(CODE) && $(BIN)/ruff check $(CODE)
 	cd backend && $(BIN)/mypy
 	cd backend && $(BIN)/lint-imports --no-logo
 

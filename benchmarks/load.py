@@ -43,8 +43,9 @@ LLADA_8B: dict[str, Any] = {
 def write_checkpoint(folder: Path, num_layers: int) -> None:
     """The checkpoint's files in the published layout, shard by shard, so that little memory is needed."""
     import torch
-    from app.engine.models.registry import build_model
     from safetensors.torch import save_file
+
+    from app.engine.models.registry import build_model
 
     config = {**LLADA_8B, "n_layers": num_layers}
     folder.mkdir(parents=True, exist_ok=True)
@@ -70,6 +71,7 @@ def write_checkpoint(folder: Path, num_layers: int) -> None:
 def measure(folder: Path) -> dict[str, Any]:
     """Loads, touches every weight and runs one forward pass in this process."""
     import torch
+
     from app.engine.models.checkpoint import load_model
 
     before_bytes = _peak_bytes()

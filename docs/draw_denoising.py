@@ -56,7 +56,8 @@ def draw(all_steps: Sequence[dict[str, Any]], title: str, num_rows: int) -> str:
             shown = "    " if piece is None else piece.replace("\n", "⏎").replace(" ", "·")
             cell_width = max(len(shown), 2) * CHARACTER_WIDTH + 8
             fill = MASK if piece is None else colour(sure.get(piece, 0.5))
-            cells.append(f'<rect x="{x:.0f}" y="{y:.0f}" width="{cell_width:.0f}" height="{CELL_HEIGHT}" rx="4" fill="{fill}"/>')
+            place = f'x="{x:.0f}" y="{y:.0f}" width="{cell_width:.0f}" height="{CELL_HEIGHT}"'
+            cells.append(f'<rect {place} rx="4" fill="{fill}"/>')
             if piece is not None:
                 cells.append(_text(x + 4, y + 15, shown, INK))
             x += cell_width + GAP

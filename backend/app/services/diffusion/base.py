@@ -65,8 +65,8 @@ class DiffusionModel(ABC):
 
     @abstractmethod
     def generate_stream(self, params: DiffusionGenerationParams) -> AsyncIterator[DiffusionStreamEvent]:
-        """An async generator of events. The service has filled in the defaults: `model_id`, `max_length`, `seed` and the
-        sampling parameters are set. The other ones are `None` where the caller left them out."""
+        """An async generator of events. The service has filled in the defaults: `model_id`, `max_length`, `seed` and
+        the sampling parameters are set. The other ones are `None` where the caller left them out."""
 
     def infill_stream(self, params: DiffusionInfillingParams) -> AsyncIterator[DiffusionStreamEvent]:
         """The same between a prefix and a suffix. Override it to offer infilling."""

@@ -57,7 +57,7 @@ class DiffusionInfillingParams(Request):
     """Fill the gap between `prefix` and `suffix`; one of the two may be empty."""
 
     prefix: str = Field("", max_length=5_000)
-    suffix: str = Field("", max_length=5_000)
+    suffix: str = Field("", max_length=5_000, validate_default=True)
 
     @field_validator("suffix")
     @classmethod

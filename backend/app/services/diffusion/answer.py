@@ -1,0 +1,51 @@
+"""What one request has been answered so far: its text, up to a stop string, and its token count."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from app.text.stop import StopStrings
+
+
+class Answer:
+    """Collects pieces of final text, keeps back what may be the beginning of a stop string, and counts tokens.
+
+    The counting rule: a token counts if its text begins before the end of the kept text. So a token that a stop string
+    cuts in two counts, and one that lies wholly inside or behind the stop string does not.
+    """
+
+    def __init__(self, stops: Sequence[str]) -> None:
+        self._stops = StopStrings(stops)
+        self._kept: list[str] = []
+        self._num_kept_characters = 0
+        self._num_characters = 0
+        self._starts: list[tuple[int, int]] = []  # of each piece: where it begins, how many tokens it stands for
+
+    @property
+    def text(self) -> str:
+        return "".join(self._kept)
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether a stop string has ended the text."""
+        return self._stops.matched is not None
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of the kept text. Text that is still kept back does not count."""
+        return sum(count for start, count in self._starts if start < self._num_kept_characters)
+
+    def feed(self, piece: str, num_tokens: int) -> str:
+        """The text that may be shown now."""
+        self._starts.append((self._num_characters, num_tokens))
+        self._num_characters += len(piece)
+        return self._keep(self._stops.feed(piece))
+
+    def flush(self) -> str:
+        """What was kept back, when the model has nothing more to say."""
+        return self._keep(self._stops.flush())
+
+    def _keep(self, text: str) -> str:
+        self._kept.append(text)
+        self._num_kept_characters += len(text)
+        return text

@@ -1,0 +1,253 @@
+"""The service: models, requests, configuration and what there is to observe."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from app.core.settings import RELOAD_SETTINGS, DiffusionConfig
+from app.services.diffusion.admission import AdmissionGate
+from app.services.diffusion.background import BackgroundTasks
+from app.services.diffusion.base import DiffusionModel
+from app.services.diffusion.catalog import configured_entries, plugin_entries, registered_entry
+from app.services.diffusion.errors import InvalidParameters, ServiceDisabled
+from app.services.diffusion.generation import Generation
+from app.services.diffusion.health import report_health
+from app.services.diffusion.models import (
+    CleanupReport,
+    ConfigurationChange,
+    DiffusionGenerationParams,
+    DiffusionHealth,
+    DiffusionInfillingParams,
+    DiffusionModelDetails,
+    DiffusionModelInfo,
+    DiffusionStatistics,
+)
+from app.services.diffusion.residency import Residency
+from app.services.diffusion.routing import choose_model
+from app.services.diffusion.run import Choice, Facilities, Params, Run
+from app.services.diffusion.slot import Slot
+from app.services.diffusion.stats import Statistics
+from app.services.diffusion.validation import changed, merged, service_part, validated
+
+logger = logging.getLogger(__name__)
+
+
+class DiffusionLLMService:
+    """Generates and infills text with diffusion language models. Belongs to one event loop.
+
+    Example:
+        service = DiffusionLLMService()
+        await service.initialize({"diffusion": {"enabled": True}})
+        print(await service.generate_stream("Once upon a time"))
+        await service.close()
+    """
+
+    def __init__(self, config: DiffusionConfig | None = None) -> None:
+        self._config = service_part(config or DiffusionConfig())
+        self._is_initialized = False
+        self._catalog_is_complete = asyncio.Event()
+        self._configured_ids: frozenset[str] = frozenset()
+        self._gate = AdmissionGate(
+            max_running=self._config.max_concurrent_requests, max_waiting=self._config.max_queued_requests
+        )
+        self._statistics = Statistics()
+        self._runs = BackgroundTasks()
+        self._residency = Residency(lambda: self._config)
+        self._facilities = Facilities(self._current_config, self._choose, self._gate, self._statistics)
+        self._adopt(self._config)
+
+    # -- life --------------------------------------------------------------------------------------------------------
+
+    async def initialize(self, config: DiffusionConfig | Mapping[str, Any] | None = None) -> bool:
+        """Loads the default model, and the others after it in the background.
+
+        Args:
+            config: the settings to change from what the service was made with; a mapping holds names in lower case
+                without prefix, also under the key `diffusion`.
+
+        Returns:
+            Whether the service can answer; the log says why not.
+
+        Raises:
+            InvalidParameters: a setting is unknown or wrong.
+        """
+        self._adopt(merged(self._config, config))
+        self._is_initialized = True
+        await self._complete_catalog()
+        _check_default(self._config.default_model, {slot.model_id for slot in self._residency.slots})
+        if not self._config.enabled:
+            logger.info("the service is disabled by configuration")
+            return False
+        return await self._load_models()
+
+    async def close(self) -> None:
+        """Cancels what is in flight and closes every model. The service can be initialised again."""
+        self._is_initialized = False
+        await self._runs.cancel()
+        await self._residency.close()
+
+    def register_model(self, model: DiffusionModel) -> None:
+        """Serves a model of one's own, before or after `initialize`.
+
+        Raises:
+            TypeError: it is not a DiffusionModel.
+            InvalidParameters: its id is malformed or taken.
+        """
+        slot = self._residency.add(registered_entry(model))
+        if self._is_initialized:
+            self._residency.load_in_background([slot])
+
+    # -- requests ----------------------------------------------------------------------------------------------------
+
+    def generate_stream(self, request: str | DiffusionGenerationParams, **overrides: Any) -> Generation:
+        """Continues a text. Await the result or iterate over its events; see Generation.
+
+        Args:
+            overrides: parameters of DiffusionGenerationParams.
+
+        Raises:
+            InvalidParameters: a parameter is unknown or out of bounds; at once, all else at the first use.
+        """
+        given = {"text": request} if isinstance(request, str) else request.model_dump(exclude_unset=True)
+        return self._generation(validated(DiffusionGenerationParams, given | overrides))
+
+    def infill_stream(
+        self, prefix: str | DiffusionInfillingParams, suffix: str | None = None, **overrides: Any
+    ) -> Generation:
+        """Fills the gap between two texts; otherwise as `generate_stream`."""
+        given = {"prefix": prefix} if isinstance(prefix, str) else prefix.model_dump(exclude_unset=True)
+        if suffix is not None:
+            given["suffix"] = suffix
+        return self._generation(validated(DiffusionInfillingParams, given | overrides))
+
+    # -- observation -------------------------------------------------------------------------------------------------
+
+    def list_models(self) -> list[DiffusionModelInfo]:
+        names = set(DiffusionModelInfo.model_fields)
+        return [DiffusionModelInfo(**details.model_dump(include=names)) for details in self.model_details()]
+
+    def model_details(self) -> list[DiffusionModelDetails]:
+        return [self._details(slot) for slot in self._residency.slots]
+
+    def statistics(self) -> DiffusionStatistics:
+        return self._statistics.snapshot()
+
+    def health(self) -> DiffusionHealth:
+        """Whether it can answer, and what is wrong with which model."""
+        return report_health(self._residency.slots, is_enabled=self._config.enabled)
+
+    # -- administration ----------------------------------------------------------------------------------------------
+
+    def configuration(self) -> dict[str, Any]:
+        return self._config.model_dump()
+
+    async def configure(self, changes: dict[str, Any]) -> ConfigurationChange:
+        """Changes some settings at run time: all of them, or none if one is wrong.
+
+        Raises:
+            InvalidParameters: names the setting, the value and what is allowed.
+        """
+        before = self.configuration()
+        self._adopt(changed(self._config, changes))
+        if self._config.enabled and self._is_initialized:
+            self._residency.load_in_background(self._slots_by_urgency())
+        after = self.configuration()
+        return ConfigurationChange(
+            updated={name: after[name] for name in changes},
+            needs_reload=sorted(name for name in RELOAD_SETTINGS if before[name] != after[name]),
+            configuration=after,
+        )
+
+    async def reload_model(self, model_id: str) -> DiffusionModelDetails:
+        """Loads a model again; requests in flight finish on the instance that they began with.
+
+        Raises:
+            UnknownModel: no model has this id.
+            ModelUnavailable: loading failed; an instance loaded before goes on answering.
+            ServiceDisabled: the service is switched off.
+        """
+        self._current_config()
+        return self._details(await self._residency.reload(model_id))
+
+    async def cleanup(self) -> CleanupReport:
+        """Releases idle models, except the default one; the next request for one loads it again."""
+        report = await self._residency.release_idle(keep=self._config.default_model)
+        gc.collect()
+        return report
+
+    # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _generation(self, params: Params) -> Generation:
+        run = Run(params, self._facilities)
+        return Generation(run, lambda work: self._runs.start(work, name=f"request {run.request_id}"))
+
+    def _current_config(self) -> DiffusionConfig:
+        if not self._config.enabled:
+            raise ServiceDisabled("the service is disabled; set enabled=true to use it")
+        if not self._is_initialized:
+            raise ServiceDisabled("the service is not initialised; await service.initialize() first")
+        return self._config
+
+    async def _choose(self, params: Params) -> Choice:
+        await self._catalog_is_complete.wait()
+        return await choose_model(params, self._config, self._residency)
+
+    def _adopt(self, config: DiffusionConfig) -> None:
+        """Takes over a configuration. Everything that can be wrong is found before anything changes."""
+        entries = {entry.model_id: entry for entry in configured_entries(config)}
+        others = {slot.model_id for slot in self._residency.slots} - self._configured_ids
+        if self._catalog_is_complete.is_set():
+            _check_default(config.default_model, others | entries.keys())
+        if taken := others & entries.keys():
+            raise InvalidParameters(
+                f"extra_models: {', '.join(taken)} is taken; choose another id", field="extra_models"
+            )
+        for model_id in self._configured_ids - entries.keys():
+            self._residency.remove(model_id)
+        for entry in entries.values():
+            if entry.model_id not in self._configured_ids:
+                self._residency.add(entry)
+        self._configured_ids = frozenset(entries)
+        self._config = config
+        self._gate.resize(max_running=config.max_concurrent_requests, max_waiting=config.max_queued_requests)
+
+    async def _complete_catalog(self) -> None:
+        """Adds the plug-ins, once: importing them may take seconds, so a thread does it."""
+        if self._catalog_is_complete.is_set():
+            return
+        for entry in await asyncio.to_thread(plugin_entries):
+            if entry.model_id in self._residency:
+                logger.error("the plug-in model %r is left out: its id is taken", entry.model_id)
+            else:
+                self._residency.add(entry)
+        self._catalog_is_complete.set()
+
+    async def _load_models(self) -> bool:
+        default, *others = self._slots_by_urgency()
+        await default.loaded()
+        self._residency.load_in_background(others)
+        if default.is_available or not self._config.model_fallback:
+            return default.is_available
+        for slot in others:
+            if await slot.loaded() is not None:
+                return True
+        return False
+
+    def _slots_by_urgency(self) -> list[Slot]:
+        return sorted(self._residency.slots, key=lambda slot: slot.model_id != self._config.default_model)
+
+    def _details(self, slot: Slot) -> DiffusionModelDetails:
+        served = self._statistics.requests_served(slot.model_id)
+        return slot.details().model_copy(update={"requests_served": served})
+
+
+def _check_default(model_id: str, known: Collection[str]) -> None:
+    if model_id not in known:
+        raise InvalidParameters(
+            f"default_model={model_id!r} is not a model; known models: {', '.join(sorted(known))}",
+            field="default_model",
+        )

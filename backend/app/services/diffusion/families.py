@@ -1,0 +1,92 @@
+"""What a request means to each family: its prompt format, its lengths, and the engine's parameters for it."""
+
+from __future__ import annotations
+
+from app.engine.params import DecodingParams
+from app.services.diffusion.errors import InvalidParameters
+from app.services.diffusion.models import DiffusionGenerationParams, DiffusionInfillingParams
+from app.text.prompt import PromptIds, continuation, infilling
+from app.text.tokenizer import Tokenizer
+
+MAX_LENGTHS = {"dreamon": 2048, "dream": 2048, "llada": 1024}
+"""New tokens at most."""
+
+LLADA_BLOCK_LENGTH = 32
+"""Of a continuation: short enough to read while it is written. An infilling is one block."""
+
+DREAMON_MASKS = {"generate": 32, "infill": 16}
+"""DreamOn's starting canvas, which then grows and shrinks as the model asks."""
+
+
+def prompt_ids(
+    family: str, tokenizer: Tokenizer, params: DiffusionGenerationParams | DiffusionInfillingParams
+) -> PromptIds:
+    """The given text as the family was trained to see it.
+
+    Dream family: beginning of text, prefix, masks, suffix, end of text; a continuation has nothing after its masks.
+    LLaDA: beginning of text where the tokenizer says so, and nothing after the suffix.
+    """
+    is_dream = family in ("dream", "dreamon")
+    bos = is_dream or tokenizer.adds_bos
+    if isinstance(params, DiffusionInfillingParams):
+        return infilling(tokenizer, params.prefix, params.suffix, bos=bos, eos=is_dream)
+    return continuation(tokenizer, params.text, bos=bos)
+
+
+def decoding_params(
+    family: str, params: DiffusionGenerationParams | DiffusionInfillingParams, *, end_of_turn: int | None = None
+) -> DecodingParams:
+    """The request in the engine's words. Every parameter is handed on, so that the engine can refuse what the family
+    does not know.
+
+    Raises:
+        InvalidParameters: the starting canvas is longer than the answer may be, or steps are asked of DreamOn.
+    """
+    if family == "dreamon" and params.steps is not None:
+        raise InvalidParameters(
+            f"steps={params.steps} has no meaning for dreamon models, which step until no mask is left; leave it out",
+            field="steps",
+        )
+    infills = isinstance(params, DiffusionInfillingParams)
+    max_length = params.max_length or 1
+    return DecodingParams(
+        max_new_tokens=max_length,
+        temperature=params.temperature or 0.0,
+        top_p=None if params.top_p == 1.0 else params.top_p,
+        top_k=params.top_k,
+        repetition_penalty=params.repetition_penalty or 1.0,
+        seed=params.seed or 0,
+        algorithm=params.algorithm,
+        steps=params.steps,
+        block_length=params.block_length or (LLADA_BLOCK_LENGTH if family == "llada" and not infills else None),
+        alg_temp=params.alg_temp or 0.0,
+        confidence_threshold=params.confidence_threshold,
+        cfg_scale=params.cfg_scale or 0.0,
+        end_of_turn=end_of_turn,
+        initial_masks=_initial_masks(family, params, max_length),
+        mask_lengths=candidate_lengths(max_length) if infills and family != "dreamon" else (),
+    )
+
+
+def candidate_lengths(max_length: int) -> tuple[int, ...]:
+    """The spans that a family of fixed length tries for a gap: the powers of two and their 1.5-fold below `max_length`,
+    then `max_length` itself. So the true length is missed by a quarter of it at most.
+    """
+    powers = [2**exponent for exponent in range(max_length.bit_length())]
+    candidates = {*powers, *(3 * power // 2 for power in powers if power > 1)}
+    return (*sorted(length for length in candidates if length < max_length), max_length)
+
+
+def _initial_masks(
+    family: str, params: DiffusionGenerationParams | DiffusionInfillingParams, max_length: int
+) -> int | None:
+    if params.initial_masks is not None and params.initial_masks > max_length:
+        raise InvalidParameters(
+            f"initial_masks={params.initial_masks} is above max_length={max_length}; the canvas starts no longer than "
+            "the answer may become",
+            field="initial_masks",
+        )
+    if params.initial_masks is not None or family != "dreamon":
+        return params.initial_masks
+    operation = "infill" if isinstance(params, DiffusionInfillingParams) else "generate"
+    return min(DREAMON_MASKS[operation], max_length)

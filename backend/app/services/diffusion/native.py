@@ -1,0 +1,260 @@
+"""A checkpoint folder as a model of the service: text and engine joined."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from app.engine.config import EngineConfig
+from app.engine.errors import EngineError, InvalidRequest, OutOfDeviceMemory, QueueFull
+from app.engine.events import EngineEvent, Failed
+from app.engine.params import GenerationRequest
+from app.services.diffusion.base import DiffusionModel
+from app.services.diffusion.checkpoints import checkpoint_folder
+from app.services.diffusion.engine_events import Translator, is_last, merge_steps
+from app.services.diffusion.errors import GenerationFailed, InvalidParameters, Overloaded, ServiceError
+from app.services.diffusion.families import MAX_LENGTHS, decoding_params, prompt_ids
+from app.services.diffusion.handover import Handover
+from app.services.diffusion.models import (
+    DiffusionGenerationParams,
+    DiffusionInfillingParams,
+    DiffusionModelDetails,
+    DiffusionStreamEvent,
+    ParameterBound,
+    Request,
+)
+from app.text.errors import TextError
+from app.text.prompt import PromptIds
+from app.text.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from app.engine.models.base import ModelConfig
+    from app.engine.thread import EngineThread
+
+LONG_TEXT_CHARACTERS = 2_000
+"""Longer texts are tokenised in a worker thread, so that the event loop is not held up."""
+
+_PUBLIC_NAMES = {"max_new_tokens": "max_length"}
+
+_PARAMETERS = {
+    "steps": ParameterBound(minimum=1, maximum=4096),
+    "block_length": ParameterBound(minimum=1, maximum=2048),
+    "alg_temp": ParameterBound(minimum=0.0, maximum=10.0),
+    "confidence_threshold": ParameterBound(minimum=0.0, maximum=1.0),
+    "cfg_scale": ParameterBound(minimum=0.0, maximum=10.0),
+    "initial_masks": ParameterBound(minimum=1, maximum=2048),
+}
+_PARAMETERS_OF = {
+    "llada": ("steps", "block_length", "confidence_threshold", "cfg_scale"),
+    "dream": ("steps", "alg_temp"),
+    "dreamon": ("alg_temp", "initial_masks"),
+}
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What a checkpoint becomes in memory."""
+
+    tokenizer: Tokenizer
+    engine: EngineThread
+
+    @property
+    def family(self) -> str:
+        return self.engine.model.config.family
+
+
+class NativeDiffusionModel(DiffusionModel):
+    """Serves a checkpoint of a known family by the project's own engine.
+
+    With `stream_mode="canvas"` a `step` event follows each denoising step. Its `data`:
+
+        {"canvas": ["Once", " upon", null, …],       text of each new position, null where it is still masked
+         "committed": [{"index": 1, "text": " upon", "confidence": 0.93}, …],
+         "expanded": [3], "deleted": [],             positions that became two masks, or vanished
+         "step": 7, "nfe": 7}                        denoising steps and forward passes so far: one a step
+
+    `canvas` is the state after the step; the indices of commits, expansions and deletions are positions before the
+    expansions and deletions of the same step. The given text is not part of the canvas. A slow reader misses steps,
+    and gets the newest.
+
+    Args:
+        location: folder or hub id of the checkpoint.
+        max_length: what to tell of it until the checkpoint is loaded and its family known.
+    """
+
+    def __init__(
+        self,
+        model_id: str,
+        *,
+        location: str,
+        config: EngineConfig,
+        name: str = "",
+        description: str = "",
+        max_length: int = 2048,
+    ) -> None:
+        super().__init__(model_id)
+        self.name = name or model_id
+        self.description = description
+        self.max_length = max_length
+        self._location = location
+        self._config = config
+        self._loaded: Loaded | None = None
+
+    # -- its life ----------------------------------------------------------------------------------------------------
+
+    async def initialize(self) -> bool:
+        self.problem = None
+        try:
+            self._loaded = await asyncio.to_thread(_load, self._location, self._config)
+        except (EngineError, TextError, OSError, MemoryError) as error:
+            logger.error("model %r could not be loaded: %s", self.model_id, error)
+            self.problem = str(error) or type(error).__name__
+            return False
+        self.max_length = MAX_LENGTHS[self._loaded.family]
+        self.algorithms = self._loaded.engine.algorithms
+        return True
+
+    async def close(self) -> None:
+        loaded, self._loaded = self._loaded, None
+        if loaded is not None:
+            await asyncio.to_thread(loaded.engine.close)
+
+    # -- what the service asks ---------------------------------------------------------------------------------------
+
+    @property
+    def device(self) -> str:
+        return self._loaded.engine.device if self._loaded is not None else self._config.device
+
+    @property
+    def memory_bytes(self) -> int:
+        return self._loaded.engine.memory_bytes if self._loaded is not None else 0
+
+    def check(self, params: Request) -> None:
+        super().check(params)
+        assert isinstance(params, DiffusionGenerationParams | DiffusionInfillingParams)
+        from app.engine.validation import validate  # imports torch, which is there by now
+
+        loaded = self._require()
+        request = GenerationRequest("", (), (), decoding_params(loaded.family, params))
+        try:
+            validate(request, loaded.engine.model.config)
+        except InvalidRequest as error:
+            raise self._translated(error) from error
+
+    def details(self) -> DiffusionModelDetails:
+        details = super().details()
+        details.checkpoint = self._location
+        if self._loaded is not None:
+            details.dtype = self._loaded.engine.dtype
+            details.load_time = round(self._loaded.engine.load_time_s, 3)
+            details.parameters |= {name: _PARAMETERS[name] for name in _PARAMETERS_OF[self._loaded.family]}
+        return details
+
+    # -- answering ---------------------------------------------------------------------------------------------------
+
+    def generate_stream(self, params: DiffusionGenerationParams) -> AsyncIterator[DiffusionStreamEvent]:
+        return self._answer(params, num_characters=len(params.text))
+
+    def infill_stream(self, params: DiffusionInfillingParams) -> AsyncIterator[DiffusionStreamEvent]:
+        return self._answer(params, num_characters=len(params.prefix) + len(params.suffix))
+
+    async def _answer(
+        self, params: DiffusionGenerationParams | DiffusionInfillingParams, *, num_characters: int
+    ) -> AsyncIterator[DiffusionStreamEvent]:
+        loaded = self._require()
+        if num_characters > LONG_TEXT_CHARACTERS:
+            prompt = await asyncio.to_thread(prompt_ids, loaded.family, loaded.tokenizer, params)
+        else:
+            prompt = prompt_ids(loaded.family, loaded.tokenizer, params)
+        request = _engine_request(loaded, params, prompt)
+        translator = Translator(loaded.tokenizer, prompt.num_prompt_tokens)
+        async with aclosing(self._engine_events(loaded.engine, request)) as events:
+            async for event in events:
+                for told in translator.feed(event):
+                    yield told
+
+    async def _engine_events(
+        self, engine: EngineThread, request: GenerationRequest
+    ) -> AsyncGenerator[EngineEvent, None]:
+        """The events of one request; the engine is through with it when this ends, however it ends."""
+        inbox: Handover[EngineEvent] = Handover(merge_steps)
+        self._submit(engine, request, inbox)
+        is_over = False
+        try:
+            while not is_over:
+                event = await inbox.get()
+                is_over = is_last(event)
+                if isinstance(event, Failed):
+                    raise self._translated(event.error)
+                yield event
+        finally:
+            if not is_over:
+                engine.abort(request.request_id)
+                while not is_last(await inbox.get()):
+                    pass
+
+    def _submit(self, engine: EngineThread, request: GenerationRequest, inbox: Handover[EngineEvent]) -> None:
+        if not engine.is_alive():
+            self.problem = "its engine has stopped; reload the model"
+            raise GenerationFailed(f"model {self.model_id!r} broke down; try again, another may answer")
+        try:
+            engine.submit(request, inbox.put)
+        except EngineError as error:
+            raise self._translated(error) from error
+
+    def _require(self) -> Loaded:
+        if self._loaded is None:
+            raise GenerationFailed(f"model {self.model_id!r} is not loaded")
+        return self._loaded
+
+    def _translated(self, error: EngineError) -> ServiceError:
+        if isinstance(error, InvalidRequest):
+            return InvalidParameters(str(error), field=_PUBLIC_NAMES.get(error.field, error.field))
+        if isinstance(error, QueueFull):
+            return Overloaded(str(error))
+        logger.error("model %r broke while answering: %s", self.model_id, error)
+        if isinstance(error, OutOfDeviceMemory):
+            return GenerationFailed(f"model {self.model_id!r} ran out of device memory; ask for a smaller max_length")
+        return GenerationFailed(f"model {self.model_id!r} broke while answering; the server's log says why")
+
+
+def _load(location: str, config: EngineConfig) -> Loaded:
+    """Blocking: seconds for a small checkpoint, minutes for a large one."""
+    folder = checkpoint_folder(location)
+    tokenizer = Tokenizer.load(folder)
+    from app.engine.thread import EngineThread  # imports torch, which takes seconds
+
+    engine = EngineThread.load(folder, config)
+    try:
+        _check_agreement(tokenizer, engine.model.config)
+    except TextError:
+        engine.close()
+        raise
+    return Loaded(tokenizer, engine)
+
+
+def _check_agreement(tokenizer: Tokenizer, config: ModelConfig) -> None:
+    """Raises TokenizerError if the two halves of a checkpoint do not fit, or no prompt of the family can be written."""
+    special = config.special
+    tokenizer.check_ids(vocab_size=config.vocab_size, mask=special.mask, eos=special.eos, expand=special.expand)
+    prompt_ids(config.family, tokenizer, DiffusionInfillingParams(prefix="a", suffix="b"))
+
+
+def _engine_request(
+    loaded: Loaded, params: DiffusionGenerationParams | DiffusionInfillingParams, prompt: PromptIds
+) -> GenerationRequest:
+    return GenerationRequest(
+        request_id=secrets.token_hex(12),
+        prefix=prompt.prefix,
+        suffix=prompt.suffix,
+        params=decoding_params(loaded.family, params, end_of_turn=loaded.tokenizer.end_of_turn_id),
+        open_ended=isinstance(params, DiffusionGenerationParams),
+        snapshots=params.stream_mode == "canvas",
+    )

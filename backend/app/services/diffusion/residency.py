@@ -1,0 +1,91 @@
+"""Which models are loaded: each once, however many ask; reloaded beside the requests in flight."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+from app.core.settings import DiffusionConfig
+from app.services.diffusion.background import BackgroundTasks
+from app.services.diffusion.catalog import CatalogEntry
+from app.services.diffusion.errors import InvalidParameters, ModelUnavailable, UnknownModel
+from app.services.diffusion.models import CleanupReport
+from app.services.diffusion.slot import Slot, State
+
+
+class Residency:
+    """All slots. Belongs to one event loop.
+
+    Args:
+        config: gives the configuration of the moment, by which models are built.
+    """
+
+    def __init__(self, config: Callable[[], DiffusionConfig]) -> None:
+        self._config = config
+        self._tasks = BackgroundTasks()
+        self._sequences = BackgroundTasks()
+        self._slots: dict[str, Slot] = {}
+
+    @property
+    def slots(self) -> list[Slot]:
+        return list(self._slots.values())
+
+    def __contains__(self, model_id: str) -> bool:
+        return model_id in self._slots
+
+    def slot(self, model_id: str) -> Slot:
+        """Raises UnknownModel, which lists the known ones."""
+        if model_id not in self._slots:
+            known = ", ".join(self._slots) or "none"
+            raise UnknownModel(f"there is no model {model_id!r}; known models: {known}")
+        return self._slots[model_id]
+
+    def add(self, entry: CatalogEntry) -> Slot:
+        """Raises InvalidParameters if the id is taken."""
+        if entry.model_id in self._slots:
+            raise InvalidParameters(f"the model id {entry.model_id!r} is taken; choose another", field="model_id")
+        self._slots[entry.model_id] = Slot(entry, config=self._config, tasks=self._tasks)
+        return self._slots[entry.model_id]
+
+    def remove(self, model_id: str) -> None:
+        self._slots.pop(model_id).leave()
+
+    def load_in_background(self, slots: Iterable[Slot]) -> None:
+        """Loads those that never were, one after the other, so that each is ready as early as it can be."""
+        self._sequences.start(_load_in_order(list(slots)), name="load models")
+
+    async def reload(self, model_id: str) -> Slot:
+        """Builds the model anew; requests in flight finish on the instance that they began with.
+
+        Raises:
+            UnknownModel: no model has this id.
+            ModelUnavailable: loading failed; an instance loaded before goes on answering.
+        """
+        slot = self.slot(model_id)
+        await slot.load()
+        if slot.problem is not None:
+            kept = "; the one loaded before goes on answering" if slot.instance is not None else ""
+            raise ModelUnavailable(f"model {model_id!r} could not be reloaded: {slot.problem}{kept}")
+        return slot
+
+    async def release_idle(self, *, keep: str) -> CleanupReport:
+        """Lets go of every idle model but one, and waits until their memory is back."""
+        released = [slot.release() for slot in self.slots if slot.model_id != keep]
+        idle = [instance for instance in released if instance is not None]
+        freed_bytes = sum(instance.model.memory_bytes for instance in idle)
+        await asyncio.gather(*(instance.close() for instance in idle))
+        return CleanupReport(released_models=[instance.model.model_id for instance in idle], freed_bytes=freed_bytes)
+
+    async def close(self) -> None:
+        """Waits for loads that are under way (a thread cannot be interrupted), then closes every model."""
+        await self._sequences.cancel()
+        await self._tasks.join()
+        for slot in self.slots:
+            slot.unload()
+        await self._tasks.join()
+
+
+async def _load_in_order(slots: list[Slot]) -> None:
+    for slot in slots:
+        if slot.state is State.NEW:
+            await slot.load()

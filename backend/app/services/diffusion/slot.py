@@ -1,0 +1,207 @@
+"""The place of one model: whether it is loaded, who uses it, and what went wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import Enum
+
+from app.core.settings import DiffusionConfig
+from app.services.diffusion.background import BackgroundTasks
+from app.services.diffusion.base import DiffusionModel
+from app.services.diffusion.catalog import CatalogEntry
+from app.services.diffusion.errors import ModelUnavailable
+from app.services.diffusion.models import DiffusionModelDetails
+
+logger = logging.getLogger(__name__)
+
+
+class State(Enum):
+    """Loading, for the first time or again, ends in READY or FAILED; READY -> RELEASED by cleaning up, -> NEW by
+    unloading."""
+
+    NEW = "not loaded yet"
+    READY = "ready"
+    RELEASED = "released to save memory; the next request loads it"
+    FAILED = "failed"
+
+
+class Instance:
+    """An initialised model and the requests that use it."""
+
+    def __init__(self, model: DiffusionModel) -> None:
+        self.model = model
+        self._num_users = 0
+        self._unused = asyncio.Event()
+        self._unused.set()
+
+    @property
+    def is_idle(self) -> bool:
+        return self._num_users == 0
+
+    @contextmanager
+    def hold(self) -> Iterator[DiffusionModel]:
+        """While held, the model is not closed."""
+        self._num_users += 1
+        self._unused.clear()
+        try:
+            yield self.model
+        finally:
+            self._num_users -= 1
+            if self._num_users == 0:
+                self._unused.set()
+
+    async def close(self) -> None:
+        """Closes the model once the last request has ended. The caller sees to it that no new one gets here."""
+        await self._unused.wait()
+        try:
+            await self.model.close()
+        except Exception:
+            logger.exception("model %r did not close cleanly", self.model.model_id)
+
+
+class Slot:
+    """The place of one model id: the instance that answers now, and the load that is under way.
+
+    Args:
+        config: gives the configuration of the moment, by which the model is built.
+        tasks: where loads and closings run, so that no caller's end is theirs.
+    """
+
+    def __init__(self, entry: CatalogEntry, *, config: Callable[[], DiffusionConfig], tasks: BackgroundTasks) -> None:
+        self.model_id = entry.model_id
+        self.entry = entry
+        self.state = State.NEW if entry.problem is None else State.FAILED
+        self._problem = entry.problem
+        self._described = entry.model
+        self._config = config
+        self._tasks = tasks
+        self._instance: Instance | None = None
+        self._load: asyncio.Task[None] | None = None
+        self._has_left = False
+
+    @property
+    def instance(self) -> Instance | None:
+        """The instance that can answer at this moment."""
+        instance = self._instance
+        return instance if instance is not None and instance.model.problem is None else None
+
+    @property
+    def is_available(self) -> bool:
+        return self.instance is not None or self.state is State.RELEASED
+
+    @property
+    def is_loading(self) -> bool:
+        return self._load is not None and not self._load.done()
+
+    @property
+    def is_out_of_order(self) -> bool:
+        """It failed, broke down, or is being loaded again; not: it waits for its first load."""
+        return self.instance is None and self.state in (State.READY, State.FAILED)
+
+    @property
+    def problem(self) -> str | None:
+        broken = self._instance.model.problem if self._instance is not None else None
+        return broken or self._problem
+
+    async def loaded(self) -> Instance | None:
+        """The instance; waits for the load that is under way, or starts one if there never was any."""
+        if self.instance is None and (self.is_loading or self.state in (State.NEW, State.RELEASED)):
+            await self.load()
+        return self.instance
+
+    async def load(self) -> None:
+        """Loads, or loads again. Callers at the same time share one load; one that is cancelled does not end it."""
+        if not self.is_loading:
+            self._load = self._tasks.start(self._load_once(), name=f"load {self.model_id}")
+        assert self._load is not None
+        await asyncio.shield(self._load)
+
+    def release(self) -> Instance | None:
+        """Lets an idle model go, if it can be made again. The caller closes it."""
+        instance = self.instance
+        if instance is None or not instance.is_idle or self.entry.rebuild is None or self.is_loading:
+            return None
+        self._instance, self.state = None, State.RELEASED
+        return instance
+
+    def unload(self) -> None:
+        """Back to the beginning; the instance is closed when its last request has ended."""
+        if self._instance is not None:
+            self._retire(self._instance)
+            self._instance = None
+        if self.entry.problem is None:
+            self.state, self._problem = State.NEW, None
+
+    def leave(self) -> None:
+        """The model is no longer served, also if it is just being loaded."""
+        self._has_left = True
+        self.unload()
+
+    def details(self) -> DiffusionModelDetails:
+        details = self._described.details() if self._described is not None else _bare_details(self.model_id)
+        return details.model_copy(update={"is_available": self.is_available, "error": self.problem})
+
+    async def _load_once(self) -> None:
+        old = self._instance
+        try:
+            if self.entry.rebuild is None and old is not None:
+                await self._make_way(old)
+            model = self._next_model()
+            self._settle(model, await model.initialize())
+        except Exception as error:
+            logger.exception("model %r could not be loaded", self.model_id)
+            self._fail(f"{type(error).__name__}: {error}")
+
+    async def _make_way(self, old: Instance) -> None:
+        """There is no second object: the one that exists ends its requests, and is initialised again."""
+        self._instance = None
+        await old.close()
+
+    def _next_model(self) -> DiffusionModel:
+        if self.entry.rebuild is not None:
+            return self.entry.rebuild(self._config())
+        if self.entry.model is None:
+            raise ModelUnavailable(self.entry.problem or "there is no such model")
+        self.entry.model.problem = None
+        return self.entry.model
+
+    def _settle(self, model: DiffusionModel, is_initialised: bool) -> None:
+        if not is_initialised or model.problem is not None:
+            if model.problem is None:
+                logger.error("model %r: initialize() returned False and gives no reason", self.model_id)
+            self._fail(model.problem or "initialize() returned False")
+            return
+        old, self._instance = self._instance, Instance(model)
+        self._described, self.state, self._problem = model, State.READY, None
+        logger.info("model %r is ready on %s", self.model_id, model.device)
+        if old is not None:
+            self._retire(old)
+        if self._has_left:
+            self.unload()
+
+    def _fail(self, problem: str) -> None:
+        """An instance loaded before goes on answering; only where there is none is the model gone."""
+        self._problem = problem
+        if self.instance is None:
+            self.state = State.FAILED
+
+    def _retire(self, instance: Instance) -> None:
+        self._tasks.start(instance.close(), name=f"close {self.model_id}")
+
+
+def _bare_details(model_id: str) -> DiffusionModelDetails:
+    return DiffusionModelDetails(
+        model_id=model_id,
+        name=model_id,
+        description="",
+        max_length=0,
+        is_available=False,
+        device="",
+        memory_usage=0.0,
+        capabilities=[],
+        algorithms=[],
+        parameters={},
+    )

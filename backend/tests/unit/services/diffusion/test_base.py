@@ -1,0 +1,50 @@
+import pytest
+
+from app.services.diffusion.base import DiffusionModel
+from app.services.diffusion.errors import InvalidParameters
+from app.services.diffusion.models import DiffusionGenerationParams, DiffusionInfillingParams
+from tests.fakes import GatedModel, WordsModel
+
+
+def test_a_model_infills_if_it_says_how() -> None:
+    assert GatedModel().capabilities == ("generate",)
+    assert WordsModel().capabilities == ("generate", "infill")
+
+
+@pytest.mark.parametrize(
+    ("model", "params", "field", "message"),
+    [
+        (GatedModel(), DiffusionInfillingParams(prefix="a"), "model_id", "'gated' cannot infill"),
+        (
+            WordsModel(),
+            DiffusionGenerationParams(text="a", algorithm="sideways"),
+            "algorithm",
+            "'sideways'.*forward, backward",
+        ),
+        (GatedModel(), DiffusionGenerationParams(text="a", algorithm="any"), "algorithm", "leave the parameter out"),
+    ],
+)
+def test_what_a_model_cannot_take_is_refused_by_name(
+    model: DiffusionModel,
+    params: DiffusionGenerationParams | DiffusionInfillingParams,
+    field: str,
+    message: str,
+) -> None:
+    with pytest.raises(InvalidParameters, match=message) as caught:
+        model.check(params)
+    assert caught.value.field == field
+
+
+def test_the_bound_of_max_length_is_the_models() -> None:
+    model = WordsModel()
+    model.max_length = 100
+    model.check(DiffusionGenerationParams(text="a", max_length=100))
+    with pytest.raises(InvalidParameters, match=r"max_length=101 is above 100"):
+        model.check(DiffusionGenerationParams(text="a", max_length=101))
+
+
+def test_details_describe_the_model() -> None:
+    details = WordsModel().details()
+    assert (details.model_id, details.name, details.max_length) == ("words", "words", 2048)
+    assert details.algorithms == ["forward", "backward"]
+    assert details.parameters["top_k"].maximum == 100

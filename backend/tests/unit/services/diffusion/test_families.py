@@ -1,0 +1,96 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.services.diffusion.errors import InvalidParameters
+from app.services.diffusion.families import candidate_lengths, decoding_params, prompt_ids
+from app.services.diffusion.models import DiffusionGenerationParams, DiffusionInfillingParams
+from app.text.tokenizer import Tokenizer
+
+VECTORS = Path(__file__).parents[3] / "conformance" / "vectors"
+
+
+def generating(**given: Any) -> DiffusionGenerationParams:
+    return DiffusionGenerationParams(**{"text": "x", "max_length": 100, **given})
+
+
+def infilling(**given: Any) -> DiffusionInfillingParams:
+    return DiffusionInfillingParams(**{"prefix": "x", "max_length": 100, **given})
+
+
+@pytest.mark.parametrize("family", ["dream", "dreamon"])
+def test_the_dream_family_is_framed_by_beginning_and_end(family: str) -> None:
+    tokenizer = Tokenizer.load(VECTORS / f"{family}-tiny")
+    a, b = tuple(tokenizer.encode("left")), tuple(tokenizer.encode("right"))
+    filled = prompt_ids(family, tokenizer, infilling(prefix="left", suffix="right"))
+    assert filled.prefix == (tokenizer.bos_id, *a)
+    assert filled.suffix == (*b, tokenizer.eos_id)
+    assert filled.num_prompt_tokens == len(a) + len(b) + 2
+    continued = prompt_ids(family, tokenizer, generating(text="left"))
+    assert (continued.prefix, continued.suffix) == ((tokenizer.bos_id, *a), ())
+
+
+def test_llada_gets_the_text_as_its_tokenizer_frames_it() -> None:
+    tokenizer = Tokenizer.load(VECTORS / "llada-tiny")
+    begin = (tokenizer.bos_id,) if tokenizer.adds_bos else ()
+    filled = prompt_ids("llada", tokenizer, infilling(prefix="left", suffix="right"))
+    assert filled.prefix == (*begin, *tokenizer.encode("left"))
+    assert filled.suffix == tuple(tokenizer.encode("right"))
+
+
+def test_parameters_are_handed_on() -> None:
+    given = generating(temperature=0.5, top_p=0.9, top_k=5, repetition_penalty=1.1, seed=9, steps=7, cfg_scale=1.5)
+    decoding = decoding_params("llada", given, end_of_turn=3)
+    assert (decoding.max_new_tokens, decoding.temperature, decoding.top_p, decoding.top_k) == (100, 0.5, 0.9, 5)
+    assert (decoding.repetition_penalty, decoding.seed, decoding.steps) == (1.1, 9, 7)
+    assert (decoding.cfg_scale, decoding.end_of_turn) == (1.5, 3)
+
+
+def test_top_p_of_one_is_no_filter() -> None:
+    assert decoding_params("llada", generating(top_p=1.0)).top_p is None
+
+
+def test_llada_continues_in_blocks_and_infills_in_one() -> None:
+    assert decoding_params("llada", generating()).block_length == 32
+    assert decoding_params("llada", generating(block_length=8)).block_length == 8
+    assert decoding_params("llada", infilling()).block_length is None
+    assert decoding_params("dream", generating()).block_length is None
+
+
+@pytest.mark.parametrize("family", ["llada", "dream"])
+def test_families_of_fixed_length_choose_the_span_of_an_infilling(family: str) -> None:
+    assert decoding_params(family, infilling(max_length=20)).mask_lengths == (1, 2, 3, 4, 6, 8, 12, 16, 20)
+    assert decoding_params(family, generating()).mask_lengths == ()
+
+
+def test_dreamon_starts_small() -> None:
+    assert decoding_params("dreamon", infilling()).initial_masks == 16
+    assert decoding_params("dreamon", generating()).initial_masks == 32
+    assert decoding_params("dreamon", infilling(max_length=5)).initial_masks == 5
+    assert decoding_params("dreamon", infilling(initial_masks=40)).initial_masks == 40
+    assert decoding_params("dreamon", infilling()).mask_lengths == ()
+    assert decoding_params("llada", infilling()).initial_masks is None
+
+
+def test_a_starting_canvas_longer_than_the_answer_is_refused() -> None:
+    with pytest.raises(InvalidParameters, match="initial_masks=50 is above max_length=20") as caught:
+        decoding_params("dreamon", infilling(max_length=20, initial_masks=50))
+    assert caught.value.field == "initial_masks"
+
+
+def test_dreamon_has_no_number_of_steps() -> None:
+    with pytest.raises(InvalidParameters, match="steps=5") as caught:
+        decoding_params("dreamon", generating(steps=5))
+    assert caught.value.field == "steps"
+
+
+@given(st.integers(1, 2048), st.data())
+def test_candidates_rise_to_max_length_and_miss_no_length_by_more_than_a_quarter(max_length: int, data: Any) -> None:
+    candidates = candidate_lengths(max_length)
+    assert candidates == tuple(sorted(set(candidates)))
+    assert candidates[-1] == max_length
+    true_length = data.draw(st.integers(1, max_length))
+    assert min(abs(candidate - true_length) for candidate in candidates) <= true_length / 4

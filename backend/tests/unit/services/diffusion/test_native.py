@@ -1,0 +1,383 @@
+"""The joint of text and engine: with a scripted engine for timing, and with real tiny checkpoints."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import threading
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from app.engine.config import EngineConfig
+from app.engine.errors import EngineError, EngineStopped, InvalidRequest, OutOfDeviceMemory, QueueFull
+from app.engine.events import (
+    Admitted,
+    Cancelled,
+    CanvasSnapshot,
+    Commit,
+    EngineEvent,
+    Failed,
+    Finished,
+    FinishReason,
+    Step,
+)
+from app.engine.params import GenerationRequest
+from app.services.diffusion import (
+    DiffusionGenerationParams,
+    DiffusionLLMService,
+    GenerationFailed,
+    InvalidParameters,
+    NativeDiffusionModel,
+    Overloaded,
+    native,
+)
+from app.services.diffusion.families import prompt_ids
+from app.services.diffusion.native import Loaded
+from app.text.tokenizer import Tokenizer
+from tests.unit.services.diffusion.serving import until
+
+VECTORS = Path(__file__).parents[3] / "conformance" / "vectors"
+CPU = EngineConfig(device="cpu", dtype="float32")
+
+
+class ScriptedEngine:
+    """Stands where an EngineThread does; the test sends the events."""
+
+    device, dtype, memory_bytes, load_time_s = "cpu", "float32", 1000, 0.1
+    algorithms = ("low_confidence", "random")
+
+    def __init__(self, family: str = "llada") -> None:
+        self.model = SimpleNamespace(config=SimpleNamespace(family=family))
+        self.request: GenerationRequest | None = None
+        self.refusal: EngineError | None = None
+        self.aborted: list[str] = []
+        self.is_up = True
+        self._on_event: Callable[[EngineEvent], None] | None = None
+
+    def submit(self, request: GenerationRequest, on_event: Callable[[EngineEvent], None]) -> None:
+        if self.refusal is not None:
+            raise self.refusal
+        self.request, self._on_event = request, on_event
+
+    def abort(self, request_id: str) -> None:
+        self.aborted.append(request_id)
+
+    def is_alive(self) -> bool:
+        return self.is_up
+
+    def close(self) -> None:
+        self.is_up = False
+
+    @property
+    def request_id(self) -> str:
+        assert self.request is not None
+        return self.request.request_id
+
+    def send(self, *events: EngineEvent) -> None:
+        """From another thread, as the real one does."""
+        sender = threading.Thread(target=lambda: [cast(Any, self._on_event)(event) for event in events])
+        sender.start()
+        sender.join()
+
+    def admit(self) -> None:
+        self.send(Admitted(self.request_id, "cpu", num_truncated=3))
+
+    def step(self, *token_ids: int, nfe: int = 1, snapshot: CanvasSnapshot | None = None) -> Step:
+        return Step(self.request_id, tuple(token_ids), nfe, snapshot)
+
+
+@pytest.fixture
+def tokenizer() -> Tokenizer:
+    return Tokenizer.load(VECTORS / "llada-tiny")
+
+
+@pytest.fixture
+def engine() -> ScriptedEngine:
+    return ScriptedEngine()
+
+
+@pytest.fixture
+async def model(engine: ScriptedEngine, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> NativeDiffusionModel:
+    monkeypatch.setattr(native, "_load", lambda location, config: Loaded(tokenizer, cast(Any, engine)))
+    model = NativeDiffusionModel("scripted", location="nowhere", config=CPU)
+    assert await model.initialize()
+    return model
+
+
+def asking(**given: Any) -> DiffusionGenerationParams:
+    return DiffusionGenerationParams(**{"text": "hello", "max_length": 8, "seed": 1, **given})
+
+
+async def opened(model: NativeDiffusionModel, engine: ScriptedEngine, **given: Any) -> AsyncIterator[Any]:
+    """A stream that the engine has admitted; `start` has been read."""
+    stream = model.generate_stream(asking(**given))
+    first = asyncio.ensure_future(anext(stream))
+    await until(lambda: engine.request is not None)
+    assert not first.done(), "start waits for the engine"
+    engine.admit()
+    event = await first
+    assert event.type == "start"
+    assert event.metadata["truncated_prompt_tokens"] == 3
+    return stream
+
+
+async def test_each_piece_of_text_comes_with_its_tokens(
+    model: NativeDiffusionModel, engine: ScriptedEngine, tokenizer: Tokenizer
+) -> None:
+    ids = tokenizer.encode("a é 🦊 b")
+    stream = await opened(model, engine)
+    engine.send(engine.step(*ids, nfe=4), Finished(engine.request_id, FinishReason.LENGTH, len(ids), nfe=9))
+    events = [event async for event in stream]
+    pieces = events[:-1]
+    assert "".join(piece.data for piece in pieces) == "a é 🦊 b"
+    assert "\ufffd" not in "".join(piece.data for piece in pieces)
+    assert sum(piece.metadata["tokens"] for piece in pieces) == len(ids)
+    assert all(piece.metadata["denoising_steps"] == 4 for piece in pieces)
+    told = {"finish_reason": "length", "tokens_generated": len(ids), "denoising_steps": 9}
+    assert (events[-1].type, events[-1].metadata) == ("complete", told)
+
+
+async def test_an_open_character_is_told_at_the_end(
+    model: NativeDiffusionModel, engine: ScriptedEngine, tokenizer: Tokenizer
+) -> None:
+    ids = tokenizer.encode("🦊")[:-1]
+    stream = await opened(model, engine)
+    engine.send(engine.step(*ids), Finished(engine.request_id, FinishReason.STOP, len(ids), nfe=1))
+    assert [event.type async for event in stream] == ["token", "complete"]
+
+
+async def test_a_slow_reader_gets_all_text_and_the_newest_canvas(
+    model: NativeDiffusionModel, engine: ScriptedEngine, tokenizer: Tokenizer
+) -> None:
+    ids = tokenizer.encode("slow and steady")
+    mask = tokenizer.require("mask")
+    stream = await opened(model, engine, stream_mode="canvas")
+    for number, token_id in enumerate(ids):
+        snapshot = CanvasSnapshot((*ids[: number + 1], mask), mask, (Commit(number, token_id, 0.51239),), (2,), (1,))
+        engine.send(engine.step(token_id, nfe=number + 1, snapshot=snapshot))
+    engine.send(Finished(engine.request_id, FinishReason.STOP, len(ids), nfe=len(ids)))
+    events = [event async for event in stream]
+    assert "".join(event.data for event in events if event.type == "token") == "slow and steady"
+    (step,) = (event.data for event in events if event.type == "step")
+    texts = [tokenizer.token_text(token_id) for token_id in ids]
+    assert step == {
+        "canvas": [*texts, None],
+        "committed": [{"index": len(ids) - 1, "text": texts[-1], "confidence": 0.5124}],
+        "expanded": [2],
+        "deleted": [1],
+        "step": len(ids),
+        "nfe": len(ids),
+    }
+
+
+async def test_a_closed_stream_aborts_and_waits_for_the_engine(
+    model: NativeDiffusionModel, engine: ScriptedEngine
+) -> None:
+    stream = await opened(model, engine)
+    closing = asyncio.ensure_future(cast(Any, stream).aclose())
+    await until(lambda: engine.aborted == [engine.request_id])
+    engine.send(engine.step(5))
+    await asyncio.sleep(0.01)
+    assert not closing.done(), "a step that was under way is no end"
+    engine.send(Cancelled(engine.request_id, nfe=1))
+    await asyncio.wait_for(closing, 1)
+
+
+async def test_a_cancelled_reader_aborts_too(model: NativeDiffusionModel, engine: ScriptedEngine) -> None:
+    stream = await opened(model, engine)
+    reading = asyncio.ensure_future(anext(stream))
+    await asyncio.sleep(0)
+    reading.cancel()
+    await until(lambda: bool(engine.aborted))
+    engine.send(Cancelled(engine.request_id, nfe=1))
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+
+
+@pytest.mark.parametrize(
+    ("error", "expected", "message"),
+    [
+        (OutOfDeviceMemory("2 GiB"), GenerationFailed, "ran out of device memory"),
+        (EngineStopped("tensor 0xdeadbeef"), GenerationFailed, "the server's log says why"),
+        (InvalidRequest("no", field="max_new_tokens"), InvalidParameters, "no"),
+        (QueueFull("full"), Overloaded, "full"),
+    ],
+)
+@pytest.mark.parametrize("when", ["at submission", "later"])
+async def test_errors_of_the_engine_become_the_services(
+    model: NativeDiffusionModel,
+    engine: ScriptedEngine,
+    error: EngineError,
+    expected: type[Exception],
+    message: str,
+    when: str,
+) -> None:
+    if when == "at submission":
+        engine.refusal = error
+        stream = model.generate_stream(asking())
+    else:
+        stream = await opened(model, engine)
+        engine.send(Failed(engine.request_id, error, nfe=1))
+    with pytest.raises(expected, match=message) as caught:
+        await anext(stream)
+    if isinstance(caught.value, InvalidParameters):
+        assert caught.value.field == "max_length"
+    assert not engine.aborted
+
+
+async def test_a_dead_engine_is_noticed_and_others_take_over(
+    model: NativeDiffusionModel, engine: ScriptedEngine
+) -> None:
+    engine.is_up = False
+    with pytest.raises(GenerationFailed):
+        await anext(model.generate_stream(asking()))
+    assert model.problem is not None
+    assert "reload" in model.problem
+
+
+async def test_long_texts_are_tokenised_elsewhere(
+    model: NativeDiffusionModel, engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[str] = []
+
+    def spying(*args: Any) -> Any:
+        threads.append(threading.current_thread().name)
+        return prompt_ids(*args)
+
+    monkeypatch.setattr(native, "prompt_ids", spying)
+    for length in (10, native.LONG_TEXT_CHARACTERS + 1):
+        stream = model.generate_stream(asking(text="x" * length))
+        reading = asyncio.ensure_future(anext(stream))
+        engine.request = None
+        await until(lambda: engine.request is not None)
+        engine.send(Cancelled(engine.request_id, nfe=0))
+        await asyncio.wait({reading})
+        assert isinstance(reading.exception(), StopAsyncIteration)
+    assert threads[0] == threading.main_thread().name != threads[1]
+
+
+# -- real checkpoints ------------------------------------------------------------------------------------------------
+
+REAL = {
+    "dreamon_path": str(VECTORS / "dreamon-tiny"),
+    "llada_path": str(VECTORS / "llada-tiny"),
+    "extra_models": f"dream={VECTORS / 'dream-tiny'}",
+    "default_model": "llada",
+    "device_preference": "cpu",
+    "max_length": 24,
+}
+
+
+@pytest.fixture
+async def service() -> AsyncIterator[DiffusionLLMService]:
+    service = DiffusionLLMService()
+    assert await service.initialize(REAL)
+    yield service
+    await service.close()
+
+
+@pytest.mark.parametrize("model_id", ["dreamon", "llada", "dream"])
+async def test_the_stream_and_the_result_are_the_same_for_every_seed(
+    model_id: str, service: DiffusionLLMService
+) -> None:
+    for seed in range(3):
+        settings = {"model_id": model_id, "seed": seed, "temperature": 1.0}
+        result = await service.generate_stream("def main", **settings)
+        events = [event async for event in service.generate_stream("def main", stream_mode="canvas", **settings)]
+        assert "".join(event.data for event in events if event.type == "token") == result.text
+        assert events[-1].metadata["tokens_generated"] == result.tokens_generated <= 24
+        steps = [event.data for event in events if event.type == "step"]
+        assert steps[-1]["nfe"] <= result.metadata["denoising_steps"]
+        filled = await service.infill_stream("def", "return", max_length=12, **settings)
+        again = await service.infill_stream("def", "return", max_length=12, **settings)
+        assert filled.text == again.text
+        assert filled.tokens_generated <= 12
+        assert filled.metadata["prompt_tokens"] > 0
+        assert filled.metadata["truncated_prompt_tokens"] == 0
+
+
+async def test_requests_together_answer_as_alone(service: DiffusionLLMService) -> None:
+    asked = [
+        {"model_id": model_id, "seed": seed, "max_length": 8 + 4 * seed}
+        for model_id in ("dreamon", "llada", "dream")
+        for seed in range(3)
+    ]
+    alone = [(await service.generate_stream("import os", **given)).text for given in asked]
+    together = await asyncio.gather(*(service.generate_stream("import os", **given) for given in asked))
+    assert [result.text for result in together] == alone
+
+
+async def test_what_a_family_does_not_know_is_refused_by_name(service: DiffusionLLMService) -> None:
+    wrong: list[tuple[str, dict[str, Any]]] = [
+        ("llada", {"initial_masks": 4}),
+        ("llada", {"alg_temp": 0.5}),
+        ("llada", {"max_length": 1025}),
+        ("llada", {"algorithm": "entropy"}),
+        ("dreamon", {"cfg_scale": 1.0}),
+        ("dreamon", {"confidence_threshold": 0.9}),
+        ("dreamon", {"block_length": 8}),
+        ("dreamon", {"steps": 8}),
+        ("dream", {"initial_masks": 4}),
+    ]
+    for model_id, given in wrong:
+        (field,) = given
+        with pytest.raises(InvalidParameters, match=str(given[field])) as caught:
+            await service.generate_stream("x", model_id=model_id, **given)
+        assert caught.value.field == field
+
+
+async def test_an_abandoned_request_leaves_the_engine_empty(service: DiffusionLLMService) -> None:
+    for _ in range(3):
+        async for _event in service.generate_stream("x", max_length=1024):
+            break
+    await until(lambda: service.statistics().cancelled_requests == 3)
+    instance = service._residency.slot("llada").instance
+    assert instance is not None
+    assert isinstance(instance.model, NativeDiffusionModel)
+    assert instance.model._loaded is not None
+    assert not instance.model._loaded.engine._engine.has_work
+
+
+async def test_a_reload_under_traffic_drops_nothing(service: DiffusionLLMService) -> None:
+    running = [asyncio.ensure_future(service.generate_stream("x", max_length=64, seed=4)) for _ in range(3)]
+    await until(lambda: service.statistics().requests_in_flight == 3)
+    details = await service.reload_model("llada")
+    results = await asyncio.gather(*running)
+    assert len({result.text for result in results}) == 1
+    assert details.is_available
+    assert details.load_time is not None
+    assert (await service.generate_stream("x", max_length=64, seed=4)).text == results[0].text
+
+
+async def test_details_of_a_loaded_checkpoint() -> None:
+    model = NativeDiffusionModel("mine", location=str(VECTORS / "llada-tiny"), config=CPU)
+    assert model.details().dtype is None
+    assert await model.initialize()
+    details = model.details()
+    assert (details.dtype, details.max_length, details.device) == ("float32", 1024, "cpu")
+    assert details.memory_usage > 0
+    assert "block_length" in details.parameters
+    assert "initial_masks" not in details.parameters
+    await model.close()
+    assert model.memory_bytes == 0
+
+
+@pytest.mark.parametrize("damage", ["nothing there", "no tokenizer", "no weights", "another's tokenizer"])
+async def test_a_damaged_checkpoint_is_a_false_with_a_cause(damage: str, tmp_path: Path) -> None:
+    folder = tmp_path / "checkpoint"
+    if damage != "nothing there":
+        shutil.copytree(VECTORS / "llada-tiny", folder)
+    if damage == "no tokenizer":
+        (folder / "tokenizer.json").unlink()
+    elif damage == "no weights":
+        (folder / "model.safetensors").unlink()
+    elif damage == "another's tokenizer":
+        for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
+            shutil.copy(VECTORS / "dream-tiny" / name, folder)
+    model = NativeDiffusionModel("mine", location=str(folder), config=CPU)
+    assert await model.initialize() is False
+    assert model.problem

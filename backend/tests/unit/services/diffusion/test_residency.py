@@ -1,0 +1,199 @@
+import asyncio
+from dataclasses import dataclass, field
+
+import pytest
+
+from app.core.settings import DiffusionConfig
+from app.services.diffusion.base import DiffusionModel
+from app.services.diffusion.catalog import CatalogEntry, registered_entry
+from app.services.diffusion.errors import InvalidParameters, ModelUnavailable, UnknownModel
+from app.services.diffusion.residency import Residency
+from app.services.diffusion.slot import Slot, State
+from tests.fakes import SlowlyLoadingModel, UnloadableModel, WordsModel
+from tests.unit.services.diffusion.serving import until
+
+
+@dataclass
+class Factory:
+    """Builds a new model each time, and remembers all of them."""
+
+    built: list[WordsModel] = field(default_factory=list)
+    kind: type[WordsModel] = WordsModel
+
+    def __call__(self, config: DiffusionConfig) -> DiffusionModel:
+        self.built.append(self.kind("built"))
+        return self.built[-1]
+
+    def entry(self) -> CatalogEntry:
+        return CatalogEntry("built", self.kind("built"), self)
+
+
+@pytest.fixture
+def residency() -> Residency:
+    return Residency(DiffusionConfig)
+
+
+async def loaded(residency: Residency, entry: CatalogEntry) -> Slot:
+    slot = residency.add(entry)
+    await slot.loaded()
+    return slot
+
+
+async def test_many_ask_and_one_loads(residency: Residency) -> None:
+    model = SlowlyLoadingModel()
+    slot = residency.add(registered_entry(model))
+    waiting = [asyncio.create_task(slot.loaded()) for _ in range(5)]
+    await asyncio.sleep(0)
+    assert slot.is_loading
+    waiting[0].cancel()  # one that gives up does not end the load
+    model.may_load.set()
+    instances = await asyncio.gather(*waiting[1:])
+    assert model.num_initialized == 1
+    assert len(set(map(id, instances))) == 1
+    assert slot.state is State.READY
+
+
+async def test_a_model_that_fails_says_why_and_is_not_tried_again(residency: Residency) -> None:
+    slot = await loaded(residency, registered_entry(UnloadableModel("broken")))
+    assert slot.state is State.FAILED
+    assert slot.is_out_of_order
+    assert slot.details().error == "the disk is on fire"
+    assert await slot.loaded() is None
+
+
+async def test_an_exception_while_loading_is_a_failure(residency: Residency) -> None:
+    class Raising(WordsModel):
+        async def initialize(self) -> bool:
+            raise OSError("no such disk")
+
+    slot = await loaded(residency, registered_entry(Raising()))
+    assert slot.problem == "OSError: no such disk"
+
+
+async def test_a_reload_builds_the_new_one_beside_and_closes_the_old_after_its_last_request(
+    residency: Residency,
+) -> None:
+    factory = Factory()
+    slot = await loaded(residency, factory.entry())
+    first = slot.instance
+    assert first is not None
+    with first.hold():
+        await residency.reload("built")
+        assert slot.instance is not None
+        assert slot.instance is not first
+        await asyncio.sleep(0)
+        assert factory.built[0].num_closed == 0
+    await until(lambda: factory.built[0].num_closed == 1)
+    assert factory.built[1].num_closed == 0
+
+
+async def test_two_reloads_at_once_share_one(residency: Residency) -> None:
+    factory = Factory()
+    await loaded(residency, factory.entry())
+    await asyncio.gather(residency.reload("built"), residency.reload("built"))
+    assert len(factory.built) == 2
+
+
+async def test_a_failed_reload_leaves_the_old_one_answering(residency: Residency) -> None:
+    factory = Factory()
+    slot = await loaded(residency, factory.entry())
+    factory.kind = UnloadableModel
+    with pytest.raises(ModelUnavailable, match=r"on fire; the one loaded before goes on answering"):
+        await residency.reload("built")
+    assert slot.is_available
+    assert slot.problem == "the disk is on fire"
+    factory.kind = WordsModel
+    await residency.reload("built")
+    assert slot.problem is None
+
+
+async def test_a_reload_repairs_a_failed_model(residency: Residency) -> None:
+    model = UnloadableModel("broken")
+    slot = await loaded(residency, registered_entry(model))
+    with pytest.raises(ModelUnavailable):
+        await residency.reload("broken")
+    model.is_repaired = True
+    await residency.reload("broken")
+    assert slot.is_available
+
+
+async def test_the_only_object_ends_its_requests_before_it_is_initialised_again(residency: Residency) -> None:
+    model = WordsModel()
+    slot = await loaded(residency, registered_entry(model))
+    assert slot.instance is not None
+    with slot.instance.hold():
+        reload = asyncio.create_task(residency.reload("words"))
+        await asyncio.sleep(0.01)
+        assert slot.is_out_of_order  # so that others answer meanwhile
+        assert model.num_closed == 0
+    await reload
+    assert (model.num_closed, model.num_initialized) == (1, 2)
+    assert slot.is_available
+
+
+async def test_idle_models_are_released_and_come_back(residency: Residency) -> None:
+    factory = Factory()
+    slot = await loaded(residency, factory.entry())
+    report = await residency.release_idle(keep="another")
+    assert report.released_models == ["built"]
+    assert factory.built[0].num_closed == 1
+    assert slot.is_available
+    assert slot.instance is None
+    assert await slot.loaded() is not None
+    assert len(factory.built) == 2
+
+
+async def test_what_is_in_use_or_kept_or_the_only_one_is_not_released(residency: Residency) -> None:
+    slot = await loaded(residency, Factory().entry())
+    await loaded(residency, registered_entry(WordsModel()))
+    assert slot.instance is not None
+    with slot.instance.hold():
+        assert (await residency.release_idle(keep="another")).released_models == []
+    assert (await residency.release_idle(keep="built")).released_models == []
+
+
+async def test_an_id_is_given_once(residency: Residency) -> None:
+    residency.add(registered_entry(WordsModel()))
+    with pytest.raises(InvalidParameters, match="'words' is taken"):
+        residency.add(registered_entry(WordsModel()))
+
+
+async def test_an_unknown_id_is_an_error(residency: Residency) -> None:
+    with pytest.raises(UnknownModel, match="known models: none"):
+        await residency.reload("nobody")
+
+
+async def test_a_model_removed_while_it_loads_is_closed(residency: Residency) -> None:
+    model = SlowlyLoadingModel()
+    slot = residency.add(registered_entry(model))
+    loading = asyncio.create_task(slot.loaded())
+    await asyncio.sleep(0)
+    residency.remove("slow")
+    model.may_load.set()
+    assert await loading is None
+    await until(lambda: model.num_closed == 1)
+
+
+async def test_a_broken_plugin_is_listed_as_unavailable(residency: Residency) -> None:
+    slot = residency.add(CatalogEntry("plugin", None, None, problem="ImportError: no module"))
+    assert not slot.is_available
+    assert slot.details().error == "ImportError: no module"
+    with pytest.raises(ModelUnavailable, match="no module"):
+        await residency.reload("plugin")
+
+
+async def test_the_end_closes_every_model_once(residency: Residency) -> None:
+    models = [WordsModel("a"), WordsModel("b")]
+    for model in models:
+        await loaded(residency, registered_entry(model))
+    await residency.close()
+    assert [model.num_closed for model in models] == [1, 1]
+
+
+async def test_a_model_that_does_not_close_cleanly_does_no_harm(residency: Residency) -> None:
+    class Clinging(WordsModel):
+        async def close(self) -> None:
+            raise RuntimeError("no")
+
+    await loaded(residency, registered_entry(Clinging()))
+    await residency.close()
