@@ -4,7 +4,6 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 READY := $(VENV)/.ready
-CODE := --config pyproject.toml . ../training ../benchmarks ../docs
 VECTORS ?= $(CURDIR)/backend/tests/conformance/vectors
 # One build of torch for everybody; any release from 2.6 on works.
 TORCH ?= torch==2.13.0
@@ -18,7 +17,7 @@ test: lint
 	cd backend && $(BIN)/python -m pytest
 
 lint: $(READY)
-	cd backend && $(BIN)/ruff format --check $(CODE) && $(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check . && $(BIN)/ruff check .
 	cd backend && $(BIN)/mypy
 	cd backend && $(BIN)/lint-imports --no-logo
 

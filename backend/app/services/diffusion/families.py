@@ -40,13 +40,8 @@ def decoding_params(
     does not know.
 
     Raises:
-        InvalidParameters: the starting canvas is longer than the answer may be, or steps are asked of DreamOn.
+        InvalidParameters: the starting canvas is longer than the answer may be.
     """
-    if family == "dreamon" and params.steps is not None:
-        raise InvalidParameters(
-            f"steps={params.steps} has no meaning for dreamon models, which step until no mask is left; leave it out",
-            field="steps",
-        )
     infills = isinstance(params, DiffusionInfillingParams)
     max_length = params.max_length or 1
     return DecodingParams(
@@ -62,10 +57,15 @@ def decoding_params(
         alg_temp=params.alg_temp or 0.0,
         confidence_threshold=params.confidence_threshold,
         cfg_scale=params.cfg_scale or 0.0,
+        eos_never_predicted=family != "dreamon" and _has_text_behind(params),
         end_of_turn=end_of_turn,
         initial_masks=_initial_masks(family, params, max_length),
         mask_lengths=candidate_lengths(max_length) if infills and family != "dreamon" else (),
     )
+
+
+def _has_text_behind(params: DiffusionGenerationParams | DiffusionInfillingParams) -> bool:
+    return isinstance(params, DiffusionInfillingParams) and bool(params.suffix)
 
 
 def candidate_lengths(max_length: int) -> tuple[int, ...]:

@@ -52,7 +52,7 @@ _PARAMETERS = {
 _PARAMETERS_OF = {
     "llada": ("steps", "block_length", "confidence_threshold", "cfg_scale"),
     "dream": ("steps", "alg_temp"),
-    "dreamon": ("alg_temp", "initial_masks"),
+    "dreamon": ("steps", "alg_temp", "initial_masks"),
 }
 
 logger = logging.getLogger(__name__)

@@ -81,10 +81,11 @@ def test_a_starting_canvas_longer_than_the_answer_is_refused() -> None:
     assert caught.value.field == "initial_masks"
 
 
-def test_dreamon_has_no_number_of_steps() -> None:
-    with pytest.raises(InvalidParameters, match="steps=5") as caught:
-        decoding_params("dreamon", generating(steps=5))
-    assert caught.value.field == "steps"
+def test_a_gap_with_text_behind_it_is_not_the_end() -> None:
+    assert decoding_params("llada", infilling(suffix="b")).eos_never_predicted
+    assert not decoding_params("llada", infilling(suffix="")).eos_never_predicted
+    assert not decoding_params("dreamon", infilling(suffix="b")).eos_never_predicted
+    assert not decoding_params("llada", generating()).eos_never_predicted
 
 
 @given(st.integers(1, 2048), st.data())

@@ -320,7 +320,6 @@ async def test_what_a_family_does_not_know_is_refused_by_name(service: Diffusion
         ("dreamon", {"cfg_scale": 1.0}),
         ("dreamon", {"confidence_threshold": 0.9}),
         ("dreamon", {"block_length": 8}),
-        ("dreamon", {"steps": 8}),
         ("dream", {"initial_masks": 4}),
     ]
     for model_id, given in wrong:
