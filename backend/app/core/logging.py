@@ -9,13 +9,8 @@ from typing import Any
 
 from app.core.settings import Settings
 
-FIELDS = "fields"
-"""Attribute of a log record that holds its structured fields."""
-
-
-def with_fields(**fields: Any) -> dict[str, Any]:
-    """The `extra` of a logging call that carries structured fields."""
-    return {FIELDS: fields}
+NOT_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
+"""What every record has, and uvicorn's copy of its message for terminals; other attributes came in by `extra`."""
 
 
 def configure_logging(settings: Settings) -> None:
@@ -51,8 +46,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
-    fields: dict[str, Any] = getattr(record, FIELDS, {})
-    return fields
+    return {name: value for name, value in vars(record).items() if name not in NOT_FIELDS}
 
 
 def _utc(record: logging.LogRecord) -> str:

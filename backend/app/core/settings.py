@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, Any, Literal
 
+from dotenv import dotenv_values
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 ENV_PREFIX = "DIFFUSION_"
+ENV_FILE = ".env"
+SERVER_URL = "DIFFUSION_URL"
+"""Read by clients, and no setting of the server: where it is."""
 
 DeviceName = Annotated[str, StringConstraints(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
 
@@ -49,7 +54,7 @@ class Settings(DiffusionConfig, BaseSettings):
 
     model_config = SettingsConfigDict(
         env_prefix=ENV_PREFIX,
-        env_file=".env",
+        env_file=ENV_FILE,
         env_file_encoding="utf-8",
         env_ignore_empty=True,
         extra="ignore",
@@ -92,6 +97,13 @@ def load_settings() -> Settings:
         raise WrongSetting("\n".join(map(_complaint, error.errors(include_url=False)))) from None
     except (OSError, UnicodeDecodeError) as error:
         raise WrongSetting(f".env cannot be read: {error}; it must be a text file in UTF-8") from None
+
+
+def unknown_settings() -> list[str]:
+    """Names in the environment and in `.env` that look like settings and are none: misspelt, or of another version."""
+    given = {name.upper() for name in (*os.environ, *dotenv_values(ENV_FILE))}
+    known = {ENV_PREFIX + name.upper() for name in Settings.model_fields} | {SERVER_URL}
+    return sorted(name for name in given - known if name.startswith(ENV_PREFIX))
 
 
 def _complaint(error: ErrorDetails) -> str:

@@ -44,7 +44,8 @@ def with_defaults(params: Params, config: DiffusionConfig, model: DiffusionModel
         "repetition_penalty": config.repetition_penalty,
     }
     missing = {name: value for name, value in defaults.items() if getattr(params, name) is None}
-    seed = secrets.randbits(63) if params.seed is None else params.seed
+    # 53 bits: JavaScript's numbers hold no more, and a seed that is reported must be one that can be sent back.
+    seed = secrets.randbits(53) if params.seed is None else params.seed
     return params.model_copy(update={**missing, "seed": seed, "model_id": model.model_id})
 
 

@@ -1,0 +1,76 @@
+"""Who may make admin calls: the holder of the token, or, where none is set, whoever sits at this machine.
+
+The second rule must not open the door to a network by accident. A proxy on this machine makes everybody's peer
+address loopback, and a web page can make a browser on this machine send requests; so no header may tell of a proxy,
+and Host and Origin must name this machine too.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+from ipaddress import IPv6Address, ip_address
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.requests import Request
+
+from app.api.errors import AdminTokenRequired, LoopbackOnly
+
+FORWARDING_HEADER = re.compile(
+    r"forwarded|via|x-forwarded.*|x-original-.*|x-real-ip|x-client-ip|x-cluster-client-ip|true-client-ip|cf-.*",
+)
+
+
+def check_admin(request: Request, admin_token: str) -> None:
+    """Lets an admin call pass, or not.
+
+    Raises:
+        AdminTokenRequired: a token is set and the request does not carry it.
+        LoopbackOnly: no token is set and the client is not directly on this machine.
+    """
+    if admin_token:
+        _check_token(request.headers, admin_token)
+    elif not is_direct_loopback(request):
+        raise LoopbackOnly(
+            "no admin token is set, so only direct clients on this machine may make this call; "
+            "set DIFFUSION_ADMIN_TOKEN and send it as 'Authorization: Bearer <token>'"
+        )
+
+
+def _check_token(headers: Headers, admin_token: str) -> None:
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    # Headers are read as Latin-1, so encoding them back gives the bytes that were sent.
+    matches = hmac.compare_digest(token.strip().encode("latin-1"), admin_token.encode())
+    if scheme.lower() != "bearer" or not matches:
+        raise AdminTokenRequired("send the admin token as 'Authorization: Bearer <token>'")
+
+
+def is_direct_loopback(request: Request) -> bool:
+    """Whether the peer, Host and Origin are this machine and nothing tells of a proxy in between."""
+    headers = request.headers
+    return (
+        request.client is not None
+        and _is_loopback(request.client.host)
+        and not any(map(FORWARDING_HEADER.fullmatch, headers.keys()))
+        and _names_loopback(f"//{headers.get('host', '')}")
+        and all(map(_names_loopback, headers.getlist("origin")))
+    )
+
+
+def _names_loopback(url: str) -> bool:
+    try:
+        host = urlsplit(url).hostname
+    except ValueError:
+        return False
+    return host == "localhost" or (host is not None and _is_loopback(host))
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return False
+    if isinstance(address, IPv6Address) and address.ipv4_mapped:
+        address = address.ipv4_mapped
+    return address.is_loopback

@@ -1,0 +1,39 @@
+"""What routes ask for, by name, so that a route reads as a sentence."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+
+from app.api.auth import check_admin
+from app.api.body import body_of, object_for
+from app.core.settings import DiffusionConfig, Settings
+from app.services.diffusion import DiffusionLLMService
+from app.services.diffusion.models import DiffusionGenerationParams, DiffusionInfillingParams
+
+
+async def get_service(request: Request) -> DiffusionLLMService:
+    service: DiffusionLLMService = request.app.state.service
+    return service
+
+
+async def get_settings(request: Request) -> Settings:
+    settings: Settings = request.app.state.settings
+    return settings
+
+
+ServiceDep = Annotated[DiffusionLLMService, Depends(get_service)]
+SettingsDep = Annotated[Settings, Depends(get_settings)]
+
+GenerationBody = Annotated[DiffusionGenerationParams, Depends(body_of(DiffusionGenerationParams))]
+InfillingBody = Annotated[DiffusionInfillingParams, Depends(body_of(DiffusionInfillingParams))]
+ChangesBody = Annotated[dict[str, Any], Depends(object_for(DiffusionConfig))]
+
+
+async def require_admin(request: Request, settings: SettingsDep) -> None:
+    check_admin(request, settings.admin_token.get_secret_value())
+
+
+AdminDep = Depends(require_admin)
+"""For a route or a router: runs before the body is read, so that a stranger learns nothing about it."""

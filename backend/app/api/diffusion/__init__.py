@@ -1,0 +1,1 @@
+"""The endpoints under `/api/diffusion`. The requests themselves are the service's own models."""

@@ -1,0 +1,45 @@
+"""Statistics, health, reloading and cleaning up; every call needs the admin's right."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from app.api.deps import AdminDep, ServiceDep
+from app.api.diffusion.models import CleanupResponse, ModelDetailsList, ReloadResponse
+from app.api.json_encoding import JsonResponse
+from app.api.openapi import problems
+from app.services.diffusion.models import DiffusionHealth, DiffusionStatistics
+
+router = APIRouter(prefix="/admin", tags=["admin"], dependencies=[AdminDep], responses=problems(401, 403))
+
+
+@router.get("/stats")
+async def stats(service: ServiceDep) -> DiffusionStatistics:
+    """Counters since the start."""
+    return service.statistics()
+
+
+@router.get("/health", response_model=DiffusionHealth, responses={503: {"model": DiffusionHealth}})
+async def health(service: ServiceDep) -> JsonResponse:
+    """Health, per model and device: 200 while requests are served, 503 when they are not."""
+    report = service.health()
+    return JsonResponse(report, status_code=200 if report.status in ("healthy", "degraded") else 503)
+
+
+@router.get("/models")
+async def model_details(service: ServiceDep) -> ModelDetailsList:
+    """All there is to know about each model."""
+    return ModelDetailsList(models=service.model_details())
+
+
+@router.post("/models/{model_id}/reload", responses=problems(404, 422, 503))
+async def reload_model(model_id: str, service: ServiceDep) -> ReloadResponse:
+    """Loads a model again; the requests in flight finish on the old one."""
+    return ReloadResponse(model=await service.reload_model(model_id))
+
+
+@router.post("/cleanup")
+async def cleanup(service: ServiceDep) -> CleanupResponse:
+    """Releases caches and idle models."""
+    report = await service.cleanup()
+    return CleanupResponse(**report.model_dump())

@@ -1,0 +1,80 @@
+"""Generation, infilling, models and configuration: validate, call, answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from app.api.deps import AdminDep, ChangesBody, GenerationBody, InfillingBody, ServiceDep
+from app.api.diffusion.models import GenerateResponse, InfillResponse, ModelList
+from app.api.diffusion.service import collect, open_stream
+from app.api.openapi import event_stream, json_request, problems
+from app.core.settings import DiffusionConfig
+from app.services.diffusion.models import (
+    ConfigurationChange,
+    DiffusionGenerationParams,
+    DiffusionInfillingParams,
+)
+
+router = APIRouter(tags=["diffusion"])
+
+BODY_PROBLEMS = problems(400, 413, 415, 422)
+GENERATION_PROBLEMS = BODY_PROBLEMS | problems(404, 500, 503, 504)
+
+
+@router.post("/generate", openapi_extra=json_request(DiffusionGenerationParams), responses=GENERATION_PROBLEMS)
+async def generate(params: GenerationBody, service: ServiceDep, request: Request) -> GenerateResponse:
+    """Continues `text`."""
+    return GenerateResponse.of(await collect(service.generate_stream(params), request))
+
+
+@router.post(
+    "/generate/stream",
+    response_class=Response,
+    openapi_extra=json_request(DiffusionGenerationParams),
+    responses=event_stream() | GENERATION_PROBLEMS,
+)
+async def generate_stream(params: GenerationBody, service: ServiceDep, request: Request) -> Response:
+    """Continues `text`, event by event: Server-Sent Events or JSON lines, as `Accept` asks."""
+    return await open_stream(service.generate_stream(params), request)
+
+
+@router.post("/infill", openapi_extra=json_request(DiffusionInfillingParams), responses=GENERATION_PROBLEMS)
+async def infill(params: InfillingBody, service: ServiceDep, request: Request) -> InfillResponse:
+    """Fills the gap between `prefix` and `suffix`."""
+    return InfillResponse.of(await collect(service.infill_stream(params), request))
+
+
+@router.post(
+    "/infill/stream",
+    response_class=Response,
+    openapi_extra=json_request(DiffusionInfillingParams),
+    responses=event_stream() | GENERATION_PROBLEMS,
+)
+async def infill_stream(params: InfillingBody, service: ServiceDep, request: Request) -> Response:
+    """Fills the gap between `prefix` and `suffix`, event by event."""
+    return await open_stream(service.infill_stream(params), request)
+
+
+@router.get("/models")
+async def models(service: ServiceDep) -> ModelList:
+    """The models that can be asked for."""
+    return ModelList(models=service.list_models())
+
+
+@router.get("/config")
+async def configuration(service: ServiceDep) -> dict[str, Any]:
+    """The configuration in force. Secrets are not part of it."""
+    return service.configuration()
+
+
+@router.post(
+    "/config",
+    dependencies=[AdminDep],
+    openapi_extra=json_request(DiffusionConfig),
+    responses=BODY_PROBLEMS | problems(401, 403),
+)
+async def configure(changes: ChangesBody, service: ServiceDep) -> ConfigurationChange:
+    """Changes the settings that are named, all or none of them."""
+    return await service.configure(changes)

@@ -1,0 +1,12 @@
+"""Everything under `/api/diffusion`."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from app.api.diffusion import admin, endpoints
+from app.api.json_encoding import JsonResponse
+
+router = APIRouter(prefix="/api/diffusion", default_response_class=JsonResponse)
+router.include_router(endpoints.router)
+router.include_router(admin.router)

@@ -1,0 +1,186 @@
+"""Every error that leaves over HTTP: which status, which code, which headers. One table, one shape.
+
+ApiError
+├── MalformedBody           not JSON (400)
+├── AdminTokenRequired      an admin call without the right token (401)
+├── LoopbackOnly            an admin call from elsewhere, with no token set (403)
+├── BodyTooLarge            over the limit (413)
+├── UnsupportedMediaType    not declared as JSON (415)
+└── InvalidBody             JSON that does not fit the request (422)
+
+The service's own errors are drawn in `app/services/diffusion/errors.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+from starlette.types import Scope
+
+from app.api.disconnect import CLIENT_GONE, note_departure
+from app.api.problem import TYPE_PREFIX, FieldError, Problem, ProblemResponse
+from app.api.request_id import request_id
+from app.api.validation import field_errors
+from app.services.diffusion.errors import (
+    GenerationCancelled,
+    GenerationFailed,
+    GenerationTimeout,
+    InvalidParameters,
+    ModelUnavailable,
+    Overloaded,
+    ServiceDisabled,
+    ServiceError,
+    UnknownModel,
+)
+
+
+class ApiError(Exception):
+    """Root of what the HTTP layer itself refuses."""
+
+    code = "bad_request"
+
+
+class MalformedBody(ApiError):
+    code = "malformed_body"
+
+
+class AdminTokenRequired(ApiError):
+    code = "admin_token_required"
+
+
+class LoopbackOnly(ApiError):
+    code = "loopback_only"
+
+
+class BodyTooLarge(ApiError):
+    code = "body_too_large"
+
+
+class UnsupportedMediaType(ApiError):
+    code = "unsupported_media_type"
+
+
+class InvalidBody(ApiError):
+    """JSON that does not fit the request.
+
+    Attributes:
+        errors: what is wrong, field by field.
+    """
+
+    code = InvalidParameters.code
+
+    def __init__(self, errors: Sequence[FieldError]) -> None:
+        super().__init__("; ".join(error.message for error in errors))
+        self.errors = list(errors)
+
+    @classmethod
+    def of(cls, error: ValidationError | RequestValidationError) -> InvalidBody:
+        return cls(field_errors(error.errors()))
+
+
+INTERNAL_CODE = "internal_error"
+
+PROBLEMS: dict[type[Exception], tuple[int, str]] = {
+    MalformedBody: (400, "The body is not valid JSON"),
+    AdminTokenRequired: (401, "The admin token is required"),
+    LoopbackOnly: (403, "Admin calls are answered on this machine only"),
+    UnknownModel: (404, "There is no such model"),
+    BodyTooLarge: (413, "The body is too large"),
+    UnsupportedMediaType: (415, "The body is not declared as JSON"),
+    InvalidBody: (422, "A value is not allowed"),
+    InvalidParameters: (422, "A value is not allowed"),
+    GenerationFailed: (500, "The model failed"),
+    GenerationCancelled: (503, "The request was given up"),
+    ModelUnavailable: (503, "No model is available"),
+    Overloaded: (503, "Too many requests are waiting"),
+    ServiceDisabled: (503, "The service is switched off"),
+    GenerationTimeout: (504, "The deadline passed"),
+}
+
+
+def problem_of(error: Exception) -> Problem:
+    """The error as clients see it. One that is not in the table is a 500, and says nothing of its cause."""
+    if isinstance(error, HTTPException):
+        return _framework_problem(error)
+    known = next((cls for cls in type(error).__mro__ if cls in PROBLEMS), None)
+    if known is None:
+        return _problem(500, "Internal error", INTERNAL_CODE, "the cause is in the log under this request id")
+    status, title = PROBLEMS[known]
+    code = str(getattr(error, "code", INTERNAL_CODE))
+    return _problem(status, title, code, _detail(error), errors=_field_errors(error))
+
+
+def _problem(status: int, title: str, code: str, detail: str, **more: Any) -> Problem:
+    return Problem(type=TYPE_PREFIX + code, title=title, status=status, code=code, detail=detail, **more)
+
+
+def _framework_problem(error: HTTPException) -> Problem:
+    """What the router refuses: an unknown path, a method that the path does not have."""
+    phrase = HTTPStatus(error.status_code).phrase
+    return _problem(error.status_code, phrase, phrase.lower().replace(" ", "_"), error.detail)
+
+
+def _detail(error: Exception) -> str:
+    if isinstance(error, GenerationFailed):
+        return "the model broke while answering; the cause is in the log under this request id"
+    return str(error)
+
+
+def _field_errors(error: Exception) -> list[FieldError] | None:
+    if isinstance(error, InvalidBody):
+        return error.errors
+    if isinstance(error, InvalidParameters):
+        return [FieldError(field=error.field, message=str(error))]
+    return None
+
+
+def _headers(error: Exception) -> dict[str, str]:
+    if isinstance(error, HTTPException):
+        return dict(error.headers or {})
+    if isinstance(error, AdminTokenRequired):
+        return {"WWW-Authenticate": "Bearer"}
+    retry_after_s = getattr(error, "retry_after_s", None)
+    return {} if retry_after_s is None else {"Retry-After": str(retry_after_s)}
+
+
+def problem_response(scope: Scope, error: Exception) -> ProblemResponse:
+    """The error as the answer to this request."""
+    problem = problem_of(error)
+    problem.instance = scope.get("raw_path", b"").decode("ascii", "replace")[:200]
+    problem.request_id = request_id(scope)
+    if isinstance(error, GenerationTimeout):
+        problem.partial = True
+        text_field = "infilled_text" if "/infill" in scope["path"] else "generated_text"
+        setattr(problem, text_field, error.partial_text)
+    return ProblemResponse(problem, _headers(error))
+
+
+async def _answer(request: Request, error: Exception) -> Response:
+    return problem_response(request.scope, error)
+
+
+async def _answer_validation(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    return problem_response(request.scope, InvalidBody.of(error))
+
+
+async def _answer_nobody(request: Request, error: Exception) -> Response:
+    note_departure(request.scope)
+    return Response(status_code=CLIENT_GONE)
+
+
+def add_error_handlers(app: FastAPI) -> None:
+    """Makes every error of a route a problem document; `UnexpectedErrors` takes what is left."""
+    app.add_exception_handler(ApiError, _answer)
+    app.add_exception_handler(ServiceError, _answer)
+    app.add_exception_handler(HTTPException, _answer)
+    app.add_exception_handler(RequestValidationError, _answer_validation)
+    app.add_exception_handler(ClientDisconnect, _answer_nobody)

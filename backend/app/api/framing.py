@@ -1,0 +1,62 @@
+"""Events as bytes: Server-Sent Events or one JSON object per line, as the client's Accept header asks."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from app.api.json_encoding import json_bytes
+from app.services.diffusion.models import DiffusionStreamEvent
+
+SERVER_SENT_EVENTS = "text/event-stream"
+JSON_LINES = "application/x-ndjson"
+
+
+class Framing(Protocol):
+    """How one stream is written. An instance belongs to one stream."""
+
+    media_type: str
+    keep_alive: bytes | None
+    """What may be sent while nothing happens, so that no proxy takes the stream for dead."""
+
+    def encode(self, event: DiffusionStreamEvent) -> bytes: ...
+
+
+class ServerSentEvents:
+    """`id`, `event` and `data`, then an empty line; the ids count from 0."""
+
+    media_type = SERVER_SENT_EVENTS
+    keep_alive: bytes | None = b": keep-alive\n\n"
+
+    def __init__(self) -> None:
+        self._next_id = 0
+
+    def encode(self, event: DiffusionStreamEvent) -> bytes:
+        head = f"id: {self._next_id}\nevent: {event.type}\ndata: ".encode()
+        self._next_id += 1
+        return head + json_bytes(event) + b"\n\n"
+
+
+class JsonLines:
+    """One JSON object per line. The format knows no comments, so there is no keep-alive."""
+
+    media_type = JSON_LINES
+    keep_alive: bytes | None = None
+
+    def encode(self, event: DiffusionStreamEvent) -> bytes:
+        return json_bytes(event) + b"\n"
+
+
+def framing_for(accept: str) -> Framing:
+    """Server-Sent Events where the client names them and does not prefer JSON lines; JSON lines otherwise."""
+    qualities = dict(map(_media_range, accept.split(",")))
+    events = qualities.get(SERVER_SENT_EVENTS, 0.0)
+    return ServerSentEvents() if events > 0 and events >= qualities.get(JSON_LINES, 0.0) else JsonLines()
+
+
+def _media_range(text: str) -> tuple[str, float]:
+    media_type, *parameters = (part.strip().lower() for part in text.split(";"))
+    quality = next((value for name, _, value in (p.partition("=") for p in parameters) if name == "q"), "1")
+    try:
+        return media_type, float(quality)
+    except ValueError:
+        return media_type, 0.0

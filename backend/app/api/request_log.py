@@ -1,0 +1,52 @@
+"""One line in the log per request: what was asked and how it ended, never what was said."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.api.disconnect import CLIENT_GONE, has_left
+from app.api.request_id import request_id
+
+logger = logging.getLogger(__name__)
+
+
+class RequestLog:
+    """Logs when the last byte is sent. A client that left is logged as 499, whatever had been sent before."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started_s = time.perf_counter()
+        status = 0
+
+        async def send_and_note(message: Message) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_and_note)
+        finally:
+            _log(scope, CLIENT_GONE if has_left(scope) else status, time.perf_counter() - started_s)
+
+
+def _log(scope: Scope, status: int, duration_s: float) -> None:
+    # The raw path is still percent-encoded, so that nobody can write a line of their own into the log.
+    path = scope.get("raw_path", b"").decode("ascii", "replace")[:200]
+    logger.info(
+        "request",
+        extra={
+            "request_id": request_id(scope),
+            "method": scope["method"],
+            "path": path,
+            "status": status,
+            "duration_ms": round(duration_s * 1000, 1),
+        },
+    )

@@ -1,0 +1,29 @@
+"""Starts the server: `python main.py`."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+from app.core.logging import configure_logging
+from app.core.settings import WrongSetting, load_settings, unknown_settings
+from app.server import create_app, serve
+
+logger = logging.getLogger(__name__)
+
+
+def main() -> int:
+    try:
+        settings = load_settings()
+        app = create_app(settings)
+    except WrongSetting as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    configure_logging(settings)
+    for name in unknown_settings():
+        logger.warning("%s is not a setting of this version; it has no effect", name)
+    return 0 if serve(app) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

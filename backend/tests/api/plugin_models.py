@@ -1,0 +1,111 @@
+"""Models of a package that knows this project by its public contract only; servers find them by entry points."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+
+from app.services.diffusion import (
+    DiffusionGenerationParams,
+    DiffusionInfillingParams,
+    DiffusionModel,
+    DiffusionStreamEvent,
+)
+
+WORDS = ["naïve ", "漢字", "👩‍👩‍👧‍👦 ", "e\u0301", "\u2028", "\x85", "\n", "plain ", "\r\n", "“x” ", "\t", "🏳️‍🌈"]
+
+
+def words(seed: int, num_words: int) -> list[str]:
+    """What the `words` model answers."""
+    return random.Random(seed).choices(WORDS, k=num_words)
+
+
+def token(text: object) -> DiffusionStreamEvent:
+    return DiffusionStreamEvent(type="token", data=text)
+
+
+class Words(DiffusionModel):
+    """Awkward text, fixed by the seed."""
+
+    def __init__(self) -> None:
+        super().__init__("words")
+
+    async def generate_stream(self, params: DiffusionGenerationParams) -> AsyncIterator[DiffusionStreamEvent]:
+        for word in words(params.seed or 0, params.max_length or 1):
+            yield token(word)
+
+    async def infill_stream(self, params: DiffusionInfillingParams) -> AsyncIterator[DiffusionStreamEvent]:
+        for word in words(params.seed or 0, params.max_length or 1):
+            yield token(word)
+
+
+class Endless(DiffusionModel):
+    """A word every few milliseconds until nobody listens any more."""
+
+    def __init__(self) -> None:
+        super().__init__("endless")
+
+    async def generate_stream(self, params: DiffusionGenerationParams) -> AsyncIterator[DiffusionStreamEvent]:
+        while True:
+            yield token("on ")
+            await asyncio.sleep(0.005)
+
+    async def infill_stream(self, params: DiffusionInfillingParams) -> AsyncIterator[DiffusionStreamEvent]:
+        async for event in self.generate_stream(DiffusionGenerationParams(text="x")):
+            yield event
+
+
+class Silent(DiffusionModel):
+    """Never says anything."""
+
+    def __init__(self) -> None:
+        super().__init__("silent")
+
+    async def generate_stream(self, params: DiffusionGenerationParams) -> AsyncIterator[DiffusionStreamEvent]:
+        await asyncio.Event().wait()
+        yield token("")
+
+
+class BreaksAtOnce(DiffusionModel):
+    def __init__(self) -> None:
+        super().__init__("breaks-at-once")
+
+    async def generate_stream(self, params: DiffusionGenerationParams) -> AsyncIterator[DiffusionStreamEvent]:
+        if params.text:
+            raise RuntimeError("cause that no client may read")
+        yield token("")
+
+
+class BreaksLater(DiffusionModel):
+    def __init__(self) -> None:
+        super().__init__("breaks-later")
+
+    async def generate_stream(self, params: DiffusionGenerationParams) -> AsyncIterator[DiffusionStreamEvent]:
+        yield token("so far")
+        await asyncio.sleep(0.01)
+        raise RuntimeError("cause that no client may read")
+
+
+class Surrogates(DiffusionModel):
+    """Text that is no Unicode."""
+
+    def __init__(self) -> None:
+        super().__init__("surrogates")
+
+    async def generate_stream(self, params: DiffusionGenerationParams) -> AsyncIterator[DiffusionStreamEvent]:
+        yield token("half \ud83d pair")
+
+
+class NeverReady(DiffusionModel):
+    def __init__(self) -> None:
+        super().__init__("never-ready")
+
+    async def initialize(self) -> bool:
+        return False
+
+    async def generate_stream(self, params: DiffusionGenerationParams) -> AsyncIterator[DiffusionStreamEvent]:
+        yield token("never")
+
+
+ALL = (Words, Endless, Silent, BreaksAtOnce, BreaksLater, Surrogates, NeverReady)

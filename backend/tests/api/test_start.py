@@ -1,0 +1,107 @@
+"""Starting and stopping: what a wrong setting does, how soon the server listens, how it ends."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.api.serving import BACKEND, Json, Server, environment, serving
+
+
+def start(folder: Path, **settings: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(BACKEND / "main.py")]
+    return subprocess.run(command, cwd=folder, env=environment(**settings), capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("settings", "line"),
+    [
+        ({"PORT": "0"}, "DIFFUSION_PORT='0' is not allowed; allowed: greater than or equal to 1"),
+        ({"DEVICE_PREFERENCE": "gpu"}, "DIFFUSION_DEVICE_PREFERENCE='gpu' is not allowed; allowed: auto, cpu, cuda, "),
+        ({"DEFAULT_MODEL": "gpt"}, "DIFFUSION_DEFAULT_MODEL='gpt' is not allowed; allowed: dreamon, llada"),
+        ({"EXTRA_MODELS": "mine"}, "DIFFUSION_EXTRA_MODELS: extra_models: 'mine' is not of the form"),
+    ],
+)
+def test_a_wrong_setting_stops_the_start_with_one_line(tmp_path: Path, settings: dict[str, str], line: str) -> None:
+    done = start(tmp_path, **settings)
+    assert done.returncode == 2
+    assert done.stderr.startswith(line)
+    assert done.stderr.count("\n") == 1
+    assert done.stdout == ""
+
+
+def test_a_wrong_line_in_the_env_file_too(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("DIFFUSION_TOP_K=lots\n")
+    done = start(tmp_path)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert done.stderr.startswith("DIFFUSION_TOP_K='lots' is not allowed")
+
+
+def test_a_port_that_is_taken_is_named(tmp_path: Path, server: Server) -> None:
+    done = start(tmp_path, PORT=str(server.port))
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    assert str(server.port) in done.stderr
+    assert "address already in use" in done.stderr
+
+
+def test_a_request_that_comes_before_its_model_waits_for_it_and_a_signal_stops_the_server(tmp_path: Path) -> None:
+    with serving(tmp_path / "early", NO_SUCH="1") as early:
+        assert early.get("/models").status_code == 200
+        answer = early.answer("/generate", {"text": "x", "max_length": 1})
+        assert answer["model_id"] == "dreamon"
+        assert early.get("/admin/health").json()["status"] == "healthy"
+        assert "DIFFUSION_NO_SUCH is not a setting of this version" in early.log
+        check_stop(early, signal.SIGTERM)
+
+
+def test_a_checkpoint_that_cannot_be_loaded_leaves_the_others(tmp_path: Path) -> None:
+    with serving(tmp_path / "broken", DREAMON_PATH=str(tmp_path / "no-such-folder")) as broken:
+        answer = broken.answer("/generate", {"text": "x", "max_length": 1})
+        health = broken.get("/admin/health")
+    assert answer["model_id"] == "llada"
+    assert answer["metadata"]["requested_model"] == "dreamon"
+    assert (health.status_code, health.json()["status"]) == (200, "degraded")
+    assert "no-such-folder" in health.json()["models"]["dreamon"]["detail"]
+
+
+def test_no_checkpoint_at_all_is_unhealthy(tmp_path: Path) -> None:
+    absent = str(tmp_path / "absent")
+    with serving(tmp_path / "none", DREAMON_PATH=absent, LLADA_PATH=absent) as none:
+        response = none.post("/generate", {"text": "x"})
+        health = none.get("/admin/health")
+    assert (response.status_code, response.json()["code"]) == (503, "model_unavailable")
+    assert (health.status_code, health.json()["status"]) == (503, "unhealthy")
+
+
+def test_it_stops_while_it_loads(tmp_path: Path) -> None:
+    with serving(tmp_path / "stopped") as stopped:
+        check_stop(stopped, signal.SIGINT)
+
+
+def test_requests_that_run_get_an_answer(tmp_path: Path, plugin: Path) -> None:
+    """What finishes in time finishes; what does not is ended, and says so."""
+    body: Json = {"text": "x", "model_id": "endless"}
+    with serving(tmp_path / "stopped", plugin) as stopped, ThreadPoolExecutor(3) as pool:
+        stopped.wait_until_ready()
+        stream = pool.submit(stopped.events, "/generate/stream", body)
+        plain = pool.submit(stopped.post, "/generate", body)
+        quick = pool.submit(stopped.answer, "/generate", {"text": "x", "model_id": "llada", "max_length": 64})
+        stopped.wait_for(lambda statistics: statistics["requests_in_flight"] == 3)
+        check_stop(stopped, signal.SIGTERM)
+        assert stream.result()[-1]["metadata"]["code"] == "cancelled"
+        assert (plain.result().status_code, plain.result().json()["code"]) == (503, "cancelled")
+        assert quick.result()["success"]
+
+
+def check_stop(running: Server, signum: signal.Signals) -> None:
+    before = len(running.log)
+    running.process.send_signal(signum)
+    running.process.wait(timeout=20)
+    assert "Finished server process" in running.log[before:]
+    assert "Traceback" not in running.log[before:]

@@ -1,0 +1,170 @@
+"""Streams and disconnects, with a generation that does as it is told."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Generator
+from typing import Any, cast
+
+import pytest
+from starlette.requests import ClientDisconnect, Request
+
+from app.api.diffusion import service as streaming
+from app.api.diffusion.service import KeepAlive, collect, open_stream
+from app.api.disconnect import has_left
+from app.api.request_id import request_id
+from app.services.diffusion import Generation
+from app.services.diffusion.errors import Overloaded
+from app.services.diffusion.models import DiffusionStreamEvent, GenerationResult
+from tests.unit.api.asgi import DISCONNECT, Client, http_scope
+
+
+class ScriptedGeneration:
+    """Gives the events put into it, and its result when `finish` is called."""
+
+    request_id = "generation-1"
+
+    def __init__(self, *events: DiffusionStreamEvent, refusal: Exception | None = None) -> None:
+        self.events: asyncio.Queue[DiffusionStreamEvent | None] = asyncio.Queue()
+        self.refusal = refusal
+        self.is_closed = False
+        for event in events:
+            self.events.put_nowait(event)
+
+    def finish(self) -> None:
+        self.events.put_nowait(None)
+
+    async def accepted(self) -> None:
+        if self.refusal:
+            raise self.refusal
+        while self.events.empty():
+            await asyncio.sleep(0.001)
+
+    async def __aiter__(self) -> AsyncIterator[DiffusionStreamEvent]:
+        while (event := await self.events.get()) is not None:
+            yield event
+
+    def __await__(self) -> Generator[Any, None, GenerationResult]:
+        return self._result().__await__()
+
+    async def _result(self) -> GenerationResult:
+        text = "".join([event.data async for event in self])
+        return GenerationResult(text=text, model_id="m", processing_time=1.0, tokens_generated=1, metadata={})
+
+    async def aclose(self) -> None:
+        self.is_closed = True
+
+    def as_generation(self) -> Generation:
+        return cast(Generation, self)
+
+
+def token(text: str) -> DiffusionStreamEvent:
+    return DiffusionStreamEvent(type="token", data=text, timestamp=1.0)
+
+
+def request(client: Client, accept: str = "") -> Request:
+    return Request(http_scope(headers={"Accept": accept}), client.receive)
+
+
+async def test_collects_the_result_under_the_generations_id() -> None:
+    generation, client = ScriptedGeneration(token("a"), token("b")), Client()
+    generation.finish()
+    asked = request(client)
+    assert (await collect(generation.as_generation(), asked)).text == "ab"
+    assert request_id(asked.scope) == "generation-1"
+    assert generation.is_closed
+
+
+async def test_a_client_that_leaves_while_the_result_is_made_closes_the_generation() -> None:
+    generation, client = ScriptedGeneration(token("a")), Client()
+    asyncio.get_running_loop().call_later(0.01, client.say, DISCONNECT)
+    with pytest.raises(ClientDisconnect):
+        await collect(generation.as_generation(), request(client))
+    assert generation.is_closed
+
+
+async def test_a_client_that_leaves_while_it_waits_for_a_place_closes_the_generation() -> None:
+    generation, client = ScriptedGeneration(), Client(DISCONNECT)
+    with pytest.raises(ClientDisconnect):
+        await open_stream(generation.as_generation(), request(client))
+    assert generation.is_closed
+
+
+async def test_a_refusal_is_raised_before_anything_is_sent() -> None:
+    generation, client = ScriptedGeneration(refusal=Overloaded("full")), Client()
+    with pytest.raises(Overloaded):
+        await open_stream(generation.as_generation(), request(client))
+    assert generation.is_closed
+    assert client.sent == []
+
+
+@pytest.mark.parametrize(
+    ("accept", "content_type"),
+    [("", "application/x-ndjson"), ("text/event-stream", "text/event-stream; charset=utf-8")],
+)
+async def test_streams_every_event_and_ends(accept: str, content_type: str) -> None:
+    generation, client = ScriptedGeneration(token("a"), token("é")), Client()
+    generation.finish()
+    asked = request(client, accept)
+    await client.call(await open_stream(generation.as_generation(), asked), asked.scope)
+    assert (client.status, client.headers["content-type"]) == (200, content_type)
+    assert client.headers["cache-control"] == "no-store"
+    assert client.headers["x-accel-buffering"] == "no"
+    assert "content-length" not in client.headers
+    assert client.body.count(b'"type":"token"') == 2
+    assert client.sent[-1] == {"type": "http.response.body", "body": b"", "more_body": False}
+    assert generation.is_closed
+
+
+async def test_each_event_leaves_by_itself() -> None:
+    generation, client = ScriptedGeneration(token("a"), token("b")), Client()
+    generation.finish()
+    asked = request(client)
+    await client.call(await open_stream(generation.as_generation(), asked), asked.scope)
+    assert [json.loads(message["body"])["data"] for message in client.sent[1:-1]] == ["a", "b"]
+
+
+async def test_a_client_that_leaves_in_mid_stream_closes_the_generation() -> None:
+    generation, client = ScriptedGeneration(token("a")), Client()
+    asked = request(client)
+    asyncio.get_running_loop().call_later(0.01, client.say, DISCONNECT)
+    before = asyncio.all_tasks()
+    await client.call(await open_stream(generation.as_generation(), asked), asked.scope)
+    assert generation.is_closed
+    assert has_left(asked.scope)
+    assert client.sent[-1]["more_body"] is True
+    assert asyncio.all_tasks() == before
+
+
+async def test_silence_is_filled_with_comments(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streaming, "KEEP_ALIVE_S", 0.01)
+    generation, client = ScriptedGeneration(token("a")), Client()
+    asked = request(client, "text/event-stream")
+    asyncio.get_running_loop().call_later(0.1, generation.finish)
+    await client.call(await open_stream(generation.as_generation(), asked), asked.scope)
+    comments = [message for message in client.sent if message.get("body") == b": keep-alive\n\n"]
+    assert 2 <= len(comments) <= 10
+
+
+async def test_no_comment_where_something_is_said() -> None:
+    said: list[bytes] = []
+
+    async def say(data: bytes) -> None:
+        said.append(data)
+
+    keep_alive = KeepAlive(say, b":", silence_s=0.2)
+    async with keep_alive:
+        for _ in range(30):
+            await asyncio.sleep(0.01)
+            await keep_alive.send(b"x")
+    assert said == [b"x"] * 30
+
+
+async def test_json_lines_have_no_comments(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streaming, "KEEP_ALIVE_S", 0.001)
+    generation, client = ScriptedGeneration(token("a")), Client()
+    asked = request(client)
+    asyncio.get_running_loop().call_later(0.05, generation.finish)
+    await client.call(await open_stream(generation.as_generation(), asked), asked.scope)
+    assert len(client.sent) == 3
