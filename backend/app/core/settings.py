@@ -28,6 +28,9 @@ class DiffusionConfig(BaseModel):
     enabled: bool = Field(True, description="Serve at all; false answers every request with 503.")
     default_model: str = Field("dreamon", description="Model that answers when a request names none.")
     device_preference: DeviceName = Field("auto", description="auto, cpu, cuda, cuda:N or mps.")
+    memory_threshold: float = Field(
+        0.8, gt=0.0, le=1.0, description="Share of a device's memory in use above which auto passes over it."
+    )
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", description="Arithmetic of the weights; auto is bfloat16 on CUDA and float32 on a CPU."
     )
@@ -45,7 +48,9 @@ class DiffusionConfig(BaseModel):
     repetition_penalty: float = Field(1.1, ge=1.0, le=2.0, description="Default of repetition_penalty.")
 
 
-RELOAD_SETTINGS = frozenset({"device_preference", "dtype", "dreamon_path", "llada_path", "extra_models"})
+RELOAD_SETTINGS = frozenset(
+    {"device_preference", "memory_threshold", "dtype", "dreamon_path", "llada_path", "extra_models"}
+)
 """Settings that take effect when a model is loaded again."""
 
 

@@ -12,6 +12,8 @@ DTypeName = Literal["auto", "float32", "bfloat16", "float16"]
 class EngineConfig:
     device: str = "auto"
     """auto, cpu, cuda, cuda:N or mps. `auto` takes the CUDA device with most free memory, then MPS, then the CPU."""
+    memory_threshold: float = 0.8
+    """`auto` passes over a CUDA device of which a larger share is in use already."""
     dtype: DTypeName = "auto"
     """auto: bfloat16 on CUDA, float32 elsewhere, whatever the file stores (CPUs are many times slower in bfloat16)."""
     max_waiting: int = 1024

@@ -8,15 +8,21 @@ from app.engine.config import DTypeName
 from app.engine.errors import EngineError
 
 
-def choose_device(preference: str) -> torch.device:
+def choose_device(preference: str, memory_threshold: float = 1.0) -> torch.device:
     """`auto` takes the CUDA device with most free memory, then MPS, then the CPU.
+
+    Args:
+        memory_threshold: `auto` passes over a CUDA device of which a larger share is in use already.
 
     Raises:
         EngineError: the device that was asked for is not there.
     """
     if preference == "auto":
-        return _best_device()
-    device = torch.device(preference)
+        return _best_device(memory_threshold)
+    try:
+        device = torch.device(preference)
+    except RuntimeError as error:
+        raise EngineError(f"device {preference!r} is unknown; use auto, cpu, cuda, cuda:N or mps") from error
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise EngineError(f"device {preference} is not there; {torch.cuda.device_count()} CUDA devices were found")
     if device.type == "mps" and not torch.backends.mps.is_available():
@@ -24,10 +30,11 @@ def choose_device(preference: str) -> torch.device:
     return device
 
 
-def _best_device() -> torch.device:
+def _best_device(memory_threshold: float) -> torch.device:
     if torch.cuda.is_available():
-        free_bytes = [torch.cuda.mem_get_info(index)[0] for index in range(torch.cuda.device_count())]
-        return torch.device("cuda", free_bytes.index(max(free_bytes)))
+        memory = [torch.cuda.mem_get_info(index) for index in range(torch.cuda.device_count())]
+        roomy = {index: free for index, (free, total) in enumerate(memory) if 1 - free / total <= memory_threshold}
+        return torch.device("cuda", max(roomy, key=roomy.__getitem__)) if roomy else torch.device("cpu")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 

@@ -87,8 +87,6 @@ def _logits(runner: ModelRunner, sequences: list[SequenceInput], prompt_length: 
     if cfg_scale == 0.0:
         return runner.logits(sequences)
     mask = runner.model.config.special.mask
-    blind = [
-        SequenceInput(unconditional_ids(s.ids, range(prompt_length, len(s.ids)), mask), s.wanted) for s in sequences
-    ]
+    blind = [SequenceInput(unconditional_ids(s.ids, range(prompt_length), mask), s.wanted) for s in sequences]
     conditional, unconditional = runner.logits(sequences + blind).chunk(2)
     return guide(conditional, unconditional, cfg_scale)

@@ -77,6 +77,7 @@ class RequestState:
         self._choosing = self._candidate_lengths()
         self._policy: Policy
         self._plan: StepPlan
+        self._given: frozenset[int] = frozenset()
         self.canvas = self._blank_canvas(0)
 
     # What it may cost at most, for admission.
@@ -163,6 +164,8 @@ class RequestState:
 
     def _open_round(self, span_length: int) -> None:
         self.canvas = self._blank_canvas(span_length)
+        # Guidance hides these; masks in the given text are not among them.
+        self._given = frozenset(range(len(self.canvas))) - frozenset(self.canvas.masked())
         params = self._round_params(span_length)
         self._policy = build_policy(self._config.family, self.canvas, params, self._config.special)
 
@@ -208,8 +211,8 @@ class RequestState:
         params, canvas = self.request.params, self.canvas
         sequences = [SequenceInput(tuple(canvas.ids), plan.positions)]
         if params.cfg_scale > 0:
-            span = range(canvas.span_start, canvas.span_end)
-            sequences.append(SequenceInput(unconditional_ids(canvas.ids, span, canvas.mask_id), plan.positions))
+            blind = unconditional_ids(canvas.ids, self._given, canvas.mask_id)
+            sequences.append(SequenceInput(blind, plan.positions))
         return Work(
             tuple(sequences),
             plan.rules,

@@ -50,7 +50,7 @@ class EngineThread:
             EngineError: the device is not there.
         """
         started = time.perf_counter()
-        device = choose_device(config.device)
+        device = choose_device(config.device, config.memory_threshold)
         model = load_model(folder, device, choose_dtype(config.dtype, device))
         engine_thread = cls(model, config)
         engine_thread.load_time_s = time.perf_counter() - started

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 from torch import Tensor
 
 
-def unconditional_ids(ids: Sequence[int], span: range, mask_id: int) -> list[int]:
-    """The canvas with all given text masked; what has been committed in `span` stays."""
-    return [token_id if index in span else mask_id for index, token_id in enumerate(ids)]
+def unconditional_ids(ids: Sequence[int], given: Container[int], mask_id: int) -> list[int]:
+    """The canvas with the given text masked, by position; what has been committed since the start stays."""
+    return [mask_id if index in given else token_id for index, token_id in enumerate(ids)]
 
 
 def guide(conditional: Tensor, unconditional: Tensor, scale: float) -> Tensor:

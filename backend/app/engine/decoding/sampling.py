@@ -13,6 +13,9 @@ from torch import Tensor
 
 from app.engine.decoding.rules import LogitRules, Score
 
+# Divided by less, logits would overflow float32; the distribution is a single token long before.
+_LEAST_TEMPERATURE = 1e-20
+
 
 def predict(logits: Tensor, rules: LogitRules, uniforms: Tensor | None) -> Tensor:
     """logits [R, V] -> [3, R] in float64: token id, score, probability of the token as it was scored.
@@ -20,7 +23,8 @@ def predict(logits: Tensor, rules: LogitRules, uniforms: Tensor | None) -> Tenso
     `uniforms` [R] in float64, one draw from [0, 1) per row; needed where the temperature is above 0.
     """
     logits = _forbid(logits.float(), rules.banned)
-    shaped = keep_top_k(keep_top_p(logits if rules.temperature == 0 else logits / rules.temperature, rules), rules)
+    warmed = logits if rules.temperature == 0 else logits / max(rules.temperature, _LEAST_TEMPERATURE)
+    shaped = keep_top_k(keep_top_p(warmed, rules), rules)
     tokens = shaped.argmax(-1) if uniforms is None else draw(shaped, uniforms)
     seen = shaped if rules.scores_see_filters else _forbid(logits, rules.unscored)
     probabilities = seen.softmax(-1)

@@ -10,6 +10,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+# Divided by less, scores would overflow; the draw is the choice of the best long before.
+_LEAST_TEMPERATURE = 1e-200
+
 
 def best(scores: Sequence[float], count: int) -> list[int]:
     """The `count` highest scores, or all if there are fewer."""
@@ -29,5 +32,5 @@ def drawn(scores: Sequence[float], count: int, temperature: float, rng: np.rando
 
     The best `count` of score / temperature + Gumbel noise have exactly this distribution (arXiv 1903.06059).
     """
-    noisy = np.asarray(scores, dtype=np.float64) / temperature + rng.gumbel(size=len(scores))
+    noisy = np.asarray(scores, dtype=np.float64) / max(temperature, _LEAST_TEMPERATURE) + rng.gumbel(size=len(scores))
     return best(noisy.tolist(), count)
