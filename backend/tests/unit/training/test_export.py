@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.unit.training.conftest import SHAPE, tiny_recipe, tokenizer_for
+from training.evaluate import load_exported
+from training.export import HEADS, export, published_config
+from training.initial import build
+from training.tokenizer import SPECIAL_TOKENS, special_ids
+
+VECTORS = Path(__file__).resolve().parents[2] / "conformance" / "vectors"
+
+
+@pytest.mark.parametrize("family", ["llada", "dream"])
+def test_an_exported_checkpoint_computes_what_was_trained(family: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    tokenizer = tokenizer_for(family)
+    trained = build(tiny_recipe(family, {}), tokenizer).to(torch.bfloat16).float()
+    export(trained.state_dict(), tokenizer, family, SHAPE, tmp_path)
+    loaded, _ = load_exported(tmp_path)
+    ids = torch.arange(20)
+    states = [model.hidden(ids, torch.arange(20), [20]) for model in (trained, loaded)]
+    torch.testing.assert_close(states[0], states[1])
+    torch.testing.assert_close(trained.head(states[0]), loaded.head(states[1]))
+
+
+@pytest.mark.parametrize("family", ["llada", "dream"])
+def test_the_files_hold_bf16_and_an_untied_head(family: str, tmp_path: Path) -> None:
+    tokenizer = tokenizer_for(family)
+    export(build(tiny_recipe(family, {}), tokenizer).state_dict(), tokenizer, family, SHAPE, tmp_path)
+    tensors = load_file(tmp_path / "model.safetensors")
+    embedding, head = HEADS[family]
+    assert torch.equal(tensors[embedding], tensors[head])
+    assert {tensor.dtype for tensor in tensors.values()} == {torch.bfloat16}
+    assert not (tmp_path / "model.safetensors.partial").exists()
+
+
+@pytest.mark.parametrize(("family", "vectors"), [("llada", "llada-tiny"), ("dream", "dreamon-tiny")])
+def test_config_keys_are_the_published_ones(family: str, vectors: str) -> None:
+    published: dict[str, Any] = json.loads((VECTORS / vectors / "config.json").read_text())
+    config = published_config(family, SHAPE, special_ids(tokenizer_for(family), family), is_tied=False)
+    assert set(config) - {"bos_token_id"} <= set(published)
+
+
+@pytest.mark.parametrize("family", ["llada", "dream"])
+def test_special_tokens_stand_at_the_vocabularys_end(family: str) -> None:
+    ids = special_ids(tokenizer_for(family), family)
+    last = SHAPE["vocab_size"]
+    assert sorted(ids.values()) == list(range(last - len(SPECIAL_TOKENS[family]), last))
+    assert ids.get("expand", last - 1) == last - 1

@@ -1,0 +1,132 @@
+"""Trained weights -> a checkpoint in the family's published format.
+
+The embedding is tied to the head while training and stored twice, so that the files hold exactly the tensors of the
+real checkpoints.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from training.tokenizer import special_ids, write_tokenizer
+
+HEADS = {
+    "llada": ("model.transformer.wte.weight", "model.transformer.ff_out.weight"),
+    "dream": ("model.embed_tokens.weight", "lm_head.weight"),
+}
+"""Family -> names of the embedding and of the head that is its copy."""
+
+
+def published_config(family: str, shape: dict[str, Any], ids: dict[str, int], *, is_tied: bool) -> dict[str, Any]:
+    """`config.json` with the published keys."""
+    build = _llada_config if family == "llada" else _dream_config
+    return build(shape, ids, is_tied)
+
+
+def _llada_config(shape: dict[str, Any], ids: dict[str, int], is_tied: bool) -> dict[str, Any]:
+    return {
+        "activation_type": "silu",
+        "alibi": False,
+        "architectures": ["LLaDAModelLM"],
+        "attention_dropout": 0.0,
+        "attention_layer_norm": False,
+        "bias_for_layer_norm": False,
+        "block_group_size": 1,
+        "block_type": "llama",
+        "bos_token_id": ids["bos"],
+        "d_model": shape["width"],
+        "embedding_size": shape["vocab_size"],
+        "eos_token_id": ids["eos"],
+        "include_bias": False,
+        "include_qkv_bias": False,
+        "init_device": "meta",
+        "input_emb_norm": False,
+        "layer_norm_type": "rms",
+        "layer_norm_with_affine": True,
+        "mask_token_id": ids["mask"],
+        "max_sequence_length": shape["context_length"],
+        "mlp_hidden_size": shape["mlp_width"],
+        "model_type": "llada",
+        "n_heads": shape["heads"],
+        "n_kv_heads": shape["kv_heads"],
+        "n_layers": shape["layers"],
+        "pad_token_id": ids["eos"],
+        "rms_norm_eps": 1e-05,
+        "rope": True,
+        "rope_full_precision": True,
+        "rope_theta": 500000.0,
+        "scale_logits": False,
+        "torch_dtype": "bfloat16",
+        "use_cache": False,
+        "vocab_size": shape["vocab_size"],
+        "weight_tying": is_tied,
+    }
+
+
+def _dream_config(shape: dict[str, Any], ids: dict[str, int], is_tied: bool) -> dict[str, Any]:
+    return {
+        "architectures": ["DreamModel"],
+        "attention_dropout": 0.0,
+        "bos_token_id": ids["bos"],
+        "eos_token_id": ids["eos"],
+        "expand_token_id": ids["expand"],
+        "hidden_act": "silu",
+        "hidden_size": shape["width"],
+        "initializer_range": 0.02,
+        "intermediate_size": shape["mlp_width"],
+        "mask_token_id": ids["mask"],
+        "max_position_embeddings": shape["context_length"],
+        "max_window_layers": shape["layers"],
+        "model_type": "Dream",
+        "num_attention_heads": shape["heads"],
+        "num_hidden_layers": shape["layers"],
+        "num_key_value_heads": shape["kv_heads"],
+        "pad_token_id": ids["eos"],
+        "rms_norm_eps": 1e-06,
+        "rope_scaling": None,
+        "rope_theta": 1000000.0,
+        "sliding_window": None,
+        "tie_word_embeddings": is_tied,
+        "torch_dtype": "bfloat16",
+        "use_cache": True,
+        "use_mrope": False,
+        "use_sliding_window": False,
+        "vocab_size": shape["vocab_size"],
+    }
+
+
+def export(weights: dict[str, Tensor], tokenizer: Tokenizer, family: str, shape: dict[str, Any], folder: Path) -> None:
+    """Writes the checkpoint. The weights appear in one move: a server never sees half a file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    ids = special_ids(tokenizer, family)
+    config = published_config(family, shape, ids, is_tied=False)
+    write_tokenizer(tokenizer, family, shape["context_length"], folder)
+    _write(folder / "config.json", config)
+    _write(folder / "generation_config.json", _generation_config(config))
+    partial = folder / "model.safetensors.partial"
+    save_file(untied(weights, family), partial, metadata={"format": "pt"})
+    partial.chmod(0o644)
+    partial.replace(folder / "model.safetensors")
+
+
+def untied(weights: dict[str, Tensor], family: str) -> dict[str, Tensor]:
+    """All tensors in bfloat16, the head as a copy of the embedding."""
+    embedding, head = HEADS[family]
+    stored = {name: tensor.detach().to(torch.bfloat16).contiguous() for name, tensor in weights.items()}
+    return stored | {head: stored[embedding].clone()}
+
+
+def _generation_config(config: dict[str, Any]) -> dict[str, Any]:
+    roles = ("bos_token_id", "eos_token_id", "pad_token_id", "mask_token_id", "expand_token_id")
+    return {"_from_model_config": True} | {role: config[role] for role in roles if role in config}
+
+
+def _write(path: Path, value: dict[str, Any]) -> None:
+    path.write_text(json.dumps(value, indent=2) + "\n")

@@ -1,0 +1,257 @@
+"""Training samples of masked diffusion: which tokens are hidden, what is asked for in their place, and how it counts.
+
+LLaDA (arXiv 2502.09992): hide each token with probability t, weigh the loss 1/t. Dream (arXiv 2508.15487): the same
+with the prediction for position i read at row i - 1. DreamOn (arXiv 2602.01326) adds hidden spans of variable length:
+some neighbouring masks are merged into one whose answer is *expand*, and surplus masks are appended whose answer is
+*delete*, the end-of-text token. A merged slot leaves the sequence physically, so that positions, attention and the
+shift are what inference sees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from app.engine.models.base import FamilyModel
+from app.engine.special import SpecialIds
+from training.gaps import cursor, line_gap, word_gap
+
+MIN_RATIO = 0.05
+"""Weights are 1 / max(t, MIN_RATIO): the unclipped weight lets a handful of tokens rule a batch."""
+MIN_SPAN_RATIO = 0.25
+"""The same for hidden spans, where the ratio is the hidden share of the whole sample."""
+MAX_END_TOKENS = 12
+MAX_DELETES = 16
+MIN_TAIL_TOKENS, MAX_TAIL_TOKENS = 8, 96
+
+Chance = np.random.Generator
+Mask = np.ndarray[Any, np.dtype[np.bool_]]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What is asked for at one masked position of a sample."""
+
+    position: int
+    token: int
+    weight: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    ids: list[int]
+    answers: list[Answer]
+
+
+@dataclass(frozen=True, slots=True)
+class Language:
+    """What the objectives know of a text: how it becomes tokens, and where it is cut."""
+
+    tokenizer: Tokenizer
+    special: SpecialIds
+    is_code: bool
+
+    @property
+    def beginning(self) -> list[int]:
+        return [] if self.special.bos is None else [self.special.bos]
+
+    def ending(self, chance: Chance) -> list[int]:
+        """What stands behind a suffix: DreamOn's prompts always end with end-of-text, LLaDA's may or may not."""
+        return [self.special.eos] if self.special.expand is not None or chance.random() < 0.5 else []
+
+    def encode(self, text: str) -> list[int]:
+        return list(self.tokenizer.encode(text, add_special_tokens=False).ids)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return self.tokenizer.decode(ids, skip_special_tokens=False)
+
+    def cut(self, ids: Sequence[int], chance: Chance) -> tuple[list[int], list[int], list[int]]:
+        """Prefix, middle and suffix, each tokenized by itself."""
+        text = self.decode(ids)
+        choose = line_gap if self.is_code and chance.random() < 0.7 else word_gap
+        start, end = choose(text, chance)
+        return self.encode(text[:start]), self.encode(text[start:end]), self.encode(text[end:])
+
+
+def scattered(document: Sequence[int], t: float, language: Language, chance: Chance) -> Sample:
+    """Hides each token of the whole text with probability t. Ends of text behind it are hidden like text."""
+    ends = int(chance.integers(0, MAX_END_TOKENS + 1))
+    text = list(document) + [language.special.eos] * ends
+    hidden = chance.random(len(text)) < t
+    sample = _hide(language.beginning, text, hidden, [], language.special)
+    return _weighed(sample, 1 / max(t, MIN_RATIO))
+
+
+def gap(document: Sequence[int], t: float, language: Language, chance: Chance) -> Sample:
+    """Hides tokens of one span only, the length of which is right: infilling as LLaDA does it."""
+    prefix, middle, suffix = language.cut(document, chance)
+    hidden = chance.random(len(middle)) < _often_full(t, chance)
+    after = suffix + language.ending(chance)
+    return _weighed_by_share(_hide(language.beginning + prefix, middle, hidden, after, language.special))
+
+
+def tail(document: Sequence[int], t: float, language: Language, chance: Chance) -> Sample:
+    """Hides a piece of what follows a cursor, with nothing behind it but ends of text where the text ends in it."""
+    prefix, rest = _at_cursor(document, language, chance)
+    size = int(chance.integers(MIN_TAIL_TOKENS, MAX_TAIL_TOKENS + 1))
+    if len(rest) <= size:
+        rest = rest + [language.special.eos] * int(chance.integers(0, 2 * MAX_END_TOKENS + 1))
+    else:
+        rest = rest[:size]
+    hidden = chance.random(len(rest)) < _often_full(t, chance)
+    return _weighed_by_share(_hide(language.beginning + prefix, rest, hidden, [], language.special))
+
+
+def variable_gap(document: Sequence[int], t: float, language: Language, chance: Chance) -> Sample:
+    """DreamOn's objective: one span hidden behind a canvas that is too small, right or too large."""
+    prefix, middle, suffix = language.cut(document, chance)
+    after = suffix + language.ending(chance)
+    return _variable(language.beginning + prefix, middle, after, t, language.special, chance)
+
+
+def variable_tail(document: Sequence[int], t: float, language: Language, chance: Chance) -> Sample:
+    """DreamOn's objective where nothing follows: all of the text from a cursor on, so that it grows to its own end."""
+    prefix, rest = _at_cursor(document, language, chance)
+    return _variable(language.beginning + prefix, rest, [], t, language.special, chance)
+
+
+Objective = Callable[[Sequence[int], float, Language, Chance], Sample]
+OBJECTIVES: dict[str, Objective] = {
+    "scattered": scattered,
+    "gap": gap,
+    "tail": tail,
+    "variable_gap": variable_gap,
+    "variable_tail": variable_tail,
+}
+
+
+def _often_full(t: float, chance: Chance) -> float:
+    """Decoding begins with a span that is masked whole: a third of the samples are such beginnings."""
+    return 1.0 if chance.random() < 1 / 3 else t
+
+
+def _at_cursor(document: Sequence[int], language: Language, chance: Chance) -> tuple[list[int], list[int]]:
+    text = language.decode(document)
+    place = cursor(text, chance)
+    return language.encode(text[:place]), language.encode(text[place:])
+
+
+def _hide(
+    before: list[int], text: list[int], hidden: Sequence[bool] | Mask, after: list[int], special: SpecialIds
+) -> Sample:
+    shown = [special.mask if is_hidden else token for token, is_hidden in zip(text, hidden, strict=True)]
+    answers = [Answer(len(before) + i, text[i], 1.0) for i, is_hidden in enumerate(hidden) if is_hidden]
+    return Sample(before + shown + after, _ends_count_once(answers, special.eos))
+
+
+def _weighed(sample: Sample, weight: float) -> Sample:
+    return Sample(sample.ids, [replace(answer, weight=answer.weight * weight) for answer in sample.answers])
+
+
+def _weighed_by_share(sample: Sample) -> Sample:
+    return _weighed(sample, 1 / max(len(sample.answers) / len(sample.ids), MIN_SPAN_RATIO))
+
+
+def _variable(
+    before: list[int], middle: list[int], after: list[int], t: float, special: SpecialIds, chance: Chance
+) -> Sample:
+    hidden = (chance.random(len(middle)) < _often_full(t, chance)).tolist()
+    slots = merge(hidden, surplus(chance), merge_probability(hidden, chance), chance)
+    ids, answers = list(before), []
+    for start, end in slots:
+        if start >= len(middle) or hidden[start]:
+            answers.append(Answer(len(ids), slot_answer(middle, start, end, special), 1.0))
+            ids.append(special.mask)
+        else:
+            ids.append(middle[start])
+    return _weighed_by_share(Sample(ids + after, _ends_count_once(answers, special.eos)))
+
+
+def surplus(chance: Chance) -> int:
+    """How many masks too many; none in half of the samples."""
+    return int(chance.integers(1, MAX_DELETES + 1)) if chance.random() < 0.5 else 0
+
+
+def merge_probability(hidden: Sequence[bool], chance: Chance) -> float:
+    """One half, or less the more is hidden ('dynamic inverse' in DreamOn's training code)."""
+    if chance.random() < 0.5 or not hidden:
+        return 0.5
+    return 0.5 * (1 - sum(hidden) / len(hidden))
+
+
+def merge(hidden: Sequence[bool], num_deletes: int, probability: float, chance: Chance) -> list[tuple[int, int]]:
+    """The slots of the canvas as half-open ranges of the middle with its deletes behind it.
+
+    Hidden neighbours merge with the given probability, in chains too. The last token may swallow the first delete,
+    deletes never merge with each other.
+    """
+    masked = [*hidden, *[True] * num_deletes]
+    slots: list[tuple[int, int]] = []
+    for i in range(len(masked)):
+        can_merge = 0 < i <= len(hidden) and masked[i] and masked[i - 1]
+        if can_merge and chance.random() < probability:
+            slots[-1] = (slots[-1][0], i + 1)
+        else:
+            slots.append((i, i + 1))
+    return slots
+
+
+def slot_answer(middle: Sequence[int], start: int, end: int, special: SpecialIds) -> int:
+    """Expand for a slot that stands for several tokens, delete for one behind the middle, else the token."""
+    if end - start > 1:
+        assert special.expand is not None, "variable objectives need a checkpoint with an expand token"
+        return special.expand
+    return middle[start] if start < len(middle) else special.eos
+
+
+def _ends_count_once(answers: list[Answer], eos: int) -> list[Answer]:
+    """All ends of text, or deletes, of a sample together weigh as one token.
+
+    End of text is one token against thousands of words: weighed each, it is the likeliest guess nearly everywhere, and
+    decoding by confidence writes nothing else (DreamOn's training lets all deletes of a batch count as one token).
+    """
+    count = sum(answer.token == eos for answer in answers)
+    return [replace(a, weight=a.weight / count) if a.token == eos else a for a in answers]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Samples laid end to end. N tokens, R masked positions of all samples."""
+
+    ids: Tensor
+    positions: Tensor
+    lengths: list[int]
+    rows: Tensor
+    """[R] where the prediction of a masked position is read: the position itself, or its left neighbour."""
+    targets: Tensor
+    weights: Tensor
+
+
+def collate(samples: Sequence[Sample], shift: int) -> Batch:
+    """Sorted by length, so that equal lengths share one attention call."""
+    ordered = sorted(samples, key=lambda sample: len(sample.ids))
+    lengths = [len(sample.ids) for sample in ordered]
+    starts = np.cumsum([0, *lengths[:-1]])
+    answers = [(start, answer) for start, sample in zip(starts, ordered, strict=True) for answer in sample.answers]
+    return Batch(
+        ids=torch.tensor([token for sample in ordered for token in sample.ids]),
+        positions=torch.cat([torch.arange(length) for length in lengths]),
+        lengths=lengths,
+        rows=torch.tensor([int(start) + max(answer.position - shift, 0) for start, answer in answers]),
+        targets=torch.tensor([answer.token for _, answer in answers]),
+        weights=torch.tensor([answer.weight for _, answer in answers]),
+    )
+
+
+def batch_loss(model: FamilyModel, batch: Batch) -> Tensor:
+    """Weighted mean of the cross-entropy at masked positions; logits are computed nowhere else."""
+    states = model.hidden(batch.ids, batch.positions, batch.lengths)
+    losses = F.cross_entropy(model.head(states[batch.rows]).float(), batch.targets, reduction="none")
+    return (losses * batch.weights).sum() / batch.weights.sum()

@@ -1,0 +1,182 @@
+"""Texts -> clean, deduplicated, split documents -> token arrays.
+
+A document is what the model sees at once: a passage of prose, or a function. The held-out part is fixed by hash
+(of the passage; of the file for code), so no rerun and no new source moves a document across the border.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from training.functions import functions_of
+from training.readers import austen_paragraphs, kjv_chapters, python_files
+from training.recipe import Recipe
+from training.sources import CACHE, fetch, read_sources
+from training.tokenizer import train_tokenizer
+
+MAX_PASSAGE_CHARS = 1500
+MAX_DOCUMENT_TOKENS = 480
+JOINED_FUNCTIONS = 0.1
+"""Share of the documents that are a few neighbouring functions instead of one: what comes after a function."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    text: str
+    origin: str
+    """What the split is decided by: documents of one origin stay on one side."""
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """Token ids of many documents in one array; document i is `ids[ends[i - 1]:ends[i]]`."""
+
+    ids: np.ndarray[Any, np.dtype[np.uint16]]
+    ends: np.ndarray[Any, np.dtype[np.int64]]
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+    def __getitem__(self, index: int) -> np.ndarray[Any, np.dtype[np.uint16]]:
+        start = int(self.ends[index - 1]) if index else 0
+        return self.ids[start : int(self.ends[index])]
+
+
+def unit_hash(text: str) -> float:
+    """A number in [0, 1) that only depends on the text."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7]) / 2**56
+
+
+def english_documents(data: dict[str, Any]) -> Iterator[Document]:
+    readers: dict[str, tuple[Callable[[], Iterable[list[str]]], str]] = {
+        "austen": (austen_paragraphs, "\n\n"),
+        "kjv": (kjv_chapters, " "),
+    }
+    for source, kept in data["sources"].items():
+        read, joint = readers[source]
+        for chapter in read():
+            for passage in passages(chapter, joint):
+                if unit_hash("kept" + passage) < kept:
+                    yield Document(passage, passage)
+
+
+def passages(paragraphs: list[str], joint: str) -> Iterator[str]:
+    """Neighbouring paragraphs joined to passages of many sizes, the sizes spread evenly on a logarithmic scale."""
+    chance = random.Random(paragraphs[0] if paragraphs else "")
+    pieces = [piece for paragraph in paragraphs for piece in split_sentences(paragraph.replace("_", ""))]
+    gathered: list[str] = []
+    target = 0.0
+    for piece in pieces:
+        if gathered and len(joint.join([*gathered, piece])) > max(target, len(gathered[0])):
+            yield joint.join(gathered)
+            gathered = []
+        if not gathered:
+            target = 100 * (MAX_PASSAGE_CHARS / 100) ** chance.random()
+        gathered.append(piece)
+    if gathered:
+        yield joint.join(gathered)
+
+
+def split_sentences(paragraph: str) -> Iterator[str]:
+    """The paragraph, or runs of its sentences where it is longer than a passage may be."""
+    run = ""
+    for sentence in re.split(r"(?<=[.!?;]) +(?=[A-Z\"'])", paragraph):
+        if run and len(run) + len(sentence) > MAX_PASSAGE_CHARS:
+            yield run
+            run = ""
+        run = f"{run} {sentence}" if run else sentence
+    yield run
+
+
+def python_documents(data: dict[str, Any]) -> Iterator[Document]:
+    for package in read_sources():
+        if package.name.startswith(("r-cran", "bible")):
+            continue
+        left = data["max_bytes_per_package"]
+        for path, source in sorted(python_files(package.name), key=lambda file: unit_hash(file[0])):
+            if left <= 0:
+                break
+            functions = list(functions_of(source, data["min_lines"], data["max_lines"]))
+            left -= sum(map(len, functions))
+            yield from (Document(text, f"{package.name}/{path}") for text in join_some(functions, path))
+
+
+def join_some(functions: list[str], seed: str) -> Iterator[str]:
+    chance = random.Random(seed)
+    position = 0
+    while position < len(functions):
+        count = chance.randint(2, 4) if chance.random() < JOINED_FUNCTIONS else 1
+        yield "\n\n".join(functions[position : position + count])
+        position += count
+
+
+def deduplicated(documents: Iterable[Document]) -> list[Document]:
+    """The first of all documents that differ in nothing but white space."""
+    first: dict[str, Document] = {}
+    for document in documents:
+        first.setdefault(" ".join(document.text.split()), document)
+    return list(first.values())
+
+
+def encode(tokenizer: Tokenizer, documents: list[Document]) -> Corpus:
+    encodings = tokenizer.encode_batch([document.text for document in documents], add_special_tokens=False)
+    kept = [encoding.ids for encoding in encodings if 0 < len(encoding.ids) <= MAX_DOCUMENT_TOKENS]
+    flat = np.fromiter((token for ids in kept for token in ids), dtype=np.uint16)
+    return Corpus(flat, np.cumsum([len(ids) for ids in kept], dtype=np.int64))
+
+
+def data_folder(recipe: Recipe) -> Path:
+    return CACHE / "data" / f"{recipe.name}-{recipe.preset}"
+
+
+def prepare(recipe: Recipe) -> Path:
+    """Makes the folder of tokens and tokenizer for a recipe, unless it stands already."""
+    folder = data_folder(recipe)
+    if (folder / "manifest.json").exists():
+        return folder
+    folder.mkdir(parents=True, exist_ok=True)
+    read = english_documents if recipe.data["kind"] == "english" else python_documents
+    documents = deduplicated(read(recipe.data))
+    heldout = [d for d in documents if unit_hash(d.origin) < recipe.data["heldout"]]
+    train = [d for d in documents if unit_hash(d.origin) >= recipe.data["heldout"]]
+    tokenizer = train_tokenizer((d.text for d in train), recipe.shape["vocab_size"], recipe.family)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    for name, part in (("train", train), ("heldout", heldout)):
+        save_corpus(encode(tokenizer, part), folder / f"{name}.npz")
+    _write_manifest(folder, recipe, train, heldout)
+    return folder
+
+
+def save_corpus(corpus: Corpus, path: Path) -> None:
+    np.savez(path, ids=corpus.ids, ends=corpus.ends)
+
+
+def load_corpus(path: Path) -> Corpus:
+    with np.load(path) as arrays:
+        return Corpus(arrays["ids"], arrays["ends"])
+
+
+def _write_manifest(folder: Path, recipe: Recipe, train: list[Document], heldout: list[Document]) -> None:
+    manifest: dict[str, Any] = {"recipe": recipe.name, "preset": recipe.preset, "data": recipe.data}
+    for name, part in (("train", train), ("heldout", heldout)):
+        corpus = load_corpus(folder / f"{name}.npz")
+        texts = "\0".join(document.text for document in part)
+        manifest[name] = {
+            "documents": len(corpus),
+            "tokens": len(corpus.ids),
+            "bytes": len(texts.encode()),
+            "sha256": hashlib.sha256(texts.encode()).hexdigest(),
+        }
+    used = [p for p in read_sources() if p.name.startswith(("r-cran", "bible")) == (recipe.data["kind"] == "english")]
+    manifest["sources"] = [{"archive": fetch(p).name, "licence": p.licence} for p in used]
+    (folder / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")

@@ -1,0 +1,85 @@
+"""Opens the fetched packages and gives their texts: novels, Bible passages, Python files."""
+
+from __future__ import annotations
+
+import re
+import struct
+import subprocess
+import zipfile
+import zlib
+from collections.abc import Iterator
+from itertools import groupby
+from pathlib import Path
+
+from training.sources import fetch, package_named, unpack_debian
+
+
+def austen_paragraphs() -> Iterator[list[str]]:
+    """The six novels: for each chapter its paragraphs, every paragraph one line."""
+    folder = unpack_debian(fetch(package_named("r-cran-janeaustenr")))
+    [database] = folder.glob("usr/lib/R/site-library/janeaustenr/data/Rdata.rdb")
+    for lines in _r_character_vectors(database.read_bytes()):
+        text = "\n".join(lines)
+        for chapter in re.split(r"\n\s*(?:CHAPTER|Chapter|VOLUME)\b[^\n]*\n", text)[1:]:
+            yield [" ".join(part.split()) for part in re.split(r"\n\s*\n", chapter) if part.strip()]
+
+
+def _r_character_vectors(database: bytes) -> Iterator[list[str]]:
+    """Character vectors in an R lazy-load database: chunks of a 4-byte length and a zlib stream (R Internals, 1.8)."""
+    position = 0
+    while position < len(database):
+        stream = zlib.decompressobj()
+        chunk = stream.decompress(database[position + 4 :])
+        position = len(database) - len(stream.unused_data)
+        yield list(_r_strings(chunk))
+
+
+def _r_strings(chunk: bytes) -> Iterator[str]:
+    """Strings of one serialised vector: after the header, type and count, each is 4 bytes of flags, a length, bytes."""
+    header = 2 + 3 * 4 + 4 + struct.unpack_from(">i", chunk, 14)[0]
+    count = struct.unpack_from(">i", chunk, header + 4)[0]
+    position = header + 8
+    for _ in range(count):
+        length = struct.unpack_from(">i", chunk, position + 4)[0]
+        yield chunk[position + 8 : position + 8 + length].decode("utf-8")
+        position += 8 + length
+
+
+def kjv_chapters() -> Iterator[list[str]]:
+    """The King James Bible: for each chapter its verses, without numbers."""
+    program = unpack_debian(fetch(package_named("bible-kjv"))) / "usr/bin/bible"
+    data = unpack_debian(fetch(package_named("bible-kjv-text"))) / "usr/lib"
+    command = [str(program), "-p", str(data), "-f", "-l100000", "gen1:1-rev22:21"]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    verses = [line.split(" ", 1) for line in printed.splitlines() if " " in line]
+    for _, chapter in groupby(verses, key=lambda verse: verse[0].rpartition(":")[0]):
+        yield [" ".join(text.split()) for _, text in chapter]
+
+
+# Tests repeat themselves, vendored code belongs to others, generated code is no one's style.
+_LEFT_OUT = re.compile(
+    r"(^|/)(tests?|testing|_?vendor(ed)?|_vendored|node_modules|site-packages)/|(^|/)test_|_pb2\.py$|lextab|parsetab"
+)
+
+
+def python_files(package_name: str) -> Iterator[tuple[str, str]]:
+    """Path and text of each Python file of a wheel or of Debian's standard library."""
+    package = package_named(package_name)
+    archive = fetch(package)
+    files = _wheel_files(archive) if package.kind == "wheels" else _debian_files(archive)
+    for path, content in files:
+        if path.endswith(".py") and not _LEFT_OUT.search(path) and content.isascii():
+            yield path, content.decode("ascii")
+
+
+def _wheel_files(archive: Path) -> Iterator[tuple[str, bytes]]:
+    with zipfile.ZipFile(archive) as wheel:
+        for name in sorted(wheel.namelist()):
+            yield name, wheel.read(name)
+
+
+def _debian_files(archive: Path) -> Iterator[tuple[str, bytes]]:
+    folder = unpack_debian(archive)
+    for path in sorted(folder.glob("usr/lib/python3*/**/*.py")):
+        if path.is_file():  # links may lead to packages that are not fetched
+            yield str(path.relative_to(folder)), path.read_bytes()

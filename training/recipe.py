@@ -1,0 +1,70 @@
+"""Reads a recipe: what a model is trained on, its shape, its schedule. One file a model, one section a preset."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+RECIPES = Path(__file__).parent / "recipes"
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A part of the schedule with its own mixture of objectives."""
+
+    until: float
+    """Where the stage ends, as a share of the whole budget."""
+    mixture: dict[str, float]
+    """Objective's name -> share of the samples."""
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """How long and how fast. The budget is used up by tokens or by minutes, whichever comes first."""
+
+    tokens: float
+    minutes: float
+    batch_tokens: int
+    muon_rate: float
+    adam_rate: float
+    warmup_steps: int
+    constant_until: float
+    final_rate: float
+    """Share of the peak rate at the end of the linear decay."""
+    weight_decay: float
+    clip: float
+    average_decay: float
+    """Decay per step of the moving average of the weights that is evaluated and exported."""
+    seed: int
+    stages: tuple[Stage, ...]
+
+    def stage_at(self, progress: float) -> Stage:
+        return next((stage for stage in self.stages if progress < stage.until), self.stages[-1])
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    name: str
+    preset: str
+    family: str
+    """`llada` or `dream`: which published format."""
+    shape: dict[str, Any]
+    data: dict[str, Any]
+    schedule: Schedule
+    remark: str = ""
+    """How the weights that are shipped differ from what the recipe would give today; for the card."""
+
+
+def read_recipe(name: str, preset: str, folder: Path = RECIPES) -> Recipe:
+    """The recipe `<name>.toml` with the values of one preset.
+
+    Raises:
+        KeyError: the recipe has no such preset.
+    """
+    table = tomllib.loads((folder / f"{name}.toml").read_text())
+    chosen = table[preset]
+    stages = tuple(Stage(stage["until"], stage["mixture"]) for stage in chosen["stages"])
+    schedule = Schedule(**chosen["schedule"], stages=stages)
+    return Recipe(name, preset, table["family"], chosen["shape"], chosen["data"], schedule, chosen.get("remark", ""))
