@@ -59,7 +59,7 @@ def write_checkpoint(folder: Path, num_layers: int) -> None:
             size = 0
         shards[-1][name] = shape
         size += shape.numel() * 2
-    weight_map = {}
+    weight_map: dict[str, str] = {}
     for number, shard in enumerate(shards, start=1):
         file_name = f"model-{number:05}-of-{len(shards):05}.safetensors"
         save_file({n: torch.randn(s, dtype=torch.bfloat16) * 0.02 for n, s in shard.items()}, folder / file_name)

@@ -74,30 +74,33 @@ def fill(runner: ModelRunner, gap: Gap, lengths: tuple[int, ...]) -> tuple[list[
 
 
 def measure(runner: ModelRunner, tokenizer: Tokenizer, all_gaps: Sequence[Gap], max_length: int) -> dict[str, Any]:
-    candidates = candidate_lengths(max_length)
-    ways = {
-        "chosen by confidence": lambda gap: candidates,
-        f"always {max_length}": lambda gap: (max_length,),
-        f"always {max_length // 4}": lambda gap: (max_length // 4,),
-        "true length": lambda gap: (len(gap.hidden),),
+    lengths = {
+        "chosen by confidence": candidate_lengths(max_length),
+        f"always {max_length}": (max_length,),
+        f"always {max_length // 4}": (max_length // 4,),
+        "true length": None,
     }
-    rows = {}
-    for name, lengths_for in ways.items():
-        errors, octaves, similar, passes = [], [], [], []
-        for gap in all_gaps:
-            ids, nfe = fill(runner, gap, lengths_for(gap))
-            errors.append(abs(len(ids) - len(gap.hidden)))
-            octaves.append(abs(np.log2(max(len(ids), 1) / len(gap.hidden))))
-            truth, text = tokenizer.decode(gap.hidden), tokenizer.decode(ids)
-            similar.append(SequenceMatcher(None, truth, text, autojunk=False).ratio())
-            passes.append(nfe)
-        rows[name] = {
-            "mean_length_error": float(np.mean(errors)),
-            "mean_octaves_off": float(np.mean(octaves)),
-            "mean_similarity": float(np.mean(similar)),
-            "mean_nfe": float(np.mean(passes)),
-        }
-    return rows
+    return {name: _row(runner, tokenizer, all_gaps, fixed) for name, fixed in lengths.items()}
+
+
+def _row(
+    runner: ModelRunner, tokenizer: Tokenizer, all_gaps: Sequence[Gap], fixed: tuple[int, ...] | None
+) -> dict[str, float]:
+    """Means over all gaps; without `fixed` lengths each gap gets its true one."""
+    errors, octaves, similar, passes = [], [], [], []
+    for gap in all_gaps:
+        ids, nfe = fill(runner, gap, fixed or (len(gap.hidden),))
+        errors.append(abs(len(ids) - len(gap.hidden)))
+        octaves.append(abs(np.log2(max(len(ids), 1) / len(gap.hidden))))
+        truth, text = tokenizer.decode(gap.hidden), tokenizer.decode(ids)
+        similar.append(SequenceMatcher(None, truth, text, autojunk=False).ratio())
+        passes.append(nfe)
+    return {
+        "mean_length_error": float(np.mean(errors)),
+        "mean_octaves_off": float(np.mean(octaves)),
+        "mean_similarity": float(np.mean(similar)),
+        "mean_nfe": float(np.mean(passes)),
+    }
 
 
 def main() -> None:

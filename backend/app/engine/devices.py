@@ -23,6 +23,8 @@ def choose_device(preference: str, memory_threshold: float = 1.0) -> torch.devic
         device = torch.device(preference)
     except RuntimeError as error:
         raise EngineError(f"device {preference!r} is unknown; use auto, cpu, cuda, cuda:N or mps") from error
+    if device.type not in ("cpu", "cuda", "mps"):
+        raise EngineError(f"device {preference!r} cannot run a model; use auto, cpu, cuda, cuda:N or mps")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise EngineError(f"device {preference} is not there; {torch.cuda.device_count()} CUDA devices were found")
     if device.type == "mps" and not torch.backends.mps.is_available():

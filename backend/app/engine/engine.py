@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from app.engine.config import EngineConfig
-from app.engine.decoding.policy import Prediction
 from app.engine.errors import EngineError, EngineStopped
 from app.engine.events import Admitted, Cancelled, Failed
 from app.engine.request import RequestState, Status
@@ -42,7 +44,7 @@ class Engine:
         if not works:
             return
         for state, predicted in zip(running, self.runner.run(works), strict=True):
-            self._advance(state, predicted)
+            self._isolated(state, partial(state.advance, predicted))
 
     def abort(self, request_id: str) -> None:
         """Ends a request with `Cancelled` and frees its place. Nothing happens if it is over already."""
@@ -50,7 +52,7 @@ class Engine:
         if state is not None:
             self.scheduler.remove(state)
             state.move_to(Status.CANCELLED)
-            state.on_event(Cancelled(request_id, state.nfe))
+            state.tell(Cancelled(request_id, state.nfe))
 
     def fail_all(self, error: EngineError) -> None:
         """Ends every request with `Failed`."""
@@ -61,14 +63,14 @@ class Engine:
         """Lets waiting requests into the batch as far as they fit; `step` does this by itself."""
         for state in self.scheduler.admit():
             state.move_to(Status.RUNNING)
-            state.on_event(Admitted(state.request.request_id, str(self.runner.device), state.num_truncated))
-            state.start()
-            self._release_if_over(state)
+            state.tell(Admitted(state.request.request_id, str(self.runner.device), state.num_truncated))
+            self._isolated(state, state.start)
 
-    def _advance(self, state: RequestState, predicted: Prediction) -> None:
+    def _isolated(self, state: RequestState, move: Callable[[], None]) -> None:
+        """Lets one request make its move; a defect there must not end its neighbours."""
         try:
-            state.advance(predicted)
-        except Exception as error:  # one request's defect must not end its neighbours
+            move()
+        except Exception as error:
             failure = EngineStopped(f"decoding failed: {type(error).__name__}: {error}")
             failure.__cause__ = error
             self._fail(state, failure)
@@ -79,9 +81,9 @@ class Engine:
         if state.work is None:
             self.scheduler.remove(state)
             state.move_to(Status.FINISHED)
-            state.on_event(state.finished_event())
+            state.tell(state.finished_event())
 
     def _fail(self, state: RequestState, error: EngineError) -> None:
         self.scheduler.remove(state)
         state.move_to(Status.FAILED)
-        state.on_event(Failed(state.request.request_id, error, state.nfe))
+        state.tell(Failed(state.request.request_id, error, state.nfe))

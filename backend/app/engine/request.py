@@ -7,6 +7,7 @@ goes on until it has deleted the end of its span.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from enum import Enum
@@ -25,6 +26,8 @@ from app.engine.transcript import Transcript
 from app.engine.validation import validate
 from app.engine.window import fit_window
 from app.engine.work import SequenceInput, Work
+
+log = logging.getLogger(__name__)
 
 OnEvent = Callable[[EngineEvent], None]
 
@@ -61,7 +64,7 @@ class RequestState:
         validate(request, config)
         params = request.params
         self.request = request
-        self.on_event = on_event
+        self._on_event = on_event
         self.status = Status.WAITING
         self.nfe = 0
         self.work: Work | None = None
@@ -108,6 +111,13 @@ class RequestState:
         """Every request ends exactly once; a second end is a defect of the engine."""
         assert status in _TRANSITIONS[self.status], f"{self.status} -> {status}"
         self.status = status
+
+    def tell(self, event: EngineEvent) -> None:
+        """Sends an event. A listener that raises misses it; the engine has others to serve."""
+        try:
+            self._on_event(event)
+        except Exception:
+            log.exception("the listener of request %s failed", self.request.request_id)
 
     def start(self) -> None:
         """Plans the first step."""
@@ -205,7 +215,7 @@ class RequestState:
                 return
             if not self._open_next_round():
                 break
-        self._tell(None)
+        self._tell_new(None)
 
     def _work_for(self, plan: StepPlan) -> Work:
         params, canvas = self.request.params, self.canvas
@@ -229,12 +239,12 @@ class RequestState:
         span_start = self.canvas.span_start
         self.edits = self._policy.apply(self.canvas, self._plan, predicted, self._rng)
         self._transcript.follow(self.canvas)
-        self._tell(self._snapshot(span_start) if self.request.snapshots else None)
+        self._tell_new(self._snapshot(span_start) if self.request.snapshots else None)
 
-    def _tell(self, snapshot: CanvasSnapshot | None) -> None:
+    def _tell_new(self, snapshot: CanvasSnapshot | None) -> None:
         new = self._transcript.take_untold()
         if new or snapshot is not None:
-            self.on_event(Step(self.request.request_id, new, self.nfe, snapshot))
+            self.tell(Step(self.request.request_id, new, self.nfe, snapshot))
 
     def _snapshot(self, span_start: int) -> CanvasSnapshot:
         """The new part with its last edits; indices count from the start of the new part."""

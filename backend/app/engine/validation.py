@@ -27,6 +27,28 @@ _FAMILIES_OF: dict[str, tuple[frozenset[str], Any]] = {
 }
 
 
+_MANY = 2**31
+_BOUNDS: dict[str, tuple[float, float]] = {
+    "max_new_tokens": (1, _MANY),
+    "steps": (1, _MANY),
+    "block_length": (1, _MANY),
+    "transfers_per_step": (1, _MANY),
+    "initial_masks": (1, _MANY),
+    "mask_lengths": (1, _MANY),
+    "transfer_counts": (0, _MANY),
+    "expand_budget": (0, _MANY),
+    "seed": (0, 2**64 - 1),
+    "top_k": (1, _MANY),
+    "top_p": (0.0, 1.0),
+    "temperature": (0.0, 1e6),
+    "alg_temp": (0.0, 1e6),
+    "repetition_penalty": (1e-6, 1e6),
+    "cfg_scale": (0.0, 1e6),
+    "confidence_threshold": (0.0, 1.0),
+    "timestep_eps": (0.0, 1.0),
+}
+
+
 def validate(request: GenerationRequest, config: ModelConfig) -> None:
     """Refuses what this checkpoint cannot do.
 
@@ -48,17 +70,23 @@ def validate(request: GenerationRequest, config: ModelConfig) -> None:
                 f"{name}={value!r} has no meaning for {config.family} models; leave it out", field=name
             )
     for token_id in (*request.prefix, *request.suffix):
-        if not 0 <= token_id < config.vocab_size:
-            raise InvalidRequest(f"token id {token_id} is outside the vocabulary of {config.vocab_size}")
+        _check_id(token_id, config, "token id")
+    if params.end_of_turn is not None:
+        _check_id(params.end_of_turn, config, "end_of_turn", field="end_of_turn")
+
+
+def _check_id(token_id: int, config: ModelConfig, what: str, field: str = "") -> None:
+    if not 0 <= token_id < config.vocab_size:
+        raise InvalidRequest(f"{what} {token_id} is outside the vocabulary of {config.vocab_size}", field=field)
 
 
 def _check_bounds(params: DecodingParams) -> None:
-    for name in ("max_new_tokens", "steps", "block_length", "transfers_per_step", "initial_masks", "top_k"):
+    for name, (least, greatest) in _BOUNDS.items():
         value = getattr(params, name)
-        if value is not None and value < 1:
-            raise InvalidRequest(f"{name}={value} must be at least 1", field=name)
-    if params.temperature < 0:
-        raise InvalidRequest(f"temperature={params.temperature} must not be negative", field="temperature")
+        values = value if isinstance(value, tuple) else (value,)
+        # Written so that NaN, which is neither above nor below anything, is refused.
+        if any(not least <= each <= greatest for each in values if each is not None):
+            raise InvalidRequest(f"{name}={value} is outside {least} to {greatest}", field=name)
     if params.initial_masks is not None and params.initial_masks > params.max_new_tokens:
         raise InvalidRequest(
             f"initial_masks={params.initial_masks} is above max_new_tokens={params.max_new_tokens}",

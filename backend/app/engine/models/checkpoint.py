@@ -102,8 +102,8 @@ def _inside(folder: Path, name: str) -> Path:
     if Path(name).name != name or not name.endswith(".safetensors"):
         raise CheckpointError(f"{_INDEX_NAME} names {name!r}; only .safetensors files of the same folder are opened")
     path = folder / name
-    if not path.is_file():
-        raise CheckpointError(f"{path} is missing; weights are read from safetensors files only")
+    if len(name) > 255 or not path.is_file():
+        raise CheckpointError(f"{name[:255]} is missing in {folder}; weights are read from safetensors files only")
     return path
 
 

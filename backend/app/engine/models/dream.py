@@ -12,43 +12,43 @@ from typing import Any, cast
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from app.engine.errors import CheckpointError
 from app.engine.models.base import FamilyModel, ModelConfig
+from app.engine.models.fields import ConfigFields
 from app.engine.models.layers import Embedding, Linear, RMSNorm, Rotary, attend, swiglu
 from app.engine.special import SpecialIds
+
+_ONLY_VARIANT = {"hidden_act": "silu", "rope_scaling": None, "use_sliding_window": False, "use_mrope": False}
 
 
 def parse_config(raw: Mapping[str, Any]) -> ModelConfig:
     """Reads the published `config.json`; absent keys take the family's defaults.
 
     Raises:
-        CheckpointError: the config asks for something that this family module does not compute.
+        CheckpointError: a value is missing or wrong, or asks for something that this family module does not compute.
     """
-    expected = {"hidden_act": "silu", "rope_scaling": None, "use_sliding_window": False, "use_mrope": False}
-    for key, value in expected.items():
-        if key in raw and raw[key] != value:
-            raise CheckpointError(f"config.json: {key}={raw[key]!r} is not supported for Dream; expected {value!r}")
-    num_heads = int(raw["num_attention_heads"])
-    eos = int(raw["eos_token_id"])
-    expand = raw.get("expand_token_id")
+    fields = ConfigFields(raw)
+    fields.refuse_other_than(_ONLY_VARIANT, "Dream")
+    num_heads = fields.integer("num_attention_heads")
+    eos = fields.integer("eos_token_id")
+    expand = fields.integer_or_none("expand_token_id")
     return ModelConfig(
         family="dream" if expand is None else "dreamon",
-        vocab_size=int(raw["vocab_size"]),
-        width=int(raw["hidden_size"]),
-        num_layers=int(raw["num_hidden_layers"]),
+        vocab_size=fields.integer("vocab_size"),
+        width=fields.integer("hidden_size"),
+        num_layers=fields.integer("num_hidden_layers"),
         num_heads=num_heads,
-        num_kv_heads=int(raw.get("num_key_value_heads") or num_heads),
-        mlp_width=int(raw["intermediate_size"]),
-        context_length=int(raw.get("max_position_embeddings", 2048)),
-        rope_theta=float(raw.get("rope_theta", 10000.0)),
-        norm_eps=float(raw.get("rms_norm_eps", 1e-6)),
-        tied=bool(raw.get("tie_word_embeddings", False)),
+        num_kv_heads=fields.integer("num_key_value_heads", num_heads),
+        mlp_width=fields.integer("intermediate_size"),
+        context_length=fields.integer("max_position_embeddings", 2048),
+        rope_theta=fields.positive_number("rope_theta", 10000.0),
+        norm_eps=fields.positive_number("rms_norm_eps", 1e-6),
+        tied=fields.flag("tie_word_embeddings", False),
         special=SpecialIds(
-            mask=int(raw["mask_token_id"]),
+            mask=fields.integer("mask_token_id"),
             eos=eos,
-            pad=eos if raw.get("pad_token_id") is None else int(raw["pad_token_id"]),
-            bos=raw.get("bos_token_id"),
-            expand=None if expand is None else int(expand),
+            pad=fields.integer("pad_token_id", eos),
+            bos=fields.integer_or_none("bos_token_id"),
+            expand=expand,
         ),
         prediction_shift=1,
     )

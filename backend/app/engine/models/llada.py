@@ -12,61 +12,55 @@ from typing import Any, cast
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from app.engine.errors import CheckpointError
 from app.engine.models.base import FamilyModel, ModelConfig
+from app.engine.models.fields import ConfigFields
 from app.engine.models.layers import Embedding, Linear, RMSNorm, Rotary, attend, swiglu
 from app.engine.special import SpecialIds
+
+_ONLY_VARIANT = {
+    "block_type": "llama",
+    "activation_type": "silu",
+    "layer_norm_type": "rms",
+    "include_bias": False,
+    "include_qkv_bias": False,
+    "alibi": False,
+    "rope": True,
+    "scale_logits": False,
+    "input_emb_norm": False,
+    "attention_layer_norm": False,
+}
 
 
 def parse_config(raw: Mapping[str, Any]) -> ModelConfig:
     """Reads the published `config.json`; absent keys take the family's defaults.
 
     Raises:
-        CheckpointError: the config asks for something that this family module does not compute.
+        CheckpointError: a value is missing or wrong, or asks for something that this family module does not compute.
     """
-    _refuse_other_variants(raw)
-    num_heads = int(raw["n_heads"])
-    width = int(raw["d_model"])
-    eos = int(raw["eos_token_id"])
+    fields = ConfigFields(raw)
+    fields.refuse_other_than(_ONLY_VARIANT, "LLaDA")
+    width, num_heads = fields.integer("d_model"), fields.integer("n_heads")
+    eos = fields.integer("eos_token_id")
     return ModelConfig(
         family="llada",
-        vocab_size=int(raw.get("embedding_size") or raw["vocab_size"]),
+        vocab_size=fields.integer("embedding_size", fields.integer_or_none("vocab_size")),
         width=width,
-        num_layers=int(raw["n_layers"]),
+        num_layers=fields.integer("n_layers"),
         num_heads=num_heads,
-        num_kv_heads=int(raw.get("n_kv_heads") or num_heads),
-        mlp_width=int(raw.get("mlp_hidden_size") or width * int(raw.get("mlp_ratio", 4))),
-        context_length=int(raw.get("max_sequence_length", 4096)),
-        rope_theta=float(raw.get("rope_theta", 10000.0)),
-        norm_eps=float(raw.get("rms_norm_eps", 1e-5)),
-        tied=bool(raw.get("weight_tying", False)),
+        num_kv_heads=fields.integer("n_kv_heads", num_heads),
+        mlp_width=fields.integer("mlp_hidden_size", width * fields.integer("mlp_ratio", 4)),
+        context_length=fields.integer("max_sequence_length", 4096),
+        rope_theta=fields.positive_number("rope_theta", 10000.0),
+        norm_eps=fields.positive_number("rms_norm_eps", 1e-5),
+        tied=fields.flag("weight_tying", False),
         special=SpecialIds(
-            mask=int(raw["mask_token_id"]),
+            mask=fields.integer("mask_token_id"),
             eos=eos,
-            pad=eos if raw.get("pad_token_id") is None else int(raw["pad_token_id"]),
-            bos=raw.get("bos_token_id"),
+            pad=fields.integer("pad_token_id", eos),
+            bos=fields.integer_or_none("bos_token_id"),
         ),
         prediction_shift=0,
     )
-
-
-def _refuse_other_variants(raw: Mapping[str, Any]) -> None:
-    """The published modelling code has switches that no release of the family uses; say so instead of guessing."""
-    expected = {
-        "block_type": "llama",
-        "activation_type": "silu",
-        "layer_norm_type": "rms",
-        "include_bias": False,
-        "include_qkv_bias": False,
-        "alibi": False,
-        "rope": True,
-        "scale_logits": False,
-        "input_emb_norm": False,
-        "attention_layer_norm": False,
-    }
-    for key, value in expected.items():
-        if key in raw and raw[key] != value:
-            raise CheckpointError(f"config.json: {key}={raw[key]!r} is not supported for LLaDA; expected {value!r}")
 
 
 class Block(nn.Module):

@@ -39,7 +39,10 @@ def family_of(raw_config: Mapping[str, Any]) -> Family:
     Raises:
         CheckpointError: neither names a family that this engine runs.
     """
-    names = [raw_config.get("model_type"), *(raw_config.get("architectures") or [])]
+    architectures = raw_config.get("architectures") or []
+    if not isinstance(architectures, list):
+        raise CheckpointError(f"config.json: architectures={architectures!r} must be a list of names")
+    names = [raw_config.get("model_type"), *architectures]
     for name in names:
         family = _FAMILIES.get(str(name).lower())
         if family is not None:
@@ -57,17 +60,17 @@ def build_model(raw_config: Mapping[str, Any]) -> FamilyModel:
         CheckpointError: unknown family, a missing or senseless value, or an unsupported variant.
     """
     family = family_of(raw_config)
-    try:
-        config = family.parse_config(raw_config)
-    except KeyError as error:
-        raise CheckpointError(f"config.json lacks {error.args[0]!r}") from error
-    except (TypeError, ValueError) as error:
-        raise CheckpointError(f"config.json holds a value of the wrong type: {error}") from error
+    config = family.parse_config(raw_config)
     _check_shape(config)
     return family.build(config)
 
 
+MAX_LAYERS = 1024
+
+
 def _check_shape(config: ModelConfig) -> None:
+    if config.num_layers > MAX_LAYERS:
+        raise CheckpointError(f"config.json: layers is {config.num_layers}; more than {MAX_LAYERS} are not built")
     sizes = {
         "vocabulary": config.vocab_size,
         "width": config.width,

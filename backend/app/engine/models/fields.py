@@ -1,0 +1,67 @@
+"""Reading single values of a `config.json`, so that a wrong one is named."""
+
+from __future__ import annotations
+
+import math
+import reprlib
+from collections.abc import Mapping
+from typing import Any
+
+from app.engine.errors import CheckpointError
+
+MAX_SIZE = 2**24
+"""No dimension of a real checkpoint comes near; a damaged file must not ask for the moon."""
+
+
+class ConfigFields:
+    """A checkpoint's raw config. An absent key and `null` mean the same: take the default, or complain.
+
+    Every method raises CheckpointError for a value that is missing or of the wrong kind.
+    """
+
+    def __init__(self, raw: Mapping[str, Any]) -> None:
+        self._raw = raw
+
+    def integer(self, key: str, default: int | None = None) -> int:
+        value = self.integer_or_none(key)
+        value = default if value is None else value
+        if value is None:
+            raise CheckpointError(f"config.json lacks {key!r}")
+        return value
+
+    def integer_or_none(self, key: str) -> int | None:
+        value = self._raw.get(key)
+        if value is None:
+            return None
+        if not isinstance(value, int) or isinstance(value, bool) or abs(value) > MAX_SIZE:
+            raise _wrong(key, value, f"a whole number up to {MAX_SIZE}")
+        return value
+
+    def positive_number(self, key: str, default: float) -> float:
+        value = self._raw.get(key)
+        if value is None:
+            return default
+        # A Python integer may be too large for a float; comparing is safe where converting is not.
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not is_number or not 0 < value < 1e30 or math.isnan(value):
+            raise _wrong(key, value, "a positive number")
+        return float(value)
+
+    def flag(self, key: str, default: bool) -> bool:
+        value = self._raw.get(key)
+        if value is None:
+            return default
+        if not isinstance(value, bool):
+            raise _wrong(key, value, "true or false")
+        return value
+
+    def refuse_other_than(self, expected: Mapping[str, Any], family: str) -> None:
+        """The published code has switches that no release of a family uses; say so instead of guessing."""
+        for key, value in expected.items():
+            if key in self._raw and self._raw[key] != value:
+                given = reprlib.repr(self._raw[key])
+                raise CheckpointError(f"config.json: {key}={given} is not supported for {family}; expected {value!r}")
+
+
+def _wrong(key: str, value: Any, expected: str) -> CheckpointError:
+    return CheckpointError(f"config.json: {key}={reprlib.repr(value)} must be {expected}")

@@ -1,0 +1,39 @@
+"""Every small checkpoint, loaded once: the vectors' random weights and the embedded, trained ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+import torch
+from hypothesis import settings
+
+from app.engine.models.checkpoint import load_model
+from app.engine.runner import ModelRunner
+from tests.unit.engine.checkpoints import CHECKPOINTS
+
+# A busy machine is no reason to call a property false.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
+
+
+@pytest.fixture(scope="session")
+def runners() -> Mapping[str, ModelRunner]:
+    """By the names in `CHECKPOINTS`, in float32 on the CPU."""
+    cpu = torch.device("cpu")
+    return {name: ModelRunner(load_model(folder, cpu, torch.float32)) for name, folder in CHECKPOINTS.items()}
+
+
+@pytest.fixture(scope="session")
+def llada(runners: Mapping[str, ModelRunner]) -> ModelRunner:
+    return runners["llada-tiny"]
+
+
+@pytest.fixture(scope="session")
+def dream(runners: Mapping[str, ModelRunner]) -> ModelRunner:
+    return runners["dream-tiny"]
+
+
+@pytest.fixture(scope="session")
+def dreamon(runners: Mapping[str, ModelRunner]) -> ModelRunner:
+    return runners["dreamon-tiny"]

@@ -1,0 +1,79 @@
+"""Requests of every kind a checkpoint can run, for tests that put them into one batch."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from app.engine.models.base import ModelConfig
+from app.engine.params import DecodingParams, GenerationRequest
+
+
+def mixed_requests(config: ModelConfig, seed: int, count: int) -> list[GenerationRequest]:
+    """Different kinds, lengths, temperatures, seeds, filters, guidance and penalties."""
+    rng = random.Random(seed)
+    return [_request(config, rng, f"request {number}") for number in range(count)]
+
+
+def _request(config: ModelConfig, rng: random.Random, request_id: str) -> GenerationRequest:
+    is_gap = rng.random() < 0.5
+    return GenerationRequest(
+        request_id,
+        prefix=_text(config, rng, at_least=1),
+        suffix=_text(config, rng, at_least=0) if is_gap else (),
+        params=DecodingParams(**_shared(rng), **_OWN[config.family](config, rng)),
+        open_ended=not is_gap,
+        snapshots=rng.random() < 0.5,
+    )
+
+
+def _text(config: ModelConfig, rng: random.Random, at_least: int) -> tuple[int, ...]:
+    special = config.special
+    roles = {special.mask, special.eos, special.pad, special.bos, special.expand}
+    words = [token_id for token_id in range(config.vocab_size) if token_id not in roles]
+    return tuple(rng.choices(words, k=rng.randint(at_least, 12)))
+
+
+def _shared(rng: random.Random) -> dict[str, Any]:
+    return {
+        "max_new_tokens": rng.randint(1, 9),
+        "temperature": rng.choice([0.0, 0.0, 0.5, 1.0]),
+        "top_p": rng.choice([None, 0.8]),
+        "top_k": rng.choice([None, 20]),
+        "repetition_penalty": rng.choice([1.0, 1.2]),
+        "seed": rng.randrange(2**63),
+        "steps": rng.choice([None, None, 4]),
+    }
+
+
+def _llada(config: ModelConfig, rng: random.Random) -> dict[str, Any]:
+    return {
+        "algorithm": rng.choice([None, "random"]),
+        "block_length": rng.choice([None, 4]),
+        "cfg_scale": rng.choice([0.0, 0.0, 1.5]),
+        "confidence_threshold": rng.choice([None, None, 0.3]),
+        "mask_lengths": rng.choice([(), (2, 4, 6)]),
+        "eos_never_predicted": rng.random() < 0.3,
+        "eos_last": rng.random() < 0.3,
+    }
+
+
+def _dream(config: ModelConfig, rng: random.Random) -> dict[str, Any]:
+    return {
+        "algorithm": rng.choice([None, "origin", "maskgit_plus", "topk_margin"]),
+        "alg_temp": rng.choice([0.0, 0.5]),
+        "mask_lengths": rng.choice([(), (2, 4, 6)]),
+        "eos_never_predicted": rng.random() < 0.3,
+    }
+
+
+def _dreamon(config: ModelConfig, rng: random.Random) -> dict[str, Any]:
+    return {
+        "algorithm": rng.choice([None, "maskgit_plus", "topk_margin"]),
+        "alg_temp": rng.choice([0.0, 0.5]),
+        "expand_budget": rng.choice([None, 2]),
+        "pad_delete_to_right": rng.random() < 0.3,
+    }
+
+
+_OWN = {"llada": _llada, "dream": _dream, "dreamon": _dreamon}

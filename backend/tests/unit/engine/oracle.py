@@ -1,0 +1,133 @@
+"""A model without a network: its predictions are a pure function of a canvas and a position.
+
+So every path of policies and requests is walked in microseconds, and a run can be repeated exactly.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from app.engine.canvas import Canvas
+from app.engine.decoding.policy import Edits, Policy, Prediction, StepPlan
+from app.engine.decoding.rules import LogitRules
+from app.engine.events import EngineEvent, Finished
+from app.engine.models.base import ModelConfig
+from app.engine.params import GenerationRequest
+from app.engine.request import RequestState, Status
+from app.engine.special import SpecialIds
+from app.engine.work import Work
+
+MASK, EOS, EXPAND, TURN = 0, 1, 2, 3
+VOCAB_SIZE = 24
+TOKENS = range(4, VOCAB_SIZE)
+"""Ids without a role."""
+
+
+def config_of(family: str, context_length: int = 64) -> ModelConfig:
+    """The config of a checkpoint that does not exist."""
+    return ModelConfig(
+        family=family,
+        vocab_size=VOCAB_SIZE,
+        width=8,
+        num_layers=1,
+        num_heads=2,
+        num_kv_heads=1,
+        mlp_width=16,
+        rope_theta=1e4,
+        norm_eps=1e-5,
+        tied=False,
+        context_length=context_length,
+        special=SpecialIds(mask=MASK, eos=EOS, pad=EOS, expand=EXPAND if family == "dreamon" else None),
+        prediction_shift=0 if family == "llada" else 1,
+    )
+
+
+@dataclass(frozen=True)
+class Oracle:
+    """Predicts one of `favourites` with probability `devotion`, otherwise any token without a role."""
+
+    seed: int
+    favourites: tuple[int, ...] = ()
+    devotion: float = 0.5
+
+    def predict(self, ids: Sequence[int], positions: Sequence[int], rules: LogitRules) -> Prediction:
+        rows = [self._row(ids, position, rules) for position in positions]
+        return Prediction([row[0] for row in rows], [row[1] for row in rows], [row[1] for row in rows])
+
+    def _row(self, ids: Sequence[int], position: int, rules: LogitRules) -> tuple[int, float]:
+        # The generator hashes a string by its characters, so runs and interpreters agree.
+        rng = random.Random(f"{self.seed} {position} {list(ids)}")
+        pool: Sequence[int] = self.favourites if self.favourites and rng.random() < self.devotion else TOKENS
+        allowed = [token_id for token_id in pool if token_id not in rules.banned] or TOKENS
+        return rng.choice(allowed), rng.random()
+
+    def answer(self, work: Work) -> Prediction:
+        """What a runner would give for one request's work."""
+        read = work.sequences[:1] if work.guidance_scale > 0 else work.sequences
+        parts = [self.predict(sequence.ids, sequence.wanted, work.rules) for sequence in read]
+        return Prediction(
+            [token_id for part in parts for token_id in part.token_ids],
+            [score for part in parts for score in part.scores],
+            [sure for part in parts for sure in part.confidences],
+        )
+
+
+@dataclass(frozen=True)
+class Writer(Oracle):
+    """Writes from left to right and ends the text at canvas position `end`."""
+
+    end: int = 0
+
+    def _row(self, ids: Sequence[int], position: int, rules: LogitRules) -> tuple[int, float]:
+        token_id = EOS if position >= self.end else TOKENS[position % len(TOKENS)]
+        return token_id, 1.0 / (1 + position)
+
+
+@dataclass(frozen=True)
+class PolicyStep:
+    """One step of a policy."""
+
+    before: tuple[int, ...]
+    plan: StepPlan
+    edits: Edits
+    after: tuple[int, ...]
+
+
+def run_policy(policy: Policy, canvas: Canvas, oracle: Oracle, seed: int = 0) -> list[PolicyStep]:
+    """Steps `policy` to its end; mutates `canvas`."""
+    rng = np.random.default_rng(seed)
+    steps: list[PolicyStep] = []
+    while (plan := policy.plan(canvas, rng)) is not None:
+        before = tuple(canvas.ids)
+        edits = policy.apply(canvas, plan, oracle.predict(before, plan.positions, plan.rules), rng)
+        steps.append(PolicyStep(before, plan, edits, tuple(canvas.ids)))
+        assert len(steps) < 10_000, "the policy does not end"
+    return steps
+
+
+def run_request(request: GenerationRequest, config: ModelConfig, oracle: Oracle) -> list[EngineEvent]:
+    """A request's events from its start to its end, `Finished` included."""
+    events: list[EngineEvent] = []
+    state = RequestState(request, config, events.append)
+    state.move_to(Status.RUNNING)
+    state.start()
+    while state.work is not None:
+        assert len(state.work.sequences[0].ids) <= config.context_length
+        state.advance(oracle.answer(state.work))
+        assert state.nfe < 10_000, "the request does not end"
+    state.move_to(Status.FINISHED)
+    return [*events, state.finished_event()]
+
+
+def visible_text(events: Sequence[EngineEvent]) -> list[int]:
+    """All that a reader was told."""
+    return [token_id for event in events for token_id in getattr(event, "new_final", ())]
+
+
+def end_of(events: Sequence[EngineEvent]) -> Finished:
+    assert isinstance(events[-1], Finished)
+    return events[-1]

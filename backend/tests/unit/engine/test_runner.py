@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pytest
+import torch
+
+from app.engine.decoding.guidance import guide
+from app.engine.decoding.rules import LogitRules, Score
+from app.engine.decoding.sampling import penalise_repetition, predict
+from app.engine.errors import OutOfDeviceMemory
+from app.engine.runner import ModelRunner
+from app.engine.work import SequenceInput, Work
+from tests.unit.engine.checkpoints import CHECKPOINTS
+from tests.unit.engine.mixture import mixed_requests
+
+RULES = LogitRules(Score.PROBABILITY, 0.0, None, None, scores_see_filters=False)
+checkpoints = pytest.mark.parametrize("name", CHECKPOINTS)
+
+
+def some_sequences(runner: ModelRunner) -> list[SequenceInput]:
+    """Texts of different lengths with different numbers of wanted rows."""
+    texts = [(*request.prefix, *request.suffix) for request in mixed_requests(runner.model.config, 1, 6)]
+    return [SequenceInput(text, range(0, len(text), index % 3 + 1)) for index, text in enumerate(texts)]
+
+
+@checkpoints
+def test_wanted_rows_are_those_of_the_whole_pass(name: str, runners: Mapping[str, ModelRunner]) -> None:
+    runner, ids = runners[name], torch.arange(5, 17)
+    with torch.inference_mode():
+        raw = runner.model.head(runner.model.hidden(ids, torch.arange(12), [12]))
+        wanted = runner.logits([SequenceInput(ids.tolist(), [0, 1, 7, 11])])
+    shift = 0 if runner.model.config.family == "llada" else 1
+    torch.testing.assert_close(wanted, raw[[0, 1 - shift, 7 - shift, 11 - shift]], atol=2e-5, rtol=1e-4)
+
+
+@checkpoints
+@torch.inference_mode()
+def test_a_sequence_gives_the_same_bits_in_any_company(name: str, runners: Mapping[str, ModelRunner]) -> None:
+    runner = runners[name]
+    sequences = some_sequences(runner)
+    together = torch.split(runner.logits(sequences), [len(sequence.wanted) for sequence in sequences])
+    for sequence, part in zip(sequences, together, strict=True):
+        assert torch.equal(runner.logits([sequence]), part)
+
+
+def test_no_sequences_and_no_rows_are_no_special_case(llada: ModelRunner) -> None:
+    with torch.inference_mode():
+        assert llada.logits([SequenceInput([5, 6], [])]).shape == (0, llada.model.config.vocab_size)
+    assert llada.run([Work((SequenceInput([5, 6], []),), RULES)])[0].token_ids == []
+
+
+def test_requests_of_different_rules_get_their_own_predictions(llada: ModelRunner) -> None:
+    sequence = SequenceInput(range(5, 15), [2, 5, 9])
+    uniforms = (0.1, 0.5, 0.9)
+    works = [
+        Work((sequence,), RULES),
+        Work((sequence,), replace(RULES, temperature=1.0), uniforms=uniforms),
+        Work((SequenceInput(range(20, 24), [0]),), RULES),
+        Work((sequence,), replace(RULES, score=Score.MARGIN, top_k=5)),
+        Work((sequence,), replace(RULES, temperature=1.0), uniforms=uniforms[::-1]),
+        Work((sequence,), RULES, repetition_penalty=1.5, penalised_ids=tuple(range(0, 512, 2))),
+        Work((sequence, SequenceInput([7] * 10, [2, 5, 9])), RULES, guidance_scale=2.0),
+    ]
+    assert llada.run(works) == [llada.run([work])[0] for work in works]
+
+
+def test_guidance_and_penalty_are_applied_before_the_rules(llada: ModelRunner) -> None:
+    sequences = (SequenceInput(range(5, 15), [3, 4]), SequenceInput([9] * 10, [3, 4]))
+    work = Work(sequences, RULES, guidance_scale=1.5, repetition_penalty=1.5, penalised_ids=(1, 2, 3))
+    with torch.inference_mode():
+        conditional, blind = llada.logits(sequences).chunk(2)
+        logits = guide(conditional, blind, 1.5)
+        penalise_repetition(logits, (1, 2, 3), 1.5)
+        token_ids, scores, confidences = predict(logits, RULES, None).tolist()
+    predicted = llada.run([work])[0]
+    assert (predicted.token_ids, predicted.scores, predicted.confidences) == (token_ids, scores, confidences)
+
+
+def test_memory_is_counted_from_the_weights_and_the_vocabulary(llada: ModelRunner) -> None:
+    num_weights = sum(weight.numel() for weight in llada.model.parameters())
+    assert llada.memory_bytes == 4 * num_weights
+    # At least the float32 logits and the float64 distribution that a token is drawn from.
+    assert llada.bytes_per_row >= llada.model.config.vocab_size * (4 + 8)
+
+
+def test_a_device_that_is_full_is_an_error_of_its_own(llada: ModelRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fill_the_device(*_: object) -> None:
+        raise torch.OutOfMemoryError("tried to allocate 3 TiB")
+
+    monkeypatch.setattr(type(llada.model), "hidden", fill_the_device)
+    with pytest.raises(OutOfDeviceMemory, match="a step of 1 requests did not fit cpu: tried to allocate 3 TiB"):
+        llada.run([Work((SequenceInput([5], [0]),), RULES)])

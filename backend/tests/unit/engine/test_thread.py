@@ -1,0 +1,296 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+
+from app.engine.config import EngineConfig
+from app.engine.errors import CheckpointError, EngineStopped, InvalidRequest, OutOfDeviceMemory, QueueFull
+from app.engine.events import Admitted, Cancelled, EngineEvent, Failed, Finished, Step
+from app.engine.params import DecodingParams, GenerationRequest
+from app.engine.runner import ModelRunner
+from app.engine.thread import EngineThread
+from tests.conformance import traces
+from tests.unit.engine.checkpoints import CHECKPOINTS
+from tests.unit.engine.mixture import mixed_requests
+
+PATIENCE_S = 30.0
+Start = Callable[..., EngineThread]
+
+
+@dataclass
+class Listener:
+    """Keeps what it hears; `on` reacts to an event on the engine's thread."""
+
+    on: Callable[[EngineEvent], None] = lambda event: None
+    events: list[EngineEvent] = field(default_factory=list)
+    is_over: threading.Event = field(default_factory=threading.Event)
+
+    def __call__(self, event: EngineEvent) -> None:
+        self.events.append(event)
+        if isinstance(event, Finished | Cancelled | Failed):
+            self.is_over.set()
+        self.on(event)
+
+    def wait(self) -> list[EngineEvent]:
+        """All events, once the request is over."""
+        assert self.is_over.wait(PATIENCE_S), "the request did not end"
+        return self.events
+
+    @property
+    def kinds(self) -> list[str]:
+        return [type(event).__name__ for event in self.events if not isinstance(event, Step)]
+
+    @property
+    def error(self) -> Exception:
+        end = self.wait()[-1]
+        assert isinstance(end, Failed)
+        return end.error
+
+
+@dataclass
+class Gate(Listener):
+    """Holds the engine's thread at the request's admission until `opened`."""
+
+    reached: threading.Event = field(default_factory=threading.Event)
+    opened: threading.Event = field(default_factory=threading.Event)
+
+    def __call__(self, event: EngineEvent) -> None:
+        super().__call__(event)
+        if isinstance(event, Admitted):
+            self.reached.set()
+            assert self.opened.wait(PATIENCE_S)
+
+
+@pytest.fixture
+def start(runners: Mapping[str, ModelRunner]) -> Iterator[Start]:
+    """Starts engine threads by checkpoint; afterwards closes them and makes sure that none is left."""
+    engines: list[EngineThread] = []
+
+    def start_one(name: str = "llada-tiny", **config: Any) -> EngineThread:
+        engines.append(EngineThread(runners[name].model, EngineConfig(**config)))
+        return engines[-1]
+
+    yield start_one
+    for engine in engines:
+        engine.close()
+    assert [thread for thread in threading.enumerate() if thread.name.startswith("engine-")] == []
+
+
+def request_of(request_id: str, max_new_tokens: int = 4, **changes: Any) -> GenerationRequest:
+    return GenerationRequest(request_id, (5, 6), (), DecodingParams(max_new_tokens, **changes), open_ended=True)
+
+
+def submit(engine: EngineThread, request: GenerationRequest) -> Listener:
+    listener = Listener()
+    engine.submit(request, listener)
+    return listener
+
+
+# -- results ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", CHECKPOINTS)
+def test_requests_from_many_threads_tell_what_each_tells_alone(
+    name: str, start: Start, runners: Mapping[str, ModelRunner]
+) -> None:
+    engine, requests = start(name), mixed_requests(runners[name].model.config, seed=21, count=8)
+    listeners = [Listener() for _ in requests]
+    clients = [
+        threading.Thread(target=engine.submit, args=(request, listener))
+        for request, listener in zip(requests, listeners, strict=True)
+    ]
+    for client in clients:
+        client.start()
+    for client in clients:
+        client.join()
+    alone = [trace.events for trace in traces.run(runners[name], requests, together=False)]
+    assert [listener.wait() for listener in listeners] == alone
+
+
+def test_an_idle_engine_wakes_up_for_the_next_request(start: Start) -> None:
+    engine = start()
+    for number in range(3):
+        assert submit(engine, request_of(str(number))).wait()[-1].request_id == str(number)
+
+
+def test_what_the_model_is_can_be_read(start: Start) -> None:
+    engine = start("dreamon-tiny")
+    assert (engine.device, engine.dtype, engine.is_alive()) == ("cpu", "float32", True)
+    assert engine.algorithms == ("entropy", "maskgit_plus", "topk_margin")
+    assert engine.memory_bytes == sum(4 * weight.numel() for weight in engine.model.parameters())
+
+
+def test_load_starts_a_checkpoint_and_times_it() -> None:
+    engine = EngineThread.load(CHECKPOINTS["llada-tiny"], EngineConfig(device="cpu"))
+    try:
+        assert engine.load_time_s > 0
+        assert submit(engine, request_of("a")).wait()
+    finally:
+        engine.close()
+
+
+def test_a_folder_without_a_checkpoint_starts_no_thread(tmp_path: Any) -> None:
+    before = threading.active_count()
+    with pytest.raises(CheckpointError):
+        EngineThread.load(tmp_path, EngineConfig())
+    assert threading.active_count() == before
+
+
+# -- refusals ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_request_that_the_checkpoint_cannot_run_is_refused_at_once(start: Start) -> None:
+    listener = Listener()
+    with pytest.raises(InvalidRequest, match="expand_budget=3 has no meaning for llada models"):
+        start().submit(request_of("a", expand_budget=3), listener)
+    assert listener.events == []
+
+
+def test_a_full_queue_refuses(start: Start) -> None:
+    engine, gate, refused = start(max_running=1, max_waiting=2), Gate(), Listener()
+    engine.submit(request_of("running"), gate)
+    assert gate.reached.wait(PATIENCE_S)
+    waiting = [submit(engine, request_of(name)) for name in "ab"]
+    with pytest.raises(QueueFull, match="2 requests are waiting"):
+        engine.submit(request_of("c"), refused)
+    gate.opened.set()
+    assert [listener.wait()[0] for listener in waiting] == [Admitted(name, "cpu", 0) for name in "ab"]
+    assert submit(engine, request_of("d")).wait()
+    assert refused.events == []
+
+
+# -- cancellation -----------------------------------------------------------------------------------------------------
+
+
+def test_an_abort_takes_effect_before_the_next_step(start: Start) -> None:
+    engine = start()
+    told = Listener(on=lambda event: engine.abort("a") if isinstance(event, Step) else None)
+    engine.submit(replace(request_of("a", 9), snapshots=True), told)
+    assert told.wait()[-1] == Cancelled("a", nfe=1)
+    assert [type(event).__name__ for event in told.events] == ["Admitted", "Step", "Cancelled"]
+
+
+def test_the_place_of_a_cancelled_request_is_free(start: Start) -> None:
+    engine, gate = start(max_running=1), Gate()
+    engine.submit(request_of("a", 9), gate)
+    assert gate.reached.wait(PATIENCE_S)
+    second = submit(engine, request_of("b"))
+    engine.abort("a")
+    gate.opened.set()
+    assert isinstance(second.wait()[-1], Finished)
+    end = gate.wait()[-1]
+    assert isinstance(end, Cancelled)
+    assert end.nfe <= 1
+
+
+def test_a_request_may_be_aborted_before_it_was_taken_in(start: Start) -> None:
+    engine, gate = start(), Gate()
+    engine.submit(request_of("a"), gate)
+    assert gate.reached.wait(PATIENCE_S)
+    quick = submit(engine, request_of("quick"))
+    engine.abort("quick")
+    gate.opened.set()
+    assert quick.wait() == [Cancelled("quick", nfe=0)]
+
+
+def test_every_request_ends_exactly_once_whatever_is_cancelled(start: Start, llada: ModelRunner) -> None:
+    engine = start(max_running=5)
+    listeners = {}
+    for request in mixed_requests(llada.model.config, seed=31, count=24):
+        listeners[request.request_id] = submit(engine, request)
+        if len(listeners) % 3 == 0:
+            engine.abort(f"request {len(listeners) // 2}")
+            engine.abort(f"request {len(listeners) // 2}")
+    for listener in listeners.values():
+        listener.wait()
+    engine.close()
+    for listener in listeners.values():
+        assert listener.kinds in (["Admitted", "Finished"], ["Admitted", "Cancelled"], ["Cancelled"])
+
+
+# -- defects ----------------------------------------------------------------------------------------------------------
+
+
+def fail_next_steps(monkeypatch: pytest.MonkeyPatch, *errors: Exception) -> None:
+    """The next forward passes raise, the later ones work."""
+    to_raise, intact = list(errors), ModelRunner.run
+
+    def run(self: ModelRunner, works: Any) -> Any:
+        if to_raise:
+            raise to_raise.pop(0)
+        return intact(self, works)
+
+    monkeypatch.setattr(ModelRunner, "run", run)
+
+
+def test_a_pass_that_raises_fails_its_requests_and_the_thread_goes_on(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fail_next_steps(monkeypatch, RuntimeError("the cable was pulled"))
+    engine, gate = start(), Gate()
+    engine.submit(request_of("a"), gate)
+    assert gate.reached.wait(PATIENCE_S)
+    gate.opened.set()
+    assert isinstance(gate.error, EngineStopped)
+    assert "RuntimeError: the cable was pulled" in str(gate.error)
+    assert isinstance(submit(engine, request_of("b")).wait()[-1], Finished)
+    assert gate.kinds == ["Admitted", "Failed"]
+
+
+def test_an_error_of_the_engine_reaches_the_request_as_it_is(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    error = OutOfDeviceMemory("no room")
+    fail_next_steps(monkeypatch, error)
+    assert submit(start(), request_of("a")).error is error
+
+
+def deaf(event: EngineEvent) -> None:
+    raise RuntimeError("the listener is gone")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_listener_that_raises_does_not_end_the_engine(start: Start) -> None:
+    engine = start()
+    engine.submit(request_of("deaf"), Listener(on=deaf))
+    engine.submit(request_of("deaf and cancelled"), Listener(on=deaf))
+    engine.abort("deaf and cancelled")
+    assert isinstance(submit(engine, request_of("b")).wait()[-1], Finished)
+
+
+# -- the end ----------------------------------------------------------------------------------------------------------
+
+
+def test_close_fails_what_is_unfinished(start: Start) -> None:
+    engine, gate = start(max_running=1), Gate()
+    engine.submit(request_of("running", 9), gate)
+    assert gate.reached.wait(PATIENCE_S)
+    waiting = submit(engine, request_of("waiting"))
+    closing = threading.Thread(target=engine.close)
+    closing.start()
+    gate.opened.set()
+    closing.join(PATIENCE_S)
+    assert not engine.is_alive()
+    for listener in (gate, waiting):
+        assert isinstance(listener.error, EngineStopped)
+        assert "closed before the request was finished" in str(listener.error)
+    assert (gate.kinds, waiting.kinds) == (["Admitted", "Failed"], ["Failed"])
+
+
+def test_a_closed_engine_refuses_and_tells_nothing(start: Start) -> None:
+    engine, listener = start(), Listener()
+    engine.close()
+    engine.close()
+    with pytest.raises(EngineStopped, match="closed"):
+        engine.submit(request_of("a"), listener)
+    engine.abort("a")
+    assert listener.events == []
+
+
+def test_a_listener_may_close_the_engine(start: Start) -> None:
+    engine = start()
+    listener = Listener(on=lambda event: engine.close() if isinstance(event, Step) else None)
+    engine.submit(request_of("a", 9), listener)
+    assert "closed before the request was finished" in str(listener.error)
