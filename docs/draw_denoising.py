@@ -49,7 +49,7 @@ def colour(confidence: float) -> str:
 
 def draw(all_steps: Sequence[dict[str, Any]], title: str, num_rows: int) -> str:
     sure = confidence_of(all_steps)
-    rows, width, y = [], 0.0, MARGIN + 30.0
+    rows, width, y = [], MARGIN + len(title) * CHARACTER_WIDTH, MARGIN + 30.0
     for step in chosen(all_steps, num_rows):
         cells, x = [_text(MARGIN, y + 15, f"step {step['step']:>3}", "#8b949e")], MARGIN + 80.0
         for piece in step["canvas"]:
@@ -61,8 +61,10 @@ def draw(all_steps: Sequence[dict[str, Any]], title: str, num_rows: int) -> str:
             if piece is not None:
                 cells.append(_text(x + 4, y + 15, shown, INK))
             x += cell_width + GAP
+        moves = [name for name in ("expanded", "deleted") if step[name]]
+        cells.append(_text(x + 8, y + 15, " ".join(moves), "#8b949e"))
         rows.append("".join(cells))
-        width, y = max(width, x), y + CELL_HEIGHT + 6
+        width, y = max(width, x + 80), y + CELL_HEIGHT + 6
     size = f'width="{width + MARGIN:.0f}" height="{y + MARGIN:.0f}"'
     style = 'font-family="ui-monospace, Menlo, Consolas, monospace" font-size="12.5" xml:space="preserve"'
     heading = _text(MARGIN, MARGIN + 12, title, INK)
@@ -77,8 +79,11 @@ def _text(x: float, y: float, text: str, fill: str) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--url", default="http://localhost:8000")
-    parser.add_argument("--prefix", default="def is_empty(self):\n    ")
-    parser.add_argument("--suffix", default="\n\ndef size(self):\n    return len(self.items)\n")
+    parser.add_argument(
+        "--prefix",
+        default="def get(self, key):\n    try:\n        return self.items[key]\n    except KeyError:\n        ",
+    )
+    parser.add_argument("--suffix", default="\n")
     parser.add_argument("--model", default="dreamon")
     parser.add_argument("--initial-masks", type=int, default=4)
     parser.add_argument("--rows", type=int, default=8)
@@ -92,7 +97,7 @@ def main() -> None:
     }
     if options.model == "dreamon":
         body["initial_masks"] = options.initial_masks
-    title = f"{options.prefix!r}  …  {options.suffix!r}"
+    title = "… " + " ".join(options.prefix.split()[-6:]) + "  ▢  " + " ".join(options.suffix.split()[:6])
     sys.stdout.write(draw(steps(options.url, body), title, options.rows))
 
 

@@ -32,6 +32,17 @@ def test_auto_takes_the_cuda_device_with_most_free_memory_below_the_threshold(
     assert choose_device("auto", threshold) == torch.device(expected)
 
 
+@pytest.mark.parametrize(("memory_threshold", "expected"), [(0.8, "cuda:1"), (0.5, "cuda:1"), (0.3, "cpu")])
+def test_auto_passes_over_a_device_that_is_too_full(
+    memory_threshold: float, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free_bytes = [1, 6]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: len(free_bytes))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda index: (free_bytes[index], 10))
+    assert str(choose_device("auto", memory_threshold)) == expected
+
+
 @pytest.mark.parametrize(("has_mps", "expected"), [(True, "mps"), (False, "cpu")])
 def test_auto_without_cuda(has_mps: bool, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
