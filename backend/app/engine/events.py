@@ -12,9 +12,9 @@ class FinishReason(Enum):
     """Why a request finished by itself."""
 
     STOP = "stop"
-    """The model ended the text, or the span between prefix and suffix is filled."""
+    """The model ended the text, or filled the span between prefix and suffix with room to spare."""
     LENGTH = "length"
-    """`max_new_tokens` ended it."""
+    """`max_new_tokens` ended it; also where a span took all of them, for it might have wanted more."""
 
 
 @dataclass(frozen=True, slots=True)

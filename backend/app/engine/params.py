@@ -59,7 +59,8 @@ class DecodingParams:
     `decoding/span.py`); empty means `max_new_tokens`."""
     run_to_end: bool = False
     """Carry out every scheduled step, as the published samplers do, also those that cannot change what a reader
-    sees: steps that commit nothing, and steps after the end of the text."""
+    sees: steps that commit nothing, and steps after the end of the text. Such steps draw random numbers too, so with
+    a temperature the text is another one."""
 
 
 @dataclass(frozen=True, slots=True)
