@@ -8,7 +8,7 @@ VECTORS ?= $(CURDIR)/backend/tests/conformance/vectors
 # One build of torch for everybody; any release from 2.6 on works.
 TORCH ?= torch==2.13.0
 
-.PHONY: serve test lint conformance smoke bench train-llada train-dreamon clean
+.PHONY: serve test lint conformance smoke eval train-llada train-dreamon clean
 
 serve: $(READY)
 	cd backend && $(BIN)/python main.py
@@ -26,6 +26,11 @@ conformance: $(READY)
 
 smoke: $(READY)
 	cd backend && $(BIN)/python test_diffusion_api.py
+
+# Fetches the text sources if they are not there, and takes some minutes.
+eval: $(READY)
+	$(BIN)/python -m training.evaluate --model llada --preset cpu
+	$(BIN)/python -m training.evaluate --model dreamon --preset cpu
 
 train-llada: $(READY)
 	$(BIN)/python -m training.train --model llada --preset cpu

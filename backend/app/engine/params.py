@@ -20,7 +20,8 @@ class DecodingParams:
     top_k: int | None = None
     repetition_penalty: float = 1.0
     """Divides positive and multiplies negative logits of tokens that the request has already committed (CTRL,
-    arXiv 1909.05858, section 4.1). The given text is not penalised: infilling has to repeat its names."""
+    arXiv 1909.05858, section 4.1). The given text is not penalised, for infilling has to repeat its names, and
+    neither is the end of the text, which LLaDA writes many times."""
     seed: int = 0
     """Fixes every random draw of the request, whoever else is in the batch."""
     algorithm: str | None = None

@@ -233,7 +233,9 @@ class RequestState:
         )
 
     def _committed_ids(self) -> tuple[int, ...]:
-        return tuple(sorted({*self._transcript.closed, *self.canvas.span_ids} - {self.canvas.mask_id}))
+        """What a repetition is penalised for: text. The end of it may stand at any number of places."""
+        committed = {*self._transcript.closed, *self.canvas.span_ids}
+        return tuple(sorted(committed - {self.canvas.mask_id, *self._transcript.end_ids}))
 
     def _apply(self, predicted: Prediction) -> None:
         span_start = self.canvas.span_start

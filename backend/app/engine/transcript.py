@@ -18,7 +18,7 @@ class Transcript:
         """Ids of closed rounds."""
         self.ended = False
         """The end of the text has been reached; nothing follows."""
-        self._end_ids = end_ids
+        self.end_ids = end_ids
         self._final: list[int] = []
         self._num_told = 0
 
@@ -28,12 +28,12 @@ class Transcript:
 
     def follow(self, canvas: Canvas) -> None:
         """Takes in the canvas after a step."""
-        self._final, self.ended = canvas.final_ids(self._end_ids)
+        self._final, self.ended = canvas.final_ids(self.end_ids)
 
     def close_round(self, canvas: Canvas) -> list[int]:
         """No mask that is still there will be filled: what stands behind them is final too. Returns the round's ids."""
         written = [token_id for token_id in canvas.span_ids if token_id != canvas.mask_id]
-        ends = [index for index, token_id in enumerate(written) if token_id in self._end_ids]
+        ends = [index for index, token_id in enumerate(written) if token_id in self.end_ids]
         if ends:
             del written[ends[0] :]
             self.ended = True

@@ -384,6 +384,13 @@ def test_only_what_the_request_has_written_is_penalised() -> None:
     assert written
 
 
+def test_the_end_of_the_text_is_not_penalised() -> None:
+    params = DecodingParams(12, repetition_penalty=1.3, end_of_turn=5, run_to_end=True)
+    works = works_of(replace(request_of(12), params=params), "llada", Oracle(0, favourites=(EOS, 5)))
+    assert any({EOS, 5} <= set(work.sequences[0].ids) for work in works)
+    assert not any({EOS, 5} & set(work.penalised_ids) for work in works)
+
+
 def test_what_earlier_rounds_wrote_is_penalised_too() -> None:
     request = replace(request_of(15, open_ended=True), params=DecodingParams(15, repetition_penalty=1.3))
     state = RequestState(request, config_of("llada", 12), lambda event: None)
