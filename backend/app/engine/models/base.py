@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from torch import Tensor, nn
 
@@ -40,27 +39,15 @@ class ModelConfig:
         return self.width // self.num_heads
 
 
-class MaskedDiffusionLM(Protocol):
-    """A bidirectional transformer: `hidden` runs the layers, `head` only the rows that are asked for."""
-
-    config: ModelConfig
-
-    def hidden(self, ids: Tensor, positions: Tensor, lengths: Sequence[int]) -> Tensor:
-        """ids [N], positions [N] and the sequences' lengths (sum N) -> final states [N, d]."""
-        ...
-
-    def head(self, states: Tensor) -> Tensor:
-        """states [R, d] -> raw logits [R, V], in the model's dtype, not shifted."""
-        ...
-
-
 class FamilyModel(nn.Module):
-    """Common root of the families: an `nn.Module` with a config; the layers are each family's own."""
+    """A bidirectional transformer, split in two so that the head is computed only where it is wanted."""
 
     config: ModelConfig
 
     def hidden(self, ids: Tensor, positions: Tensor, lengths: Sequence[int]) -> Tensor:
+        """ids [N], positions [N] and the sequences' lengths (sum at most N) -> final states [N, d]."""
         raise NotImplementedError
 
     def head(self, states: Tensor) -> Tensor:
+        """states [R, d] -> raw logits [R, V], in the model's dtype, not shifted."""
         raise NotImplementedError
