@@ -1,4 +1,7 @@
-"""What HTTP adds to the service's data: the envelopes of its answers."""
+"""What HTTP adds to the service's data: the envelopes of its answers.
+
+The two answers repeat their fields: inherited ones would come first, and the text belongs in front of the metadata.
+"""
 
 from __future__ import annotations
 
@@ -14,32 +17,34 @@ from app.services.diffusion.models import (
 )
 
 
-class Answer(BaseModel):
-    """What the answers to both kinds of request have in common."""
+class GenerateResponse(BaseModel):
+    """The continuation of a text."""
 
     model_config = ConfigDict(protected_namespaces=())
 
     success: bool = True
+    generated_text: str = Field(description="New text only, never the prompt.")
     model_id: str = Field(description="The model that really answered.")
     processing_time: float = Field(description="Seconds.")
     tokens_generated: int
     metadata: dict[str, Any]
-
-
-class GenerateResponse(Answer):
-    """The continuation of a text."""
-
-    generated_text: str = Field(description="New text only, never the prompt.")
 
     @classmethod
     def of(cls, result: GenerationResult) -> Self:
         return cls(generated_text=result.text, **result.model_dump(exclude={"text"}))
 
 
-class InfillResponse(Answer):
+class InfillResponse(BaseModel):
     """What stands between a prefix and a suffix."""
 
+    model_config = ConfigDict(protected_namespaces=())
+
+    success: bool = True
     infilled_text: str = Field(description="New text only, neither prefix nor suffix.")
+    model_id: str = Field(description="The model that really answered.")
+    processing_time: float = Field(description="Seconds.")
+    tokens_generated: int
+    metadata: dict[str, Any]
 
     @classmethod
     def of(cls, result: GenerationResult) -> Self:
