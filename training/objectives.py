@@ -5,6 +5,11 @@ with the prediction for position i read at row i - 1. DreamOn (arXiv 2602.01326)
 some neighbouring masks are merged into one whose answer is *expand*, and surplus masks are appended whose answer is
 *delete*, the end-of-text token. A merged slot leaves the sequence physically, so that positions, attention and the
 shift are what inference sees.
+
+Two things differ from DreamOn's own training, because a model that starts from nothing must learn both text and length
+from little. Where masks are missing, it is the last one of a run that answers *expand*, not any of them: the others
+keep the meaning that plain masking taught them. And a span that is masked whole gets a number of masks that says
+nothing about its length, as at the beginning of decoding.
 """
 
 from __future__ import annotations
@@ -29,6 +34,9 @@ MIN_SPAN_RATIO = 0.25
 """The same for hidden spans, where the ratio is the hidden share of the whole sample."""
 MAX_END_TOKENS = 12
 MAX_DELETES = 16
+MAX_STARTING_MASKS = 32
+MASKS_AHEAD = 8
+"""A continuation that goes on asks for room when at most so many masks are left at its end."""
 MIN_TAIL_TOKENS, MAX_TAIL_TOKENS = 8, 96
 
 Chance = np.random.Generator
@@ -109,25 +117,37 @@ def tail(document: Sequence[int], t: float, language: Language, chance: Chance) 
     return _weighed_by_share(_hide(language.beginning + prefix, rest, hidden, [], language.special))
 
 
+def lines(document: Sequence[int], t: float, language: Language, chance: Chance) -> Sample:
+    """Hides tokens of several whole lines, each as long as it is."""
+    return _join(_some_lines(document, language, chance), language, lambda line: _plain_slots(line, t, chance))
+
+
+def variable_lines(document: Sequence[int], t: float, language: Language, chance: Chance) -> Sample:
+    """DreamOn's objective for several whole lines at once, each with a length to be found."""
+    return _join(_some_lines(document, language, chance), language, lambda line: variable_slots(line, t, chance))
+
+
 def variable_gap(document: Sequence[int], t: float, language: Language, chance: Chance) -> Sample:
     """DreamOn's objective: one span hidden behind a canvas that is too small, right or too large."""
     prefix, middle, suffix = language.cut(document, chance)
-    after = suffix + language.ending(chance)
-    return _variable(language.beginning + prefix, middle, after, t, language.special, chance)
+    pieces = [Piece(prefix), Piece(middle, is_gap=True), Piece(suffix + language.ending(chance))]
+    return _join(pieces, language, lambda gap: variable_slots(gap, t, chance))
 
 
 def variable_tail(document: Sequence[int], t: float, language: Language, chance: Chance) -> Sample:
     """DreamOn's objective where nothing follows: all of the text from a cursor on, so that it grows to its own end."""
     prefix, rest = _at_cursor(document, language, chance)
-    return _variable(language.beginning + prefix, rest, [], t, language.special, chance)
+    return _join([Piece(prefix), Piece(rest, is_gap=True)], language, lambda gap: tail_slots(gap, t, chance))
 
 
 Objective = Callable[[Sequence[int], float, Language, Chance], Sample]
 OBJECTIVES: dict[str, Objective] = {
     "scattered": scattered,
     "gap": gap,
+    "lines": lines,
     "tail": tail,
     "variable_gap": variable_gap,
+    "variable_lines": variable_lines,
     "variable_tail": variable_tail,
 }
 
@@ -159,48 +179,110 @@ def _weighed_by_share(sample: Sample) -> Sample:
     return _weighed(sample, 1 / max(len(sample.answers) / len(sample.ids), MIN_SPAN_RATIO))
 
 
-def _variable(
-    before: list[int], middle: list[int], after: list[int], t: float, special: SpecialIds, chance: Chance
-) -> Sample:
-    hidden = (chance.random(len(middle)) < _often_full(t, chance)).tolist()
-    slots = merge(hidden, surplus(chance), merge_probability(hidden, chance), chance)
-    ids, answers = list(before), []
-    for start, end in slots:
-        if start >= len(middle) or hidden[start]:
-            answers.append(Answer(len(ids), slot_answer(middle, start, end, special), 1.0))
-            ids.append(special.mask)
+@dataclass(frozen=True, slots=True)
+class Piece:
+    ids: list[int]
+    is_gap: bool = False
+
+
+Slot = tuple[int, int, bool]
+"""Half-open range of a gap's tokens that one place of the canvas stands for, and whether it is masked."""
+
+
+def _some_lines(document: Sequence[int], language: Language, chance: Chance) -> list[Piece]:
+    """The document in pieces; a share of the lines after the first, at least one, are gaps without their newline."""
+    [newline] = language.encode("\n")
+    starts = [i + 1 for i, token in enumerate(document) if token == newline and i + 1 < len(document)]
+    full = [start for start in starts if document[start] != newline]
+    if not full:
+        prefix, middle, suffix = language.cut(document, chance)
+        return [Piece(prefix), Piece(middle, is_gap=True), Piece(suffix + language.ending(chance))]
+    share = chance.uniform(0.05, 0.4)
+    chosen = {start for start in full if chance.random() < share} or {full[int(chance.integers(len(full)))]}
+    pieces, end = [], 0
+    for start in sorted(chosen):
+        pieces.append(Piece(list(document[end:start])))
+        end = next((i for i in range(start, len(document)) if document[i] == newline), len(document))
+        pieces.append(Piece(list(document[start:end]), is_gap=True))
+    return [*pieces, Piece(list(document[end:]) + language.ending(chance))]
+
+
+def _join(pieces: Sequence[Piece], language: Language, cover: Callable[[list[int]], list[Slot]]) -> Sample:
+    """One sample of all pieces, the gaps covered with slots. Every answer weighs the same."""
+    ids, answers = list(language.beginning), []
+    for piece in pieces:
+        slots = cover(piece.ids) if piece.is_gap else [(i, i + 1, False) for i in range(len(piece.ids))]
+        for start, end, is_masked in slots:
+            if is_masked:
+                answers.append(Answer(len(ids), slot_answer(piece.ids, start, end, language.special), 1.0))
+            ids.append(language.special.mask if is_masked else piece.ids[start])
+    return _weighed_by_share(Sample(ids, answers))
+
+
+def _plain_slots(gap: list[int], t: float, chance: Chance) -> list[Slot]:
+    hidden = chance.random(len(gap)) < _often_full(t, chance)
+    return [(i, i + 1, bool(is_hidden)) for i, is_hidden in enumerate(hidden)]
+
+
+def variable_slots(gap: Sequence[int], t: float, chance: Chance) -> list[Slot]:
+    """A canvas for the gap as decoding may meet it: at the beginning, or with some tokens written already."""
+    size = len(gap)
+    if chance.random() < 0.5:
+        masks = size if chance.random() < 0.3 else starting_masks(chance)
+        return _run(0, size, masks) + [(size, size + 1, True)] * max(masks - size, 0)
+    hidden = chance.random(size) < t
+    slots: list[Slot] = []
+    position = 0
+    while position < size:
+        end = next((i for i in range(position, size) if hidden[i] != hidden[position]), size)
+        if hidden[position]:
+            keeps_all = end - position == 1 or chance.random() < 0.5
+            masks = end - position if keeps_all else int(chance.integers(1, end - position))
+            slots += _run(position, end, masks)
         else:
-            ids.append(middle[start])
-    return _weighed_by_share(Sample(ids + after, _ends_count_once(answers, special.eos)))
+            slots += [(i, i + 1, False) for i in range(position, end)]
+        position = end
+    extra = surplus(chance)
+    start, end, _ = slots[-1]
+    # Behind a mask that asks for more room there cannot be too many.
+    return slots if end - start > 1 else slots + [(size, size + 1, True)] * extra
+
+
+def tail_slots(rest: Sequence[int], t: float, chance: Chance) -> list[Slot]:
+    """A canvas that is written from left to right: it asks for more room only when few masks are left at its end.
+
+    Would every long text ask for room at once, decoding would grow an empty canvas to its limit before it writes
+    the first word.
+    """
+    size = min(int(chance.integers(1, MAX_TAIL_TOKENS + 1)), len(rest))
+    hidden = chance.random(size) < _often_full(t, chance)
+    slots = [(i, i + 1, bool(is_hidden)) for i, is_hidden in enumerate(hidden)]
+    if size == len(rest):
+        return slots + [(size, size + 1, True)] * surplus(chance)
+    masks_at_end = next((i for i in range(size) if not hidden[size - 1 - i]), size)
+    if masks_at_end == 0:
+        return [*slots, (size, len(rest), True)]
+    if masks_at_end <= MASKS_AHEAD:
+        return [*slots[:-1], (size - 1, len(rest), True)]
+    return slots
+
+
+def _run(start: int, end: int, masks: int) -> list[Slot]:
+    """Masks for the tokens from start to end; the last one stands for all that have none of their own."""
+    if masks >= end - start:
+        return [(i, i + 1, True) for i in range(start, end)]
+    singles = [(i, i + 1, True) for i in range(start, start + masks - 1)]
+    return [*singles, (start + masks - 1, end, True)]
+
+
+def starting_masks(chance: Chance) -> int:
+    """A canvas to begin with, small ones as often as large ones on a logarithmic scale."""
+    return int(np.exp(chance.uniform(0, np.log(MAX_STARTING_MASKS + 1))))
 
 
 def surplus(chance: Chance) -> int:
     """How many masks too many; none in half of the samples."""
     return int(chance.integers(1, MAX_DELETES + 1)) if chance.random() < 0.5 else 0
-
-
-def merge_probability(hidden: Sequence[bool], chance: Chance) -> float:
-    """One half, or less the more is hidden ('dynamic inverse' in DreamOn's training code)."""
-    if chance.random() < 0.5 or not hidden:
-        return 0.5
-    return 0.5 * (1 - sum(hidden) / len(hidden))
-
-
-def merge(hidden: Sequence[bool], num_deletes: int, probability: float, chance: Chance) -> list[tuple[int, int]]:
-    """The slots of the canvas as half-open ranges of the middle with its deletes behind it.
-
-    Hidden neighbours merge with the given probability, in chains too. The last token may swallow the first delete,
-    deletes never merge with each other.
-    """
-    masked = [*hidden, *[True] * num_deletes]
-    slots: list[tuple[int, int]] = []
-    for i in range(len(masked)):
-        can_merge = 0 < i <= len(hidden) and masked[i] and masked[i - 1]
-        if can_merge and chance.random() < probability:
-            slots[-1] = (slots[-1][0], i + 1)
-        else:
-            slots.append((i, i + 1))
-    return slots
 
 
 def slot_answer(middle: Sequence[int], start: int, end: int, special: SpecialIds) -> int:
@@ -212,10 +294,11 @@ def slot_answer(middle: Sequence[int], start: int, end: int, special: SpecialIds
 
 
 def _ends_count_once(answers: list[Answer], eos: int) -> list[Answer]:
-    """All ends of text, or deletes, of a sample together weigh as one token.
+    """All ends of text of a sample together weigh as one token.
 
     End of text is one token against thousands of words: weighed each, it is the likeliest guess nearly everywhere, and
-    decoding by confidence writes nothing else (DreamOn's training lets all deletes of a batch count as one token).
+    decoding by confidence writes nothing else. Deletes are different: they weigh as much as expands, or the model
+    believes in growth only (DreamOn, fine-tuned from a model that knows text, lets all of a batch count as one token).
     """
     count = sum(answer.token == eos for answer in answers)
     return [replace(a, weight=a.weight / count) if a.token == eos else a for a in answers]

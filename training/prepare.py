@@ -19,9 +19,16 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from training.functions import functions_of
-from training.readers import austen_paragraphs, kjv_chapters, python_files
+from training.readers import (
+    austen_paragraphs,
+    jargon_articles,
+    kjv_chapters,
+    pydoc_topics,
+    python_files,
+    stdlib_files,
+)
 from training.recipe import Recipe
-from training.sources import CACHE, fetch, read_sources
+from training.sources import CACHE, Package, fetch, package_named, read_sources
 from training.tokenizer import train_tokenizer
 
 MAX_PASSAGE_CHARS = 1500
@@ -35,6 +42,44 @@ class Document:
     text: str
     origin: str
     """What the split is decided by: documents of one origin stay on one side."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prose:
+    """One source of prose: its packages, how it is read, and what stands between two of its paragraphs."""
+
+    packages: tuple[str, ...]
+    read: Callable[[], Iterable[list[str]]]
+    joint: str = "\n\n"
+
+
+PROSE = {
+    "austen": Prose(("r-cran-janeaustenr",), austen_paragraphs),
+    "kjv": Prose(("bible-kjv-text", "bible-kjv"), kjv_chapters, joint=" "),
+    "jargon": Prose(("dict-jargon",), jargon_articles),
+    "pydoc": Prose((), pydoc_topics),
+}
+
+
+def code_packages() -> list[Package]:
+    """Every source that is not prose."""
+    prose = {name for source in PROSE.values() for name in source.packages}
+    return [package for package in read_sources() if package.name not in prose]
+
+
+def used_packages(data: dict[str, Any]) -> list[Package]:
+    """The packages that a recipe's texts come from."""
+    prose = [package_named(name) for source in data["prose"] for name in PROSE[source].packages]
+    has_packages = data["kind"] == "python" and data.get("code") != "stdlib"
+    return prose + (code_packages() if has_packages else [])
+
+
+def code_files(data: dict[str, Any]) -> Iterator[tuple[str, Iterable[tuple[str, str]]]]:
+    """Every source of code by name, with the paths and texts of its files."""
+    if data.get("code") == "stdlib":
+        yield "stdlib", stdlib_files()
+    else:
+        yield from ((package.name, python_files(package.name)) for package in code_packages())
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +102,12 @@ def unit_hash(text: str) -> float:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7]) / 2**56
 
 
-def english_documents(data: dict[str, Any]) -> Iterator[Document]:
-    readers: dict[str, tuple[Callable[[], Iterable[list[str]]], str]] = {
-        "austen": (austen_paragraphs, "\n\n"),
-        "kjv": (kjv_chapters, " "),
-    }
-    for source, kept in data["sources"].items():
-        read, joint = readers[source]
-        for chapter in read():
-            for passage in passages(chapter, joint):
+def prose_documents(sources: dict[str, float]) -> Iterator[Document]:
+    """Passages of the named sources, of each source the given share."""
+    for source, kept in sources.items():
+        prose = PROSE[source]
+        for chapter in prose.read():
+            for passage in passages(chapter, prose.joint):
                 if unit_hash("kept" + passage) < kept:
                     yield Document(passage, passage)
 
@@ -99,16 +141,14 @@ def split_sentences(paragraph: str) -> Iterator[str]:
 
 
 def python_documents(data: dict[str, Any]) -> Iterator[Document]:
-    for package in read_sources():
-        if package.name.startswith(("r-cran", "bible")):
-            continue
+    for package_name, files in code_files(data):
         left = data["max_bytes_per_package"]
-        for path, source in sorted(python_files(package.name), key=lambda file: unit_hash(file[0])):
+        for path, source in sorted(files, key=lambda file: unit_hash(file[0])):
             if left <= 0:
                 break
             functions = list(functions_of(source, data["min_lines"], data["max_lines"]))
             left -= sum(map(len, functions))
-            yield from (Document(text, f"{package.name}/{path}") for text in join_some(functions, path))
+            yield from (Document(text, f"{package_name}/{path}") for text in join_some(functions, path))
 
 
 def join_some(functions: list[str], seed: str) -> Iterator[str]:
@@ -139,22 +179,33 @@ def data_folder(recipe: Recipe) -> Path:
     return CACHE / "data" / f"{recipe.name}-{recipe.preset}"
 
 
-def prepare(recipe: Recipe) -> Path:
-    """Makes the folder of tokens and tokenizer for a recipe, unless it stands already."""
-    folder = data_folder(recipe)
+def prepare(recipe: Recipe, tokenizer: Tokenizer | None = None, folder: Path | None = None) -> Path:
+    """Makes the folder of tokens and tokenizer for a recipe, unless it stands already.
+
+    `tokenizer` is that of the weights a run starts from; without one it is trained on the texts.
+    """
+    folder = folder or data_folder(recipe)
     if (folder / "manifest.json").exists():
         return folder
     folder.mkdir(parents=True, exist_ok=True)
-    read = english_documents if recipe.data["kind"] == "english" else python_documents
-    documents = deduplicated(read(recipe.data))
-    heldout = [d for d in documents if unit_hash(d.origin) < recipe.data["heldout"]]
-    train = [d for d in documents if unit_hash(d.origin) >= recipe.data["heldout"]]
-    tokenizer = train_tokenizer((d.text for d in train), recipe.shape["vocab_size"], recipe.family)
+    parts = split_parts(recipe.data)
+    if tokenizer is None:
+        tokenizer = train_tokenizer((d.text for d in parts["train"]), recipe.shape["vocab_size"], recipe.family)
     tokenizer.save(str(folder / "tokenizer.json"))
-    for name, part in (("train", train), ("heldout", heldout)):
+    for name, part in parts.items():
         save_corpus(encode(tokenizer, part), folder / f"{name}.npz")
-    _write_manifest(folder, recipe, train, heldout)
+    _write_manifest(folder, recipe, parts)
     return folder
+
+
+def split_parts(data: dict[str, Any]) -> dict[str, list[Document]]:
+    """`train` and `heldout`; where prose stands beside code, its own held-out part is `heldout-prose`."""
+    prose = deduplicated(prose_documents(data["prose"]))
+    code = deduplicated(python_documents(data)) if data["kind"] == "python" else []
+    parts = {"train": [d for d in code + prose if unit_hash(d.origin) >= data["heldout"]]}
+    for name, documents in (("heldout", code or prose), ("heldout-prose", prose if code else [])):
+        parts[name] = [d for d in documents if unit_hash(d.origin) < data["heldout"]]
+    return parts
 
 
 def save_corpus(corpus: Corpus, path: Path) -> None:
@@ -166,9 +217,9 @@ def load_corpus(path: Path) -> Corpus:
         return Corpus(arrays["ids"], arrays["ends"])
 
 
-def _write_manifest(folder: Path, recipe: Recipe, train: list[Document], heldout: list[Document]) -> None:
+def _write_manifest(folder: Path, recipe: Recipe, parts: dict[str, list[Document]]) -> None:
     manifest: dict[str, Any] = {"recipe": recipe.name, "preset": recipe.preset, "data": recipe.data}
-    for name, part in (("train", train), ("heldout", heldout)):
+    for name, part in parts.items():
         corpus = load_corpus(folder / f"{name}.npz")
         texts = "\0".join(document.text for document in part)
         manifest[name] = {
@@ -177,6 +228,5 @@ def _write_manifest(folder: Path, recipe: Recipe, train: list[Document], heldout
             "bytes": len(texts.encode()),
             "sha256": hashlib.sha256(texts.encode()).hexdigest(),
         }
-    used = [p for p in read_sources() if p.name.startswith(("r-cran", "bible")) == (recipe.data["kind"] == "english")]
-    manifest["sources"] = [{"archive": fetch(p).name, "licence": p.licence} for p in used]
+    manifest["sources"] = [{"archive": fetch(p).name, "licence": p.licence} for p in used_packages(recipe.data)]
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")

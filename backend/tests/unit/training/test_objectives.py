@@ -1,28 +1,37 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from app.engine.models.base import FamilyModel
-from tests.unit.training.conftest import tiny_recipe
+from tests.unit.training.conftest import language_for, tiny_recipe
+from training.batches import draw_samples
 from training.initial import build
 from training.objectives import (
+    MASKS_AHEAD,
     OBJECTIVES,
     Language,
     Sample,
+    Slot,
     batch_loss,
     collate,
-    merge,
     scattered,
     slot_answer,
+    tail_slots,
     variable_gap,
+    variable_slots,
 )
 from training.prepare import Corpus
 from training.recipe import Stage
-from training.train import draw_samples
 
-FIXED_LENGTH = ("scattered", "gap", "tail")
+FIXED_LENGTH = ("scattered", "gap", "lines", "tail")
+VARIABLE = ("variable_gap", "variable_lines", "variable_tail")
+DREAMON = language_for("dream")
 
 
 def all_samples(name: str, corpus: Corpus, language: Language, count: int = 60) -> list[Sample]:
@@ -67,43 +76,64 @@ def test_end_of_text_stands_behind_every_suffix_and_may_be_asked_for_in_a_contin
     assert False in asked
 
 
-def decode_by_the_rules(middle: list[int], slots: list[tuple[int, int]], language: Language) -> list[int]:
+def decode_by_the_rules(gap: list[int], slots: list[Slot], language: Language) -> list[int]:
     """DreamOn's decoding with a model that always answers as trained: expand splits a slot in two masks,
-    delete removes it, a token fills it. What is left is the middle."""
+    delete removes it, a token fills it. What is left is the gap."""
     special = language.special
     open_slots, written = list(slots), []
     while open_slots:
-        start, end = open_slots.pop(0)
-        answer = slot_answer(middle, start, end, special)
+        start, end, is_masked = open_slots.pop(0)
+        answer = slot_answer(gap, start, end, special) if is_masked else gap[start]
         if answer == special.expand:
-            open_slots[:0] = [(start, start + 1), (start + 1, end)]
+            open_slots[:0] = [(start, start + 1, True), (start + 1, end, True)]
         elif answer != special.eos:
             written.append(answer)
     return written
 
 
-@pytest.mark.parametrize("num_deletes", [0, 1, 5])
-@pytest.mark.parametrize("probability", [0.0, 0.4, 1.0])
-def test_expand_and_delete_invert_the_augmentation(
-    num_deletes: int, probability: float, dreamon_language: Language
-) -> None:
-    chance = np.random.default_rng(5)
-    middle = list(range(12))
-    for _ in range(20):
-        hidden = (chance.random(len(middle)) < 0.8).tolist()
-        slots = merge(hidden, num_deletes, probability, chance)
-        assert decode_by_the_rules(middle, slots, dreamon_language) == middle
+@given(size=st.integers(0, 150), t=st.floats(0, 1), seed=st.integers(0, 2**32))
+def test_expand_and_delete_invert_the_augmentation(size: int, t: float, seed: int) -> None:
+    gap = list(range(size))
+    slots = variable_slots(gap, t, np.random.default_rng(seed))
+    assert decode_by_the_rules(gap, slots, DREAMON) == gap
 
 
-def test_merging_leaves_visible_tokens_and_later_deletes_alone() -> None:
+@given(size=st.integers(0, 150), t=st.floats(0, 1), seed=st.integers(0, 2**32))
+def test_a_continuation_asks_for_all_that_is_left_unless_it_has_masks_enough(size: int, t: float, seed: int) -> None:
+    rest = list(range(size))
+    slots = tail_slots(rest, t, np.random.default_rng(seed))
+    written = decode_by_the_rules(rest, slots, DREAMON)
+    assert written == rest[: len(written)]
+    masked = [is_masked for _, _, is_masked in slots]
+    assert written == rest or all(masked[-MASKS_AHEAD - 1 :])
+
+
+@given(size=st.integers(1, 60), t=st.floats(0, 1), seed=st.integers(0, 2**32))
+def test_only_the_last_mask_of_a_run_of_text_asks_for_room(size: int, t: float, seed: int) -> None:
+    """The masks before it stand for the token that plain masking would ask for at their place."""
+    slots = variable_slots(list(range(size)), t, np.random.default_rng(seed))
+    for (start, end, _), (next_start, _, next_is_masked) in pairwise(slots):
+        if end - start > 1:
+            assert not next_is_masked or next_start == size
+
+
+@given(size=st.integers(0, 150), t=st.floats(0, 1), seed=st.integers(0, 2**32))
+def test_only_masks_stand_for_nothing_or_for_several_tokens(size: int, t: float, seed: int) -> None:
+    for start, end, is_masked in variable_slots(list(range(size)), t, np.random.default_rng(seed)):
+        assert is_masked or end - start == 1
+        assert start < size or (start, end) == (size, size + 1)
+
+
+def test_a_whole_hidden_gap_is_met_with_too_few_with_enough_and_with_too_many_masks() -> None:
     chance = np.random.default_rng(0)
-    hidden = [True, True, False, True, True]
-    slots = merge(hidden, 3, 1.0, chance)
-    assert slots == [(0, 2), (2, 3), (3, 6), (6, 7), (7, 8)]
+    sizes = {len(variable_slots(list(range(12)), 1.0, chance)) for _ in range(300)}
+    assert min(sizes) < 3
+    assert 12 in sizes
+    assert max(sizes) > 20
 
 
-def test_merged_slots_leave_the_sequence(corpus: Corpus, dreamon_language: Language) -> None:
-    """Positions of a variable sample are consecutive: what a merge swallowed takes no place."""
+def test_tokens_without_a_mask_of_their_own_leave_the_sequence(corpus: Corpus, dreamon_language: Language) -> None:
+    """Positions of a variable sample are consecutive: tokens that an expand stands for take no place."""
     samples = all_samples("variable_gap", corpus, dreamon_language)
     expand = dreamon_language.special.expand
     shortened = [s for s in samples if any(answer.token == expand for answer in s.answers)]
@@ -112,13 +142,45 @@ def test_merged_slots_leave_the_sequence(corpus: Corpus, dreamon_language: Langu
     assert batch.positions.tolist() == [i for length in batch.lengths for i in range(length)]
 
 
-@pytest.mark.parametrize("name", OBJECTIVES)
-def test_ends_of_text_of_a_sample_weigh_as_one_token(name: str, corpus: Corpus, dreamon_language: Language) -> None:
+@pytest.mark.parametrize("name", ["scattered", "gap", "tail"])
+def test_ends_of_text_of_a_plain_sample_weigh_as_one_token(
+    name: str, corpus: Corpus, dreamon_language: Language
+) -> None:
     for sample in all_samples(name, corpus, dreamon_language):
-        deletes = [a.weight for a in sample.answers if a.token == dreamon_language.special.eos]
+        ends = [a.weight for a in sample.answers if a.token == dreamon_language.special.eos]
         others = [a.weight for a in sample.answers if a.token != dreamon_language.special.eos]
-        if deletes and others:
-            assert sum(deletes) == pytest.approx(others[0])
+        if ends and others:
+            assert sum(ends) == pytest.approx(others[0])
+
+
+@pytest.mark.parametrize("name", VARIABLE)
+def test_deletes_and_expands_weigh_as_much_as_tokens(name: str, corpus: Corpus, dreamon_language: Language) -> None:
+    special = dreamon_language.special
+    answered: set[int | None] = set()
+    for sample in all_samples(name, corpus, dreamon_language):
+        assert len({answer.weight for answer in sample.answers}) <= 1
+        answered |= {answer.token for answer in sample.answers}
+    assert {special.eos, special.expand} <= answered
+
+
+@pytest.mark.parametrize("name", ["lines", "variable_lines"])
+def test_several_whole_lines_are_hidden_at_once_and_never_the_first(
+    name: str, corpus: Corpus, dreamon_language: Language
+) -> None:
+    mask = dreamon_language.special.mask
+    [newline] = dreamon_language.encode("\n")
+    for sample in all_samples(name, corpus, dreamon_language):
+        first = sample.ids.index(newline)
+        assert mask not in sample.ids[:first]
+        assert newline not in [answer.token for answer in sample.answers]
+    runs = [np.diff([i for i, token in enumerate(s.ids) if token == mask]) for s in all_samples(name, corpus, DREAMON)]
+    assert any((gaps > 1).any() for gaps in runs)
+
+
+def test_a_text_of_one_line_is_cut_at_words(dreamon_language: Language) -> None:
+    document = dreamon_language.encode("return value + 1")
+    sample = OBJECTIVES["lines"](document, 1.0, dreamon_language, np.random.default_rng(0))
+    assert sample.answers
 
 
 @pytest.mark.parametrize("shift", [0, 1])

@@ -1,11 +1,33 @@
 from __future__ import annotations
 
-import numpy as np
+import json
+from dataclasses import replace
+from pathlib import Path
 
-from tests.unit.training.conftest import TEXTS
+import numpy as np
+import pytest
+from tokenizers import Tokenizer
+
+from tests.unit.training.conftest import TEXTS, tiny_recipe, tokenizer_for
+from training import prepare as program
 from training.functions import functions_of
 from training.gaps import cursor, line_gap, word_gap
-from training.prepare import MAX_PASSAGE_CHARS, Corpus, Document, deduplicated, join_some, passages, unit_hash
+from training.prepare import (
+    MAX_DOCUMENT_TOKENS,
+    MAX_PASSAGE_CHARS,
+    PROSE,
+    Corpus,
+    Document,
+    Prose,
+    deduplicated,
+    join_some,
+    load_corpus,
+    passages,
+    prepare,
+    split_parts,
+    unit_hash,
+)
+from training.recipe import Recipe
 
 SOURCE = '''
 import os
@@ -87,3 +109,62 @@ def test_a_line_gap_leaves_the_first_line_alone() -> None:
     chance = np.random.default_rng(1)
     starts = {line_gap(TEXTS[0], chance)[0] for _ in range(100)}
     assert min(starts) >= TEXTS[0].index("\n") + 1
+
+
+CHAPTERS = [[f"This is paragraph {i} of chapter {chapter}, and it says so." for i in range(40)] for chapter in range(9)]
+
+
+@pytest.fixture
+def mixed(monkeypatch: pytest.MonkeyPatch) -> Recipe:
+    """Functions with some prose beside them, both made up."""
+    functions = [(f"file_{i}.py", text) for i, text in enumerate(TEXTS * 3)]
+    monkeypatch.setitem(PROSE, "made-up", Prose((), lambda: CHAPTERS))
+    monkeypatch.setattr(program, "stdlib_files", lambda: functions)
+    data = {"kind": "python", "code": "stdlib", "prose": {"made-up": 1.0}, "heldout": 0.2}
+    lines = {"min_lines": 2, "max_lines": 9, "max_bytes_per_package": 10**6}
+    return replace(tiny_recipe("dream", {}), data=data | lines)
+
+
+def test_prose_beside_code_is_trained_on_and_held_out_apart(mixed: Recipe) -> None:
+    parts = split_parts(mixed.data)
+    texts = {name: [document.text for document in part] for name, part in parts.items()}
+    assert all(text.startswith("def ") for text in texts["heldout"])
+    assert texts["heldout"]
+    assert all(text.startswith("This is") for text in texts["heldout-prose"])
+    assert texts["heldout-prose"]
+    assert len({text.startswith("def ") for text in texts["train"]}) == 2
+    origins = [{document.origin for document in part} for part in parts.values()]
+    assert not origins[0] & (origins[1] | origins[2])
+
+
+def test_prose_alone_is_held_out_as_the_text_itself(mixed: Recipe) -> None:
+    parts = split_parts({"kind": "english", "prose": {"made-up": 1.0}, "heldout": 0.2})
+    assert parts["heldout"]
+    assert not parts["heldout-prose"]
+
+
+def test_a_source_is_kept_to_its_share(mixed: Recipe) -> None:
+    def count(share: float) -> int:
+        return sum(map(len, split_parts({"kind": "english", "prose": {"made-up": share}, "heldout": 0.2}).values()))
+
+    assert count(0.0) == 0
+    assert 0.2 * count(1.0) < count(0.5) < 0.8 * count(1.0)
+
+
+def test_the_prepared_folder_holds_the_parts_with_the_tokenizer_that_was_given(mixed: Recipe, tmp_path: Path) -> None:
+    given = tokenizer_for("dream")
+    folder = prepare(mixed, given, tmp_path / "data")
+    assert Tokenizer.from_file(str(folder / "tokenizer.json")).to_str() == given.to_str()
+    manifest = json.loads((folder / "manifest.json").read_text())
+    for name, part in split_parts(mixed.data).items():
+        corpus = load_corpus(folder / f"{name}.npz")
+        kept = [d.text for d in part if len(given.encode(d.text, add_special_tokens=False)) <= MAX_DOCUMENT_TOKENS]
+        assert manifest[name]["documents"] == len(corpus)
+        assert [given.decode(corpus[i].tolist()) for i in range(len(corpus))] == kept
+
+
+def test_a_prepared_folder_is_left_as_it_is(mixed: Recipe, tmp_path: Path) -> None:
+    folder = prepare(mixed, tokenizer_for("dream"), tmp_path / "data")
+    before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    prepare(mixed, tokenizer_for("llada"), tmp_path / "data")
+    assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
