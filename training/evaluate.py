@@ -1,27 +1,33 @@
 """Scores a checkpoint on held-out documents, always beside a baseline: `python -m training.evaluate --model dreamon`.
 
-Writes `results/<model>.json` and the checkpoint's CARD.md. Fixed seeds; infilling is greedy.
+Writes `results/<model>.json` (for other weights than the embedded ones, `results.json` beside them) and the
+checkpoint's CARD.md. Fixed seeds; infilling is greedy. With `--quick` every score
+rests on a handful of documents and baselines on a part of the training text: it shows that the program works, prints
+the card, and writes nothing.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import time
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
 from tokenizers import Tokenizer
 
 from app.engine.models.base import FamilyModel
-from app.engine.models.registry import build_model
-from training.baselines import NeighbourLookup
+from app.engine.models.checkpoint import load_model
+from training.baselines import LineLookup, NeighbourLookup
+from training.bits import TextBaselines, chosen_documents, model_bits
 from training.card import model_card
 from training.continuation import score_continuation, words_of
 from training.decoding import Sampling, fill, fill_blocks, fill_variable
+from training.humaneval import score_humaneval
 from training.infilling import hidden_lines, score_baselines, score_infilling
 from training.objectives import Answer, Batch, Language, Sample, collate
 from training.prepare import Corpus, load_corpus, prepare
@@ -29,11 +35,27 @@ from training.recipe import Recipe, read_recipe
 
 ROOT = Path(__file__).parent
 ASSETS = ROOT.parent / "backend" / "app" / "assets" / "models"
+RESULTS = ROOT / "results"
+RUNS = ROOT / "runs"
 RATIOS = (0.15, 0.5, 0.85)
 DOCUMENTS_PER_BATCH = 16
-NUM_DOCUMENTS = 200
-NUM_LINES = 200
-NUM_CONTINUATIONS = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How much is measured, at most; fewer where the held-out part has fewer."""
+
+    masked_documents: int = 200
+    bits_documents: int = 800
+    lines: int = 200
+    continuations: int = 64
+    humaneval_cases: int = 200
+    training_documents: int | None = None
+    """What the baselines learn from; `None` is all of it, as the model did."""
+
+
+FULL = Counts()
+QUICK = Counts(8, 8, 6, 4, 6, training_documents=2000)
 
 
 def masked_scores(
@@ -109,48 +131,108 @@ def sample_texts(model: FamilyModel, language: Language, heldout: Corpus) -> lis
 
 def load_exported(folder: Path) -> tuple[FamilyModel, Tokenizer]:
     """An exported checkpoint in float32, every tensor accounted for."""
-    model = build_model(json.loads((folder / "config.json").read_text()))
-    weights = load_file(folder / "model.safetensors")
-    model.load_state_dict({name: tensor.float() for name, tensor in weights.items()}, strict=True)
+    model = load_model(folder, torch.device("cpu"), torch.float32)
     return model.eval(), Tokenizer.from_file(str(folder / "tokenizer.json"))
 
 
-def evaluate(recipe: Recipe, checkpoint: Path) -> dict[str, Any]:
-    """All scores of a checkpoint, with the baselines beside them."""
-    data = prepare(recipe)
-    train, heldout = load_corpus(data / "train.npz"), load_corpus(data / "heldout.npz")
-    model, tokenizer = load_exported(checkpoint)
-    language = Language(tokenizer, model.config.special, recipe.data["kind"] == "python")
-    training_texts = [language.decode(train[i].tolist()) for i in range(len(train))]
-    results: dict[str, Any] = {
-        "data": json.loads((data / "manifest.json").read_text()),
-        "run": run_summary(recipe),
-        **count_parameters(model),
-        **masked_scores(model, language, heldout, NUM_DOCUMENTS),
-    }
-    lookup = NeighbourLookup(train, recipe.shape["vocab_size"])
-    for ratio in RATIOS:
-        samples = hidden_samples(language, heldout, NUM_DOCUMENTS, ratio)
-        results[f"masked_{ratio}"]["lookup_accuracy"] = round(lookup.accuracy(samples, language.special.mask), 4)
-    if language.special.expand is not None:
-        cases = hidden_lines(heldout, language, NUM_LINES)
-        results["single_line_infilling"] = {
-            "functions": len(cases),
-            **score_infilling(model, language, cases),
-            "baselines": score_baselines(cases, training_texts),
+class Evaluation:
+    """One checkpoint with the data it is scored on. Progress is printed as it goes.
+
+    Raises:
+        ValueError: the prepared tokens belong to another tokenizer than the checkpoint's.
+    """
+
+    def __init__(self, recipe: Recipe, checkpoint: Path, log: Path, counts: Counts) -> None:
+        self.recipe, self.checkpoint, self.log, self.counts = recipe, checkpoint, log, counts
+        self._started = time.monotonic()
+        self.model, tokenizer = load_exported(checkpoint)
+        self.data = prepare(recipe, tokenizer)
+        if Tokenizer.from_file(str(self.data / "tokenizer.json")).to_str() != tokenizer.to_str():
+            raise ValueError(
+                f"{self.data} was prepared with another tokenizer than {checkpoint}'s: delete it and retry"
+            )
+        self.language = Language(tokenizer, self.model.config.special, recipe.data["kind"] == "python")
+        self.train = load_corpus(self.data / "train.npz")
+        self.heldout = {part: load_corpus(self.data / f"{part}.npz") for part in ("heldout", "heldout-prose")}
+        self._say("counting what stands in the training text")
+        self.training_texts = self._training_texts()
+        self.words = {word for text in self.training_texts for word in words_of(text)}
+        self.baselines = TextBaselines(self.training_texts)
+
+    def results(self) -> dict[str, Any]:
+        """All scores, with the baselines beside them."""
+        return {
+            "data": json.loads((self.data / "manifest.json").read_text()),
+            "run": run_summary(self.log, results_file(self.recipe, self.checkpoint)),
+            "counts": asdict(self.counts),
+            **count_parameters(self.model),
+            **self._masked(),
+            "bits_per_byte": {part: self._bits(part) for part in self._parts()},
+            **(self._infilling() if self.language.special.expand is not None else {}),
+            "continuation": {part: self._continuation(part) for part in self._parts()},
         }
-    words = {word for text in training_texts for word in words_of(text)}
-    results["continuation"] = score_continuation(model, language, heldout, words, NUM_CONTINUATIONS)
-    return results
+
+    def _parts(self) -> list[str]:
+        return [part for part, corpus in self.heldout.items() if len(corpus)]
+
+    def _training_texts(self) -> list[str]:
+        order = np.random.default_rng(3).permutation(len(self.train))[: self.counts.training_documents]
+        return [self.language.decode(self.train[int(i)].tolist()) for i in sorted(order)]
+
+    def _say(self, what: str) -> None:
+        print(f"{time.monotonic() - self._started:6.0f} s  {what}", flush=True)
+
+    def _masked(self) -> dict[str, dict[str, float]]:
+        self._say("hidden tokens")
+        heldout, count = self.heldout["heldout"], self.counts.masked_documents
+        scores = masked_scores(self.model, self.language, heldout, count)
+        lookup = NeighbourLookup(self.train, self.recipe.shape["vocab_size"])
+        for ratio in RATIOS:
+            samples = hidden_samples(self.language, heldout, count, ratio)
+            accuracy = lookup.accuracy(samples, self.language.special.mask)
+            scores[f"masked_{ratio}"]["lookup_accuracy"] = round(accuracy, 4)
+        return scores
+
+    def _bits(self, part: str) -> dict[str, Any]:
+        self._say(f"bits per byte, {part}")
+        documents = chosen_documents(self.heldout[part], self.counts.bits_documents)
+        texts = [self.language.decode(document) for document in documents]
+        return {**model_bits(self.model, self.language, documents), "baselines": self.baselines.scores(texts)}
+
+    def _infilling(self) -> dict[str, Any]:
+        self._say("single-line infilling")
+        lookup = LineLookup(self.training_texts)
+        cases = hidden_lines(self.heldout["heldout"], self.language, self.counts.lines)
+        lines = {
+            "functions": len(cases),
+            **score_infilling(self.model, self.language, cases),
+            "baselines": score_baselines(cases, lookup),
+        }
+        self._say("HumanEval-Infilling")
+        humaneval = score_humaneval(self.model, self.language, lookup, self.counts.humaneval_cases)
+        return {"single_line_infilling": lines, "humaneval_infilling": humaneval}
+
+    def _continuation(self, part: str) -> dict[str, Any]:
+        self._say(f"continuation, {part}")
+        count = self.counts.continuations
+        return score_continuation(self.model, self.language, self.heldout[part], self.words, self.baselines, count)
 
 
-def run_summary(recipe: Recipe) -> dict[str, Any]:
-    """Counters at the end of the run's log, and its learning curve: tokens and cross-entropy with half hidden."""
-    log = ROOT / "runs" / f"{recipe.name}-{recipe.preset}" / "log.jsonl"
+def run_summary(log: Path, earlier: Path) -> dict[str, Any] | None:
+    """Counters at the end of the run's log, and its learning curve: tokens and cross-entropy with half hidden.
+
+    Where the log is missing, as in a fresh checkout with the shipped weights, what an earlier evaluation wrote down of
+    it (the file `earlier`); `None` where there is none.
+    """
+    if not log.exists():
+        return json.loads(earlier.read_text())["run"] if earlier.exists() else None
     entries = [json.loads(line) for line in log.read_text().splitlines()]
     reports = [entry for entry in entries if entry["kind"] == "report"]
-    curve = [(entry["tokens"], entry["masked_0.5"]["cross_entropy"]) for entry in reports]
-    return {counter: entries[-1][counter] for counter in ("step", "tokens", "minutes")} | {"curve": curve}
+    return {
+        **{counter: entries[-1][counter] for counter in ("step", "tokens", "minutes")},
+        "warm_starts": [entry["from"] for entry in entries if entry["kind"] == "warm_start"],
+        "curve": [(entry["tokens"], entry["masked_0.5"]["cross_entropy"]) for entry in reports],
+    }
 
 
 def count_parameters(model: FamilyModel) -> dict[str, int]:
@@ -158,20 +240,36 @@ def count_parameters(model: FamilyModel) -> dict[str, int]:
     return {"parameters_stored": stored, "parameters_trained": stored - model.config.vocab_size * model.config.width}
 
 
+def results_file(recipe: Recipe, checkpoint: Path) -> Path:
+    """Where results go: those of the embedded models into `results/`, those of other weights beside them."""
+    is_embedded = checkpoint.resolve() == (ASSETS / recipe.name).resolve()
+    return RESULTS / f"{recipe.name}.json" if is_embedded else checkpoint / "results.json"
+
+
+def write(recipe: Recipe, results: dict[str, Any], checkpoint: Path) -> None:
+    """The results as JSON, and the card beside the weights."""
+    target = results_file(recipe, checkpoint)
+    target.parent.mkdir(exist_ok=True)
+    target.write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n")
+    (checkpoint / "CARD.md").write_text(model_card(recipe, results))
+    print(f"wrote {target} and {checkpoint / 'CARD.md'}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", required=True, choices=("dreamon", "llada"))
     parser.add_argument("--preset", default="cpu")
     parser.add_argument("--checkpoint", type=Path, help="folder to score (default: the embedded model's)")
+    parser.add_argument("--run", help="name of the run under training/runs (default: the model's and the preset's)")
+    parser.add_argument("--quick", action="store_true", help="a handful of documents; prints the card, writes nothing")
     arguments = parser.parse_args()
     recipe = read_recipe(arguments.model, arguments.preset)
     checkpoint = arguments.checkpoint or ASSETS / arguments.model
-    results = evaluate(recipe, checkpoint)
-    target = ROOT / "results" / f"{arguments.model}.json"
-    target.parent.mkdir(exist_ok=True)
-    target.write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n")
-    (checkpoint / "CARD.md").write_text(model_card(recipe, results))
-    print(target.read_text())
+    log = RUNS / (arguments.run or f"{arguments.model}-{arguments.preset}") / "log.jsonl"
+    results = Evaluation(recipe, checkpoint, log, QUICK if arguments.quick else FULL).results()
+    print(model_card(recipe, results))
+    if not arguments.quick:
+        write(recipe, results, checkpoint)
 
 
 if __name__ == "__main__":

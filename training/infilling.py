@@ -13,12 +13,14 @@ import numpy as np
 
 from app.engine.models.base import FamilyModel
 from training.baselines import LineLookup
-from training.decoding import fill, fill_variable
+from training.decoding import GREEDY, Decoded, Decoding, Text, decode_all, filling, variable_filling
 from training.objectives import Language
 from training.prepare import Corpus
 
 MAX_FUNCTION_TOKENS = 160
-STARTING_MASKS = (4, 8, 16)
+STARTING_MASKS = (4, 8, 16, 32)
+MAX_LINE_TOKENS = 64
+"""A canvas of variable length grows no longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +34,31 @@ class HiddenLine:
     def completed(self, infill: str) -> str:
         return self.prefix + infill + self.suffix
 
+    @property
+    def without_line(self) -> str:
+        return self.prefix + self.suffix.removeprefix("\n")
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One infill: its text and its length in tokens less the true one."""
+    """One infill: its text, its length in tokens less the true one, and its forward passes."""
 
     infill: str
     surplus: int
+    num_passes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A hidden line in tokens; the text around it tokenized by itself, as at inference."""
+
+    before: list[int]
+    after: list[int]
+    length: int
+
+
+Canvas = Callable[[Gap], Decoding]
+"""How a gap is decoded: with how many masks, and whether their number may change."""
 
 
 def hidden_lines(heldout: Corpus, language: Language, count: int) -> list[HiddenLine]:
@@ -53,36 +73,87 @@ def hidden_lines(heldout: Corpus, language: Language, count: int) -> list[Hidden
 
 
 def hide_line(text: str, chance: np.random.Generator) -> HiddenLine:
+    candidates = [i for i in line_numbers(text) if i]
+    return take_out(text, candidates[int(chance.integers(len(candidates)))])
+
+
+def line_numbers(text: str) -> list[int]:
+    """The lines that are not blank."""
+    return [i for i, line in enumerate(text.split("\n")) if line.strip()]
+
+
+def take_out(text: str, number: int) -> HiddenLine:
+    """The text with that line (counted from 0) hidden."""
     lines = text.removesuffix("\n").split("\n")
-    candidates = [i for i, line in enumerate(lines) if i and line.strip()]
-    chosen = candidates[int(chance.integers(len(candidates)))]
-    prefix = "".join(f"{line}\n" for line in lines[:chosen])
-    suffix = "".join(f"\n{line}" for line in lines[chosen + 1 :]) + "\n"
-    return HiddenLine(prefix, lines[chosen], suffix)
+    prefix = "".join(f"{line}\n" for line in lines[:number])
+    suffix = "".join(f"\n{line}" for line in lines[number + 1 :]) + "\n"
+    return HiddenLine(prefix, lines[number], suffix)
+
+
+def gap_of(case: HiddenLine, language: Language, context_length: int) -> Gap:
+    """The case in tokens. What is too long for the context is cut off far from the gap."""
+    before = language.encode(case.prefix)
+    after = [*language.encode(case.suffix), language.special.eos]
+    length = len(language.encode(case.line))
+    room = context_length - len(language.beginning) - max(length, MAX_LINE_TOKENS)
+    num_before = max(room - len(after), min(len(before), room // 2))
+    before = before[max(len(before) - num_before, 0) :]
+    return Gap(language.beginning + before, after[: room - len(before)], length)
+
+
+def fixed(language: Language, num_masks: int | None) -> Canvas:
+    """That many masks, or as many as the true line has tokens. The end of the text is never chosen."""
+    special = language.special
+
+    def decode(gap: Gap) -> Decoding:
+        count = gap.length if num_masks is None else num_masks
+        canvas = [*gap.before, *[special.mask] * count, *gap.after]
+        filled = yield from filling(canvas, special, GREEDY, forbidden=(special.eos,))
+        return Text(filled.ids[len(gap.before) : len(gap.before) + count])
+
+    return decode
+
+
+def variable(language: Language, num_masks: int) -> Canvas:
+    """Begins with that many masks; the model expands and deletes."""
+    return lambda gap: variable_filling(gap.before, num_masks, gap.after, language.special, MAX_LINE_TOKENS)
+
+
+def infill(model: FamilyModel, language: Language, cases: list[HiddenLine], canvas: Canvas) -> list[Outcome]:
+    """Greedy infills of all cases, decoded in lockstep."""
+    gaps = [gap_of(case, language, model.config.context_length) for case in cases]
+    decoded = decode_all(model, [canvas(gap) for gap in gaps])
+    return [_outcome(language, gap, one) for gap, one in zip(gaps, decoded, strict=True)]
+
+
+def _outcome(language: Language, gap: Gap, decoded: Decoded) -> Outcome:
+    ids = decoded.text.ids
+    return Outcome(language.decode(ids), len(ids) - gap.length, decoded.num_passes)
 
 
 def score_infilling(model: FamilyModel, language: Language, cases: list[HiddenLine]) -> dict[str, Any]:
     """At the oracle length, at fixed lengths, and with variable length from the same numbers of masks."""
-    scores = {"oracle_length": _scores(cases, [_fixed(model, language, case, None) for case in cases])}
+    canvases = {"oracle_length": fixed(language, None)}
     for masks in STARTING_MASKS:
-        fixed = [_fixed(model, language, case, masks) for case in cases]
-        variable = [_variable(model, language, case, masks) for case in cases]
-        scores[f"fixed_{masks}_masks"] = _scores(cases, fixed)
-        scores[f"variable_from_{masks}_masks"] = _scores(cases, variable)
-    return scores
+        canvases[f"fixed_{masks}_masks"] = fixed(language, masks)
+        canvases[f"variable_from_{masks}_masks"] = variable(language, masks)
+    return {name: line_scores(cases, infill(model, language, cases, canvas)) for name, canvas in canvases.items()}
 
 
-def score_baselines(cases: list[HiddenLine], training_texts: list[str]) -> dict[str, Any]:
-    lookup = LineLookup(training_texts)
-    guesses = [lookup.predict(_last_line(case.prefix), _first_line(case.suffix)) for case in cases]
-    deleted = [parses(case.prefix + case.suffix.removeprefix("\n")) for case in cases]
+def score_baselines(cases: list[HiddenLine], lookup: LineLookup) -> dict[str, Any]:
+    guesses = looked_up(cases, lookup)
+    pairs = list(zip(guesses, cases, strict=True))
     return {
-        "lookup_exact_match": _share(
-            [guess.strip() == case.line.strip() for guess, case in zip(guesses, cases, strict=True)]
-        ),
-        "lookup_parses": _share([parses(case.completed(guess)) for guess, case in zip(guesses, cases, strict=True)]),
-        "deleting_the_line_parses": _share(deleted),
+        "lookup_exact_match": share([guess.strip() == case.line.strip() for guess, case in pairs]),
+        "lookup_edit_similarity": _mean([similarity(guess, case.line) for guess, case in pairs], 4),
+        "lookup_parses": share([parses(case.completed(guess)) for guess, case in pairs]),
+        "deleting_the_line_parses": share([parses(case.without_line) for case in cases]),
     }
+
+
+def looked_up(cases: list[HiddenLine], lookup: LineLookup) -> list[str]:
+    """The baseline's answer to each case, from the lines around the gap."""
+    return [lookup.predict(_last_line(case.prefix), _first_line(case.suffix)) for case in cases]
 
 
 def _last_line(prefix: str) -> str:
@@ -93,41 +164,29 @@ def _first_line(suffix: str) -> str:
     return suffix.removeprefix("\n").partition("\n")[0]
 
 
-def _fixed(model: FamilyModel, language: Language, case: HiddenLine, num_masks: int | None) -> Outcome:
-    def decode(before: list[int], after: list[int], length: int) -> list[int]:
-        masks = [language.special.mask] * (num_masks or length)
-        canvas = fill(model, before + masks + after, forbidden=(language.special.eos,))
-        return canvas[len(before) : len(before) + len(masks)]
-
-    return _infill(language, case, decode)
-
-
-def _variable(model: FamilyModel, language: Language, case: HiddenLine, num_masks: int) -> Outcome:
-    return _infill(language, case, lambda before, after, _: fill_variable(model, before, num_masks, after))
-
-
-def _infill(language: Language, case: HiddenLine, decode: Callable[[list[int], list[int], int], list[int]]) -> Outcome:
-    before = language.beginning + language.encode(case.prefix)
-    after = [*language.encode(case.suffix), language.special.eos]
-    length = len(language.encode(case.line))
-    ids = decode(before, after, length)
-    return Outcome(language.decode(ids), len(ids) - length)
-
-
-def _scores(cases: list[HiddenLine], outcomes: list[Outcome]) -> dict[str, float]:
+def line_scores(cases: list[HiddenLine], outcomes: list[Outcome]) -> dict[str, float]:
     pairs = list(zip(cases, outcomes, strict=True))
-    similarity = [SequenceMatcher(None, case.line.strip(), o.infill.strip()).ratio() for case, o in pairs]
     return {
-        "exact_match": _share([case.line.strip() == o.infill.strip() for case, o in pairs]),
-        "edit_similarity": round(sum(similarity) / len(pairs), 4),
-        "parses": _share([bool(o.infill.strip()) and parses(case.completed(o.infill)) for case, o in pairs]),
-        "empty": _share([not o.infill.strip() for _, o in pairs]),
-        "mean_length_error": round(sum(abs(o.surplus) for o in outcomes) / len(pairs), 2),
+        "exact_match": share([case.line.strip() == o.infill.strip() for case, o in pairs]),
+        "edit_similarity": _mean([similarity(o.infill, case.line) for case, o in pairs], 4),
+        "parses": share([bool(o.infill.strip()) and parses(case.completed(o.infill)) for case, o in pairs]),
+        "empty": share([not o.infill.strip() for _, o in pairs]),
+        "mean_length_error": _mean([abs(o.surplus) for o in outcomes], 2),
+        "mean_forward_passes": _mean([o.num_passes for o in outcomes], 2),
     }
 
 
-def _share(truths: list[bool]) -> float:
-    return round(sum(truths) / len(truths), 4)
+def similarity(guess: str, truth: str) -> float:
+    """Edit similarity of two lines without the white space around them, 0 to 1."""
+    return SequenceMatcher(None, truth.strip(), guess.strip()).ratio()
+
+
+def share(truths: list[bool]) -> float:
+    return _mean(truths, 4)
+
+
+def _mean(values: list[float] | list[int] | list[bool], digits: int) -> float:
+    return round(sum(values) / len(values), digits)
 
 
 def parses(text: str) -> bool:
@@ -135,6 +194,6 @@ def parses(text: str) -> bool:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             ast.parse(text)
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
     return True
