@@ -102,18 +102,70 @@ def _dream_config(shape: dict[str, Any], ids: dict[str, int], is_tied: bool) -> 
     }
 
 
-def export(weights: dict[str, Tensor], tokenizer: Tokenizer, family: str, shape: dict[str, Any], folder: Path) -> None:
-    """Writes the checkpoint. The weights appear in one move: a server never sees half a file."""
+def export(
+    weights: dict[str, Tensor],
+    tokenizer: Tokenizer,
+    family: str,
+    shape: dict[str, Any],
+    folder: Path,
+    max_shard_bytes: int | None = None,
+) -> None:
+    """Writes the checkpoint, its weights in one file, or in several where they exceed `max_shard_bytes`.
+
+    One file appears in one move: a server never sees half of it. Several replace those of an earlier export one by
+    one, so a server should not load the folder at that moment.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     ids = special_ids(tokenizer, family)
     config = published_config(family, shape, ids, is_tied=False)
     write_tokenizer(tokenizer, family, shape["context_length"], folder)
     _write(folder / "config.json", config)
     _write(folder / "generation_config.json", _generation_config(config))
-    partial = folder / "model.safetensors.partial"
-    save_file(untied(weights, family), partial, metadata={"format": "pt"})
+    write_weights(untied(weights, family), folder, max_shard_bytes)
+
+
+def write_weights(tensors: dict[str, Tensor], folder: Path, max_shard_bytes: int | None) -> None:
+    """`model.safetensors`, or shards with the published names and their index; files of another layout go."""
+    shards = split_shards(tensors, max_shard_bytes) if max_shard_bytes else [tensors]
+    names = ["model.safetensors"]
+    if len(shards) > 1:
+        names = [f"model-{number:05}-of-{len(shards):05}.safetensors" for number in range(1, len(shards) + 1)]
+    for name, shard in zip(names, shards, strict=True):
+        _save(shard, folder / name)
+    index = folder / "model.safetensors.index.json"
+    if len(shards) > 1:
+        _write(index, _index(dict(zip(names, shards, strict=True))))
+    else:
+        index.unlink(missing_ok=True)
+    for path in folder.glob("model*.safetensors"):
+        if path.name not in names:
+            path.unlink()
+
+
+def split_shards(tensors: dict[str, Tensor], max_bytes: int) -> list[dict[str, Tensor]]:
+    """The tensors in order, cut into runs of at most `max_bytes`. A larger tensor has a shard for itself."""
+    shards: list[dict[str, Tensor]] = []
+    room = 0
+    for name, tensor in tensors.items():
+        if not shards or tensor.nbytes > room:
+            shards.append({})
+            room = max_bytes
+        shards[-1][name] = tensor
+        room -= tensor.nbytes
+    return shards
+
+
+def _index(shards: dict[str, dict[str, Tensor]]) -> dict[str, Any]:
+    total = sum(tensor.nbytes for shard in shards.values() for tensor in shard.values())
+    homes = {name: file for file, shard in shards.items() for name in shard}
+    return {"metadata": {"total_size": total}, "weight_map": dict(sorted(homes.items()))}
+
+
+def _save(tensors: dict[str, Tensor], path: Path) -> None:
+    partial = path.with_name(path.name + ".partial")
+    save_file(tensors, partial, metadata={"format": "pt"})
     partial.chmod(0o644)
-    partial.replace(folder / "model.safetensors")
+    partial.replace(path)
 
 
 def untied(weights: dict[str, Tensor], family: str) -> dict[str, Tensor]:

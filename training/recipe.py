@@ -39,6 +39,8 @@ class Schedule:
     """Decay per step of the moving average of the weights that is evaluated and exported."""
     seed: int
     stages: tuple[Stage, ...]
+    checkpoint_every_s: float = 120
+    report_every_s: float = 300
 
     def stage_at(self, progress: float) -> Stage:
         return next((stage for stage in self.stages if progress < stage.until), self.stages[-1])
@@ -61,9 +63,12 @@ def read_recipe(name: str, preset: str, folder: Path = RECIPES) -> Recipe:
     """The recipe `<name>.toml` with the values of one preset.
 
     Raises:
-        KeyError: the recipe has no such preset.
+        ValueError: the recipe has no such preset.
     """
     table = tomllib.loads((folder / f"{name}.toml").read_text())
+    presets = [key for key, value in table.items() if isinstance(value, dict)]
+    if preset not in presets:
+        raise ValueError(f"recipes/{name}.toml has no preset {preset!r}, it has {', '.join(presets)}")
     chosen = table[preset]
     stages = tuple(Stage(stage["until"], stage["mixture"]) for stage in chosen["stages"])
     schedule = Schedule(**chosen["schedule"], stages=stages)

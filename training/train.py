@@ -2,36 +2,64 @@
 
 Every batch is a function of seed, step and progress alone, so an interrupted run goes on from its last checkpoint as
 if nothing had happened. Progress is the used share of the budget, by tokens or by minutes, whichever is larger.
+SIGINT and SIGTERM end a run after the step that is under way, with a checkpoint.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import signal
+import sys
 import time
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from app.engine.models.base import FamilyModel
+from app.engine.models.checkpoint import load_model
+from training.batches import BatchQueue, Drawing, on_device
 from training.evaluate import masked_scores, sample_texts
 from training.export import export
 from training.initial import build, is_embedding
+from training.interruption import Interruption
 from training.muon import Muon
-from training.objectives import OBJECTIVES, Batch, Language, Sample, batch_loss, collate
-from training.prepare import Corpus, load_corpus, prepare
-from training.recipe import Recipe, Schedule, Stage, read_recipe
+from training.objectives import Batch, Language, batch_loss
+from training.plots import draw_run
+from training.prepare import load_corpus, prepare
+from training.progress import RunLog
+from training.recipe import Recipe, Schedule, read_recipe
+from training.sources import SourceError
 
-ROOT = Path(__file__).parent
+ROOT = Path(__file__).resolve().parent
 ASSETS = ROOT.parent / "backend" / "app" / "assets" / "models"
-CHECKPOINT_EVERY_S = 120
-REPORT_EVERY_S = 300
 LOG_EVERY_STEPS = 10
+MAX_WORKERS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Where a run reads and writes, and what it computes on. Nothing here changes what a batch holds."""
+
+    target: Path
+    """Folder that the weights are exported to."""
+    picture: Path | None = None
+    """SVG file of the run's curves; none is drawn without it."""
+    warm_start: Path | None = None
+    """Folder of an exported checkpoint with the weights and the tokenizer to begin with."""
+    data: Path | None = None
+    """Folder of the prepared tokens, if not the one in the cache."""
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    is_bf16: bool = False
+    """Computes forward and backward in bfloat16 where autocast finds that safe; weights stay float32."""
+    num_workers: int = 0
+    """Processes that draw batches ahead; without any they are drawn when they are needed."""
+    max_shard_bytes: int | None = None
 
 
 def optimizers(model: FamilyModel, schedule: Schedule) -> list[torch.optim.Optimizer]:
@@ -53,72 +81,114 @@ def rate_factor(step: int, progress: float, schedule: Schedule) -> float:
     return warmup * (1 - (1 - schedule.final_rate) * decay)
 
 
-def draw_samples(corpus: Corpus, language: Language, stage: Stage, batch_tokens: int, seed: list[int]) -> list[Sample]:
-    """Samples of about `batch_tokens` tokens in all; their masking ratios are spread evenly over (0.02, 1)."""
-    chance = np.random.default_rng(seed)
-    names = list(stage.mixture)
-    shares = np.array([stage.mixture[name] for name in names])
-    expected = max(1, round(batch_tokens * len(corpus) / len(corpus.ids)))
-    offset = chance.random()
-    samples = []
-    for i in chance.permutation(expected):
-        document = corpus[int(chance.integers(len(corpus)))].tolist()
-        name = names[int(chance.choice(len(names), p=shares / shares.sum()))]
-        ratio = 0.02 + 0.98 * ((i + offset) / expected)
-        samples.append(OBJECTIVES[name](document, ratio, language, chance))
-    return samples
+def load_trained(model: FamilyModel, folder: Path, tokenizer: Tokenizer) -> None:
+    """Puts exported weights into a model to be trained on. The head stays tied to the embedding.
+
+    Raises:
+        ValueError: the weights belong to another tokenizer than the prepared data.
+        CheckpointError: the folder holds no checkpoint, or one of other tensors than its configuration says.
+        RuntimeError: the checkpoint has another shape than the recipe.
+    """
+    if exported_tokenizer(folder).to_str() != tokenizer.to_str():
+        raise ValueError(
+            f"the prepared texts have another tokenizer than {folder}: "
+            "delete their folder in training/.cache/data, or name a new one with --data"
+        )
+    trained = load_model(folder, torch.device("cpu"), torch.float32).state_dict()
+    model.load_state_dict({name: trained[name] for name in model.state_dict()})
+
+
+def exported_tokenizer(folder: Path) -> Tokenizer:
+    return Tokenizer.from_file(str(folder / "tokenizer.json"))
+
+
+def origin(folder: Path) -> Any:
+    """What the log says of a warm start: the run that gave the embedded weights, or the folder's name."""
+    results = ROOT / "results" / f"{folder.name}.json"
+    if folder.resolve().parent == ASSETS and results.exists():
+        return json.loads(results.read_text())["run"]
+    return folder.resolve().name
 
 
 class Run:
     """One training run and its folder: weights, optimizers, moving average, counters, log."""
 
-    def __init__(self, recipe: Recipe, folder: Path, target: Path) -> None:
-        data = prepare(recipe)
-        self.recipe, self.schedule = recipe, recipe.schedule
-        self.folder, self.target = folder, target
+    def __init__(self, recipe: Recipe, folder: Path, options: Options) -> None:
+        self.recipe, self.schedule, self.folder, self.options = recipe, recipe.schedule, folder, options
+        start = options.warm_start
+        data = prepare(recipe, exported_tokenizer(start) if start else None, options.data)
         self.tokenizer = Tokenizer.from_file(str(data / "tokenizer.json"))
         self.corpus, self.heldout = load_corpus(data / "train.npz"), load_corpus(data / "heldout.npz")
         torch.manual_seed(self.schedule.seed)
         self.model = build(recipe, self.tokenizer)
+        if start:
+            load_trained(self.model, start, self.tokenizer)
+        self.model.to(options.device)
         self.language = Language(self.tokenizer, self.model.config.special, recipe.data["kind"] == "python")
         self.optimizers = optimizers(self.model, self.schedule)
         self.average = {name: value.clone() for name, value in self.model.state_dict().items()}
         self.step, self.tokens, self.seconds = 0, 0, 0.0
         folder.mkdir(parents=True, exist_ok=True)
+        self.log = RunLog(folder)
 
     @property
     def progress(self) -> float:
         return max(self.tokens / self.schedule.tokens, self.seconds / (60 * self.schedule.minutes))
 
-    def train(self) -> None:
-        """Runs to the end of the budget; writes checkpoints, reports and exported weights on the way."""
-        self._resume()
+    def train(self) -> signal.Signals | None:
+        """Runs to the end of the budget; writes checkpoints, reports and exported weights on the way.
+
+        Gives the signal that ended the run before, if one did: then there is a checkpoint to go on from.
+        """
+        self._begin()
+        batches = self._batches()
+        try:
+            with Interruption() as interruption:
+                self._loop(batches, interruption)
+            self._save()
+            if interruption.signal is None:
+                self._report()
+            else:
+                self._log(kind="interrupted", signal=interruption.signal.name)
+        finally:
+            batches.close()
+            self.log.close()
+        return interruption.signal
+
+    def _begin(self) -> None:
+        if (self.folder / "checkpoint.pt").exists():
+            self._resume()
+        elif self.options.warm_start:
+            self._log(kind="warm_start", **{"from": origin(self.options.warm_start)})
+
+    def _batches(self) -> Drawing | BatchQueue:
+        shift = self.model.config.prediction_shift
+        drawing = Drawing(self.corpus, self.language, self.schedule.batch_tokens, self.schedule.seed, shift)
+        return BatchQueue(drawing, self.options.num_workers) if self.options.num_workers else drawing
+
+    def _loop(self, batches: Drawing | BatchQueue, interruption: Interruption) -> None:
         last_checkpoint = last_report = time.monotonic()
-        while self.progress < 1:
-            started = time.monotonic()
-            loss, num_tokens = self._train_step()
+        while self.progress < 1 and interruption.signal is None:
+            self._train_step(batches)
             now = time.monotonic()
-            self.step, self.tokens, self.seconds = self.step + 1, self.tokens + num_tokens, self.seconds + now - started
-            if self.step % LOG_EVERY_STEPS == 0:
-                self._log(kind="train", loss=loss, tokens_per_second=round(num_tokens / (now - started)))
-            if now - last_checkpoint > CHECKPOINT_EVERY_S:
+            if now - last_checkpoint > self.schedule.checkpoint_every_s:
                 self._save()
                 last_checkpoint = now
-            if now - last_report > REPORT_EVERY_S:
+            if now - last_report > self.schedule.report_every_s:
                 self._report()
                 last_report = now
-        self._save()
-        self._report()
 
-    def _train_step(self) -> tuple[float, int]:
-        stage = self.schedule.stage_at(self.progress)
-        seed = [self.schedule.seed, self.step]
-        samples = draw_samples(self.corpus, self.language, stage, self.schedule.batch_tokens, seed)
-        batch = collate(samples, self.model.config.prediction_shift)
+    def _train_step(self, batches: Drawing | BatchQueue) -> None:
+        started = time.monotonic()
         factor = rate_factor(self.step, self.progress, self.schedule)
-        loss = optimise(self.model, self.optimizers, batch, factor, self.schedule)
+        batch = on_device(batches.take(self.step, self.schedule.stage_at(self.progress)), self.options.device)
+        loss = optimise(self.model, self.optimizers, batch, factor, self.schedule, is_bf16=self.options.is_bf16)
         self._update_average()
-        return loss, len(batch.ids)
+        seconds, num_tokens = time.monotonic() - started, len(batch.ids)
+        self.step, self.tokens, self.seconds = self.step + 1, self.tokens + num_tokens, self.seconds + seconds
+        if self.step % LOG_EVERY_STEPS == 0:
+            speed = round(num_tokens / seconds)
+            self._log(kind="train", loss=loss, tokens_per_second=speed, rate=round(factor, 4))
 
     @torch.no_grad()
     def _update_average(self) -> None:
@@ -128,19 +198,26 @@ class Run:
             self.average[name].lerp_(value, 1 - decay)
 
     def _report(self) -> None:
-        """Scores and samples of the averaged weights go to the log, the weights to the assets."""
+        """Scores and samples of the averaged weights go to the log, the weights to the target. All on the CPU."""
+        average = {name: value.cpu() for name, value in self.average.items()}
         judged = build(self.recipe, self.tokenizer)
-        judged.load_state_dict(self.average)
+        judged.load_state_dict(average)
         scores = masked_scores(judged, self.language, self.heldout, num_documents=48)
         self._log(kind="report", **scores, samples=sample_texts(judged, self.language, self.heldout))
-        export(self.average, self.tokenizer, self.recipe.family, self.recipe.shape, self.target)
+        shape, options = self.recipe.shape, self.options
+        export(average, self.tokenizer, self.recipe.family, shape, options.target, options.max_shard_bytes)
+        self._draw()
+
+    def _draw(self) -> None:
+        if self.options.picture is not None:
+            try:
+                draw_run(self.folder, self.options.picture, self.recipe.name)
+            except ModuleNotFoundError:
+                print('no plots without matplotlib: pip install -e "backend[train]"', file=sys.stderr)
 
     def _log(self, **fields: Any) -> None:
         counters = {"step": self.step, "tokens": self.tokens, "minutes": round(self.seconds / 60, 2)}
-        line = json.dumps(counters | {"progress": round(self.progress, 4)} | fields, ensure_ascii=False)
-        print(line, flush=True)
-        with (self.folder / "log.jsonl").open("a") as log:
-            log.write(line + "\n")
+        self.log.write(counters | {"progress": round(self.progress, 4)} | fields)
 
     def _save(self) -> None:
         state = {
@@ -154,12 +231,10 @@ class Run:
         partial.replace(self.folder / "checkpoint.pt")
 
     def _resume(self) -> None:
-        path = self.folder / "checkpoint.pt"
-        if not path.exists():
-            return
-        state = torch.load(path, weights_only=True)
+        """Goes on from the checkpoint, whatever device it was written on."""
+        state = torch.load(self.folder / "checkpoint.pt", map_location="cpu", weights_only=True)
         self.model.load_state_dict(state["model"])
-        self.average = state["average"]
+        self.average = {name: value.to(self.options.device) for name, value in state["average"].items()}
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
         for name, value in state["counters"].items():
@@ -168,10 +243,17 @@ class Run:
 
 
 def optimise(
-    model: FamilyModel, chosen: list[torch.optim.Optimizer], batch: Batch, factor: float, schedule: Schedule
+    model: FamilyModel,
+    chosen: list[torch.optim.Optimizer],
+    batch: Batch,
+    factor: float,
+    schedule: Schedule,
+    *,
+    is_bf16: bool = False,
 ) -> float:
     """One step of all optimizers at `factor` of their peak rates; gives the loss before it."""
-    loss: Tensor = batch_loss(model, batch)
+    with torch.autocast(batch.ids.device.type, torch.bfloat16, enabled=is_bf16):
+        loss: Tensor = batch_loss(model, batch)
     loss.backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_(model.parameters(), schedule.clip)
     for optimizer, peak in zip(chosen, (schedule.muon_rate, schedule.adam_rate), strict=True):
@@ -182,20 +264,95 @@ def optimise(
     return float(loss.detach())
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+def choose_device(name: str) -> torch.device:
+    """`auto` is CUDA where there is one, else the CPU.
+
+    Raises:
+        ValueError: CUDA is asked for and there is none.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ValueError("this machine or this build of torch has no CUDA: leave --device out, or give --device cpu")
+    is_cuda = name == "cuda" or (name == "auto" and torch.cuda.is_available())
+    return torch.device("cuda" if is_cuda else "cpu")
+
+
+def read_arguments(given: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True, choices=("dreamon", "llada"))
-    parser.add_argument("--preset", default="cpu")
+    parser.add_argument("--preset", default="cpu", help="section of the recipe: cpu, gpu or quick (default: cpu)")
+    parser.add_argument(
+        "--quick", dest="preset", action="store_const", const="quick", help="the same as --preset quick"
+    )
     parser.add_argument("--minutes", type=float, help="another time budget than the recipe's")
+    parser.add_argument("--tokens", type=float, help="another token budget than the recipe's")
     parser.add_argument("--muon-rate", type=float, help="another peak rate than the recipe's")
-    parser.add_argument("--run", help="name of the run's folder under training/runs (default: the model's name)")
+    parser.add_argument("--batch-tokens", type=int, help="another batch size than the recipe's")
+    parser.add_argument("--checkpoint-every", dest="checkpoint_every_s", type=float, metavar="SECONDS")
+    parser.add_argument("--warm-start", type=Path, metavar="FOLDER", help="an exported checkpoint to go on from")
+    parser.add_argument("--run", help="folder of the run, under training/runs or anywhere (default: MODEL-PRESET)")
+    parser.add_argument("--data", type=Path, help="folder of the prepared tokens (default: in training/.cache/data)")
     parser.add_argument("--target", type=Path, help="where the weights are exported (default: the embedded models)")
-    arguments = parser.parse_args()
+    parser.add_argument("--max-shard-mib", type=float, help="export the weights in files of at most this size")
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    parser.add_argument("--workers", type=int, help="processes that draw batches (default: 0 on the CPU, some on CUDA)")
+    return parser.parse_args(given)
+
+
+def changed_recipe(arguments: argparse.Namespace) -> Recipe:
+    """The recipe's preset with the values that the command line replaces."""
     recipe = read_recipe(arguments.model, arguments.preset)
-    changes = {"minutes": arguments.minutes, "muon_rate": arguments.muon_rate}
-    schedule = replace(recipe.schedule, **{name: value for name, value in changes.items() if value is not None})
-    folder = ROOT / "runs" / (arguments.run or f"{arguments.model}-{arguments.preset}")
-    Run(replace(recipe, schedule=schedule), folder, arguments.target or ASSETS / arguments.model).train()
+    names = ("minutes", "tokens", "muon_rate", "batch_tokens", "checkpoint_every_s")
+    given = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
+    return replace(recipe, schedule=replace(recipe.schedule, **given))
+
+
+def run_folder(arguments: argparse.Namespace) -> Path:
+    return ROOT / "runs" / (arguments.run or f"{arguments.model}-{arguments.preset}")
+
+
+def target_folder(arguments: argparse.Namespace) -> Path:
+    """Where the weights go: a quick run's never over the embedded ones.
+
+    Raises:
+        ValueError: a quick run is to be exported to the embedded models.
+    """
+    is_quick = arguments.preset == "quick"
+    default = run_folder(arguments) / "export" if is_quick else ASSETS / arguments.model
+    target: Path = arguments.target or default
+    if is_quick and ASSETS in (target.resolve(), *target.resolve().parents):
+        raise ValueError(f"a quick run is no model to be shipped: give a --target outside of {ASSETS}")
+    return target
+
+
+def options_of(arguments: argparse.Namespace) -> Options:
+    device = choose_device(arguments.device)
+    target = target_folder(arguments)
+    is_embedded = target.resolve().parent == ASSETS
+    picture = ROOT / "results" / f"{arguments.model}-run.svg" if is_embedded else run_folder(arguments) / "run.svg"
+    is_cuda = device.type == "cuda"
+    default_workers = max(1, min(MAX_WORKERS, (os.cpu_count() or 1) - 2)) if is_cuda else 0
+    return Options(
+        target=target,
+        picture=picture,
+        warm_start=arguments.warm_start,
+        data=arguments.data,
+        device=device,
+        is_bf16=is_cuda,
+        num_workers=default_workers if arguments.workers is None else arguments.workers,
+        max_shard_bytes=round(arguments.max_shard_mib * 2**20) if arguments.max_shard_mib else None,
+    )
+
+
+def main() -> None:
+    arguments = read_arguments()
+    try:
+        run = Run(changed_recipe(arguments), run_folder(arguments), options_of(arguments))
+    except (ValueError, SourceError) as error:
+        sys.exit(f"training.train: {error}")
+    ended_by = run.train()
+    if ended_by is not None:
+        print(f"{ended_by.name}: saved at step {run.step}; the same command goes on from there", file=sys.stderr)
+        sys.exit(128 + ended_by)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from app.engine.models.checkpoint import load_model
 from tests.unit.training.conftest import SHAPE, tiny_recipe, tokenizer_for
 from training.evaluate import load_exported
 from training.export import HEADS, export, published_config
@@ -54,3 +55,32 @@ def test_special_tokens_stand_at_the_vocabularys_end(family: str) -> None:
     last = SHAPE["vocab_size"]
     assert sorted(ids.values()) == list(range(last - len(SPECIAL_TOKENS[family]), last))
     assert ids.get("expand", last - 1) == last - 1
+
+
+def test_shards_are_small_complete_and_read_by_the_server(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    tokenizer, limit = tokenizer_for("dream"), 20_000
+    trained = build(tiny_recipe("dream", {}), tokenizer).to(torch.bfloat16).float().state_dict()
+    export(trained, tokenizer, "dream", SHAPE, tmp_path, limit)
+    index = json.loads((tmp_path / "model.safetensors.index.json").read_text())
+    names = sorted(path.name for path in tmp_path.glob("*.safetensors"))
+    assert names[0] == f"model-00001-of-{len(names):05}.safetensors"
+    assert sorted(set(index["weight_map"].values())) == names
+    shards = {name: load_file(tmp_path / name) for name in names}
+    sizes = {name: sum(tensor.nbytes for tensor in shard.values()) for name, shard in shards.items()}
+    assert sum(sizes.values()) == index["metadata"]["total_size"]
+    assert all(size <= limit or len(shards[name]) == 1 for name, size in sizes.items())
+    loaded = load_model(tmp_path, torch.device("cpu"), torch.float32).state_dict()
+    for name, tensor in trained.items():
+        assert torch.equal(loaded[name], tensor)
+
+
+@pytest.mark.parametrize(("before", "after"), [(20_000, None), (None, 20_000), (20_000, 40_000)])
+def test_an_export_leaves_nothing_of_an_earlier_layout(before: int | None, after: int | None, tmp_path: Path) -> None:
+    tokenizer = tokenizer_for("dream")
+    trained = build(tiny_recipe("dream", {}), tokenizer).state_dict()
+    export(trained, tokenizer, "dream", SHAPE, tmp_path / "both", before)
+    for folder in ("both", "one"):
+        export(trained, tokenizer, "dream", SHAPE, tmp_path / folder, after)
+    assert {path.name for path in (tmp_path / "both").iterdir()} == {path.name for path in (tmp_path / "one").iterdir()}
+    load_model(tmp_path / "both", torch.device("cpu"), torch.float32)

@@ -1,28 +1,34 @@
 from __future__ import annotations
 
 import json
+import signal
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from tests.unit.training.conftest import TEXTS, tiny_recipe, tokenizer_for
+from tests.unit.training.conftest import TEXTS, language_for, tiny_recipe, tokenizer_for
 from training import train as program
+from training.batches import draw_samples
 from training.evaluate import load_exported
+from training.export import export, untied
 from training.initial import build
+from training.interruption import Interruption
 from training.objectives import OBJECTIVES, Language, collate
-from training.prepare import Corpus, Document, encode, save_corpus
+from training.prepare import PROSE, Corpus, Document, encode, save_corpus
 from training.recipe import Recipe, Stage, read_recipe
-from training.train import Run, draw_samples, optimise, optimizers, rate_factor
+from training.train import ASSETS, Options, Run, optimise, optimizers, options_of, rate_factor, read_arguments
 
-VARIABLE = {"variable_gap": 0.7, "variable_tail": 0.3}
-PLAIN = {"scattered": 0.6, "gap": 0.2, "tail": 0.2}
+VARIABLE = {"variable_gap": 0.4, "variable_lines": 0.3, "variable_tail": 0.3}
+PLAIN = {"scattered": 0.5, "gap": 0.2, "lines": 0.1, "tail": 0.2}
 
 
+@pytest.mark.parametrize("is_bf16", [False, True])
 @pytest.mark.parametrize(("family", "mixture"), [("llada", PLAIN), ("dream", PLAIN), ("dream", VARIABLE)])
 def test_a_few_steps_reduce_the_loss(
-    family: str, mixture: dict[str, float], corpus: Corpus, request: pytest.FixtureRequest
+    family: str, mixture: dict[str, float], is_bf16: bool, corpus: Corpus, request: pytest.FixtureRequest
 ) -> None:
     torch.manual_seed(0)
     name = "llada_language" if family == "llada" else "dreamon_language"
@@ -32,21 +38,24 @@ def test_a_few_steps_reduce_the_loss(
     chosen = optimizers(model, recipe.schedule)
     samples = draw_samples(corpus, language, Stage(1.0, mixture), 1024, [0, 0])
     batch = collate(samples, model.config.prediction_shift)
-    losses = [optimise(model, chosen, batch, 1.0, recipe.schedule) for _ in range(6)]
+    losses = [optimise(model, chosen, batch, 1.0, recipe.schedule, is_bf16=is_bf16) for _ in range(6)]
     assert losses[-1] < 0.9 * losses[0]
+    assert {value.dtype for value in model.state_dict().values()} == {torch.float32}
 
 
 @pytest.fixture
-def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Stands for `prepare`: a folder with the made-up text as tokens."""
+def options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Options:
+    """A folder with the made-up text as tokens, as `prepare` would leave it, and one for the exported weights."""
+    data = tmp_path / "data"
+    data.mkdir()
     tokenizer = tokenizer_for("dream")
-    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    tokenizer.save(str(data / "tokenizer.json"))
     tokens = encode(tokenizer, [Document(text, text) for text in TEXTS])
     for part in ("train", "heldout"):
-        save_corpus(tokens, tmp_path / f"{part}.npz")
-    monkeypatch.setattr(program, "prepare", lambda recipe: tmp_path)
+        save_corpus(tokens, data / f"{part}.npz")
+    (data / "manifest.json").write_text("{}")
     monkeypatch.setattr(program, "sample_texts", lambda *_: [])
-    return tmp_path
+    return Options(tmp_path / "out", data=data)
 
 
 def budget(tokens: float) -> Recipe:
@@ -55,25 +64,150 @@ def budget(tokens: float) -> Recipe:
     return replace(recipe, schedule=replace(recipe.schedule, tokens=tokens))
 
 
-def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(prepared: Path, tmp_path: Path) -> None:
-    straight = Run(budget(5000), tmp_path / "straight", tmp_path / "out")
+def entries_of(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(options: Options, tmp_path: Path) -> None:
+    straight = Run(budget(5000), tmp_path / "straight", options)
     straight.train()
-    Run(budget(2500), tmp_path / "halves", tmp_path / "out").train()
-    resumed = Run(budget(5000), tmp_path / "halves", tmp_path / "out")
+    Run(budget(2500), tmp_path / "halves", options).train()
+    resumed = Run(budget(5000), tmp_path / "halves", options)
     resumed.train()
     assert resumed.step == straight.step
     for name, value in straight.model.state_dict().items():
         torch.testing.assert_close(resumed.model.state_dict()[name], value)
 
 
-def test_a_run_leaves_a_log_and_a_checkpoint_that_loads_strictly(prepared: Path, tmp_path: Path) -> None:
-    run = Run(budget(2500), tmp_path / "run", tmp_path / "out")
-    run.train()
-    entries = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
-    assert entries[-1]["kind"] == "report"
-    assert {"masked_0.15", "masked_0.5", "masked_0.85"} <= entries[-1].keys()
+def test_a_run_leaves_a_log_a_picture_and_a_checkpoint_that_loads_strictly(options: Options, tmp_path: Path) -> None:
+    with_picture = replace(options, picture=tmp_path / "run.svg")
+    run = Run(budget(12000), tmp_path / "run", with_picture)
+    assert run.train() is None
+    *earlier, last = entries_of(tmp_path / "run")
+    assert {"loss", "rate", "tokens_per_second"} <= earlier[0].keys()
+    assert last["kind"] == "report"
+    assert {"masked_0.15", "masked_0.5", "masked_0.85"} <= last.keys()
     model, _ = load_exported(tmp_path / "out")
     assert not model.config.tied
+    assert "training loss" in (tmp_path / "run.svg").read_text()
+
+
+def test_a_signal_ends_a_run_after_its_step_with_a_checkpoint(
+    options: Options, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def signalled(*arguments: Any, **named: Any) -> float:
+        signal.raise_signal(signal.SIGTERM)
+        return optimise(*arguments, **named)
+
+    run = Run(budget(50000), tmp_path / "run", options)
+    with monkeypatch.context() as patched:
+        patched.setattr(program, "optimise", signalled)
+        assert run.train() is signal.SIGTERM
+    assert run.step == 1
+    assert entries_of(tmp_path / "run")[-1]["kind"] == "interrupted"
+    resumed = Run(budget(2500), tmp_path / "run", options)
+    resumed.train()
+    assert entries_of(tmp_path / "run")[1]["kind"] == "resumed"
+    assert resumed.step > 1
+
+
+def test_a_second_signal_acts_at_once() -> None:
+    with Interruption() as interruption:
+        signal.raise_signal(signal.SIGINT)
+        assert interruption.signal is signal.SIGINT
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def exported(folder: Path, seed: int = 7) -> Path:
+    """A checkpoint of the tiny shape with the tokenizer of the made-up text."""
+    torch.manual_seed(seed)
+    tokenizer, recipe = tokenizer_for("dream"), tiny_recipe("dream", PLAIN)
+    export(build(recipe, tokenizer).state_dict(), tokenizer, "dream", recipe.shape, folder)
+    return folder
+
+
+def test_a_warm_start_takes_the_weights_and_says_so(options: Options, tmp_path: Path) -> None:
+    source = exported(tmp_path / "earlier")
+    run = Run(budget(1), tmp_path / "run", replace(options, warm_start=source))
+    trained, _ = load_exported(source)
+    for name, value in run.model.state_dict().items():
+        torch.testing.assert_close(value, trained.state_dict()[name])
+    run.train()
+    assert entries_of(tmp_path / "run")[0]["kind"] == "warm_start"
+    assert entries_of(tmp_path / "run")[0]["from"] == "earlier"
+
+
+def test_a_warm_start_is_told_once_and_a_resumed_run_keeps_its_own_weights(options: Options, tmp_path: Path) -> None:
+    warm = replace(options, warm_start=exported(tmp_path / "earlier"))
+    first = Run(budget(2500), tmp_path / "run", warm)
+    first.train()
+    exported(tmp_path / "earlier", seed=8)
+    second = Run(budget(2500), tmp_path / "run", warm)
+    second.train()
+    assert [entry["kind"] for entry in entries_of(tmp_path / "run")].count("warm_start") == 1
+    torch.testing.assert_close(second.model.state_dict(), first.model.state_dict())
+
+
+def test_a_warm_start_takes_sharded_weights(options: Options, tmp_path: Path) -> None:
+    source = exported(tmp_path / "earlier")
+    trained, tokenizer = load_exported(source)
+    shape = tiny_recipe("dream", PLAIN).shape
+    export(trained.state_dict(), tokenizer, "dream", shape, source, max_shard_bytes=20_000)
+    assert not (source / "model.safetensors").exists()
+    run = Run(budget(1), tmp_path / "run", replace(options, warm_start=source))
+    for name, value in run.model.state_dict().items():
+        torch.testing.assert_close(value, trained.state_dict()[name])
+
+
+def test_a_warm_start_refuses_the_weights_of_another_tokenizer(options: Options, tmp_path: Path) -> None:
+    source = exported(tmp_path / "earlier")
+    tokenizer_for("llada").save(str(source / "tokenizer.json"))
+    with pytest.raises(ValueError, match="another tokenizer"):
+        Run(budget(1), tmp_path / "run", replace(options, warm_start=source))
+
+
+def test_the_weights_of_a_warm_start_from_the_assets_are_named_by_their_run(
+    options: Options, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(program, "ROOT", tmp_path)
+    monkeypatch.setattr(program, "ASSETS", tmp_path)
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "earlier.json").write_text('{"run": {"step": 12, "minutes": 3}}')
+    assert program.origin(tmp_path / "earlier") == {"step": 12, "minutes": 3}
+    assert program.origin(tmp_path / "unknown") == "unknown"
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_run_on_cuda_goes_on_on_the_cpu(options: Options, tmp_path: Path) -> None:
+    on_cuda = replace(options, device=torch.device("cuda"), is_bf16=True, num_workers=2)
+    Run(budget(12000), tmp_path / "run", on_cuda).train()
+    Run(budget(24000), tmp_path / "run", options).train()
+    losses = [entry["loss"] for entry in entries_of(tmp_path / "run") if entry["kind"] == "train"]
+    assert losses[-1] < 0.9 * losses[0]
+
+
+def chosen(*arguments: str) -> Options:
+    return options_of(read_arguments(["--model", "llada", *arguments]))
+
+
+def test_only_the_presets_for_shipped_models_export_to_the_assets(tmp_path: Path) -> None:
+    assert chosen("--device", "cpu").target == ASSETS / "llada"
+    quick = chosen("--quick", "--run", str(tmp_path))
+    assert quick.target == tmp_path / "export"
+    assert quick.picture == tmp_path / "run.svg"
+    for target in (ASSETS, ASSETS / "llada"):
+        with pytest.raises(ValueError, match="quick"):
+            chosen("--quick", "--target", str(target))
+
+
+def test_cuda_is_refused_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert chosen().device.type == "cpu"
+    with pytest.raises(ValueError, match="CUDA"):
+        chosen("--device", "cuda")
 
 
 def test_the_rate_warms_up_stays_and_falls() -> None:
@@ -85,14 +219,47 @@ def test_the_rate_warms_up_stays_and_falls() -> None:
     assert factors[3] == pytest.approx(schedule.final_rate)
 
 
-@pytest.mark.parametrize("model", ["dreamon", "llada"])
-def test_the_recipes_can_be_read_and_name_known_objectives(model: str) -> None:
-    recipe = read_recipe(model, "cpu")
+PRESETS = [(model, preset) for model in ("dreamon", "llada") for preset in ("cpu", "gpu", "quick")]
+
+
+@pytest.mark.parametrize(("model", "preset"), PRESETS)
+def test_the_recipes_can_be_read_and_name_known_objectives_and_sources(model: str, preset: str) -> None:
+    recipe = read_recipe(model, preset)
     for stage in recipe.schedule.stages:
         assert set(stage.mixture) <= set(OBJECTIVES)
+        assert sum(stage.mixture.values()) == pytest.approx(1.0)
     assert recipe.schedule.stages[-1].until == 1.0
+    assert set(recipe.data["prose"]) <= set(PROSE)
 
 
-def test_expansion_is_trained_only_after_plain_masking() -> None:
-    first = read_recipe("dreamon", "cpu").schedule.stage_at(0.0)
+def test_an_unknown_preset_is_refused_by_name() -> None:
+    with pytest.raises(ValueError, match="cpu, gpu, quick"):
+        read_recipe("llada", "tpu")
+
+
+@pytest.mark.parametrize(("model", "preset"), PRESETS)
+def test_a_presets_own_shape_learns(model: str, preset: str, corpus: Corpus) -> None:
+    """A few steps on one small batch of the real shape at the preset's peak rates."""
+    torch.manual_seed(0)
+    recipe = read_recipe(model, preset)
+    language = language_for(recipe.family)
+    network = build(recipe, language.tokenizer)
+    optimisers = optimizers(network, recipe.schedule)
+    samples = draw_samples(corpus, language, recipe.schedule.stages[-1], 250, [0, 0])
+    batch = collate(samples, network.config.prediction_shift)
+    losses = [optimise(network, optimisers, batch, 1.0, recipe.schedule) for _ in range(3)]
+    assert losses[-1] < 0.9 * losses[0]
+
+
+@pytest.mark.parametrize("model", ["dreamon", "llada"])
+def test_the_gpu_presets_stay_below_30_mb(model: str) -> None:
+    recipe = read_recipe(model, "gpu")
+    trained = build(recipe, tokenizer_for(recipe.family)).state_dict()
+    stored = sum(tensor.nbytes for tensor in untied(trained, recipe.family).values())
+    assert 26e6 < stored < 30e6
+
+
+@pytest.mark.parametrize("preset", ["cpu", "gpu", "quick"])
+def test_expansion_is_trained_only_after_plain_masking(preset: str) -> None:
+    first = read_recipe("dreamon", preset).schedule.stage_at(0.0)
     assert not any(name.startswith("variable") for name in first.mixture)
