@@ -243,9 +243,9 @@ def variable_slots(gap: Sequence[int], t: float, chance: Chance) -> list[Slot]:
             slots += [(i, i + 1, False) for i in range(position, end)]
         position = end
     extra = surplus(chance)
-    start, end, _ = slots[-1]
     # Behind a mask that asks for more room there cannot be too many.
-    return slots if end - start > 1 else slots + [(size, size + 1, True)] * extra
+    asks_for_room = bool(slots) and slots[-1][1] - slots[-1][0] > 1
+    return slots if asks_for_room else slots + [(size, size + 1, True)] * extra
 
 
 def tail_slots(rest: Sequence[int], t: float, chance: Chance) -> list[Slot]:
