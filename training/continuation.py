@@ -14,6 +14,7 @@ import numpy as np
 from app.engine.models.base import FamilyModel
 from training.bits import TextBaselines
 from training.decoding import Decoding, Sampling, block_filling, decode_all, growing
+from training.infilling import share
 from training.objectives import Language
 from training.prepare import Corpus
 
@@ -101,7 +102,7 @@ def text_scores(texts: list[Continuation], training_words: set[str], baselines: 
     words = [word for text in written for word in words_of(text)]
     return {
         **describe_texts(written),
-        "ends_by_itself": _share([one.ended for one in texts]),
+        "ends_by_itself": share([one.ended for one in texts]),
         "words_seen_in_training": round(sum(word in training_words for word in words) / max(len(words), 1), 4),
         "witten_bell_bits_per_byte": baselines.bits_per_byte_of([one.prompt for one in texts], written),
     }
@@ -111,8 +112,8 @@ def describe_texts(texts: list[str]) -> dict[str, float]:
     """What the texts alone tell: their length in words, how many repeat themselves without end, how varied they are."""
     return {
         "mean_words": round(sum(len(words_of(text)) for text in texts) / len(texts), 1),
-        "without_words": _share([not words_of(text) for text in texts]),
-        "degenerate": _share([is_degenerate(text) for text in texts]),
+        "without_words": share([not words_of(text) for text in texts]),
+        "degenerate": share([is_degenerate(text) for text in texts]),
         **{f"distinct_{n}": distinct(texts, n) for n in (1, 2, 4)},
     }
 
@@ -152,7 +153,3 @@ def _has_cycle(words: list[str], size: int) -> bool:
 
 def _runs(words: list[str], n: int) -> list[tuple[str, ...]]:
     return [tuple(words[i : i + n]) for i in range(len(words) - n + 1)]
-
-
-def _share(truths: list[bool]) -> float:
-    return round(sum(truths) / len(truths), 4)
