@@ -7,7 +7,7 @@ import signal
 import threading
 from collections import deque
 from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from multiprocessing import connection, get_context, parent_process
 from typing import Any
 
@@ -18,6 +18,11 @@ from torch import Tensor
 from training.objectives import OBJECTIVES, Batch, Language, Sample, collate
 from training.prepare import Corpus
 from training.recipe import Stage
+
+POOL_TOKENS = 131_072
+"""Samples are drawn in pools of about so many tokens, from which batches with many equal lengths are dealt."""
+LENGTH_CLASSES = 10
+"""Runs of samples of neighbouring lengths in a batch. Equal lengths share one attention call."""
 
 
 def draw_samples(corpus: Corpus, language: Language, stage: Stage, batch_tokens: int, seed: list[int]) -> list[Sample]:
@@ -36,6 +41,31 @@ def draw_samples(corpus: Corpus, language: Language, stage: Stage, batch_tokens:
     return samples
 
 
+def deal(samples: list[Sample], num_batches: int, seed: list[int]) -> list[list[Sample]]:
+    """Deals samples to batches: to each one run of neighbouring lengths from every tenth of all lengths.
+
+    So a batch holds short and long samples as the whole does, and yet few different lengths.
+    """
+    if num_batches == 1:
+        return [samples]
+    chance = np.random.default_rng(seed)
+    ordered = sorted(samples, key=lambda sample: len(sample.ids))
+    runs = np.array_split(np.arange(len(ordered)), num_batches * LENGTH_CLASSES)
+    batches: list[list[Sample]] = [[] for _ in range(num_batches)]
+    for start in range(0, len(runs), num_batches):
+        for batch, run in zip(chance.permutation(num_batches), runs[start : start + num_batches], strict=True):
+            batches[batch] += [ordered[i] for i in run]
+    return batches
+
+
+@dataclass(slots=True)
+class _Pool:
+    """The batches of one pool, kept while they are taken one after the other."""
+
+    key: tuple[int, Stage] | None = None
+    batches: list[list[Sample]] = field(default_factory=list)
+
+
 @dataclass(frozen=True, slots=True)
 class Drawing:
     """Everything but step and stage that a batch depends on."""
@@ -45,10 +75,17 @@ class Drawing:
     batch_tokens: int
     seed: int
     shift: int
+    _pool: _Pool = field(default_factory=_Pool, compare=False)
 
     def take(self, step: int, stage: Stage) -> Batch:
-        samples = draw_samples(self.corpus, self.language, stage, self.batch_tokens, [self.seed, step])
-        return collate(samples, self.shift)
+        num_batches = max(1, POOL_TOKENS // self.batch_tokens)
+        pool, index = divmod(step, num_batches)
+        if self._pool.key != (pool, stage):
+            tokens = num_batches * self.batch_tokens
+            samples = draw_samples(self.corpus, self.language, stage, tokens, [self.seed, pool])
+            self._pool.batches = deal(samples, num_batches, [self.seed, pool, 1])
+            self._pool.key = (pool, stage)
+        return collate(self._pool.batches[index], self.shift)
 
     def close(self) -> None:
         """Nothing to release; here so that it can stand where a `BatchQueue` can."""

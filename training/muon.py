@@ -1,6 +1,6 @@
-"""Muon (Jordan et al., 2024) in float32: momentum, made orthogonal by Newton-Schulz, for the matrices of the layers.
+"""Muon (Jordan et al., 2024): momentum, made orthogonal by Newton-Schulz, for the matrices of the layers.
 
-`torch.optim.Muon` computes in bfloat16, which is very slow on CPUs that lack it.
+`torch.optim.Muon` always computes in bfloat16, which is very slow on CPUs that lack it; here that is a choice.
 """
 
 from __future__ import annotations
@@ -14,24 +14,34 @@ from torch import Tensor
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 
 
-def orthogonalise(matrix: Tensor, steps: int = 5) -> Tensor:
+def orthogonalise(matrix: Tensor, steps: int = 5, *, is_bf16: bool = False) -> Tensor:
     """[n, m] -> nearly U Vᵀ of its singular value decomposition: singular values between about 0.7 and 1.2."""
     a, b, c = COEFFICIENTS
     is_tall = matrix.shape[0] > matrix.shape[1]
     x: Tensor = matrix.T if is_tall else matrix
     x = x / (x.norm() + 1e-7)
+    x = x.bfloat16() if is_bf16 else x
     for _ in range(steps):
         gram = x @ x.T
         x = a * x + (b * gram + c * gram @ gram) @ x
-    return x.T if is_tall else x
+    return (x.T if is_tall else x).to(matrix.dtype)
 
 
 class Muon(torch.optim.Optimizer):
     """Nesterov momentum and decoupled weight decay. Updates are scaled by 0.2 √max(n, m), so that their
     root mean square is that of AdamW and one rate suits every shape (arXiv 2502.16982)."""
 
-    def __init__(self, params: Iterable[Tensor], lr: float, momentum: float = 0.95, weight_decay: float = 0.0) -> None:
+    def __init__(
+        self,
+        params: Iterable[Tensor],
+        lr: float,
+        momentum: float = 0.95,
+        weight_decay: float = 0.0,
+        *,
+        is_bf16: bool = False,
+    ) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+        self._is_bf16 = is_bf16
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]  # no closure is ever needed here
@@ -43,6 +53,6 @@ class Muon(torch.optim.Optimizer):
     def _update(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
         velocity = self.state[parameter].setdefault("velocity", torch.zeros_like(parameter))
         velocity.lerp_(gradient, 1 - group["momentum"])
-        direction = orthogonalise(gradient.lerp(velocity, group["momentum"]))
+        direction = orthogonalise(gradient.lerp(velocity, group["momentum"]), is_bf16=self._is_bf16)
         parameter.mul_(1 - group["lr"] * group["weight_decay"])
         parameter.add_(direction, alpha=-0.2 * group["lr"] * max(parameter.shape) ** 0.5)

@@ -6,10 +6,12 @@ some neighbouring masks are merged into one whose answer is *expand*, and surplu
 *delete*, the end-of-text token. A merged slot leaves the sequence physically, so that positions, attention and the
 shift are what inference sees.
 
-Two things differ from DreamOn's own training, because a model that starts from nothing must learn both text and length
-from little. Where masks are missing, it is the last one of a run that answers *expand*, not any of them: the others
-keep the meaning that plain masking taught them. And a span that is masked whole gets a number of masks that says
-nothing about its length, as at the beginning of decoding.
+Three things differ from DreamOn's own training, because a model that starts from nothing must learn both text and
+length from little. Where masks are missing, it is the last one of a run that answers *expand*, not any of them: the
+others keep the meaning that plain masking taught them. A span that is masked whole gets a number of masks that says
+nothing about its length, as at the beginning of decoding. And expand and delete weigh less than text, delete the least
+(DreamOn weighs deletes down too): decoding commits what is surest, one of the two is likely at every uncertain length,
+and a model that does not know the text yet would go back and forth between two lengths before it writes a word.
 """
 
 from __future__ import annotations
@@ -34,6 +36,8 @@ MIN_SPAN_RATIO = 0.25
 """The same for hidden spans, where the ratio is the hidden share of the whole sample."""
 MAX_END_TOKENS = 12
 MAX_DELETES = 16
+EXPAND_WEIGHT, DELETE_WEIGHT = 0.4, 0.2
+"""Weight w turns a probability p into w p / (w p + 1 - p): an even guess at the length falls behind a likely word."""
 MAX_STARTING_MASKS = 32
 MASKS_AHEAD = 8
 """A continuation that goes on asks for room when at most so many masks are left at its end."""
@@ -208,13 +212,15 @@ def _some_lines(document: Sequence[int], language: Language, chance: Chance) -> 
 
 
 def _join(pieces: Sequence[Piece], language: Language, cover: Callable[[list[int]], list[Slot]]) -> Sample:
-    """One sample of all pieces, the gaps covered with slots. Every answer weighs the same."""
+    """One sample of all pieces, the gaps covered with slots."""
     ids, answers = list(language.beginning), []
     for piece in pieces:
         slots = cover(piece.ids) if piece.is_gap else [(i, i + 1, False) for i in range(len(piece.ids))]
         for start, end, is_masked in slots:
             if is_masked:
-                answers.append(Answer(len(ids), slot_answer(piece.ids, start, end, language.special), 1.0))
+                token = slot_answer(piece.ids, start, end, language.special)
+                weight = EXPAND_WEIGHT if end - start > 1 else DELETE_WEIGHT if start == len(piece.ids) else 1.0
+                answers.append(Answer(len(ids), token, weight))
             ids.append(language.special.mask if is_masked else piece.ids[start])
     return _weighed_by_share(Sample(ids, answers))
 
@@ -236,7 +242,7 @@ def variable_slots(gap: Sequence[int], t: float, chance: Chance) -> list[Slot]:
     while position < size:
         end = next((i for i in range(position, size) if hidden[i] != hidden[position]), size)
         if hidden[position]:
-            keeps_all = end - position == 1 or chance.random() < 0.5
+            keeps_all = end - position == 1 or chance.random() < 0.6
             masks = end - position if keeps_all else int(chance.integers(1, end - position))
             slots += _run(position, end, masks)
         else:
@@ -281,8 +287,8 @@ def starting_masks(chance: Chance) -> int:
 
 
 def surplus(chance: Chance) -> int:
-    """How many masks too many; none in half of the samples."""
-    return int(chance.integers(1, MAX_DELETES + 1)) if chance.random() < 0.5 else 0
+    """How many masks too many; none in half of the samples, and rather few than many."""
+    return int(np.exp(chance.uniform(0, np.log(MAX_DELETES + 1)))) if chance.random() < 0.5 else 0
 
 
 def slot_answer(middle: Sequence[int], start: int, end: int, special: SpecialIds) -> int:
@@ -297,8 +303,8 @@ def _ends_count_once(answers: list[Answer], eos: int) -> list[Answer]:
     """All ends of text of a sample together weigh as one token.
 
     End of text is one token against thousands of words: weighed each, it is the likeliest guess nearly everywhere, and
-    decoding by confidence writes nothing else. Deletes are different: they weigh as much as expands, or the model
-    believes in growth only (DreamOn, fine-tuned from a model that knows text, lets all of a batch count as one token).
+    decoding by confidence writes nothing else. Deletes are different: each has its own weight, if a small one, or the
+    model believes in growth only (DreamOn, fine-tuned from a model that knows text, lets all of a batch count as one).
     """
     count = sum(answer.token == eos for answer in answers)
     return [replace(a, weight=a.weight / count) if a.token == eos else a for a in answers]

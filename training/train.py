@@ -31,6 +31,7 @@ from training.interruption import Interruption
 from training.muon import Muon
 from training.objectives import Batch, Language, batch_loss
 from training.plots import draw_run
+from training.precision import bf16_computation, is_bf16_worthwhile
 from training.prepare import load_corpus, prepare
 from training.progress import RunLog
 from training.recipe import Recipe, Schedule, read_recipe
@@ -56,18 +57,18 @@ class Options:
     """Folder of the prepared tokens, if not the one in the cache."""
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     is_bf16: bool = False
-    """Computes forward and backward in bfloat16 where autocast finds that safe; weights stay float32."""
+    """Computes forward, backward and Muon's products in bfloat16; weights stay float32."""
     num_workers: int = 0
     """Processes that draw batches ahead; without any they are drawn when they are needed."""
     max_shard_bytes: int | None = None
 
 
-def optimizers(model: FamilyModel, schedule: Schedule) -> list[torch.optim.Optimizer]:
+def optimizers(model: FamilyModel, schedule: Schedule, *, is_bf16: bool = False) -> list[torch.optim.Optimizer]:
     """Muon for the matrices of the layers, AdamW for the embedding, the norms and the biases."""
     matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and not is_embedding(name)]
     others = [p for name, p in model.named_parameters() if p.ndim != 2 or is_embedding(name)]
     return [
-        Muon(matrices, lr=schedule.muon_rate, weight_decay=schedule.weight_decay),
+        Muon(matrices, lr=schedule.muon_rate, weight_decay=schedule.weight_decay, is_bf16=is_bf16),
         torch.optim.AdamW(others, lr=schedule.adam_rate, betas=(0.9, 0.95), weight_decay=0.0),
     ]
 
@@ -125,7 +126,7 @@ class Run:
             load_trained(self.model, start, self.tokenizer)
         self.model.to(options.device)
         self.language = Language(self.tokenizer, self.model.config.special, recipe.data["kind"] == "python")
-        self.optimizers = optimizers(self.model, self.schedule)
+        self.optimizers = optimizers(self.model, self.schedule, is_bf16=options.is_bf16)
         self.average = {name: value.clone() for name, value in self.model.state_dict().items()}
         self.step, self.tokens, self.seconds = 0, 0, 0.0
         folder.mkdir(parents=True, exist_ok=True)
@@ -252,7 +253,7 @@ def optimise(
     is_bf16: bool = False,
 ) -> float:
     """One step of all optimizers at `factor` of their peak rates; gives the loss before it."""
-    with torch.autocast(batch.ids.device.type, torch.bfloat16, enabled=is_bf16):
+    with bf16_computation(batch.ids.device, enabled=is_bf16):
         loss: Tensor = batch_loss(model, batch)
     loss.backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_(model.parameters(), schedule.clip)
@@ -294,6 +295,7 @@ def read_arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--target", type=Path, help="where the weights are exported (default: the embedded models)")
     parser.add_argument("--max-shard-mib", type=float, help="export the weights in files of at most this size")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    parser.add_argument("--precision", default="auto", choices=("auto", "float32", "bfloat16"))
     parser.add_argument("--workers", type=int, help="processes that draw batches (default: 0 on the CPU, some on CUDA)")
     return parser.parse_args(given)
 
@@ -337,7 +339,7 @@ def options_of(arguments: argparse.Namespace) -> Options:
         warm_start=arguments.warm_start,
         data=arguments.data,
         device=device,
-        is_bf16=is_cuda,
+        is_bf16=arguments.precision == "bfloat16" or (arguments.precision == "auto" and is_bf16_worthwhile(device)),
         num_workers=default_workers if arguments.workers is None else arguments.workers,
         max_shard_bytes=round(arguments.max_shard_mib * 2**20) if arguments.max_shard_mib else None,
     )

@@ -78,17 +78,18 @@ def attend(q: Tensor, k: Tensor, v: Tensor, lengths: Sequence[int]) -> Tensor:
     if num_groups > 1:
         k = k.repeat_interleave(num_groups, dim=1)
         v = v.repeat_interleave(num_groups, dim=1)
+    runs = [(len(list(run)), length) for length, run in groupby(lengths)]
+    num_filling = q.shape[0] - sum(lengths)
+    # split, not slices: the gradient of a slice is as large as the whole batch
+    sizes = [count * length for count, length in runs] + [num_filling]
     pieces = []
-    start = 0
-    for length, run in groupby(lengths):
-        count = len(list(run))
-        span = slice(start, start + count * length)
+    parts_of = (torch.split(x, sizes) for x in (q, k, v))
+    for (count, length), *parts in zip(runs, *parts_of, strict=False):
         # [count·length, H, D] -> [count, H, length, D], the order that scaled_dot_product_attention wants
-        qs, ks, vs = (x[span].view(count, length, *x.shape[1:]).transpose(1, 2) for x in (q, k, v))
+        qs, ks, vs = (part.view(count, length, *part.shape[1:]).transpose(1, 2) for part in parts)
         pieces.append(F.scaled_dot_product_attention(qs, ks, vs).transpose(1, 2).flatten(0, 1))
-        start = span.stop
-    if start < q.shape[0]:
-        pieces.append(q.new_zeros(q.shape[0] - start, *q.shape[1:]))
+    if num_filling:
+        pieces.append(q.new_zeros(num_filling, *q.shape[1:]))
     return torch.cat(pieces).flatten(1)
 
 

@@ -9,11 +9,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from training.batches import BatchQueue, Drawing
-from training.objectives import Batch, Language
+from training.batches import BatchQueue, Drawing, deal
+from training.objectives import Batch, Language, Sample
 from training.prepare import Corpus
 from training.recipe import Stage
 
@@ -53,7 +54,7 @@ def test_batches_drawn_ahead_are_those_drawn_in_place_across_stages_and_jumps(
 PROGRAM = """
 import time
 from multiprocessing import active_children
-from training.batches import BatchQueue, Drawing
+from training.batches import BatchQueue, Drawing, deal
 from training.recipe import Stage
 from tests.unit.training import conftest
 from training.prepare import Document, encode
@@ -90,3 +91,15 @@ def test_the_workers_of_a_killed_run_leave_too(tmp_path: Path) -> None:
     while not all(map(has_ended, workers)) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert all(map(has_ended, workers))
+
+
+def test_a_pool_is_dealt_out_whole_and_with_few_different_lengths() -> None:
+    chance = np.random.default_rng(0)
+    samples = [Sample([0] * int(size), []) for size in chance.integers(20, 200, size=640)]
+    batches = deal(samples, 16, [1])
+    assert sorted(len(s.ids) for batch in batches for s in batch) == sorted(len(s.ids) for s in samples)
+    assert {len(batch) for batch in batches} == {40}
+    for batch in batches:
+        lengths = [len(sample.ids) for sample in batch]
+        assert len(set(lengths)) < 25  # 36 of 40 without dealing
+        assert sum(lengths) / len(lengths) == pytest.approx(109, rel=0.1)

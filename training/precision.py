@@ -1,0 +1,50 @@
+"""In which precision a run computes: bfloat16 where the hardware multiplies it faster, float32 elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from statistics import median
+
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+WORTHWHILE = 1.5
+"""bfloat16 is taken on a CPU when its matrix products are at least so many times faster."""
+
+
+def is_bf16_worthwhile(device: torch.device) -> bool:
+    """By measurement on a CPU: with AVX-512-BF16 or AMX it is several times faster, without them much slower."""
+    if device.type != "cpu":
+        return True
+    return _product_seconds(torch.float32) > WORTHWHILE * _product_seconds(torch.bfloat16)
+
+
+def _product_seconds(dtype: torch.dtype) -> float:
+    left, right = torch.randn(512, 512).to(dtype), torch.randn(512, 512).to(dtype)
+    seconds = []
+    for _ in range(5):
+        started = time.perf_counter()
+        left @ right
+        seconds.append(time.perf_counter() - started)
+    return median(seconds)
+
+
+@contextmanager
+def bf16_computation(device: torch.device, *, enabled: bool) -> Iterator[None]:
+    """Forward and backward in bfloat16 where autocast finds that safe.
+
+    On a CPU attention is then spelled out as two products: the fused kernel of PyTorch 2.13 needs four times as long
+    for forward and backward of short sequences in bfloat16.
+    """
+    if not enabled:
+        yield
+        return
+    with torch.autocast(device.type, torch.bfloat16):
+        if device.type != "cpu":
+            yield
+            return
+        torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(True)  # despite its name, for CPUs too
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
