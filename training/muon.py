@@ -15,16 +15,16 @@ COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 
 
 def orthogonalise(matrix: Tensor, steps: int = 5, *, is_bf16: bool = False) -> Tensor:
-    """[n, m] -> nearly U Vᵀ of its singular value decomposition: singular values between about 0.7 and 1.2."""
+    """[…, n, m] -> nearly U Vᵀ of the singular value decomposition: singular values between about 0.7 and 1.2."""
     a, b, c = COEFFICIENTS
-    is_tall = matrix.shape[0] > matrix.shape[1]
-    x: Tensor = matrix.T if is_tall else matrix
-    x = x / (x.norm() + 1e-7)
+    is_tall = matrix.shape[-2] > matrix.shape[-1]
+    x: Tensor = matrix.mT if is_tall else matrix
+    x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
     x = x.bfloat16() if is_bf16 else x
     for _ in range(steps):
-        gram = x @ x.T
+        gram = x @ x.mT
         x = a * x + (b * gram + c * gram @ gram) @ x
-    return (x.T if is_tall else x).to(matrix.dtype)
+    return (x.mT if is_tall else x).to(matrix.dtype)
 
 
 class Muon(torch.optim.Optimizer):
@@ -46,13 +46,22 @@ class Muon(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]  # no closure is ever needed here
         for group in self.param_groups:
+            same_shape: dict[torch.Size, list[Tensor]] = {}
             for parameter in group["params"]:
                 if parameter.grad is not None:
-                    self._update(parameter, parameter.grad, group)
+                    same_shape.setdefault(parameter.shape, []).append(parameter)
+            for parameters in same_shape.values():
+                self._update(parameters, group)
 
-    def _update(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
-        velocity = self.state[parameter].setdefault("velocity", torch.zeros_like(parameter))
-        velocity.lerp_(gradient, 1 - group["momentum"])
-        direction = orthogonalise(gradient.lerp(velocity, group["momentum"]), is_bf16=self._is_bf16)
-        parameter.mul_(1 - group["lr"] * group["weight_decay"])
-        parameter.add_(direction, alpha=-0.2 * group["lr"] * max(parameter.shape) ** 0.5)
+    def _update(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
+        """Of one shape, so that their matrices are made orthogonal together."""
+        moved = torch.stack([self._moved(parameter, group["momentum"]) for parameter in parameters])
+        for parameter, direction in zip(parameters, orthogonalise(moved, is_bf16=self._is_bf16), strict=True):
+            parameter.mul_(1 - group["lr"] * group["weight_decay"])
+            parameter.add_(direction, alpha=-0.2 * group["lr"] * max(parameter.shape) ** 0.5)
+
+    def _moved(self, parameter: Tensor, momentum: float) -> Tensor:
+        assert parameter.grad is not None, "step() leaves out what has no gradient"
+        velocity: Tensor = self.state[parameter].setdefault("velocity", torch.zeros_like(parameter))
+        velocity.lerp_(parameter.grad, 1 - momentum)
+        return parameter.grad.lerp(velocity, momentum)

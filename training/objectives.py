@@ -340,7 +340,12 @@ def collate(samples: Sequence[Sample], shift: int) -> Batch:
 
 
 def batch_loss(model: FamilyModel, batch: Batch) -> Tensor:
-    """Weighted mean of the cross-entropy at masked positions; logits are computed nowhere else."""
+    """Weighted mean of the cross-entropy at masked positions."""
+    return summed_loss(model, batch) / batch.weights.sum()
+
+
+def summed_loss(model: FamilyModel, batch: Batch) -> Tensor:
+    """Weighted sum of the cross-entropy at masked positions; logits are computed nowhere else."""
     states = model.hidden(batch.ids, batch.positions, batch.lengths)
     losses = F.cross_entropy(model.head(states[batch.rows]).float(), batch.targets, reduction="none")
-    return (losses * batch.weights).sum() / batch.weights.sum()
+    return (losses * batch.weights).sum()

@@ -33,18 +33,21 @@ def _product_seconds(dtype: torch.dtype) -> float:
 
 @contextmanager
 def bf16_computation(device: torch.device, *, enabled: bool) -> Iterator[None]:
-    """Forward and backward in bfloat16 where autocast finds that safe.
+    """Forward and backward in bfloat16 where autocast finds that safe. Of this thread only."""
+    with torch.autocast(device.type, torch.bfloat16, enabled=enabled):
+        yield
 
-    On a CPU attention is then spelled out as two products: the fused kernel of PyTorch 2.13 needs four times as long
-    for forward and backward of short sequences in bfloat16.
+
+@contextmanager
+def quick_attention(device: torch.device, *, is_bf16: bool) -> Iterator[None]:
+    """The quicker kind of attention, for all threads.
+
+    On a CPU in bfloat16 that is two products spelled out: the fused kernel of PyTorch 2.13 needs four times as long for
+    forward and backward of short sequences.
     """
-    if not enabled:
+    if device.type != "cpu" or not is_bf16:
         yield
         return
-    with torch.autocast(device.type, torch.bfloat16):
-        if device.type != "cpu":
-            yield
-            return
-        torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(True)  # despite its name, for CPUs too
-        with sdpa_kernel(SDPBackend.MATH):
-            yield
+    torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(True)  # despite its name, for CPUs too
+    with sdpa_kernel(SDPBackend.MATH):
+        yield

@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 from tokenizers import Tokenizer
-from torch import Tensor, nn
+from torch import nn
 
 from app.engine.models.base import FamilyModel
 from app.engine.models.checkpoint import load_model
@@ -29,9 +29,10 @@ from training.export import export
 from training.initial import build, is_embedding
 from training.interruption import Interruption
 from training.muon import Muon
-from training.objectives import Batch, Language, batch_loss
+from training.objectives import Batch, Language
+from training.parallel import Gradients
 from training.plots import draw_run
-from training.precision import bf16_computation, is_bf16_worthwhile
+from training.precision import is_bf16_worthwhile
 from training.prepare import load_corpus, prepare
 from training.progress import RunLog
 from training.recipe import Recipe, Schedule, read_recipe
@@ -126,6 +127,7 @@ class Run:
             load_trained(self.model, start, self.tokenizer)
         self.model.to(options.device)
         self.language = Language(self.tokenizer, self.model.config.special, recipe.data["kind"] == "python")
+        self.gradients = Gradients(self.model, is_bf16=options.is_bf16)
         self.optimizers = optimizers(self.model, self.schedule, is_bf16=options.is_bf16)
         self.average = {name: value.clone() for name, value in self.model.state_dict().items()}
         self.step, self.tokens, self.seconds = 0, 0, 0.0
@@ -153,6 +155,7 @@ class Run:
                 self._log(kind="interrupted", signal=interruption.signal.name)
         finally:
             batches.close()
+            self.gradients.close()
             self.log.close()
         return interruption.signal
 
@@ -183,7 +186,7 @@ class Run:
         started = time.monotonic()
         factor = rate_factor(self.step, self.progress, self.schedule)
         batch = on_device(batches.take(self.step, self.schedule.stage_at(self.progress)), self.options.device)
-        loss = optimise(self.model, self.optimizers, batch, factor, self.schedule, is_bf16=self.options.is_bf16)
+        loss = optimise(self.gradients, self.model, self.optimizers, batch, factor, self.schedule)
         self._update_average()
         seconds, num_tokens = time.monotonic() - started, len(batch.ids)
         self.step, self.tokens, self.seconds = self.step + 1, self.tokens + num_tokens, self.seconds + seconds
@@ -244,25 +247,22 @@ class Run:
 
 
 def optimise(
+    gradients: Gradients,
     model: FamilyModel,
     chosen: list[torch.optim.Optimizer],
     batch: Batch,
     factor: float,
     schedule: Schedule,
-    *,
-    is_bf16: bool = False,
 ) -> float:
     """One step of all optimizers at `factor` of their peak rates; gives the loss before it."""
-    with bf16_computation(batch.ids.device, enabled=is_bf16):
-        loss: Tensor = batch_loss(model, batch)
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss = gradients.compute(batch)
     nn.utils.clip_grad_norm_(model.parameters(), schedule.clip)
     for optimizer, peak in zip(chosen, (schedule.muon_rate, schedule.adam_rate), strict=True):
         for group in optimizer.param_groups:
             group["lr"] = peak * factor
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-    return float(loss.detach())
+    return loss
 
 
 def choose_device(name: str) -> torch.device:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from tokenizers import Tokenizer
 
+from app.engine.models.base import FamilyModel
 from app.engine.special import SpecialIds
+from training.initial import build
 from training.objectives import Language
 from training.prepare import Corpus, Document, encode
 from training.recipe import Recipe, Schedule, Stage
@@ -67,3 +70,9 @@ def llada_language() -> Language:
 @pytest.fixture(scope="session")
 def corpus(dreamon_language: Language) -> Corpus:
     return encode(dreamon_language.tokenizer, [Document(text, text) for text in TEXTS])
+
+
+@pytest.fixture(scope="session")
+def tiny_dream(dreamon_language: Language) -> FamilyModel:
+    torch.manual_seed(0)
+    return build(tiny_recipe("dream", {}), dreamon_language.tokenizer)

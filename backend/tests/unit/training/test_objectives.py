@@ -9,9 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.engine.models.base import FamilyModel
-from tests.unit.training.conftest import language_for, tiny_recipe
+from tests.unit.training.conftest import language_for
 from training.batches import draw_samples
-from training.initial import build
 from training.objectives import (
     DELETE_WEIGHT,
     EXPAND_WEIGHT,
@@ -217,9 +216,3 @@ def test_masking_ratios_of_a_batch_are_spread_evenly(corpus: Corpus, dreamon_lan
     ratios = sorted(len(sample.answers) / (len(sample.ids) - 1) for sample in samples)
     evenly = np.linspace(0.02, 1, len(ratios))
     assert np.abs(np.array(ratios) - evenly).max() < 0.25
-
-
-@pytest.fixture(scope="module")
-def tiny_dream(dreamon_language: Language) -> FamilyModel:
-    torch.manual_seed(0)
-    return build(tiny_recipe("dream", {}), dreamon_language.tokenizer)

@@ -17,6 +17,7 @@ from training.export import export, untied
 from training.initial import build
 from training.interruption import Interruption
 from training.objectives import OBJECTIVES, Language, collate
+from training.parallel import Gradients
 from training.prepare import PROSE, Corpus, Document, encode, save_corpus
 from training.recipe import Recipe, Stage, read_recipe
 from training.train import ASSETS, Options, Run, optimise, optimizers, options_of, rate_factor, read_arguments
@@ -38,7 +39,9 @@ def test_a_few_steps_reduce_the_loss(
     chosen = optimizers(model, recipe.schedule)
     samples = draw_samples(corpus, language, Stage(1.0, mixture), 1024, [0, 0])
     batch = collate(samples, model.config.prediction_shift)
-    losses = [optimise(model, chosen, batch, 1.0, recipe.schedule, is_bf16=is_bf16) for _ in range(6)]
+    gradients = Gradients(model, is_bf16=is_bf16, num_threads=2)
+    losses = [optimise(gradients, model, chosen, batch, 1.0, recipe.schedule) for _ in range(6)]
+    gradients.close()
     assert losses[-1] < 0.9 * losses[0]
     assert {value.dtype for value in model.state_dict().values()} == {torch.float32}
 
@@ -247,7 +250,9 @@ def test_a_presets_own_shape_learns(model: str, preset: str, corpus: Corpus) -> 
     optimisers = optimizers(network, recipe.schedule)
     samples = draw_samples(corpus, language, recipe.schedule.stages[-1], 250, [0, 0])
     batch = collate(samples, network.config.prediction_shift)
-    losses = [optimise(network, optimisers, batch, 1.0, recipe.schedule) for _ in range(3)]
+    gradients = Gradients(network, num_threads=1)
+    losses = [optimise(gradients, network, optimisers, batch, 1.0, recipe.schedule) for _ in range(3)]
+    gradients.close()
     assert losses[-1] < 0.9 * losses[0]
 
 

@@ -1,0 +1,86 @@
+"""The gradient of a batch, computed by several threads: each takes some of the sequences on one core.
+
+The many small operations of a short-sequence batch keep one core busy at a time, however many threads share each of
+them; whole parts of the batch side by side keep all of them busy. PyTorch computes without Python's lock, so threads
+are enough.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from app.engine.models.base import FamilyModel
+from training.objectives import Batch, summed_loss
+from training.precision import bf16_computation, quick_attention
+
+
+class Gradients:
+    """Computes gradients with `num_threads` threads, by default as many as PyTorch uses on the CPU, and one elsewhere.
+
+    The parts are summed in order: the result depends on their number, not on which thread is done first.
+    """
+
+    def __init__(self, model: FamilyModel, *, is_bf16: bool = False, num_threads: int | None = None) -> None:
+        self._model = model
+        self._device = next(model.parameters()).device
+        self._is_bf16 = is_bf16
+        self._num_threads = num_threads or (torch.get_num_threads() if self._device.type == "cpu" else 1)
+        self._threads = ThreadPoolExecutor(self._num_threads, "gradient", initializer=_use_one_core)
+
+    def compute(self, batch: Batch) -> float:
+        """Puts the gradient of the batch's mean loss into the parameters, and gives that loss."""
+        total_weight = batch.weights.sum()
+        parts = split(batch, self._num_threads)
+        with quick_attention(self._device, is_bf16=self._is_bf16):
+            if len(parts) == 1:
+                done = [self._part(parts[0], total_weight)]
+            else:
+                done = list(self._threads.map(self._part, parts, [total_weight] * len(parts)))
+        for parameter, *gradients in zip(self._model.parameters(), *(gradients for _, gradients in done), strict=True):
+            parameter.grad = sum(gradients[1:], start=gradients[0])
+        return float(sum(loss for loss, _ in done))
+
+    def close(self) -> None:
+        self._threads.shutdown()
+
+    def _part(self, batch: Batch, total_weight: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        with bf16_computation(self._device, enabled=self._is_bf16):
+            loss = summed_loss(self._model, batch) / total_weight
+        # Not backward(): threads must not add to the same gradient at the same time.
+        return loss.detach(), torch.autograd.grad(loss, list(self._model.parameters()))
+
+
+def _use_one_core() -> None:
+    torch.set_num_threads(1)
+
+
+def split(batch: Batch, num_parts: int) -> list[Batch]:
+    """Neighbouring sequences in parts of about equally many tokens; fewer parts where there are fewer sequences."""
+    target = len(batch.ids) / num_parts
+    bounds, end, parts = [0], 0, []
+    for length in batch.lengths:
+        end += length
+        if end >= target * len(bounds) or end == len(batch.ids):
+            bounds.append(end)
+    starts = torch.tensor(batch.lengths).cumsum(0)
+    for start, stop in pairwise(bounds):
+        chosen = (batch.rows >= start) & (batch.rows < stop)
+        if chosen.any():
+            first, last = int((starts <= start).sum()), int((starts <= stop).sum())
+            parts.append(
+                replace(
+                    batch,
+                    ids=batch.ids[start:stop],
+                    positions=batch.positions[start:stop],
+                    lengths=batch.lengths[first:last],
+                    rows=batch.rows[chosen] - start,
+                    targets=batch.targets[chosen],
+                    weights=batch.weights[chosen],
+                )
+            )
+    return parts
