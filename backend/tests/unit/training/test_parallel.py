@@ -38,7 +38,7 @@ def test_the_gradient_of_the_parts_is_that_of_the_whole(
     gradients = Gradients(tiny_dream, num_threads=num_threads)
     loss = gradients.compute(batch)
     gradients.close()
-    assert loss == pytest.approx(float(batch_loss(tiny_dream, batch)), rel=1e-5)
+    assert loss == pytest.approx(float(batch_loss(tiny_dream, batch).detach()), rel=1e-5)
     for parameter, gradient in zip(tiny_dream.parameters(), expected, strict=True):
         assert parameter.grad is not None
         torch.testing.assert_close(parameter.grad, gradient, rtol=1e-3, atol=1e-5)

@@ -19,7 +19,7 @@ from training.prepare import load_corpus
 from training.progress import read_log
 
 ROOT = Path(__file__).resolve().parents[4]
-TOKENS = {"dreamon": 200_000, "llada": 120_000}
+TOKENS = {"dreamon": 200_000, "llada": 160_000}
 """A budget of tokens, not of minutes: a busy machine takes longer and comes to the same weights."""
 STEPS_TO_COMPARE = 2
 """Lines of the log, of ten steps each, that the beginnings of two runs are compared by."""
