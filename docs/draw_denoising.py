@@ -81,11 +81,11 @@ def main() -> None:
     parser.add_argument("--url", default="http://localhost:8000")
     parser.add_argument(
         "--prefix",
-        default="def get(self, key):\n    try:\n        return self.items[key]\n    except KeyError:\n        ",
+        default="def __init__(self, name, value):\n    self.name = name\n    ",
     )
-    parser.add_argument("--suffix", default="\n")
+    parser.add_argument("--suffix", default="\n    self._cache = {}\n")
     parser.add_argument("--model", default="dreamon")
-    parser.add_argument("--initial-masks", type=int, default=4)
+    parser.add_argument("--initial-masks", type=int, default=3)
     parser.add_argument("--rows", type=int, default=8)
     options = parser.parse_args()
     body: dict[str, Any] = {

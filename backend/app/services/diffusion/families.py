@@ -14,7 +14,7 @@ MAX_LENGTHS = {"dreamon": 2048, "dream": 2048, "llada": 1024}
 LLADA_BLOCK_LENGTH = 32
 """Of a continuation: short enough to read while it is written. An infilling is one block."""
 
-DREAMON_MASKS = {"generate": 32, "infill": 16}
+DREAMON_MASKS = {"generate": 32, "infill": 8}
 """DreamOn's starting canvas, which then grows and shrinks as the model asks."""
 
 

@@ -67,7 +67,7 @@ def test_families_of_fixed_length_choose_the_span_of_an_infilling(family: str) -
 
 
 def test_dreamon_starts_small() -> None:
-    assert decoding_params("dreamon", infilling()).initial_masks == 16
+    assert decoding_params("dreamon", infilling()).initial_masks == 8
     assert decoding_params("dreamon", generating()).initial_masks == 32
     assert decoding_params("dreamon", infilling(max_length=5)).initial_masks == 5
     assert decoding_params("dreamon", infilling(initial_masks=40)).initial_masks == 40
