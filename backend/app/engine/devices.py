@@ -8,17 +8,18 @@ from app.engine.config import DTypeName
 from app.engine.errors import EngineError
 
 
-def choose_device(preference: str, memory_threshold: float = 1.0) -> torch.device:
+def choose_device(preference: str, memory_threshold: float = 1.0, needed_bytes: int = 0) -> torch.device:
     """`auto` takes the CUDA device with most free memory, then MPS, then the CPU.
 
     Args:
-        memory_threshold: `auto` passes over a CUDA device of which a larger share is in use already.
+        memory_threshold: `auto` passes over a CUDA device of which a larger share would be in use.
+        needed_bytes: what is about to be put there.
 
     Raises:
         EngineError: the device that was asked for is not there.
     """
     if preference == "auto":
-        return _best_device(memory_threshold)
+        return _best_device(memory_threshold, needed_bytes)
     try:
         device = torch.device(preference)
     except RuntimeError as error:
@@ -32,10 +33,14 @@ def choose_device(preference: str, memory_threshold: float = 1.0) -> torch.devic
     return device
 
 
-def _best_device(memory_threshold: float) -> torch.device:
+def _best_device(memory_threshold: float, needed_bytes: int) -> torch.device:
     if torch.cuda.is_available():
         memory = [torch.cuda.mem_get_info(index) for index in range(torch.cuda.device_count())]
-        roomy = {index: free for index, (free, total) in enumerate(memory) if 1 - free / total <= memory_threshold}
+        roomy = {
+            index: free
+            for index, (free, total) in enumerate(memory)
+            if (total - free + needed_bytes) / total <= memory_threshold
+        }
         return torch.device("cuda", max(roomy, key=roomy.__getitem__)) if roomy else torch.device("cpu")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
@@ -48,6 +53,13 @@ def choose_dtype(name: DTypeName, device: torch.device) -> torch.dtype:
     if name == "auto":
         return torch.bfloat16 if device.type == "cuda" else torch.float32
     return _DTYPES[name]
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether memory was short. The CPU's allocator has no error type of its own, only its words."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
 
 
 def row_quantum(device: torch.device) -> int:

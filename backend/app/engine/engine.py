@@ -6,8 +6,9 @@ from collections.abc import Callable
 from functools import partial
 
 from app.engine.config import EngineConfig
-from app.engine.errors import EngineError, EngineStopped
+from app.engine.errors import EngineError, EngineStopped, OutOfDeviceMemory
 from app.engine.events import Admitted, Cancelled, Failed
+from app.engine.recovery import Recovery
 from app.engine.request import RequestState, Status
 from app.engine.runner import ModelRunner
 from app.engine.scheduler import Scheduler
@@ -17,8 +18,13 @@ class Engine:
     """Denoises any mixture of requests together, one step of each per engine step."""
 
     def __init__(self, runner: ModelRunner, config: EngineConfig) -> None:
-        self.runner = runner
+        self.recovery = Recovery(runner, config)
         self.scheduler: Scheduler[RequestState] = Scheduler(config, runner.bytes_per_row)
+
+    @property
+    def runner(self) -> ModelRunner:
+        """Where new requests run; another one after the model has moved."""
+        return self.recovery.runner
 
     @property
     def has_work(self) -> bool:
@@ -35,16 +41,16 @@ class Engine:
     def step(self) -> None:
         """Admits what fits, runs one forward pass for all running requests, commits, and tells what is new.
 
-        Raises:
-            OutOfDeviceMemory: the pass did not fit; no request has changed.
+        Where the pass does not fit the device, `Recovery` finds another way; a request that fits nowhere fails alone.
         """
         self.admit()
-        running = list(self.scheduler.running)
-        works = [state.work for state in running if state.work is not None]
-        if not works:
-            return
-        for state, predicted in zip(running, self.runner.run(works), strict=True):
-            self._isolated(state, partial(state.advance, predicted))
+        states = {state.request.request_id: state for state in self.scheduler.running}
+        works = {name: state.work for name, state in states.items() if state.work is not None}
+        for name, outcome in self.recovery.run(works).items():
+            if isinstance(outcome, EngineError):
+                self._fail(states[name], outcome)
+            else:
+                self._isolated(states[name], partial(states[name].advance, outcome))
 
     def abort(self, request_id: str) -> None:
         """Ends a request with `Cancelled` and frees its place. Nothing happens if it is over already."""
@@ -52,6 +58,7 @@ class Engine:
         if state is not None:
             self.scheduler.remove(state)
             state.move_to(Status.CANCELLED)
+            self.recovery.forget(request_id)
             state.tell(Cancelled(request_id, state.nfe))
 
     def fail_all(self, error: EngineError) -> None:
@@ -62,9 +69,24 @@ class Engine:
     def admit(self) -> None:
         """Lets waiting requests into the batch as far as they fit; `step` does this by itself."""
         for state in self.scheduler.admit():
-            state.move_to(Status.RUNNING)
-            state.tell(Admitted(state.request.request_id, str(self.runner.device), state.num_truncated))
-            self._isolated(state, state.start)
+            try:
+                self.recovery.place(state.request.request_id, self._bytes_of_step())
+            except OutOfDeviceMemory as error:
+                self._fail(state, error)
+            else:
+                self._begin(state)
+
+    def _begin(self, state: RequestState) -> None:
+        request_id = state.request.request_id
+        state.move_to(Status.RUNNING)
+        state.tell(Admitted(request_id, self.recovery.device_of(request_id), state.num_truncated))
+        self._isolated(state, state.start)
+
+    def _bytes_of_step(self) -> int:
+        """What a step of all running requests may take beside the weights."""
+        running = self.scheduler.running
+        num_tokens, num_rows = sum(state.max_tokens for state in running), sum(state.max_rows for state in running)
+        return self.runner.bytes_of_pass(num_tokens, num_rows)
 
     def _isolated(self, state: RequestState, move: Callable[[], None]) -> None:
         """Lets one request make its move; a defect there must not end its neighbours."""
@@ -79,11 +101,15 @@ class Engine:
 
     def _release_if_over(self, state: RequestState) -> None:
         if state.work is None:
+            request_id = state.request.request_id
+            device = self.recovery.device_of(request_id)
             self.scheduler.remove(state)
             state.move_to(Status.FINISHED)
-            state.tell(state.finished_event())
+            self.recovery.forget(request_id)
+            state.tell(state.finished_event(device))
 
     def _fail(self, state: RequestState, error: EngineError) -> None:
         self.scheduler.remove(state)
         state.move_to(Status.FAILED)
+        self.recovery.forget(state.request.request_id)
         state.tell(Failed(state.request.request_id, error, state.nfe))

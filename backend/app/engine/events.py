@@ -72,6 +72,8 @@ class Finished:
     num_tokens: int
     """New tokens before the end of the text; equals the number of ids in all `new_final`."""
     nfe: int
+    device: str
+    """Where its last step ran: not where it was admitted, if the device ran out of memory on the way."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -136,12 +136,12 @@ class RequestState:
             self._apply(predicted)
         self._plan_next()
 
-    def finished_event(self) -> Finished:
+    def finished_event(self, device: str) -> Finished:
         num_told = self._transcript.num_told
         ended_by_itself = self._transcript.ended or not self.request.open_ended
         is_full = num_told >= self.request.params.max_new_tokens and not self._transcript.ended
         reason = FinishReason.STOP if ended_by_itself and not is_full else FinishReason.LENGTH
-        return Finished(self.request.request_id, reason, num_told, self.nfe)
+        return Finished(self.request.request_id, reason, num_told, self.nfe, device)
 
     # The size of the span.
 

@@ -12,7 +12,7 @@ from app.engine.decoding.guidance import guide
 from app.engine.decoding.policy import Prediction
 from app.engine.decoding.rules import LogitRules
 from app.engine.decoding.sampling import penalise_repetition, predict
-from app.engine.devices import row_quantum
+from app.engine.devices import is_out_of_memory, row_quantum
 from app.engine.errors import OutOfDeviceMemory
 from app.engine.models.base import FamilyModel
 from app.engine.work import SequenceInput, Work
@@ -22,11 +22,16 @@ _BYTES_PER_LOGIT = 4 * 3 + 8 * 2
 
 
 class ModelRunner:
-    """Runs forward passes and reads their logits. One thread only."""
+    """Runs forward passes and reads their logits. One thread only.
 
-    def __init__(self, model: FamilyModel) -> None:
+    Args:
+        device_name: what the device is called, where not by its own name.
+    """
+
+    def __init__(self, model: FamilyModel, device_name: str | None = None) -> None:
         self.model = model.eval()
         self.device = next(model.parameters()).device
+        self.device_name = device_name or str(self.device)
         self.dtype = next(model.parameters()).dtype
         self._quantum = row_quantum(self.device)
 
@@ -40,6 +45,13 @@ class ModelRunner:
         """Bytes of the weights."""
         return sum(weight.numel() * weight.element_size() for weight in self.model.parameters())
 
+    def bytes_of_pass(self, num_tokens: int, num_rows: int) -> int:
+        """What a forward pass of so many tokens and rows of logits takes beside the weights, estimated from above."""
+        config = self.model.config
+        # The residual stream and its normalised copy, float32 copies of queries and keys, and the gate, up and product.
+        values_per_token = 4 * config.width + 3 * config.width * 2 + 3 * config.mlp_width
+        return num_tokens * values_per_token * max(self.dtype.itemsize, 4) + num_rows * self.bytes_per_row
+
     @torch.inference_mode()
     def run(self, works: Sequence[Work]) -> list[Prediction]:
         """One forward pass for all requests together; one copy from the device to the host.
@@ -51,8 +63,11 @@ class ModelRunner:
             logits = self.logits([sequence for work in works for sequence in work.sequences])
             parts = torch.split(logits, [work.num_rows for work in works])
             return _read(works, [_prepare(work, part) for work, part in zip(works, parts, strict=True)])
-        except torch.OutOfMemoryError as error:
-            raise OutOfDeviceMemory(f"a step of {len(works)} requests did not fit {self.device}: {error}") from error
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            message = f"a step of {len(works)} requests did not fit {self.device_name}: {error}"
+            raise OutOfDeviceMemory(message) from error
 
     def logits(self, sequences: Sequence[SequenceInput]) -> Tensor:
         """Raw logits [R, V] of all wanted positions, sequence by sequence, aligned with what they predict."""

@@ -9,15 +9,21 @@ from collections import deque
 from pathlib import Path
 
 from app.engine.config import EngineConfig
+from app.engine.counters import EngineCounters
 from app.engine.decoding.policy import algorithms
 from app.engine.devices import choose_device, choose_dtype
 from app.engine.engine import Engine
-from app.engine.errors import EngineError, EngineStopped, QueueFull
+from app.engine.errors import EngineError, EngineStopped, OutOfDeviceMemory, QueueFull
+from app.engine.memory import free_caches
 from app.engine.models.base import FamilyModel
-from app.engine.models.checkpoint import load_model
+from app.engine.models.checkpoint import load_model, stored_bytes
 from app.engine.params import GenerationRequest
+from app.engine.recovery import CPU
 from app.engine.request import OnEvent, RequestState
 from app.engine.runner import ModelRunner
+
+MAX_FAILURES_IN_A_ROW = 3
+"""Steps that may fail one after the other before the thread gives up: a device that is broken stays broken."""
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +42,11 @@ class EngineThread:
         self._arrived: deque[RequestState] = deque()
         self._to_abort: deque[str] = deque()
         self._is_closing = False
+        self._wants_caches_freed = False
+        self._num_failures_in_a_row = 0
         self.load_time_s = 0.0
+        self.problem: str | None = None
+        """Why the thread has ended, where it was not asked to."""
         self._thread = threading.Thread(target=self._run, name=f"engine-{model.config.family}", daemon=True)
         self._thread.start()
 
@@ -50,9 +60,7 @@ class EngineThread:
             EngineError: the device is not there.
         """
         started = time.perf_counter()
-        device = choose_device(config.device, config.memory_threshold)
-        model = load_model(folder, device, choose_dtype(config.dtype, device))
-        engine_thread = cls(model, config)
+        engine_thread = cls(_load_where_there_is_room(folder, config), config)
         engine_thread.load_time_s = time.perf_counter() - started
         return engine_thread
 
@@ -62,7 +70,7 @@ class EngineThread:
 
     @property
     def device(self) -> str:
-        return str(self._engine.runner.device)
+        return self._engine.runner.device_name
 
     @property
     def dtype(self) -> str:
@@ -72,6 +80,10 @@ class EngineThread:
     def memory_bytes(self) -> int:
         """Bytes of the weights."""
         return self._engine.runner.memory_bytes
+
+    @property
+    def counters(self) -> EngineCounters:
+        return self._engine.recovery.counters
 
     @property
     def algorithms(self) -> tuple[str, ...]:
@@ -92,7 +104,7 @@ class EngineThread:
         state = RequestState(request, self.model.config, on_event)
         with self._wake:
             if self._is_closing:
-                raise EngineStopped("the engine has been closed")
+                raise EngineStopped(self.problem or "the engine has been closed")
             num_waiting = len(self._arrived) + len(self._engine.scheduler.waiting)
             if num_waiting >= self._config.max_waiting:
                 raise QueueFull(f"{num_waiting} requests are waiting, and no more may; try again later")
@@ -113,29 +125,77 @@ class EngineThread:
         if threading.current_thread() is not self._thread:
             self._thread.join()
 
+    def free_caches(self) -> None:
+        """Gives back, before the next step, what the device keeps for later."""
+        with self._wake:
+            self._wants_caches_freed = True
+            self._wake.notify()
+
     def _run(self) -> None:
-        while self._take_messages():
-            try:
-                self._engine.step()
-            except Exception as error:
-                log.exception("an engine step failed; its requests are ended")
-                self._engine.fail_all(_as_engine_error(error))
-        self._engine.fail_all(EngineStopped("the engine was closed before the request was finished"))
+        """Ends every request with `Failed` when it ends itself, however that comes."""
+        reason = EngineStopped("the engine was closed before the request was finished")
+        try:
+            while self._take_messages():
+                self._step()
+        except BaseException as error:
+            log.critical("the engine has stopped", exc_info=error)
+            self.problem = f"its engine has stopped: {type(error).__name__}: {error}"
+            reason = EngineStopped(self.problem)
+        with self._wake:
+            self._is_closing = True
+            for state in self._arrived:
+                self._engine.add(state)
+            self._arrived.clear()
+        self._engine.fail_all(reason)
+
+    def _step(self) -> None:
+        """One step that fails may be the fault of its requests; several in a row are not."""
+        try:
+            self._engine.step()
+        except Exception as error:
+            log.exception("an engine step failed; its requests are ended")
+            self._engine.fail_all(_as_engine_error(error))
+            self._num_failures_in_a_row += 1
+            if self._num_failures_in_a_row >= MAX_FAILURES_IN_A_ROW:
+                raise
+        else:
+            self._num_failures_in_a_row = 0
 
     def _take_messages(self) -> bool:
         """Waits for work if there is none, takes in arrivals and aborts. False when the engine is to stop."""
         with self._wake:
-            while not (self._is_closing or self._arrived or self._to_abort or self._engine.has_work):
+            while not self._has_cause_to_wake:
                 self._wake.wait()
             arrived, to_abort = list(self._arrived), list(self._to_abort)
             self._arrived.clear()
             self._to_abort.clear()
             for state in arrived:
                 self._engine.add(state)
-            is_closing = self._is_closing
+            is_closing, frees_caches = self._is_closing, self._wants_caches_freed
+            self._wants_caches_freed = False
         for request_id in to_abort:
             self._engine.abort(request_id)
+        if frees_caches:
+            self._engine.recovery.free_caches()
         return not is_closing
+
+    @property
+    def _has_cause_to_wake(self) -> bool:
+        has_message = self._arrived or self._to_abort or self._wants_caches_freed
+        return bool(self._is_closing or has_message or self._engine.has_work)
+
+
+def _load_where_there_is_room(folder: Path, config: EngineConfig) -> FamilyModel:
+    """On the device of the configuration; `auto` makes do with the CPU where the weights do not fit the best one."""
+    device = choose_device(config.device, config.memory_threshold, stored_bytes(folder))
+    try:
+        return load_model(folder, device, choose_dtype(config.dtype, device))
+    except OutOfDeviceMemory as error:
+        if config.device != "auto" or device.type == "cpu":
+            raise
+        log.warning("%s; it is loaded on the CPU", error)
+    free_caches(device)
+    return load_model(folder, CPU, choose_dtype(config.dtype, CPU))
 
 
 def _as_engine_error(error: Exception) -> EngineError:

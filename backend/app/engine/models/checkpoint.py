@@ -16,6 +16,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from app.engine.devices import is_out_of_memory
 from app.engine.errors import CheckpointError, OutOfDeviceMemory
 from app.engine.models.base import FamilyModel
 from app.engine.models.registry import build_model
@@ -37,9 +38,16 @@ def load_model(folder: Path, device: torch.device, dtype: torch.dtype) -> Family
     try:
         for name, weight in _checked_tensors(folder, expected):
             _place(model, name, weight.to(device=device, dtype=dtype))
-    except torch.OutOfMemoryError as error:
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
         raise OutOfDeviceMemory(f"the weights in {folder.name} do not fit {device}: {error}") from error
     return model.requires_grad_(False)
+
+
+def stored_bytes(folder: Path) -> int:
+    """Size of the weights as they are stored; about what they take on a device that computes in their type."""
+    return sum(path.stat().st_size for path in folder.glob("*.safetensors"))
 
 
 def read_json(path: Path) -> dict[str, Any]:

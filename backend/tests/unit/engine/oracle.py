@@ -120,7 +120,7 @@ def run_request(request: GenerationRequest, config: ModelConfig, oracle: Oracle)
         state.advance(oracle.answer(state.work))
         assert state.nfe < 10_000, "the request does not end"
     state.move_to(Status.FINISHED)
-    return [*events, state.finished_event()]
+    return [*events, state.finished_event("cpu")]
 
 
 def visible_text(events: Sequence[EngineEvent]) -> list[int]:

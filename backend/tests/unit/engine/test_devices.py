@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from app.engine.config import DTypeName
-from app.engine.devices import choose_device, choose_dtype, row_quantum
+from app.engine.devices import choose_device, choose_dtype, is_out_of_memory, row_quantum
 from app.engine.errors import EngineError
 
 
@@ -41,6 +41,34 @@ def test_auto_passes_over_a_device_that_is_too_full(
     monkeypatch.setattr(torch.cuda, "device_count", lambda: len(free_bytes))
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda index: (free_bytes[index], 10))
     assert str(choose_device("auto", memory_threshold)) == expected
+
+
+def test_auto_thinks_of_what_is_about_to_be_put_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda index: (6, 10))
+    assert choose_device("auto", 0.8, needed_bytes=4) == torch.device("cuda:0")
+    assert choose_device("auto", 0.8, needed_bytes=5) == torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), True),
+        (MemoryError(), True),
+        (RuntimeError("[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: can't allocate memory"), True),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
+        (ValueError("DefaultCPUAllocator"), False),
+    ],
+)
+def test_what_is_out_of_memory(error: Exception, expected: bool) -> None:
+    assert is_out_of_memory(error) is expected
+
+
+def test_the_allocator_of_the_cpu_says_what_is_looked_for() -> None:
+    with pytest.raises(RuntimeError) as raised:
+        torch.empty(2**60)
+    assert is_out_of_memory(raised.value)
 
 
 @pytest.mark.parametrize(("has_mps", "expected"), [(True, "mps"), (False, "cpu")])

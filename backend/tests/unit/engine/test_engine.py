@@ -10,7 +10,7 @@ import pytest
 from app.engine.config import EngineConfig
 from app.engine.decoding.policy import BlockPolicy
 from app.engine.engine import Engine
-from app.engine.errors import EngineStopped, OutOfDeviceMemory, QueueFull
+from app.engine.errors import EngineStopped, QueueFull
 from app.engine.events import Admitted, Cancelled, EngineEvent, Failed, Finished, Step
 from app.engine.params import DecodingParams, GenerationRequest
 from app.engine.request import RequestState
@@ -207,25 +207,6 @@ def test_a_defect_in_one_request_fails_only_that_one(
     assert isinstance(failure.error, EngineStopped)
     assert "ZeroDivisionError: a defect" in str(failure.error)
     assert isinstance(failure.error.__cause__, ZeroDivisionError)
-
-
-def test_a_step_that_does_not_fit_changes_no_request(llada: ModelRunner, monkeypatch: pytest.MonkeyPatch) -> None:
-    requests = mixed_requests(llada.model.config, seed=5, count=3)
-    undisturbed, expected = engine_with(llada, requests)
-    run_to_end(undisturbed)
-
-    engine, events = engine_with(llada, requests)
-    engine.step()
-    with monkeypatch.context() as patch:
-        patch.setattr(ModelRunner, "run", run_out_of_memory)
-        with pytest.raises(OutOfDeviceMemory):
-            engine.step()
-    run_to_end(engine)
-    assert events == expected
-
-
-def run_out_of_memory(*_: object) -> None:
-    raise OutOfDeviceMemory("no room")
 
 
 def test_all_requests_can_be_failed_at_once(llada: ModelRunner) -> None:

@@ -3,16 +3,23 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+from app.engine import thread
 from app.engine.config import EngineConfig
+from app.engine.engine import Engine
 from app.engine.errors import CheckpointError, EngineStopped, InvalidRequest, OutOfDeviceMemory, QueueFull
 from app.engine.events import Admitted, Cancelled, EngineEvent, Failed, Finished, Step
+from app.engine.models.base import FamilyModel
+from app.engine.models.checkpoint import load_model
 from app.engine.params import DecodingParams, GenerationRequest
+from app.engine.recovery import Recovery
 from app.engine.runner import ModelRunner
-from app.engine.thread import EngineThread
+from app.engine.thread import MAX_FAILURES_IN_A_ROW, EngineThread
 from tests.conformance import traces
 from tests.unit.engine.checkpoints import CHECKPOINTS
 from tests.unit.engine.mixture import mixed_requests
@@ -133,6 +140,21 @@ def test_load_starts_a_checkpoint_and_times_it() -> None:
         engine.close()
 
 
+def test_auto_makes_do_with_the_cpu_where_the_weights_do_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(folder: Path, device: torch.device, dtype: torch.dtype) -> FamilyModel:
+        if device.type != "cpu":
+            raise OutOfDeviceMemory("no room")
+        return load_model(folder, device, dtype)
+
+    monkeypatch.setattr(thread, "load_model", full)
+    monkeypatch.setattr(thread, "choose_device", lambda *_: torch.device("mps"))
+    engine = EngineThread.load(CHECKPOINTS["llada-tiny"], EngineConfig(device="auto"))
+    engine.close()
+    assert (engine.device, engine.dtype) == ("cpu", "float32")
+    with pytest.raises(OutOfDeviceMemory, match="no room"):
+        EngineThread.load(CHECKPOINTS["llada-tiny"], EngineConfig(device="mps"))
+
+
 def test_a_folder_without_a_checkpoint_starts_no_thread(tmp_path: Any) -> None:
     before = threading.active_count()
     with pytest.raises(CheckpointError):
@@ -241,10 +263,49 @@ def test_a_pass_that_raises_fails_its_requests_and_the_thread_goes_on(
     assert gate.kinds == ["Admitted", "Failed"]
 
 
-def test_an_error_of_the_engine_reaches_the_request_as_it_is(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    error = OutOfDeviceMemory("no room")
-    fail_next_steps(monkeypatch, error)
-    assert submit(start(), request_of("a")).error is error
+def test_a_step_that_fits_nowhere_is_out_of_memory(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    fail_next_steps(monkeypatch, OutOfDeviceMemory("no room"), OutOfDeviceMemory("still no room"))
+    engine = start()
+    error = submit(engine, request_of("a")).error
+    assert isinstance(error, OutOfDeviceMemory)
+    assert "still no room" in str(error)
+    assert engine.counters.num_out_of_memory == 2
+    assert isinstance(submit(engine, request_of("b")).wait()[-1], Finished)
+
+
+def test_a_thread_whose_steps_fail_one_after_the_other_gives_up(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    fail_next_steps(monkeypatch, *(RuntimeError("the device is broken") for _ in range(MAX_FAILURES_IN_A_ROW)))
+    engine = start()
+    for number in range(MAX_FAILURES_IN_A_ROW):
+        assert "the device is broken" in str(submit(engine, request_of(str(number))).error)
+    engine.close()
+    assert not engine.is_alive()
+    assert engine.problem == "its engine has stopped: RuntimeError: the device is broken"
+    with pytest.raises(EngineStopped, match="the device is broken"):
+        engine.submit(request_of("late"), Listener())
+
+
+def test_a_thread_that_dies_fails_all_its_requests_at_once(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    def die(_: object) -> None:
+        raise SystemExit("pulled out of the rack")
+
+    engine, gate = start(max_running=1), Gate()
+    engine.submit(request_of("running", 9), gate)
+    assert gate.reached.wait(PATIENCE_S)
+    waiting = submit(engine, request_of("waiting"))
+    monkeypatch.setattr(Engine, "step", die)
+    gate.opened.set()
+    for listener in (gate, waiting):
+        assert "pulled out of the rack" in str(listener.error)
+    assert (gate.kinds, waiting.kinds) == (["Admitted", "Failed"], ["Failed"])
+    assert engine.problem is not None
+
+
+def test_caches_are_freed_between_steps(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    freed = threading.Event()
+    monkeypatch.setattr(Recovery, "free_caches", lambda _: freed.set())
+    start().free_caches()
+    assert freed.wait(PATIENCE_S)
 
 
 def deaf(event: EngineEvent) -> None:

@@ -130,7 +130,7 @@ async def test_each_piece_of_text_comes_with_its_tokens(
 ) -> None:
     ids = tokenizer.encode("a é 🦊 b")
     stream = await opened(model, engine)
-    engine.send(engine.step(*ids, nfe=4), Finished(engine.request_id, FinishReason.LENGTH, len(ids), nfe=9))
+    engine.send(engine.step(*ids, nfe=4), Finished(engine.request_id, FinishReason.LENGTH, len(ids), nfe=9, device="cpu"))
     events = [event async for event in stream]
     pieces = events[:-1]
     assert "".join(piece.data for piece in pieces) == "a é 🦊 b"
@@ -146,7 +146,7 @@ async def test_an_open_character_is_told_at_the_end(
 ) -> None:
     ids = tokenizer.encode("🦊")[:-1]
     stream = await opened(model, engine)
-    engine.send(engine.step(*ids), Finished(engine.request_id, FinishReason.STOP, len(ids), nfe=1))
+    engine.send(engine.step(*ids), Finished(engine.request_id, FinishReason.STOP, len(ids), nfe=1, device="cpu"))
     assert [event.type async for event in stream] == ["token", "complete"]
 
 
@@ -159,7 +159,7 @@ async def test_a_slow_reader_gets_all_text_and_the_newest_canvas(
     for number, token_id in enumerate(ids):
         snapshot = CanvasSnapshot((*ids[: number + 1], mask), mask, (Commit(number, token_id, 0.51239),), (2,), (1,))
         engine.send(engine.step(token_id, nfe=number + 1, snapshot=snapshot))
-    engine.send(Finished(engine.request_id, FinishReason.STOP, len(ids), nfe=len(ids)))
+    engine.send(Finished(engine.request_id, FinishReason.STOP, len(ids), nfe=len(ids), device="cpu"))
     events = [event async for event in stream]
     assert "".join(event.data for event in events if event.type == "token") == "slow and steady"
     (step,) = (event.data for event in events if event.type == "step")

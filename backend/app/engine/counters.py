@@ -1,0 +1,29 @@
+"""What an engine has done since it was built, for whoever watches it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class EngineCounters:
+    """Only ever grows. The engine thread writes, anyone may read: each number is right, if a step late."""
+
+    num_passes: int = 0
+    """Forward passes."""
+    num_sequences: int = 0
+    """Sequences in them; divided by `num_passes` it is how full the batches are."""
+    num_tokens: int = 0
+    """Canvas tokens in them, filling left out."""
+    busy_s: float = 0.0
+    """Seconds in them, reading of logits included."""
+    num_out_of_memory: int = 0
+    """Passes that did not fit the device."""
+    num_split_batches: int = 0
+    """Of these, the ones that were run again in smaller parts."""
+    num_moved_requests: int = 0
+    """Requests that left the device for the CPU, on arrival or on their way."""
+    num_moved_models: int = 0
+    """Times that the weights followed them."""
+    num_returned_models: int = 0
+    """Times that they came back."""

@@ -1,0 +1,112 @@
+"""How much memory a device has, how much is taken, and how to give back what nobody uses."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+import torch
+
+CGROUP = Path("/sys/fs/cgroup")
+
+
+class DeviceMemory(NamedTuple):
+    """Bytes. What PyTorch keeps for its next allocations is not in use: it is had again at once."""
+
+    used_bytes: int
+    total_bytes: int
+
+    @property
+    def free_bytes(self) -> int:
+        return max(0, self.total_bytes - self.used_bytes)
+
+    def share_with(self, more_bytes: int) -> float:
+        """Share in use once `more_bytes` are taken too."""
+        return (self.used_bytes + more_bytes) / self.total_bytes
+
+
+def device_memory(device: str | torch.device) -> DeviceMemory | None:
+    """`None` where the device does not tell, or is not there. Takes well under a millisecond."""
+    device = torch.device(device)
+    if device.type == "cpu":
+        return _host_memory()
+    if device.type == "cuda" and torch.cuda.is_available():
+        free, total = torch.cuda.mem_get_info(device)
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return DeviceMemory(total - free - kept, total)
+    if device.type == "mps" and torch.backends.mps.is_available():
+        return DeviceMemory(torch.mps.current_allocated_memory(), torch.mps.recommended_max_memory())
+    return None
+
+
+def free_caches(device: str | torch.device) -> int:
+    """Gives back what is kept for later on the device and in this process. Bytes that the system has again.
+
+    Collects garbage first, which takes some hundredths of a second: tensors hang in reference cycles of exceptions.
+    """
+    device = torch.device(device)
+    gc.collect()
+    if device.type == "cuda" and torch.cuda.is_available():
+        before = torch.cuda.memory_reserved(device)
+        torch.cuda.empty_cache()
+        return before - torch.cuda.memory_reserved(device)
+    if device.type == "mps" and torch.backends.mps.is_available():
+        before = torch.mps.driver_allocated_memory()
+        torch.mps.empty_cache()
+        return max(0, before - torch.mps.driver_allocated_memory())
+    return _trim_heap()
+
+
+def resident_bytes() -> int:
+    """Physical memory of this process."""
+    return int(psutil.Process().memory_info().rss)
+
+
+def _host_memory() -> DeviceMemory:
+    """The machine's, or the container's where that is less."""
+    machine = psutil.virtual_memory()
+    host = DeviceMemory(machine.total - machine.available, machine.total)
+    limit, used = _cgroup_bytes("memory.max"), _cgroup_bytes("memory.current")
+    if limit is None or used is None or limit >= host.total_bytes:
+        return host
+    # The page cache counts as used there, and goes as soon as someone needs it: so do mapped checkpoint files.
+    return DeviceMemory(max(0, used - _cgroup_reclaimable_bytes()), limit)
+
+
+def _cgroup_bytes(name: str) -> int | None:
+    try:
+        return int((CGROUP / name).read_text())
+    except (OSError, ValueError):  # there is no such file, or it says "max"
+        return None
+
+
+def _cgroup_reclaimable_bytes() -> int:
+    try:
+        lines = (CGROUP / "memory.stat").read_text().splitlines()
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) for line in lines if line.startswith(("inactive_file ", "active_file ")))
+
+
+def _trim_heap() -> int:
+    trim = _malloc_trim()
+    if trim is None:
+        return 0
+    before = resident_bytes()
+    trim(0)
+    return max(0, before - resident_bytes())
+
+
+@lru_cache(maxsize=1)
+def _malloc_trim() -> Callable[[int], int] | None:
+    """glibc keeps freed memory in its arenas; this gives it back to the system. `None` with any other C library."""
+    try:
+        trim: Callable[[int], int] = ctypes.CDLL(None).malloc_trim
+    except (AttributeError, OSError, TypeError):
+        return None
+    return trim

@@ -1,0 +1,308 @@
+"""What happens to a step that does not fit its device, and the way back.
+
+    out of memory ── caches freed, once more
+                  ── in halves, and in smaller batches for a while
+                  ── a request that does not fit alone goes on on the CPU
+                  ── after several of these in a row the weights leave the device too
+    memory is back ─ and so are the weights
+
+A pass that does not fit has changed no request, so every rung simply runs it again. Each request ends with the tokens
+that it would have had anyway, up to the rounding of the other device.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+import torch
+from torch import nn
+
+from app.engine.config import EngineConfig
+from app.engine.counters import EngineCounters
+from app.engine.decoding.policy import Prediction
+from app.engine.errors import OutOfDeviceMemory
+from app.engine.memory import DeviceMemory, device_memory, free_caches
+from app.engine.models.base import FamilyModel
+from app.engine.runner import ModelRunner
+from app.engine.work import Work
+
+CPU = torch.device("cpu")
+
+CLEAN_PASSES = 32
+"""Passes without a fault after which a batch that had to shrink may be twice as large."""
+MOVES_BEFORE_MODEL = 3
+"""Requests that had to leave the device, with no pass on it in between, before the weights leave too."""
+RETURN_AFTER_S = 30.0
+"""How long the weights stay away at least, and between two looks whether there is room for them again."""
+
+Works = dict[str, Work]
+Outcomes = dict[str, Prediction | OutOfDeviceMemory]
+"""By request id."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Where weights that have moved to the CPU belong."""
+
+    device: torch.device
+    name: str
+    dtype: torch.dtype
+
+
+class Recovery:
+    """Runs steps where there is room for them. Belongs to the engine thread.
+
+    Args:
+        runner: the model on its own device. Afterwards `self.runner` is where new requests run.
+        memory: tells how full a device is.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        runner: ModelRunner,
+        config: EngineConfig,
+        *,
+        memory: Callable[[str], DeviceMemory | None] = device_memory,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.runner = runner
+        self.counters = EngineCounters()
+        self._config = config
+        self._memory = memory
+        self._clock = clock
+        self._cpu_runner: ModelRunner | None = None
+        self._moved: set[str] = set()
+        self._max_works: int | None = None  # in one pass; None: as many as there are
+        self._num_clean = 0
+        self._num_moves_in_a_row = 0
+        self._home: Home | None = None
+        self._look_at_s = 0.0
+
+    # -- where ------------------------------------------------------------------------------------------------------
+
+    def place(self, request_id: str, needed_bytes: int) -> None:
+        """Decides where a new request begins: on the device, unless that would fill it above the threshold.
+
+        Args:
+            needed_bytes: what it and those that run already may take in one pass.
+
+        Raises:
+            OutOfDeviceMemory: there is no room on the CPU either.
+        """
+        self._bring_home()
+        if not self._is_on_cpu and not self._has_room(needed_bytes):
+            log.warning("%s has no room for request %s, which begins on the CPU", self.runner.device_name, request_id)
+            self._move(request_id)
+        host = self._memory("cpu") if self.device_of(request_id) == "cpu" else None
+        if host is not None and host.free_bytes < needed_bytes:
+            raise OutOfDeviceMemory(
+                f"the request may need {needed_bytes / 1e6:.0f} MB and {host.free_bytes / 1e6:.0f} MB are free"
+            )
+
+    def device_of(self, request_id: str) -> str:
+        return "cpu" if request_id in self._moved else self.runner.device_name
+
+    def forget(self, request_id: str) -> None:
+        """The request is over. The last one on the CPU takes the copy of the weights with it."""
+        self._moved.discard(request_id)
+        if not self._moved:
+            self._cpu_runner = None
+
+    def free_caches(self) -> int:
+        """Gives back what the device keeps for later; bytes."""
+        return free_caches(self.runner.device)
+
+    # -- steps ------------------------------------------------------------------------------------------------------
+
+    def run(self, works: Works) -> Outcomes:
+        """One step of every request. One that fits nowhere has the error for its outcome; it is unchanged."""
+        outcomes = self._on_device({name: work for name, work in works.items() if name not in self._moved})
+        return outcomes | self._on_cpu({name: work for name, work in works.items() if name in self._moved})
+
+    def _on_device(self, works: Works) -> Outcomes:
+        outcomes: Outcomes = {}
+        for part in _parts(works, self._max_works):
+            for name, outcome in self._until_it_fits(self.runner, part).items():
+                if isinstance(outcome, OutOfDeviceMemory) and not self._is_on_cpu:
+                    log.warning("request %s goes on on the CPU: %s", name, outcome)
+                    self._move(name)
+                else:
+                    outcomes[name] = outcome
+        if self._num_moves_in_a_row >= MOVES_BEFORE_MODEL:
+            self._move_model()
+        return outcomes
+
+    def _on_cpu(self, works: Works) -> Outcomes:
+        if not works:
+            return {}
+        try:
+            runner = self._cpu_copy()
+        except OutOfDeviceMemory as error:
+            return dict.fromkeys(works, error)
+        return self._until_it_fits(runner, works)
+
+    def _until_it_fits(self, runner: ModelRunner, works: Works) -> Outcomes:
+        """The first three rungs: as it is, after freeing caches, and in halves."""
+        first = self._tried(runner, works)
+        if not isinstance(first, OutOfDeviceMemory):
+            return first
+        log.warning("%s", first)
+        free_caches(runner.device)
+        second = self._tried(runner, works)
+        if not isinstance(second, OutOfDeviceMemory):
+            return second
+        if len(works) == 1:
+            return dict.fromkeys(works, second)
+        self.counters.num_split_batches += 1
+        half = len(works) // 2
+        self._shrink_to(half)
+        outcomes: Outcomes = {}
+        for part in _parts(works, half):
+            outcomes |= self._until_it_fits(runner, part)
+        return outcomes
+
+    def _tried(self, runner: ModelRunner, works: Works) -> Outcomes | OutOfDeviceMemory:
+        """The error comes back as a new one: the traceback of the old one holds the tensors of the pass."""
+        started_s = time.perf_counter()
+        try:
+            outcomes = dict(zip(works, runner.run(list(works.values())), strict=True))
+        except OutOfDeviceMemory as error:
+            why = str(error)
+        else:
+            self._count_pass(runner, works, time.perf_counter() - started_s)
+            return dict(outcomes)
+        self.counters.num_out_of_memory += 1
+        self._num_clean = 0
+        return OutOfDeviceMemory(why)
+
+    def _count_pass(self, runner: ModelRunner, works: Works, duration_s: float) -> None:
+        sequences = [sequence for work in works.values() for sequence in work.sequences]
+        self.counters.num_passes += 1
+        self.counters.num_sequences += len(sequences)
+        self.counters.num_tokens += sum(len(sequence.ids) for sequence in sequences)
+        self.counters.busy_s += duration_s
+        if runner is self.runner:
+            self._num_moves_in_a_row = 0
+            self._grow_again()
+
+    # -- batches ----------------------------------------------------------------------------------------------------
+
+    def _shrink_to(self, max_works: int) -> None:
+        self._max_works = max_works if self._max_works is None else min(self._max_works, max_works)
+
+    def _grow_again(self) -> None:
+        self._num_clean += 1
+        if self._max_works is None or self._num_clean < CLEAN_PASSES:
+            return
+        self._num_clean = 0
+        larger = 2 * self._max_works
+        self._max_works = larger if larger < self._config.max_running else None
+
+    # -- moves ------------------------------------------------------------------------------------------------------
+
+    @property
+    def _is_on_cpu(self) -> bool:
+        return self.runner.device_name == "cpu"
+
+    @property
+    def _threshold(self) -> float:
+        """Whoever names a device wants it used to the last byte."""
+        return self._config.memory_threshold if self._config.device == "auto" else 1.0
+
+    def _has_room(self, needed_bytes: int) -> bool:
+        memory = self._memory(self.runner.device_name)
+        return memory is None or memory.share_with(needed_bytes) <= self._threshold
+
+    def _move(self, request_id: str) -> None:
+        self._moved.add(request_id)
+        self._num_moves_in_a_row += 1
+        self.counters.num_moved_requests += 1
+
+    def _cpu_copy(self) -> ModelRunner:
+        if self._is_on_cpu:
+            return self.runner
+        if self._cpu_runner is None:
+            self._cpu_runner = ModelRunner(copied(self.runner.model, CPU, self._cpu_dtype()))
+        return self._cpu_runner
+
+    def _cpu_dtype(self) -> torch.dtype:
+        """float32, the fast type of a CPU, unless only the device's own type finds room.
+
+        Raises:
+            OutOfDeviceMemory: neither does; asked before, for a system that is out of memory ends the process.
+        """
+        memory = self._memory("cpu")
+        if memory is None or self._bytes_in(torch.float32) <= memory.free_bytes:
+            return torch.float32
+        if self._bytes_in(self.runner.dtype) <= memory.free_bytes:
+            return self.runner.dtype
+        raise OutOfDeviceMemory(
+            f"the weights do not fit the CPU: {self._bytes_in(self.runner.dtype) / 1e6:.0f} MB are needed and "
+            f"{memory.free_bytes / 1e6:.0f} MB are free"
+        )
+
+    def _move_model(self) -> None:
+        try:
+            on_cpu = self._cpu_copy()
+        except OutOfDeviceMemory as error:
+            log.error("the model stays on %s: %s", self.runner.device_name, error)
+            self._num_moves_in_a_row = 0
+            return
+        device = self.runner.device
+        self._home = Home(device, self.runner.device_name, self.runner.dtype)
+        self.runner, self._cpu_runner = on_cpu, None
+        self._moved.clear()
+        free_caches(device)
+        self._num_moves_in_a_row = 0
+        self._look_at_s = self._clock() + RETURN_AFTER_S
+        self.counters.num_moved_models += 1
+        log.warning("the model has moved from %s to the CPU", self._home.name)
+
+    def _bring_home(self) -> None:
+        """Tried when a request arrives: without requests it does not matter where the weights are."""
+        if self._home is None or self._clock() < self._look_at_s:
+            return
+        self._look_at_s = self._clock() + RETURN_AFTER_S
+        memory = self._memory(self._home.name)
+        if memory is not None and memory.share_with(self._bytes_in(self._home.dtype)) > self._threshold:
+            return
+        try:
+            model = copied(self.runner.model, self._home.device, self._home.dtype)
+        except OutOfDeviceMemory as error:
+            log.warning("the model stays on the CPU: %s", error)
+            return
+        log.info("the model is back on %s", self._home.name)
+        self.runner = ModelRunner(model, self._home.name)
+        self._home = None
+        self.counters.num_returned_models += 1
+
+    def _bytes_in(self, dtype: torch.dtype) -> int:
+        return sum(weight.numel() for weight in self.runner.model.parameters()) * dtype.itemsize
+
+
+def copied(model: FamilyModel, device: torch.device, dtype: torch.dtype) -> FamilyModel:
+    """The same model with its weights on another device.
+
+    Raises:
+        OutOfDeviceMemory: there is no room for them.
+    """
+    try:
+        # What deepcopy finds in its memo it takes as copied already, so no weight is copied where it lies.
+        weights = {id(w): nn.Parameter(w.to(device, dtype), requires_grad=False) for w in model.parameters()}
+        return copy.deepcopy(model, dict(weights))
+    except (RuntimeError, MemoryError) as error:
+        raise OutOfDeviceMemory(f"the weights do not fit {device}: {error}") from None
+
+
+def _parts(works: Works, size: int | None) -> Iterator[Works]:
+    items = iter(works.items())
+    while part := dict(islice(items, size)):
+        yield part

@@ -1,0 +1,248 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.engine.config import EngineConfig
+from app.engine.engine import Engine
+from app.engine.errors import OutOfDeviceMemory
+from app.engine.events import Admitted, EngineEvent, Failed, Finished
+from app.engine.memory import DeviceMemory
+from app.engine.recovery import CLEAN_PASSES, CPU, MOVES_BEFORE_MODEL, RETURN_AFTER_S, Recovery, copied
+from app.engine.request import RequestState
+from app.engine.runner import ModelRunner
+from tests.faults import DEVICE_NAME, FaultyRunner, IsFault
+from tests.unit.engine.mixture import mixed_requests
+
+Events = dict[str, list[EngineEvent]]
+GIGABYTE = 10**9
+
+
+class Machine:
+    """An engine on a faulty device, with memory and a clock that stand still until they are set."""
+
+    def __init__(self, runner: ModelRunner, is_fault: IsFault, device: str = "auto") -> None:
+        config = EngineConfig(device=device, memory_threshold=0.8, max_running=64)
+        self.now_s = 0.0
+        self.used = {DEVICE_NAME: 1 * GIGABYTE, "cpu": 1 * GIGABYTE}
+        self.faulty = FaultyRunner(runner.model, is_fault)
+        self.engine = Engine(self.faulty, config)
+        self.engine.recovery = Recovery(
+            self.faulty,
+            config,
+            memory=lambda name: DeviceMemory(self.used[name], 10 * GIGABYTE),
+            clock=lambda: self.now_s,
+        )
+        self.events: Events = {}
+
+    def add(self, seed: int, count: int) -> list[str]:
+        config = self.faulty.model.config
+        requests = [
+            replace(request, request_id=f"{seed}/{request.request_id}")
+            for request in mixed_requests(config, seed, count)
+        ]
+        for request in requests:
+            events = self.events.setdefault(request.request_id, [])
+            self.engine.add(RequestState(request, config, events.append))
+        return [request.request_id for request in requests]
+
+    def run(self) -> None:
+        while self.engine.has_work:
+            self.engine.step()
+
+    @property
+    def counters(self) -> tuple[int, int, int, int]:
+        counters = self.engine.recovery.counters
+        return (
+            counters.num_split_batches,
+            counters.num_moved_requests,
+            counters.num_moved_models,
+            counters.num_returned_models,
+        )
+
+    def devices(self, request_id: str) -> tuple[str, str]:
+        """Where a request began and where it ended."""
+        first, last = self.events[request_id][0], self.events[request_id][-1]
+        assert isinstance(first, Admitted)
+        assert isinstance(last, Finished)
+        return first.device, last.device
+
+
+def never(number: int, num_sequences: int) -> bool:
+    return False
+
+
+def always(number: int, num_sequences: int) -> bool:
+    return True
+
+
+def without_devices(events: Events) -> Events:
+    return {
+        name: [replace(event, device="") if isinstance(event, Admitted | Finished) else event for event in told]
+        for name, told in events.items()
+    }
+
+
+# -- the same text ----------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=8)
+@given(data=st.data())
+@pytest.mark.parametrize("name", ["llada-tiny", "dream-tiny", "dreamon-tiny"])
+def test_whatever_does_not_fit_every_request_tells_what_it_tells_undisturbed(
+    name: str, data: st.DataObject, runners: Mapping[str, ModelRunner]
+) -> None:
+    faults = data.draw(st.sets(st.integers(1, 40), max_size=20))
+    most = data.draw(st.integers(1, 8))
+    undisturbed = Machine(runners[name], never)
+    undisturbed.add(seed=5, count=4)
+    undisturbed.run()
+    machine = Machine(runners[name], lambda number, num_sequences: number in faults or num_sequences > most)
+    machine.add(seed=5, count=4)
+    machine.run()
+    assert without_devices(machine.events) == without_devices(undisturbed.events)
+
+
+# -- rung by rung -----------------------------------------------------------------------------------------------------
+
+
+def test_one_fault_frees_the_caches_and_runs_the_pass_again(llada: ModelRunner) -> None:
+    machine = Machine(llada, lambda number, _: number == 2)
+    names = machine.add(seed=1, count=3)
+    machine.run()
+    assert machine.engine.recovery.counters.num_out_of_memory == 1
+    assert machine.counters == (0, 0, 0, 0)
+    assert {machine.devices(name) for name in names} == {(DEVICE_NAME, DEVICE_NAME)}
+
+
+def test_a_batch_that_does_not_fit_runs_in_parts_that_do(llada: ModelRunner) -> None:
+    machine = Machine(llada, lambda _, num_sequences: num_sequences > 2)
+    config = machine.faulty.model.config
+    plain = [
+        r for r in mixed_requests(config, seed=1, count=40) if not r.params.cfg_scale and not r.params.mask_lengths
+    ]
+    for request in plain[:4]:
+        machine.engine.add(RequestState(request, config, machine.events.setdefault(request.request_id, []).append))
+    machine.run()
+    num_split, num_moved, _, _ = machine.counters
+    assert (num_split, num_moved) == (1, 0)  # the next passes begin with the smaller batch
+
+
+def test_a_smaller_batch_grows_again_after_clean_passes(llada: ModelRunner) -> None:
+    machine = Machine(llada, lambda number, _: number in (1, 2))
+    machine.add(seed=1, count=6)
+    machine.engine.step()
+    num_before = machine.faulty.num_passes
+    machine.engine.step()
+    assert machine.faulty.num_passes - num_before > 1
+    for seed in range(2, 2 + 2 * CLEAN_PASSES):
+        machine.add(seed, count=1)
+        machine.run()
+    machine.add(seed=1000, count=6)
+    machine.engine.step()
+    num_before = machine.faulty.num_passes
+    machine.engine.step()
+    assert machine.faulty.num_passes - num_before == 1
+
+
+def test_a_request_that_does_not_fit_alone_goes_on_on_the_cpu_and_says_so(llada: ModelRunner) -> None:
+    machine = Machine(llada, lambda number, _: number in (2, 3))
+    (name,) = machine.add(seed=2, count=1)
+    machine.run()
+    assert machine.devices(name) == (DEVICE_NAME, "cpu")
+    assert machine.counters == (0, 1, 0, 0)
+    (after,) = machine.add(seed=3, count=1)
+    machine.run()
+    assert machine.devices(after) == (DEVICE_NAME, DEVICE_NAME)
+
+
+def test_the_weights_leave_after_several_requests_and_come_back_with_the_memory(llada: ModelRunner) -> None:
+    is_full = True
+    machine = Machine(llada, lambda *_: is_full)
+    for seed in range(MOVES_BEFORE_MODEL):
+        machine.add(seed, count=1)
+        machine.run()
+    assert machine.counters == (0, MOVES_BEFORE_MODEL, 1, 0)
+    assert machine.engine.runner.device_name == "cpu"
+
+    machine.now_s, machine.used[DEVICE_NAME] = RETURN_AFTER_S, 9 * GIGABYTE
+    (still_away,) = machine.add(seed=50, count=1)
+    machine.run()
+    assert machine.devices(still_away) == ("cpu", "cpu")
+
+    is_full = False
+    machine.now_s, machine.used[DEVICE_NAME] = 2 * RETURN_AFTER_S, 1 * GIGABYTE
+    (back,) = machine.add(seed=51, count=1)
+    machine.run()
+    assert machine.devices(back) == (DEVICE_NAME, DEVICE_NAME)
+    assert machine.counters == (0, MOVES_BEFORE_MODEL, 1, 1)
+
+
+# -- before it comes to that ------------------------------------------------------------------------------------------
+
+
+def test_above_the_threshold_new_work_begins_on_the_cpu(llada: ModelRunner) -> None:
+    machine = Machine(llada, never)
+    machine.used[DEVICE_NAME] = 8 * GIGABYTE
+    (name,) = machine.add(seed=2, count=1)
+    machine.run()
+    assert machine.devices(name) == ("cpu", "cpu")
+    assert machine.faulty.num_passes == 0
+
+
+def test_whoever_names_a_device_may_fill_it(llada: ModelRunner) -> None:
+    machine = Machine(llada, never, device="cuda:0")
+    machine.used[DEVICE_NAME] = 9 * GIGABYTE
+    (name,) = machine.add(seed=2, count=1)
+    machine.run()
+    assert machine.devices(name) == (DEVICE_NAME, DEVICE_NAME)
+
+
+def test_a_request_for_which_no_memory_is_free_anywhere_fails_alone(llada: ModelRunner) -> None:
+    machine = Machine(llada, always)
+    machine.used["cpu"] = 10 * GIGABYTE
+    machine.used[DEVICE_NAME] = 10 * GIGABYTE
+    (name,) = machine.add(seed=2, count=1)
+    machine.run()
+    (failure,) = machine.events[name]
+    assert isinstance(failure, Failed)
+    assert isinstance(failure.error, OutOfDeviceMemory)
+    assert "0 MB are free" in str(failure.error)
+    machine.used["cpu"] = 0
+    (after,) = machine.add(seed=3, count=1)
+    machine.run()
+    assert machine.devices(after) == ("cpu", "cpu")
+
+
+def test_a_step_that_fits_nowhere_fails_its_request_and_no_other(llada: ModelRunner) -> None:
+    machine = Machine(llada, lambda _, num_sequences: num_sequences > 1)
+    machine.faulty.device_name = "cpu"
+    machine.add(seed=1, count=12)
+    machine.run()
+    ends = {type(events[-1]) for events in machine.events.values()}
+    assert ends == {Finished, Failed}  # with guidance or a choice of lengths there are several sequences
+
+
+# -- copies -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_copy_has_the_same_weights_and_shares_none(llada: ModelRunner) -> None:
+    copy = copied(llada.model, CPU, torch.bfloat16)
+    for (name, weight), original in zip(copy.named_parameters(), llada.model.parameters(), strict=True):
+        assert weight.dtype is torch.bfloat16, name
+        assert torch.equal(weight, original.bfloat16())
+    assert copy.config is llada.model.config or copy.config == llada.model.config
+
+
+def test_a_copy_that_does_not_fit_is_out_of_memory(llada: ModelRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    def too_large(*_: object) -> None:
+        raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 3 TiB")
+
+    monkeypatch.setattr(torch.nn.Parameter, "to", too_large)
+    with pytest.raises(OutOfDeviceMemory, match="the weights do not fit cpu"):
+        copied(llada.model, CPU, torch.float64)
