@@ -31,18 +31,24 @@ class PackedBatch:
 
 
 def pack(sequences: Sequence[SequenceInput], prediction_shift: int, fill_id: int, quantum: int) -> PackedBatch:
-    """Lays `sequences` end to end. The prediction for position i is read at row max(i - shift, 0) of its sequence."""
+    """Lays `sequences` end to end, of a window its span only.
+
+    The prediction for position i is read at row max(i - shift, 0) of its sequence.
+    """
     ids: list[int] = []
     positions: list[int] = []
     rows: list[int] = []
+    lengths: list[int] = []
     for sequence in sequences:
-        start = len(ids)
-        rows += [start + max(position - prediction_shift, 0) for position in sequence.wanted]
-        ids += sequence.ids
-        positions += range(len(sequence.ids))
+        start, end = sequence.span
+        row = len(ids) - start
+        rows += [row + max(position - prediction_shift, 0) for position in sequence.wanted]
+        ids += sequence.ids[start:end]
+        positions += range(start, end)
+        lengths.append(end - start)
     num_filling = -len(ids) % quantum
     ids += [fill_id] * num_filling
     positions += [0] * num_filling
     num_rows = len(rows)
     rows += [0] * (-num_rows % quantum)
-    return PackedBatch(ids, positions, [len(sequence.ids) for sequence in sequences], rows, num_rows)
+    return PackedBatch(ids, positions, lengths, rows, num_rows)

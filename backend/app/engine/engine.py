@@ -58,7 +58,7 @@ class Engine:
         if state is not None:
             self.scheduler.remove(state)
             state.move_to(Status.CANCELLED)
-            self.recovery.forget(request_id)
+            self.recovery.forget(request_id, state.cache_names)
             state.tell(Cancelled(request_id, state.nfe))
 
     def fail_all(self, error: EngineError) -> None:
@@ -86,7 +86,8 @@ class Engine:
         """What a step of all running requests may take beside the weights."""
         running = self.scheduler.running
         num_tokens, num_rows = sum(state.max_tokens for state in running), sum(state.max_rows for state in running)
-        return self.runner.bytes_of_pass(num_tokens, num_rows)
+        num_kept = sum(state.max_kept_tokens for state in running)
+        return self.runner.bytes_of_pass(num_tokens, num_rows) + self.runner.bytes_kept(num_kept)
 
     def _isolated(self, state: RequestState, move: Callable[[], None]) -> None:
         """Lets one request make its move; a defect there must not end its neighbours."""
@@ -105,11 +106,11 @@ class Engine:
             device = self.recovery.device_of(request_id)
             self.scheduler.remove(state)
             state.move_to(Status.FINISHED)
-            self.recovery.forget(request_id)
+            self.recovery.forget(request_id, state.cache_names)
             state.tell(state.finished_event(device))
 
     def _fail(self, state: RequestState, error: EngineError) -> None:
         self.scheduler.remove(state)
         state.move_to(Status.FAILED)
-        self.recovery.forget(state.request.request_id)
+        self.recovery.forget(state.request.request_id, state.cache_names)
         state.tell(Failed(state.request.request_id, error, state.nfe))

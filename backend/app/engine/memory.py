@@ -31,8 +31,10 @@ class DeviceMemory(NamedTuple):
 
 
 def device_memory(device: str | torch.device) -> DeviceMemory | None:
-    """`None` where the device does not tell, or is not there. Takes well under a millisecond."""
-    device = torch.device(device)
+    """`None` where the device does not tell, is not there, or is none: a model of one's own may call its device as it
+    likes. Takes well under a millisecond.
+    """
+    device = _known(device)
     if device.type == "cpu":
         return _host_memory()
     if device.type == "cuda" and torch.cuda.is_available():
@@ -44,27 +46,34 @@ def device_memory(device: str | torch.device) -> DeviceMemory | None:
     return None
 
 
-def free_caches(device: str | torch.device) -> int:
-    """Gives back what is kept for later on the device and in this process. Bytes that the system has again.
-
-    Collects garbage first, which takes some hundredths of a second: tensors hang in reference cycles of exceptions.
-    """
-    device = torch.device(device)
-    gc.collect()
+def held_bytes(device: str | torch.device) -> int:
+    """What this process keeps from others there, in use or not."""
+    device = _known(device)
     if device.type == "cuda" and torch.cuda.is_available():
-        before = torch.cuda.memory_reserved(device)
-        torch.cuda.empty_cache()
-        return before - torch.cuda.memory_reserved(device)
+        return torch.cuda.memory_reserved(device)
     if device.type == "mps" and torch.backends.mps.is_available():
-        before = torch.mps.driver_allocated_memory()
+        return torch.mps.driver_allocated_memory()
+    return int(psutil.Process().memory_info().rss) if device.type == "cpu" else 0
+
+
+def free_caches(device: str | torch.device) -> None:
+    """Gives back what is kept for later. From any thread; takes some hundredths of a second."""
+    device = _known(device)
+    gc.collect()  # tensors hang in reference cycles of exceptions
+    if device.type == "cuda" and torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    elif device.type == "mps" and torch.backends.mps.is_available():
         torch.mps.empty_cache()
-        return max(0, before - torch.mps.driver_allocated_memory())
-    return _trim_heap()
+    elif device.type == "cpu" and (trim := _malloc_trim()):
+        trim(0)
 
 
-def resident_bytes() -> int:
-    """Physical memory of this process."""
-    return int(psutil.Process().memory_info().rss)
+def _known(device: str | torch.device) -> torch.device:
+    """The device of that name, or one without memory."""
+    try:
+        return torch.device(device)
+    except RuntimeError:
+        return torch.device("meta")
 
 
 def _host_memory() -> DeviceMemory:
@@ -91,15 +100,6 @@ def _cgroup_reclaimable_bytes() -> int:
     except OSError:
         return 0
     return sum(int(line.split()[1]) for line in lines if line.startswith(("inactive_file ", "active_file ")))
-
-
-def _trim_heap() -> int:
-    trim = _malloc_trim()
-    if trim is None:
-        return 0
-    before = resident_bytes()
-    trim(0)
-    return max(0, before - resident_bytes())
 
 
 @lru_cache(maxsize=1)

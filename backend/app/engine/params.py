@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
+
+CacheName = Literal["none", "prefix", "dual"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +36,7 @@ class DecodingParams:
     alg_temp: float = 0.0
     """Dream family: above 0, positions are drawn from softmax(score / alg_temp) instead of the best ones taken."""
     confidence_threshold: float | None = None
-    """LLaDA: commit every position at least so sure, always the best one, instead of the schedule's count
+    """LLaDA and DreamOn: commit every position at least so sure, always the best one, instead of the schedule's count
     (Fast-dLLM, arXiv 2505.22618, section 3.3)."""
     cfg_scale: float = 0.0
     """LLaDA: classifier-free guidance; the given text is masked in the unconditional branch."""
@@ -58,6 +61,12 @@ class DecodingParams:
     mask_lengths: tuple[int, ...] = ()
     """Families of fixed length: choose the span among these lengths by first-step confidence (see
     `decoding/span.py`); empty means `max_new_tokens`."""
+    cache: CacheName = "none"
+    """What is not computed anew at each step, an approximation. LLaDA, from the second step of each block on: *prefix*
+    keeps the text before the block, *dual* also what is behind it (Fast-dLLM, arXiv 2505.22618, section 3.2). Dream
+    and DreamOn: *dual* keeps the given text around the span, whatever length the span has by then."""
+    cache_refresh: int | None = None
+    """Dream and DreamOn: compute everything anew every so many steps; default only at the first one."""
     run_to_end: bool = False
     """Carry out every scheduled step, as the published samplers do, also those that cannot change what a reader
     sees: steps that commit nothing, and steps after the end of the text. Such steps draw random numbers too, so with

@@ -7,7 +7,8 @@
     memory is back ─ and so are the weights
 
 A pass that does not fit has changed no request, so every rung simply runs it again. Each request ends with the tokens
-that it would have had anyway, up to the rounding of the other device.
+that it would have had anyway, up to the rounding of the other device. (One with a cache computes its whole canvas once
+more there, and so may end with better ones.)
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from __future__ import annotations
 import copy
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -110,15 +111,14 @@ class Recovery:
     def device_of(self, request_id: str) -> str:
         return "cpu" if request_id in self._moved else self.runner.device_name
 
-    def forget(self, request_id: str) -> None:
+    def forget(self, request_id: str, cache_names: Sequence[str] = ()) -> None:
         """The request is over. The last one on the CPU takes the copy of the weights with it."""
         self._moved.discard(request_id)
+        for runner in filter(None, (self.runner, self._cpu_runner)):
+            for name in cache_names:
+                runner.forget(name)
         if not self._moved:
             self._cpu_runner = None
-
-    def free_caches(self) -> int:
-        """Gives back what the device keeps for later; bytes."""
-        return free_caches(self.runner.device)
 
     # -- steps ------------------------------------------------------------------------------------------------------
 

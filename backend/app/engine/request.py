@@ -25,7 +25,7 @@ from app.engine.params import DecodingParams, GenerationRequest
 from app.engine.transcript import Transcript
 from app.engine.validation import validate
 from app.engine.window import fit_window
-from app.engine.work import SequenceInput, Work
+from app.engine.work import SequenceInput, Window, Work
 
 log = logging.getLogger(__name__)
 
@@ -96,6 +96,11 @@ class RequestState:
     def max_rows(self) -> int:
         """Rows of logits in one forward pass at most."""
         return max(self._window.capacity * self._num_branches, sum(self._candidate_lengths()))
+
+    @property
+    def max_kept_tokens(self) -> int:
+        """Tokens whose keys and values are kept between its passes."""
+        return 0 if self.request.params.cache == "none" else self.max_tokens
 
     @property
     def _num_branches(self) -> int:
@@ -219,10 +224,10 @@ class RequestState:
 
     def _work_for(self, plan: StepPlan) -> Work:
         params, canvas = self.request.params, self.canvas
-        sequences = [SequenceInput(tuple(canvas.ids), plan.positions)]
+        sequences = [SequenceInput(tuple(canvas.ids), plan.positions, self._window_of(plan, self.cache_names[0]))]
         if params.cfg_scale > 0:
             blind = unconditional_ids(canvas.ids, self._given, canvas.mask_id)
-            sequences.append(SequenceInput(blind, plan.positions))
+            sequences.append(SequenceInput(blind, plan.positions, self._window_of(plan, self.cache_names[1])))
         return Work(
             tuple(sequences),
             plan.rules,
@@ -231,6 +236,19 @@ class RequestState:
             params.repetition_penalty,
             self._committed_ids() if params.repetition_penalty != 1.0 else (),
         )
+
+    @property
+    def cache_names(self) -> tuple[str, str]:
+        """Under which its two branches keep keys and values."""
+        return self.request.request_id, f"{self.request.request_id} unconditional"
+
+    def _window_of(self, plan: StepPlan, name: str) -> Window | None:
+        if self.request.params.cache == "none":
+            return None
+        if plan.window is None:
+            return Window(name)
+        start, end = plan.window
+        return Window(name, (max(start - self._config.prediction_shift, 0), end))
 
     def _committed_ids(self) -> tuple[int, ...]:
         """What a repetition is penalised for: text. The end of it may stand at any number of places."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from app.engine.decoding.rules import LogitRules
 from app.engine.decoding.sampling import penalise_repetition, predict
 from app.engine.devices import is_out_of_memory, row_quantum
 from app.engine.errors import OutOfDeviceMemory
+from app.engine.models.attention import Kept, KeyValues
 from app.engine.models.base import FamilyModel
 from app.engine.work import SequenceInput, Work
 
@@ -34,6 +36,7 @@ class ModelRunner:
         self.device_name = device_name or str(self.device)
         self.dtype = next(model.parameters()).dtype
         self._quantum = row_quantum(self.device)
+        self._stores: dict[str, KeyValues] = {}
 
     @property
     def bytes_per_row(self) -> int:
@@ -51,6 +54,11 @@ class ModelRunner:
         # The residual stream and its normalised copy, float32 copies of queries and keys, and the gate, up and product.
         values_per_token = 4 * config.width + 3 * config.width * 2 + 3 * config.mlp_width
         return num_tokens * values_per_token * max(self.dtype.itemsize, 4) + num_rows * self.bytes_per_row
+
+    def bytes_kept(self, num_tokens: int) -> int:
+        """Keys and values of so many tokens."""
+        config = self.model.config
+        return num_tokens * 2 * config.num_layers * config.num_kv_heads * config.head_dim * self.dtype.itemsize
 
     @torch.inference_mode()
     def run(self, works: Sequence[Work]) -> list[Prediction]:
@@ -72,9 +80,34 @@ class ModelRunner:
     def logits(self, sequences: Sequence[SequenceInput]) -> Tensor:
         """Raw logits [R, V] of all wanted positions, sequence by sequence, aligned with what they predict."""
         config = self.model.config
+        sequences = [self._with_usable_window(sequence) for sequence in sequences]
         batch = pack(sequences, config.prediction_shift, config.special.pad, self._quantum)
-        states = self.model.hidden(self._indices(batch.ids), self._indices(batch.positions), batch.lengths)
-        return self.model.head(states[self._indices(batch.rows)])[: batch.num_rows]
+        kept = [self._kept(sequence) for sequence in sequences]
+        ids, positions, rows = map(self._indices, (batch.ids, batch.positions, batch.rows))
+        logits = self.model.head(self.model.hidden(ids, positions, batch.lengths, rows, kept))[: batch.num_rows]
+        for sequence, part in zip(sequences, kept, strict=True):
+            if sequence.window is not None and part is not None:
+                self._stores[sequence.window.name] = part.store
+        return logits
+
+    def forget(self, name: str) -> None:
+        """Drops what is kept under `name`, if anything is."""
+        self._stores.pop(name, None)
+
+    def _with_usable_window(self, sequence: SequenceInput) -> SequenceInput:
+        """The whole sequence where nothing is kept of it: it has come from another device."""
+        window = sequence.window
+        if window is None or window.span is None or window.name in self._stores:
+            return sequence
+        return replace(sequence, window=replace(window, span=None))
+
+    def _kept(self, sequence: SequenceInput) -> Kept | None:
+        if sequence.window is None:
+            return None
+        if sequence.window.span is None:
+            return Kept(KeyValues(), fills=True)
+        start, end = sequence.window.span
+        return Kept(self._stores[sequence.window.name], start, len(sequence.ids) - end)
 
     def _indices(self, values: list[int]) -> Tensor:
         return torch.tensor(values, dtype=torch.long, device=self.device)

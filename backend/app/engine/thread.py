@@ -42,7 +42,6 @@ class EngineThread:
         self._arrived: deque[RequestState] = deque()
         self._to_abort: deque[str] = deque()
         self._is_closing = False
-        self._wants_caches_freed = False
         self._num_failures_in_a_row = 0
         self.load_time_s = 0.0
         self.problem: str | None = None
@@ -125,12 +124,6 @@ class EngineThread:
         if threading.current_thread() is not self._thread:
             self._thread.join()
 
-    def free_caches(self) -> None:
-        """Gives back, before the next step, what the device keeps for later."""
-        with self._wake:
-            self._wants_caches_freed = True
-            self._wake.notify()
-
     def _run(self) -> None:
         """Ends every request with `Failed` when it ends itself, however that comes."""
         reason = EngineStopped("the engine was closed before the request was finished")
@@ -164,25 +157,17 @@ class EngineThread:
     def _take_messages(self) -> bool:
         """Waits for work if there is none, takes in arrivals and aborts. False when the engine is to stop."""
         with self._wake:
-            while not self._has_cause_to_wake:
+            while not (self._is_closing or self._arrived or self._to_abort or self._engine.has_work):
                 self._wake.wait()
             arrived, to_abort = list(self._arrived), list(self._to_abort)
             self._arrived.clear()
             self._to_abort.clear()
             for state in arrived:
                 self._engine.add(state)
-            is_closing, frees_caches = self._is_closing, self._wants_caches_freed
-            self._wants_caches_freed = False
+            is_closing = self._is_closing
         for request_id in to_abort:
             self._engine.abort(request_id)
-        if frees_caches:
-            self._engine.recovery.free_caches()
         return not is_closing
-
-    @property
-    def _has_cause_to_wake(self) -> bool:
-        has_message = self._arrived or self._to_abort or self._wants_caches_freed
-        return bool(self._is_closing or has_message or self._engine.has_work)
 
 
 def _load_where_there_is_room(folder: Path, config: EngineConfig) -> FamilyModel:

@@ -12,7 +12,8 @@ from app.engine.params import DecodingParams, GenerationRequest
 # Parameters that only some families know, and the value that asks for nothing.
 _FAMILIES_OF: dict[str, tuple[frozenset[str], Any]] = {
     "cfg_scale": (frozenset({"llada"}), 0.0),
-    "confidence_threshold": (frozenset({"llada"}), None),
+    "confidence_threshold": (frozenset({"llada", "dreamon"}), None),
+    "cache_refresh": (frozenset({"dream", "dreamon"}), None),
     "block_length": (frozenset({"llada"}), None),
     "eos_never_predicted": (frozenset({"llada", "dream"}), False),
     "eos_last": (frozenset({"llada"}), False),
@@ -45,6 +46,7 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "repetition_penalty": (1e-6, 1e6),
     "cfg_scale": (0.0, 1e6),
     "confidence_threshold": (0.0, 1.0),
+    "cache_refresh": (1, _MANY),
     "timestep_eps": (0.0, 1.0),
 }
 
@@ -69,6 +71,8 @@ def validate(request: GenerationRequest, config: ModelConfig) -> None:
             raise InvalidRequest(
                 f"{name}={value!r} has no meaning for {config.family} models; leave it out", field=name
             )
+    if params.cache == "prefix" and config.family != "llada":
+        raise InvalidRequest(f"cache='prefix' has no meaning for {config.family} models; use 'dual'", field="cache")
     for token_id in (*request.prefix, *request.suffix):
         _check_id(token_id, config, "token id")
     if params.end_of_turn is not None:

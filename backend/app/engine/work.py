@@ -9,12 +9,30 @@ from app.engine.decoding.rules import LogitRules
 
 
 @dataclass(frozen=True, slots=True)
+class Window:
+    """A sequence whose keys and values are kept from one pass to the next."""
+
+    name: str
+    span: tuple[int, int] | None = None
+    """Positions [start, end) that are computed anew, beside the kept rest; `None`: all, and they are kept. Until the
+    next such pass tokens may come and go inside the span, and nowhere else."""
+
+
+@dataclass(frozen=True, slots=True)
 class SequenceInput:
     """One sequence of the batch."""
 
     ids: Sequence[int]
     wanted: Sequence[int]
     """Positions whose prediction is wanted; logits are computed nowhere else."""
+    window: Window | None = None
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """Positions [start, end) that are in the pass."""
+        if self.window is None or self.window.span is None:
+            return 0, len(self.ids)
+        return self.window.span
 
 
 @dataclass(frozen=True, slots=True)

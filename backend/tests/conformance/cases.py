@@ -137,7 +137,6 @@ def _llada_case(case: Case, raw: Raw, runner: ModelRunner) -> DecodingCase:
     _check_special(raw, runner)
     expect(raw["remasking"] == "low_confidence", f"remasking {raw['remasking']!r} has no fixed outcome")
     cache = case.raw.get("cache", "none")
-    expect(cache == "none", f"the {cache} cache is not supported yet")
     steps = raw["steps"]
     if "cache" in case.raw:
         # Fast-dLLM leaves a block as soon as it is full and so never runs LLaDA's idle steps.
@@ -154,6 +153,7 @@ def _llada_case(case: Case, raw: Raw, runner: ModelRunner) -> DecodingCase:
         end_of_turn=raw.get("eot_token_id"),
         confidence_threshold=raw.get("threshold"),
         algorithm="low_confidence",
+        cache=cache,
         run_to_end=True,
     )
     return _rows_case(case, params)

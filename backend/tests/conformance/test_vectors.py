@@ -13,8 +13,6 @@ from tests.conformance.cases import find_cases
 from tests.conformance.run import Verdicts, judge_folder, main
 
 VECTORS = Path(__file__).parent / "vectors"
-# Fast-dLLM's key/value caches come with accelerated decoding.
-UNSUPPORTED = {"prefix", "dual"}
 CASES = {case.label: case for case in find_cases(VECTORS)}
 
 
@@ -23,14 +21,9 @@ def verdicts() -> Verdicts:
     return judge_folder(VECTORS)
 
 
-@pytest.mark.parametrize("label", [label for label, case in CASES.items() if case.raw.get("cache") not in UNSUPPORTED])
+@pytest.mark.parametrize("label", CASES)
 def test_vector(label: str, verdicts: Verdicts) -> None:
     assert verdicts[label] is None
-
-
-@pytest.mark.parametrize("label", [label for label, case in CASES.items() if case.raw.get("cache") in UNSUPPORTED])
-def test_caches_are_reported_as_failures_until_they_are_supported(label: str, verdicts: Verdicts) -> None:
-    assert "not supported" in (verdicts[label] or "")
 
 
 def _folder_with(tmp_path: Path, golden: str, change: Any) -> Path:

@@ -25,6 +25,8 @@ class StepPlan:
 
     positions: tuple[int, ...]
     rules: LogitRules
+    window: tuple[int, int] | None = None
+    """With a cache: the positions [start, end) that are computed anew; `None`: all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,16 +80,20 @@ class BlockPolicy:
         self._blocks = schedule.block_spans(canvas.span_start, canvas.span_end, params.block_length)
         self._steps = schedule.steps_per_block(self._blocks, params.steps)
         self._block_index = -1
+        self._num_steps = 0  # in this block
         self._counts: list[int] = []
 
     def plan(self, canvas: Canvas, rng: np.random.Generator) -> StepPlan | None:
         while self._counts or self._enter_next_block(canvas):
-            end = self._blocks[self._block_index][1]
-            positions = tuple(canvas.masked(before=end))
-            if self._block_is_filled_early(canvas):
+            window = self._window(canvas)
+            positions = tuple(canvas.masked(before=self._blocks[self._block_index][1]))
+            if window is not None:  # nothing is predicted elsewhere
+                positions = tuple(position for position in positions if position >= window[0])
+            if self._block_is_filled_early(canvas) and not self._computes_filled_block():
                 self._counts.clear()
             elif (positions and self._counts[0]) or self._params.run_to_end:
-                return StepPlan(positions, self._rules)
+                self._num_steps += 1
+                return StepPlan(positions, self._rules, window)
             else:
                 self._counts.pop(0)
         return None
@@ -105,6 +111,7 @@ class BlockPolicy:
         self._block_index += 1
         if self._block_index == len(self._blocks):
             return False
+        self._num_steps = 0
         start, end = self._blocks[self._block_index]
         num_masks = canvas.ids[start:end].count(canvas.mask_id)
         if self._params.confidence_threshold is None:
@@ -113,6 +120,17 @@ class BlockPolicy:
             # Every step commits at least one, so a block never needs more steps than it has masks.
             self._counts = [1] * len(canvas.masked(before=end))
         return True
+
+    def _window(self, canvas: Canvas) -> tuple[int, int] | None:
+        """The first step of a block computes everything, and what it keeps serves the block's other steps."""
+        if self._params.cache == "none" or self._num_steps == 0:
+            return None
+        start, end = self._blocks[self._block_index]
+        return start, (end if self._params.cache == "dual" else len(canvas))
+
+    def _computes_filled_block(self) -> bool:
+        """The published loop with a cache looks whether a block is full after the second pass only."""
+        return self._params.cache != "none" and self._params.run_to_end and self._num_steps == 1
 
     def _block_is_filled_early(self, canvas: Canvas) -> bool:
         if self._params.confidence_threshold is None:
@@ -160,6 +178,23 @@ def _choose(predicted: Prediction, count: int, alg_temp: float, rng: np.random.G
     return selection.best(predicted.scores, count)
 
 
+class SpanWindow:
+    """The window of the Dream family's cache: the span, whatever its length; now and then the whole canvas."""
+
+    def __init__(self, params: DecodingParams) -> None:
+        self._is_on = params.cache != "none"
+        self._refresh = params.cache_refresh
+        self._num_steps = 0
+
+    def next(self, canvas: Canvas) -> tuple[int, int] | None:
+        """Of the next step. Masks in the given text need the whole canvas."""
+        is_whole = self._num_steps == 0 or (self._refresh is not None and self._num_steps % self._refresh == 0)
+        self._num_steps += 1
+        masked = canvas.masked()
+        is_inside = not masked or (canvas.span_start <= masked[0] and masked[-1] < canvas.span_end)
+        return None if not self._is_on or is_whole or not is_inside else (canvas.span_start, canvas.span_end)
+
+
 class TimestepPolicy:
     """Dream's sampler: all masks at once, the number of commits follows a time schedule (DreamLM/Dream)."""
 
@@ -171,6 +206,7 @@ class TimestepPolicy:
         self._rules = replace(_dream_rules(params, self.DEFAULT_ALGORITHM), banned=banned)
         steps = len(params.transfer_counts) or params.steps or max(canvas.span_length, 1)
         self._times = schedule.timesteps(steps, params.timestep_eps)
+        self._window = SpanWindow(params)
         self._step = -1
         self._chosen: list[int] = []
 
@@ -180,7 +216,7 @@ class TimestepPolicy:
             positions = tuple(canvas.masked())
             count = self._num_transfers(len(positions), rng)
             if count or self._params.run_to_end:
-                return StepPlan(positions, self._rules)
+                return StepPlan(positions, self._rules, self._window.next(canvas))
         return None
 
     def apply(self, canvas: Canvas, plan: StepPlan, predicted: Prediction, rng: np.random.Generator) -> Edits:
@@ -216,6 +252,7 @@ class VariableLengthPolicy:
         room = max_canvas - (masked[0] if masked else len(canvas))
         expansions = 2 * room if params.expand_budget is None else params.expand_budget
         self._budget = length.LengthBudget(max_canvas, expansions)
+        self._window = SpanWindow(params)
         # A model that predicts the mask token makes no progress; the published limit ends that.
         self._steps_left = 2 * room + 2 * expansions
         self.text_ended = False
@@ -226,12 +263,15 @@ class VariableLengthPolicy:
         if not positions or self._steps_left == 0:
             return None
         self._steps_left -= 1
-        if self._budget.allows_expansion(canvas):
-            return StepPlan(positions, self._rules)
-        return StepPlan(positions, replace(self._rules, banned=(self._expand_id,)))
+        may_expand = self._budget.allows_expansion(canvas)
+        rules = self._rules if may_expand else replace(self._rules, banned=(self._expand_id,))
+        return StepPlan(positions, rules, self._window.next(canvas))
 
     def apply(self, canvas: Canvas, plan: StepPlan, predicted: Prediction, rng: np.random.Generator) -> Edits:
         chosen = _choose(predicted, self._params.transfers_per_step, self._params.alg_temp, rng)
+        if self._params.confidence_threshold is not None:
+            sure = selection.reaching(predicted.confidences, self._params.confidence_threshold)
+            chosen = [*chosen, *(index for index in sure if index not in chosen)]
         committed = _commit(canvas, plan, predicted, chosen).committed
         if self._params.pad_delete_to_right:
             length.spread_delete_to_right(canvas, plan.positions, self._delete_id)

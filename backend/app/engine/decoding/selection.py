@@ -24,7 +24,12 @@ def best(scores: Sequence[float], count: int) -> list[int]:
 def at_least(scores: Sequence[float], threshold: float) -> list[int]:
     """Everything that scores `threshold` or more, and always the best one (Fast-dLLM, arXiv 2505.22618)."""
     winner = best(scores, 1)
-    return winner + [i for i, score in enumerate(scores) if score >= threshold and i not in winner]
+    return winner + [i for i in reaching(scores, threshold) if i not in winner]
+
+
+def reaching(scores: Sequence[float], threshold: float) -> list[int]:
+    """Everything that scores `threshold` or more."""
+    return [index for index, score in enumerate(scores) if score >= threshold]
 
 
 def drawn(scores: Sequence[float], count: int, temperature: float, rng: np.random.Generator) -> list[int]:

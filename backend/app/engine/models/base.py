@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from app.engine.models.attention import Kept
 from app.engine.special import SpecialIds
 
 
@@ -44,8 +45,21 @@ class FamilyModel(nn.Module):
 
     config: ModelConfig
 
-    def hidden(self, ids: Tensor, positions: Tensor, lengths: Sequence[int]) -> Tensor:
-        """ids [N], positions [N] and the sequences' lengths (sum at most N) -> final states [N, d]."""
+    def hidden(
+        self,
+        ids: Tensor,
+        positions: Tensor,
+        lengths: Sequence[int],
+        rows: Tensor | None = None,
+        kept: Sequence[Kept | None] = (),
+    ) -> Tensor:
+        """ids [N], positions [N] and the sequences' lengths (sum at most N) -> final states [N, d].
+
+        Args:
+            rows: only these states are wanted, [R, d]; what the last layer does behind its attention is done for no
+                other.
+            kept: for each sequence what it keeps of its keys and values, or has kept (`attention.py`).
+        """
         raise NotImplementedError
 
     def head(self, states: Tensor) -> Tensor:

@@ -12,9 +12,10 @@ from typing import Any, cast
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from app.engine.models.attention import Kept, PackedAttention
 from app.engine.models.base import FamilyModel, ModelConfig
 from app.engine.models.fields import ConfigFields
-from app.engine.models.layers import Embedding, Linear, RMSNorm, Rotary, attend, swiglu
+from app.engine.models.layers import Embedding, Linear, RMSNorm, Rotary, chosen, swiglu
 from app.engine.special import SpecialIds
 
 _ONLY_VARIANT = {"hidden_act": "silu", "rope_scaling": None, "use_sliding_window": False, "use_mrope": False}
@@ -64,12 +65,12 @@ class Attention(nn.Module):
         self.v_proj = Linear(config.width, kv_width)
         self.o_proj = Linear(config.width, config.width, bias=False)
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, lengths: Sequence[int]) -> Tensor:
+    def forward(self, x: Tensor, attention: PackedAttention, rows: Tensor | None = None) -> Tensor:
         q = self.q_proj(x).unflatten(-1, (-1, self.head_dim))  # [N, H, D]
         k = self.k_proj(x).unflatten(-1, (-1, self.head_dim))  # [N, K, D]
         v = self.v_proj(x).unflatten(-1, (-1, self.head_dim))
-        attended = attend(Rotary.rotate(q, cos, sin), Rotary.rotate(k, cos, sin), v, lengths)
-        return cast(Tensor, self.o_proj(attended))
+        attended = attention(q, k, v)
+        return cast(Tensor, self.o_proj(chosen(attended, rows)))
 
 
 class MLP(nn.Module):
@@ -91,8 +92,8 @@ class Layer(nn.Module):
         self.post_attention_layernorm = RMSNorm(config.width, config.norm_eps)
         self.mlp = MLP(config)
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, lengths: Sequence[int]) -> Tensor:
-        x = x + self.self_attn(self.input_layernorm(x), cos, sin, lengths)
+    def forward(self, x: Tensor, attention: PackedAttention, rows: Tensor | None = None) -> Tensor:
+        x = chosen(x, rows) + self.self_attn(self.input_layernorm(x), attention, rows)
         return x + cast(Tensor, self.mlp(self.post_attention_layernorm(x)))
 
 
@@ -113,11 +114,20 @@ class Dream(FamilyModel):
             self.lm_head = Linear(config.width, config.vocab_size, bias=False)
         self.rotary = Rotary(config.head_dim, config.rope_theta)
 
-    def hidden(self, ids: Tensor, positions: Tensor, lengths: Sequence[int]) -> Tensor:
-        cos, sin = self.rotary.angles(positions)
+    def hidden(
+        self,
+        ids: Tensor,
+        positions: Tensor,
+        lengths: Sequence[int],
+        rows: Tensor | None = None,
+        kept: Sequence[Kept | None] = (),
+    ) -> Tensor:
+        attention = PackedAttention(self.rotary, positions, lengths, kept)
         x = self.model.embed_tokens(ids)
-        for layer in self.model.layers:
-            x = layer(x, cos, sin, lengths)
+        *layers, last = self.model.layers
+        for layer in layers:
+            x = layer(x, attention)
+        x = last(x, attention, rows)
         return cast(Tensor, self.model.norm(x))
 
     def head(self, states: Tensor) -> Tensor:

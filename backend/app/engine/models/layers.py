@@ -41,6 +41,8 @@ class RMSNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
+        if x.dtype is torch.float32:  # nothing is cast, and one kernel does it
+            return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
         x32 = x.float()
         normalised = x32 * torch.rsqrt(x32.square().mean(-1, keepdim=True) + self.eps)
         return self.weight * normalised.to(x.dtype)
@@ -55,17 +57,19 @@ class Rotary(nn.Module):
         self.theta = theta
 
     def angles(self, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """positions [N] -> cos and sin, each [N, 1, D/2] in float32. Computed once per forward pass."""
+        """positions [N] -> (cos, cos) and (-sin, sin), each [N, 1, D] in float32. Computed once per forward pass."""
         exponents = torch.arange(0, self.head_dim, 2, device=positions.device, dtype=torch.float32) / self.head_dim
         frequencies = 1.0 / self.theta**exponents
         phase = positions.float()[:, None] * frequencies  # [N, D/2]
-        return phase.cos()[:, None, :], phase.sin()[:, None, :]
+        cos, sin = phase.cos(), phase.sin()
+        return torch.cat((cos, cos), dim=-1)[:, None, :], torch.cat((-sin, sin), dim=-1)[:, None, :]
 
     @staticmethod
     def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        """x [N, heads, D] -> the same shape and dtype, rotated by each token's position."""
-        a, b = x.float().chunk(2, dim=-1)
-        return torch.cat((a * cos - b * sin, b * cos + a * sin), dim=-1).to(x.dtype)
+        """x [N, heads, D] = (a, b) -> (a cos - b sin, b cos + a sin) in the same dtype, by each token's position."""
+        x32 = x.float()
+        a, b = x32.chunk(2, dim=-1)
+        return torch.addcmul(x32 * cos, torch.cat((b, a), dim=-1), sin).to(x.dtype)
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, lengths: Sequence[int]) -> Tensor:
@@ -74,10 +78,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, lengths: Sequence[int]) -> Tensor:
     Query head h reads key head ⌊h·K/H⌋. Neighbours of equal length share one call.
     Rows past `sum(lengths)` are filling (see `batch.py`) and give zeros.
     """
-    num_groups = q.shape[1] // k.shape[1]
-    if num_groups > 1:
-        k = k.repeat_interleave(num_groups, dim=1)
-        v = v.repeat_interleave(num_groups, dim=1)
+    k, v = _for_each_head(k, q), _for_each_head(v, q)
     runs = [(len(list(run)), length) for length, run in groupby(lengths)]
     num_filling = q.shape[0] - sum(lengths)
     # split, not slices: the gradient of a slice is as large as the whole batch
@@ -91,6 +92,24 @@ def attend(q: Tensor, k: Tensor, v: Tensor, lengths: Sequence[int]) -> Tensor:
     if num_filling:
         pieces.append(q.new_zeros(num_filling, *q.shape[1:]))
     return torch.cat(pieces).flatten(1)
+
+
+def attend_across(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Attention of some tokens of one sequence to all of it: q [n, H, D], k and v [T, K, D] -> [n, H·D]."""
+    k, v = _for_each_head(k, q), _for_each_head(v, q)
+    qs, ks, vs = (x.transpose(0, 1)[None] for x in (q, k, v))
+    return F.scaled_dot_product_attention(qs, ks, vs)[0].transpose(0, 1).flatten(1)
+
+
+def _for_each_head(x: Tensor, q: Tensor) -> Tensor:
+    """Keys or values [N, K, D] as often as the heads of q want them: [N, H, D]."""
+    num_groups = q.shape[1] // x.shape[1]
+    return x if num_groups == 1 else x.repeat_interleave(num_groups, dim=1)
+
+
+def chosen(x: Tensor, rows: Tensor | None) -> Tensor:
+    """Those rows of x [N, …], or all of them."""
+    return x if rows is None else x[rows]
 
 
 def swiglu(gate: Tensor, up: Tensor) -> Tensor:

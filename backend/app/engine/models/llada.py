@@ -12,9 +12,10 @@ from typing import Any, cast
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from app.engine.models.attention import Kept, PackedAttention
 from app.engine.models.base import FamilyModel, ModelConfig
 from app.engine.models.fields import ConfigFields
-from app.engine.models.layers import Embedding, Linear, RMSNorm, Rotary, attend, swiglu
+from app.engine.models.layers import Embedding, Linear, RMSNorm, Rotary, chosen, swiglu
 from app.engine.special import SpecialIds
 
 _ONLY_VARIANT = {
@@ -78,13 +79,13 @@ class Block(nn.Module):
         self.up_proj = Linear(config.width, config.mlp_width, bias=False)
         self.ff_out = Linear(config.mlp_width, config.width, bias=False)
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, lengths: Sequence[int]) -> Tensor:
+    def forward(self, x: Tensor, attention: PackedAttention, rows: Tensor | None = None) -> Tensor:
         normed = self.attn_norm(x)
         q = self.q_proj(normed).unflatten(-1, (-1, self.head_dim))  # [N, H, D]
         k = self.k_proj(normed).unflatten(-1, (-1, self.head_dim))  # [N, K, D]
         v = self.v_proj(normed).unflatten(-1, (-1, self.head_dim))
-        attended = attend(Rotary.rotate(q, cos, sin), Rotary.rotate(k, cos, sin), v, lengths)
-        x = x + self.attn_out(attended)
+        attended = attention(q, k, v)
+        x = chosen(x, rows) + self.attn_out(chosen(attended, rows))
         normed = self.ff_norm(x)
         return x + cast(Tensor, self.ff_out(swiglu(self.ff_proj(normed), self.up_proj(normed))))
 
@@ -114,12 +115,21 @@ class LLaDA(FamilyModel):
         self.model = Inner(config)
         self.rotary = Rotary(config.head_dim, config.rope_theta)
 
-    def hidden(self, ids: Tensor, positions: Tensor, lengths: Sequence[int]) -> Tensor:
+    def hidden(
+        self,
+        ids: Tensor,
+        positions: Tensor,
+        lengths: Sequence[int],
+        rows: Tensor | None = None,
+        kept: Sequence[Kept | None] = (),
+    ) -> Tensor:
         transformer = self.model.transformer
-        cos, sin = self.rotary.angles(positions)
+        attention = PackedAttention(self.rotary, positions, lengths, kept)
         x = transformer.wte(ids)
-        for block in transformer.blocks:
-            x = block(x, cos, sin, lengths)
+        *blocks, last = transformer.blocks
+        for block in blocks:
+            x = block(x, attention)
+        x = last(x, attention, rows)
         return cast(Tensor, transformer.ln_f(x))
 
     def head(self, states: Tensor) -> Tensor:

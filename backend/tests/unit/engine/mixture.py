@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import Any
 
 from app.engine.models.base import ModelConfig
-from app.engine.params import DecodingParams, GenerationRequest
+from app.engine.params import CacheName, DecodingParams, GenerationRequest
 
 
-def mixed_requests(config: ModelConfig, seed: int, count: int) -> list[GenerationRequest]:
-    """Different kinds, lengths, temperatures, seeds, filters, guidance and penalties."""
+def mixed_requests(config: ModelConfig, seed: int, count: int, *, caches: bool = True) -> list[GenerationRequest]:
+    """Different kinds, lengths, temperatures, seeds, filters, guidance, penalties and, if wanted, caches."""
     rng = random.Random(seed)
-    return [_request(config, rng, f"request {number}") for number in range(count)]
+    requests = [_request(config, rng, f"request {number}") for number in range(count)]
+    return [_with_cache(request, config, rng) for request in requests] if caches else requests
+
+
+def _with_cache(request: GenerationRequest, config: ModelConfig, rng: random.Random) -> GenerationRequest:
+    cache: CacheName = rng.choice(["none", "dual", "prefix"] if config.family == "llada" else ["none", "dual"])
+    refresh = rng.choice([None, 2]) if config.family != "llada" else None
+    return replace(request, params=replace(request.params, cache=cache, cache_refresh=refresh))
 
 
 def _request(config: ModelConfig, rng: random.Random, request_id: str) -> GenerationRequest:

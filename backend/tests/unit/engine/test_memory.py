@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from app.engine import memory
-from app.engine.memory import DeviceMemory, device_memory, free_caches, resident_bytes
+from app.engine.memory import DeviceMemory, device_memory, free_caches, held_bytes
 
 MEGABYTE = 2**20
 
@@ -15,7 +15,7 @@ MEGABYTE = 2**20
 def test_the_machine_has_memory_and_some_of_it_is_in_use() -> None:
     host = device_memory("cpu")
     assert host is not None
-    assert 0 < resident_bytes() < host.total_bytes
+    assert 0 < held_bytes("cpu") < host.total_bytes
     assert 0 < host.used_bytes < host.total_bytes
     assert host.free_bytes == host.total_bytes - host.used_bytes
 
@@ -52,6 +52,12 @@ def test_a_device_that_is_not_there_tells_nothing(monkeypatch: pytest.MonkeyPatc
     assert device_memory("mps") is None
 
 
+def test_a_device_that_is_none_has_no_memory() -> None:
+    assert device_memory("the cloud") is None
+    assert held_bytes("the cloud") == 0
+    free_caches("the cloud")
+
+
 def test_what_pytorch_keeps_for_later_is_not_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (20, 100))
@@ -62,10 +68,10 @@ def test_what_pytorch_keeps_for_later_is_not_in_use(monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="only glibc keeps freed memory in arenas")
 def test_freed_memory_goes_back_to_the_system() -> None:
-    pieces = [bytes(64 * 1024) for _ in range(2048)]  # below glibc's threshold for mappings of their own
+    pieces = [b"x" * 64 * 1024 for _ in range(2048)]  # below glibc's threshold for mappings of their own
     keep = pieces[-1]
-    before = resident_bytes()
+    before = held_bytes("cpu")
     del pieces
     free_caches("cpu")
-    assert before - resident_bytes() > 64 * MEGABYTE
+    assert before - held_bytes("cpu") > 64 * MEGABYTE
     assert keep

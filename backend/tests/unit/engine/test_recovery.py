@@ -5,9 +5,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from app.engine import recovery
 from app.engine.config import EngineConfig
 from app.engine.engine import Engine
 from app.engine.errors import OutOfDeviceMemory
@@ -21,6 +22,12 @@ from tests.unit.engine.mixture import mixed_requests
 
 Events = dict[str, list[EngineEvent]]
 GIGABYTE = 10**9
+
+
+@pytest.fixture(autouse=True)
+def _quick_caches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Freeing caches collects garbage, which takes its time beside a whole test run."""
+    monkeypatch.setattr(recovery, "free_caches", lambda device: None)
 
 
 class Machine:
@@ -44,7 +51,7 @@ class Machine:
         config = self.faulty.model.config
         requests = [
             replace(request, request_id=f"{seed}/{request.request_id}")
-            for request in mixed_requests(config, seed, count)
+            for request in mixed_requests(config, seed, count, caches=False)
         ]
         for request in requests:
             events = self.events.setdefault(request.request_id, [])
@@ -91,7 +98,7 @@ def without_devices(events: Events) -> Events:
 # -- the same text ----------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=8)
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 @pytest.mark.parametrize("name", ["llada-tiny", "dream-tiny", "dreamon-tiny"])
 def test_whatever_does_not_fit_every_request_tells_what_it_tells_undisturbed(
@@ -123,10 +130,9 @@ def test_one_fault_frees_the_caches_and_runs_the_pass_again(llada: ModelRunner) 
 def test_a_batch_that_does_not_fit_runs_in_parts_that_do(llada: ModelRunner) -> None:
     machine = Machine(llada, lambda _, num_sequences: num_sequences > 2)
     config = machine.faulty.model.config
-    plain = [
-        r for r in mixed_requests(config, seed=1, count=40) if not r.params.cfg_scale and not r.params.mask_lengths
-    ]
-    for request in plain[:4]:
+    mixed = mixed_requests(config, seed=1, count=40, caches=False)
+    one_sequence_each = [r for r in mixed if not r.params.cfg_scale and not r.params.mask_lengths]
+    for request in one_sequence_each[:4]:
         machine.engine.add(RequestState(request, config, machine.events.setdefault(request.request_id, []).append))
     machine.run()
     num_split, num_moved, _, _ = machine.counters

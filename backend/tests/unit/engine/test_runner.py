@@ -10,8 +10,11 @@ from app.engine.decoding.guidance import guide
 from app.engine.decoding.rules import LogitRules, Score
 from app.engine.decoding.sampling import penalise_repetition, predict
 from app.engine.errors import OutOfDeviceMemory
+from app.engine.models.base import FamilyModel
+from app.engine.recovery import copied
 from app.engine.runner import ModelRunner
-from app.engine.work import SequenceInput, Work
+from app.engine.work import SequenceInput, Window, Work
+from tests.conformance import traces
 from tests.unit.engine.checkpoints import CHECKPOINTS
 from tests.unit.engine.mixture import mixed_requests
 
@@ -92,3 +95,75 @@ def test_a_device_that_is_full_is_an_error_of_its_own(llada: ModelRunner, monkey
     monkeypatch.setattr(type(llada.model), "hidden", fill_the_device)
     with pytest.raises(OutOfDeviceMemory, match="a step of 1 requests did not fit cpu: tried to allocate 3 TiB"):
         llada.run([Work((SequenceInput([5], [0]),), RULES)])
+
+
+# -- windows ----------------------------------------------------------------------------------------------------------
+
+
+@checkpoints
+@torch.inference_mode()
+def test_a_window_in_an_unchanged_canvas_gives_what_the_whole_pass_gives(
+    name: str, runners: Mapping[str, ModelRunner]
+) -> None:
+    runner, ids, wanted = runners[name], list(range(5, 45)), [20, 23, 25]
+    whole = runner.logits([SequenceInput(ids, wanted, Window("w"))])
+    shift = runner.model.config.prediction_shift
+    again = runner.logits([SequenceInput(ids, wanted, Window("w", (20 - shift, 28)))])
+    torch.testing.assert_close(again, whole, atol=2e-5, rtol=1e-4)
+    runner.forget("w")
+
+
+@checkpoints
+@torch.inference_mode()
+def test_what_is_behind_a_window_moves_with_its_length(name: str, runners: Mapping[str, ModelRunner]) -> None:
+    """Kept keys are those of the old canvas, turned to where their tokens stand in the new one."""
+    runner, before, behind = runners[name], list(range(5, 25)), list(range(60, 80))
+    config = runner.model.config
+    runner.logits([SequenceInput([*before, 30, 31, 32, *behind], [20], Window("w"))])
+    longer = [*before, 30, 40, 41, 42, 32, *behind]
+    wanted = range(20, 25)
+    moved = runner.logits([SequenceInput(longer, wanted, Window("w", (20 - config.prediction_shift, 25)))])
+    runner.forget("w")
+    # In the first layer keys and values depend on token and place alone: a model cut down to it has no error at all.
+    one = copied(runner.model, torch.device("cpu"), torch.float32)
+    _keep_first_layer(one)
+    short = ModelRunner(one)
+    short.logits([SequenceInput([*before, 30, 31, 32, *behind], [20], Window("w"))])
+    exact = short.logits([SequenceInput(longer, wanted)])
+    windowed = short.logits([SequenceInput(longer, wanted, Window("w", (20 - config.prediction_shift, 25)))])
+    torch.testing.assert_close(windowed, exact, atol=2e-5, rtol=1e-4)
+    assert moved.shape == exact.shape
+
+
+def _keep_first_layer(model: FamilyModel) -> None:
+    layers = next(module for module in model.modules() if isinstance(module, torch.nn.ModuleList))
+    del layers[1:]
+
+
+@torch.inference_mode()
+def test_a_window_without_anything_kept_is_computed_whole(llada: ModelRunner) -> None:
+    ids = list(range(5, 45))
+    whole = llada.logits([SequenceInput(ids, [21])])
+    assert torch.equal(llada.logits([SequenceInput(ids, [21], Window("new", (20, 28)))]), whole)
+    llada.forget("new")
+
+
+@checkpoints
+@torch.inference_mode()
+def test_windows_give_the_same_bits_in_any_company(name: str, runners: Mapping[str, ModelRunner]) -> None:
+    runner, ids = runners[name], list(range(5, 45))
+    runner.logits([SequenceInput(ids, [21], Window("w"))])
+    ids[22], ids[24] = 50, 51
+    window = SequenceInput(ids, [21, 23], Window("w", (19, 30)))
+    company = some_sequences(runner)
+    together = runner.logits([company[0], window, *company[1:]])
+    start = len(company[0].wanted)
+    assert torch.equal(runner.logits([window]), together[start : start + 2])
+    runner.forget("w")
+
+
+def test_a_request_leaves_nothing_behind(runners: Mapping[str, ModelRunner]) -> None:
+    for runner in runners.values():
+        requests = mixed_requests(runner.model.config, seed=11, count=6)
+        traces.run(runner, requests, together=True)
+        assert runner._stores == {}

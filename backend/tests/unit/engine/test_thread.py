@@ -17,7 +17,6 @@ from app.engine.events import Admitted, Cancelled, EngineEvent, Failed, Finished
 from app.engine.models.base import FamilyModel
 from app.engine.models.checkpoint import load_model
 from app.engine.params import DecodingParams, GenerationRequest
-from app.engine.recovery import Recovery
 from app.engine.runner import ModelRunner
 from app.engine.thread import MAX_FAILURES_IN_A_ROW, EngineThread
 from tests.conformance import traces
@@ -299,13 +298,6 @@ def test_a_thread_that_dies_fails_all_its_requests_at_once(start: Start, monkeyp
         assert "pulled out of the rack" in str(listener.error)
     assert (gate.kinds, waiting.kinds) == (["Admitted", "Failed"], ["Failed"])
     assert engine.problem is not None
-
-
-def test_caches_are_freed_between_steps(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    freed = threading.Event()
-    monkeypatch.setattr(Recovery, "free_caches", lambda _: freed.set())
-    start().free_caches()
-    assert freed.wait(PATIENCE_S)
 
 
 def deaf(event: EngineEvent) -> None:

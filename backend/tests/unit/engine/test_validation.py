@@ -17,7 +17,8 @@ FAMILIES = ("llada", "dream", "dreamon")
 # Parameter -> the families that know it, and a value that asks for something.
 OWNERS: Mapping[str, tuple[tuple[str, ...], Any]] = {
     "cfg_scale": (("llada",), 1.5),
-    "confidence_threshold": (("llada",), 0.9),
+    "confidence_threshold": (("llada", "dreamon"), 0.9),
+    "cache_refresh": (("dream", "dreamon"), 4),
     "block_length": (("llada",), 4),
     "eos_last": (("llada",), True),
     "eos_never_predicted": (("llada", "dream"), True),
@@ -53,6 +54,16 @@ def test_a_parameter_of_another_family_is_refused_by_name(family: str, name: str
     with pytest.raises(InvalidRequest, match=f"{name}=.* has no meaning for {family} models") as caught:
         check(family, params)
     assert caught.value.field == name
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_caches_belong_to_families(family: str) -> None:
+    check(family, replace(PLAIN, cache="dual"))
+    if family == "llada":
+        check(family, replace(PLAIN, cache="prefix"))
+        return
+    with pytest.raises(InvalidRequest, match=f"cache='prefix' has no meaning for {family} models; use 'dual'"):
+        check(family, replace(PLAIN, cache="prefix"))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
