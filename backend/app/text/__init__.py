@@ -1,4 +1,4 @@
-"""Strings and bytes of text: tokenizer, chat template, prompts, incremental decoding and stop strings.
+"""Strings and bytes of text: tokenizer, chat template, prompts, incremental decoding, stop strings and searching.
 
 Nothing here knows of models, tensors, requests or HTTP; text comes in and token ids go out, or the reverse.
 """

@@ -2,7 +2,8 @@
 
 TextError               also raised itself, for text that is not valid Unicode
 ├── TokenizerError      tokenizer files that are damaged, incomplete, or lack a token that is needed
-└── ChatTemplateError   a chat template that is absent, broken, or refuses the messages
+├── ChatTemplateError   a chat template that is absent, broken, or refuses the messages
+└── PatternError        a term or regular expression that cannot be looked for
 """
 
 
@@ -16,3 +17,7 @@ class TokenizerError(TextError):
 
 class ChatTemplateError(TextError):
     """A chat template that is absent, broken, or refuses the messages."""
+
+
+class PatternError(TextError):
+    """A term or regular expression that cannot be looked for."""
