@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 
 from app.core.logging import configure_logging
@@ -22,6 +23,8 @@ def main() -> int:
     configure_logging(settings)
     for name in unknown_settings():
         logger.warning("%s is not a setting of this version; it has no effect", name)
+    # Who tells it to stop gets the same end: with Ctrl-C and with SIGTERM it finishes, and that is a success.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     return 0 if serve(app) else 1
 
 

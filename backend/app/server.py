@@ -4,21 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from importlib.metadata import entry_points
 from socket import socket
+from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
 
+from app.api.api_keys import ApiKeys
+from app.api.auth import is_loopback_name
+from app.api.body_deadline import BodyDeadline
 from app.api.body_limit import BodyLimit
+from app.api.call_counts import CallCounts
+from app.api.connections import Connection, ConnectionLimit, connection_type
 from app.api.diffusion.router import router
 from app.api.errors import add_error_handlers
+from app.api.health import router as health_router
+from app.api.metrics.router import router as metrics_router
+from app.api.observation import add_observation, observing
 from app.api.openapi import describe
+from app.api.rate_limit import RateLimit
 from app.api.request_id import RequestId
 from app.api.request_log import RequestLog
+from app.api.security_headers import SecurityHeaders
 from app.api.unexpected_errors import UnexpectedErrors
+from app.core.open_files import allow_open_files
+from app.core.setting_types import listed
 from app.core.settings import ENV_PREFIX, DiffusionConfig, Settings, WrongSetting
 from app.services.diffusion import DiffusionLLMService, InvalidParameters
 from app.services.diffusion.catalog import ENTRY_POINT_GROUP
@@ -31,6 +45,12 @@ FINISHING_S = 5
 ENDING_S = 5
 """How long the answers to those that did not finish may take to be sent."""
 
+NUM_OTHER_FILES = 256
+"""Open files besides connections: models, logs, connections to Redis and to a collector, threads' pipes."""
+
+READABLE_HEADERS = ("Retry-After", "RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset", "X-Request-ID")
+"""What pages of other origins may read of an answer besides its body."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -38,7 +58,7 @@ def create_app(settings: Settings, service: DiffusionLLMService | None = None) -
     """The app around `service`, or around a new one made from the settings; it opens and closes either.
 
     Raises:
-        WrongSetting: a setting names a model that there is not.
+        WrongSetting: a setting names a model that there is not, or does not fit in another way.
     """
     app = FastAPI(
         title="Reynard Diffusion",
@@ -53,9 +73,13 @@ def create_app(settings: Settings, service: DiffusionLLMService | None = None) -
     )
     app.state.settings = settings
     app.state.service = service or _new_service(settings.service_config())
+    app.state.call_counts = _new_call_counts(settings)
     app.include_router(router)
+    app.include_router(health_router)
+    app.include_router(metrics_router)
     add_error_handlers(app)
     _add_middleware(app, settings)
+    add_observation(app, app.state.service, otel_endpoint=settings.otel_endpoint)
     app.openapi = lambda: describe(app)  # type: ignore[method-assign]
     return app
 
@@ -74,12 +98,43 @@ def _new_service(config: DiffusionConfig) -> DiffusionLLMService:
     return service
 
 
+def _new_call_counts(settings: Settings) -> CallCounts:
+    try:
+        return CallCounts(settings.rate_limit_storage.get_secret_value())
+    except ValueError as error:
+        raise WrongSetting(f"{ENV_PREFIX}RATE_LIMIT_STORAGE=*** is not allowed; {error}") from None
+
+
 def _add_middleware(app: FastAPI, settings: Settings) -> None:
     """From the inside out: what is added last sees a request first."""
     app.add_middleware(BodyLimit, max_body_bytes=settings.max_body_bytes)
+    app.add_middleware(BodyDeadline, timeout_s=settings.client_timeout_seconds)
+    app.add_middleware(RateLimit, counts=app.state.call_counts, current_limit=_rate_limit_of(app.state.service))
+    if keys := listed(settings.api_keys.get_secret_value()):
+        app.add_middleware(ApiKeys, keys=keys)
+    app.add_middleware(ConnectionLimit)
     app.add_middleware(UnexpectedErrors)
+    if origins := listed(settings.cors_origins):
+        _add_cors(app, origins)
+    app.add_middleware(SecurityHeaders)
     app.add_middleware(RequestLog)
     app.add_middleware(RequestId)
+
+
+def _rate_limit_of(service: DiffusionLLMService) -> Callable[[], str]:
+    return lambda: str(service.configuration()["rate_limit"])
+
+
+def _add_cors(app: FastAPI, origins: Sequence[str]) -> None:
+    """Pages of these origins may read answers. They send keys and tokens themselves: no cookie ever counts here."""
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=origins,
+        allow_methods=("GET", "POST"),
+        allow_headers=("Authorization", "Content-Type", "X-API-Key"),
+        allow_credentials=False,
+        expose_headers=READABLE_HEADERS,
+    )
 
 
 @asynccontextmanager
@@ -88,11 +143,13 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     service: DiffusionLLMService = app.state.service
     initializing = asyncio.create_task(_initialize(service))
     try:
-        yield
+        async with observing(app):
+            yield
     finally:
         initializing.cancel()
         await asyncio.wait({initializing})
         await service.close()
+        await app.state.call_counts.close()
 
 
 async def _initialize(service: DiffusionLLMService) -> None:
@@ -112,6 +169,10 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self._service = service
 
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._service.announce_end()
+        super().handle_exit(sig, frame)
+
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
         ending = asyncio.create_task(self._end_requests())
         try:
@@ -127,8 +188,12 @@ class Server(uvicorn.Server):
 def serve(app: FastAPI) -> bool:
     """Serves the app until the process is told to stop; whether it could be served at all."""
     settings: Settings = app.state.settings
+    if not is_loopback_name(settings.host) and not listed(settings.api_keys.get_secret_value()):
+        logger.warning("whoever reaches %s:%d may use this server: api_keys is empty", settings.host, settings.port)
     config = uvicorn.Config(
         app,
+        http=_connection_type(settings),
+        ws="none",
         host=settings.host,
         port=settings.port,
         log_config=None,
@@ -141,3 +206,16 @@ def serve(app: FastAPI) -> bool:
     with suppress(KeyboardInterrupt):  # raised once more by uvicorn, after it has stopped
         server.run()
     return server.started
+
+
+def _connection_type(settings: Settings) -> type[Connection]:
+    num_files = allow_open_files(settings.max_connections + NUM_OTHER_FILES)
+    max_connections = max(min(settings.max_connections, num_files - NUM_OTHER_FILES), 1)
+    if max_connections < settings.max_connections:
+        logger.warning(
+            "this system allows %d open files, so only %d connections are served at a time and not max_connections=%d",
+            num_files,
+            max_connections,
+            settings.max_connections,
+        )
+    return connection_type(client_timeout_s=settings.client_timeout_seconds, max_connections=max_connections)

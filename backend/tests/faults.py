@@ -1,9 +1,9 @@
 """A device that runs out of memory when it is told to: the real error, raised inside the real forward pass.
 
-    python -m tests.faults      the server, whose models live on such a device
+    python -m tests.faults      the server, whose models live on such devices
 
-`FAULTS` in the environment says when: `every=7` (each seventh pass), `above=2` (passes of more than 2 requests),
-`from=100,to=140` (all passes numbered so), in any combination, separated by commas.
+`FAULTS` in the environment says when, by the number of the pass: `every=7` (each seventh), `from=100,to=140` (all of
+these), `above=2` (those of more than 2 sequences), `die=50` (the engine's thread ends there), in any combination.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ DEVICE_NAME = "cuda:0"
 """What the device calls itself; its tensors lie in main memory."""
 
 IsFault = Callable[[int, int], bool]
-"""Number of the pass, counted from 1 -> number of sequences -> whether it fails."""
+"""Number of the pass, counted from 1 -> number of its sequences -> whether it fails."""
 
 
 class FaultyRunner(ModelRunner):
@@ -45,29 +45,27 @@ class FaultyRunner(ModelRunner):
 def schedule(text: str) -> IsFault:
     """The faults that `FAULTS` describes."""
     numbers = {name: int(value) for name, _, value in (part.partition("=") for part in text.split(",") if part)}
-    first, last = numbers.get("from", 1 if "to" in numbers else 0), numbers.get("to", sys.maxsize)
+    span = range(numbers["from"], numbers["to"] + 1) if "from" in numbers else range(0)
 
     def is_fault(number: int, num_sequences: int) -> bool:
-        return (
-            ("every" in numbers and number % numbers["every"] == 0)
-            or num_sequences > numbers.get("above", sys.maxsize)
-            or (first > 0 and first <= number <= last)
-        )
+        if number == numbers.get("die"):
+            raise SystemExit("pulled out of the rack")
+        is_periodic = "every" in numbers and number % numbers["every"] == 0
+        return is_periodic or number in span or num_sequences > numbers.get("above", sys.maxsize)
 
     return is_fault
 
 
 def _serve() -> int:
     from app.engine import thread
-
-    faults = schedule(os.environ.get("FAULTS", ""))
-
-    def make_runner(model: FamilyModel, *names: Any) -> ModelRunner:
-        return FaultyRunner(model, faults)
-
-    setattr(thread, "ModelRunner", make_runner)  # noqa: B010 - to a type checker a class is no place for a function
     from main import main
 
+    text = os.environ.get("FAULTS", "")
+
+    def make_runner(model: FamilyModel, *_: Any) -> ModelRunner:
+        return FaultyRunner(model, schedule(text))
+
+    setattr(thread, "ModelRunner", make_runner)  # noqa: B010 - to a type checker a class is no place for a function
     return main()
 
 

@@ -58,12 +58,17 @@ def is_direct_loopback(request: Request) -> bool:
     )
 
 
+def is_loopback_name(host: str) -> bool:
+    """Whether this name or address means this machine, for whoever uses it."""
+    return host == "localhost" or _is_loopback(host)
+
+
 def _names_loopback(url: str) -> bool:
     try:
         host = urlsplit(url).hostname
     except ValueError:
         return False
-    return host == "localhost" or (host is not None and _is_loopback(host))
+    return host is not None and is_loopback_name(host)
 
 
 def _is_loopback(host: str) -> bool:

@@ -8,6 +8,7 @@ from fastapi import Depends, Request
 
 from app.api.auth import check_admin
 from app.api.body import body_of, object_for
+from app.api.call_counts import CallCounts
 from app.core.settings import DiffusionConfig, Settings
 from app.services.diffusion import DiffusionLLMService
 from app.services.diffusion.models import DiffusionGenerationParams, DiffusionInfillingParams
@@ -23,8 +24,14 @@ async def get_settings(request: Request) -> Settings:
     return settings
 
 
+async def get_call_counts(request: Request) -> CallCounts:
+    call_counts: CallCounts = request.app.state.call_counts
+    return call_counts
+
+
 ServiceDep = Annotated[DiffusionLLMService, Depends(get_service)]
 SettingsDep = Annotated[Settings, Depends(get_settings)]
+CallCountsDep = Annotated[CallCounts, Depends(get_call_counts)]
 
 GenerationBody = Annotated[DiffusionGenerationParams, Depends(body_of(DiffusionGenerationParams))]
 InfillingBody = Annotated[DiffusionInfillingParams, Depends(body_of(DiffusionInfillingParams))]

@@ -1,12 +1,18 @@
 """Every error that leaves over HTTP: which status, which code, which headers. One table, one shape.
 
 ApiError
+├── MalformedRequest        not HTTP (400)
 ├── MalformedBody           not JSON (400)
 ├── AdminTokenRequired      an admin call without the right token (401)
+├── ApiKeyRequired          another call without one of the keys (401)
 ├── LoopbackOnly            an admin call from elsewhere, with no token set (403)
+├── BodyTooSlow             not there in time (408)
 ├── BodyTooLarge            over the limit (413)
 ├── UnsupportedMediaType    not declared as JSON (415)
-└── InvalidBody             JSON that does not fit the request (422)
+├── InvalidBody             JSON that does not fit the request (422)
+├── RateLimited             more calls than one client may make (429)
+├── NotReady                a request would not be answered now (503)
+└── TooManyConnections      on a connection above the limit (503)
 
 The service's own errors are drawn in `app/services/diffusion/errors.py`.
 """
@@ -25,16 +31,19 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Scope
 
+from app.api.allowed_methods import allowed_methods
 from app.api.disconnect import CLIENT_GONE, note_departure
 from app.api.problem import TYPE_PREFIX, FieldError, Problem, ProblemResponse
 from app.api.request_id import request_id
 from app.api.validation import field_errors
 from app.services.diffusion.errors import (
+    ContentRejected,
     GenerationCancelled,
     GenerationFailed,
     GenerationTimeout,
     InvalidParameters,
     ModelUnavailable,
+    OutOfMemory,
     Overloaded,
     ServiceDisabled,
     ServiceError,
@@ -48,6 +57,10 @@ class ApiError(Exception):
     code = "bad_request"
 
 
+class MalformedRequest(ApiError):
+    code = "malformed_request"
+
+
 class MalformedBody(ApiError):
     code = "malformed_body"
 
@@ -56,12 +69,25 @@ class AdminTokenRequired(ApiError):
     code = "admin_token_required"
 
 
+class ApiKeyRequired(ApiError):
+    code = "api_key_required"
+
+
 class LoopbackOnly(ApiError):
     code = "loopback_only"
 
 
+class BodyTooSlow(ApiError):
+    code = "body_too_slow"
+
+
 class BodyTooLarge(ApiError):
     code = "body_too_large"
+
+
+class NotReady(ApiError):
+    code = "not_ready"
+    retry_after_s = 5
 
 
 class UnsupportedMediaType(ApiError):
@@ -86,22 +112,49 @@ class InvalidBody(ApiError):
         return cls(field_errors(error.errors()))
 
 
+class RateLimited(ApiError):
+    """More calls than one client may make.
+
+    Attributes:
+        retry_after_s: when the next one may succeed.
+    """
+
+    code = "rate_limited"
+
+    def __init__(self, message: str, *, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class TooManyConnections(ApiError):
+    code = "too_many_connections"
+    retry_after_s = 5
+
+
 INTERNAL_CODE = "internal_error"
 
 PROBLEMS: dict[type[Exception], tuple[int, str]] = {
+    MalformedRequest: (400, "The request is not valid HTTP"),
     MalformedBody: (400, "The body is not valid JSON"),
     AdminTokenRequired: (401, "The admin token is required"),
+    ApiKeyRequired: (401, "An API key is required"),
     LoopbackOnly: (403, "Admin calls are answered on this machine only"),
     UnknownModel: (404, "There is no such model"),
+    BodyTooSlow: (408, "The body did not arrive in time"),
     BodyTooLarge: (413, "The body is too large"),
     UnsupportedMediaType: (415, "The body is not declared as JSON"),
     InvalidBody: (422, "A value is not allowed"),
     InvalidParameters: (422, "A value is not allowed"),
+    ContentRejected: (422, "The content filter refuses it"),
+    RateLimited: (429, "Too many requests"),
     GenerationFailed: (500, "The model failed"),
+    NotReady: (503, "The server is not ready"),
     GenerationCancelled: (503, "The request was given up"),
     ModelUnavailable: (503, "No model is available"),
+    OutOfMemory: (503, "Memory is short"),
     Overloaded: (503, "Too many requests are waiting"),
     ServiceDisabled: (503, "The service is switched off"),
+    TooManyConnections: (503, "Too many connections are open"),
     GenerationTimeout: (504, "The deadline passed"),
 }
 
@@ -137,7 +190,7 @@ def _detail(error: Exception) -> str:
 def _field_errors(error: Exception) -> list[FieldError] | None:
     if isinstance(error, InvalidBody):
         return error.errors
-    if isinstance(error, InvalidParameters):
+    if isinstance(error, InvalidParameters) or (isinstance(error, ContentRejected) and error.field):
         return [FieldError(field=error.field, message=str(error))]
     return None
 
@@ -145,8 +198,10 @@ def _field_errors(error: Exception) -> list[FieldError] | None:
 def _headers(error: Exception) -> dict[str, str]:
     if isinstance(error, HTTPException):
         return dict(error.headers or {})
-    if isinstance(error, AdminTokenRequired):
+    if isinstance(error, AdminTokenRequired | ApiKeyRequired):
         return {"WWW-Authenticate": "Bearer"}
+    if isinstance(error, BodyTooSlow):
+        return {"Connection": "close"}  # what still arrives is the rest of this body, and no next request
     retry_after_s = getattr(error, "retry_after_s", None)
     return {} if retry_after_s is None else {"Retry-After": str(retry_after_s)}
 
@@ -167,6 +222,12 @@ async def _answer(request: Request, error: Exception) -> Response:
     return problem_response(request.scope, error)
 
 
+async def _answer_other_method(request: Request, error: Exception) -> Response:
+    response = problem_response(request.scope, error)
+    response.headers["Allow"] = allowed_methods(request.scope)
+    return response
+
+
 async def _answer_validation(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     return problem_response(request.scope, InvalidBody.of(error))
@@ -182,5 +243,6 @@ def add_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(ApiError, _answer)
     app.add_exception_handler(ServiceError, _answer)
     app.add_exception_handler(HTTPException, _answer)
+    app.add_exception_handler(HTTPStatus.METHOD_NOT_ALLOWED, _answer_other_method)
     app.add_exception_handler(RequestValidationError, _answer_validation)
     app.add_exception_handler(ClientDisconnect, _answer_nobody)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any
 
@@ -9,9 +10,12 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
+from starlette.types import Scope
 
+from app.api.calls import is_admin_call, is_generating_call, is_open_call
 from app.api.framing import JSON_LINES, SERVER_SENT_EVENTS
 from app.api.problem import MEDIA_TYPE, Problem
+from app.api.request_id import HEADER as REQUEST_ID_HEADER
 from app.core.settings import DiffusionConfig
 from app.services.diffusion.models import DiffusionGenerationParams, DiffusionInfillingParams, DiffusionStreamEvent
 
@@ -27,24 +31,43 @@ DESCRIBED: tuple[type[BaseModel], ...] = (
 )
 
 
+ANYBODY: dict[str, list[str]] = {}
+SECURITY_SCHEMES = {
+    "adminToken": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "DIFFUSION_ADMIN_TOKEN; where none is set, only direct clients on this machine are answered.",
+    },
+    "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "One of DIFFUSION_API_KEYS."},
+    "apiKeyAsBearer": {"type": "http", "scheme": "bearer", "description": "The same, in the Authorization header."},
+}
+RETRY_AFTER = {"schema": {"type": "integer"}, "description": "Seconds after which it may succeed."}
+REQUEST_ID = {"schema": {"type": "string"}, "required": True, "description": "To be found in the log."}
+
+
 def _reference(model: type[BaseModel]) -> dict[str, Any]:
     return {"schema": {"$ref": SCHEMAS + model.__name__}}
 
 
 def problems(*statuses: int) -> Responses:
     """The error answers of a route, for `responses=`."""
-    return {
-        status: {"description": HTTPStatus(status).phrase, "content": {MEDIA_TYPE: _reference(Problem)}}
-        for status in statuses
-    }
+    return {status: _problem(status) for status in statuses}
+
+
+def _problem(status: int) -> dict[str, Any]:
+    headers = {"headers": {"Retry-After": RETRY_AFTER}} if status in (429, 503) else {}
+    return {"description": HTTPStatus(status).phrase, "content": {MEDIA_TYPE: _reference(Problem)}, **headers}
 
 
 def event_stream() -> Responses:
-    """The successful answer of a streaming route: one event after the other, in either framing."""
+    """The successful answer of a streaming route: one event after the other, in either framing. A schema of such a body
+    is the schema of each event in it; of a Server-Sent Event, that of its fields."""
     event = _reference(DiffusionStreamEvent)
-    return {
-        200: {"description": "The events as they happen", "content": {JSON_LINES: event, SERVER_SENT_EVENTS: event}}
-    }
+    data = {"type": "string", "contentMediaType": "application/json", "contentSchema": event["schema"]}
+    names = DiffusionStreamEvent.model_json_schema()["properties"]["type"]["enum"]
+    fields = {"id": {"type": "string"}, "event": {"enum": names}, "data": data}
+    sent = {"schema": {"type": "object", "properties": fields, "required": list(fields)}}
+    return {200: {"description": "The events as they happen", "content": {JSON_LINES: event, SERVER_SENT_EVENTS: sent}}}
 
 
 def json_request(model: type[BaseModel]) -> dict[str, Any]:
@@ -58,9 +81,37 @@ def describe(app: FastAPI) -> dict[str, Any]:
         document = get_openapi(
             title=app.title, version=app.version, description=app.description, routes=app.routes, tags=app.openapi_tags
         )
-        document.setdefault("components", {}).setdefault("schemas", {}).update(_schemas())
+        components = document.setdefault("components", {})
+        components.setdefault("schemas", {}).update(_schemas())
+        components["securitySchemes"] = SECURITY_SCHEMES
+        for path, operations in document["paths"].items():
+            for method, operation in operations.items():
+                _add_what_middleware_does(operation, {"path": path, "method": method.upper()})
         app.openapi_schema = document
     return app.openapi_schema
+
+
+def _add_what_middleware_does(operation: dict[str, Any], scope: Scope) -> None:
+    """Keys, limits and the request id: no route knows of them."""
+    responses = operation["responses"]
+    for status in _statuses_of_middleware(scope, has_body="requestBody" in operation):
+        responses.setdefault(str(int(status)), _problem(status))
+    for response in responses.values():
+        response["headers"] = {REQUEST_ID_HEADER: REQUEST_ID, **response.get("headers", {})}
+    if is_admin_call(scope):
+        operation["security"] = [{"adminToken": []}, ANYBODY]
+    elif not is_open_call(scope):
+        operation["security"] = [{"apiKey": []}, {"apiKeyAsBearer": []}, ANYBODY]
+
+
+def _statuses_of_middleware(scope: Scope, *, has_body: bool) -> Iterator[int]:
+    if has_body:
+        yield HTTPStatus.REQUEST_TIMEOUT
+    if is_generating_call(scope):
+        yield HTTPStatus.TOO_MANY_REQUESTS
+    if not is_admin_call(scope) and not is_open_call(scope):
+        yield HTTPStatus.UNAUTHORIZED
+        yield HTTPStatus.SERVICE_UNAVAILABLE
 
 
 def _schemas() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""One id per request: in `X-Request-ID`, in error bodies and in the log line."""
+"""One id per request: in `X-Request-ID`, in error bodies and in its log lines."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from uuid import uuid4
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.core.logging import label_log_lines
 
 HEADER = "X-Request-ID"
 
@@ -33,6 +35,7 @@ class RequestId:
 def adopt_request_id(scope: Scope, new_id: str) -> None:
     """From now on the request is known by `new_id`: the service's own id, once it has one."""
     scope.setdefault("state", {})["request_id"] = new_id
+    label_log_lines(new_id)
 
 
 def request_id(scope: Scope) -> str:

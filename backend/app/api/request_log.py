@@ -9,12 +9,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.disconnect import CLIENT_GONE, has_left
 from app.api.request_id import request_id
+from app.api.route_template import is_probe
 
 logger = logging.getLogger(__name__)
 
 
 class RequestLog:
-    """Logs when the last byte is sent. A client that left is logged as 499, whatever had been sent before."""
+    """Logs when the last byte is sent. A client that left is logged as 499, whatever had been sent before; a probe that
+    finds all well only at debug level, for it comes every few seconds."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -40,7 +42,8 @@ class RequestLog:
 def _log(scope: Scope, status: int, duration_s: float) -> None:
     # The raw path is still percent-encoded, so that nobody can write a line of their own into the log.
     path = scope.get("raw_path", b"").decode("ascii", "replace")[:200]
-    logger.info(
+    logger.log(
+        logging.DEBUG if is_probe(scope) and status < 400 else logging.INFO,
         "request",
         extra={
             "request_id": request_id(scope),

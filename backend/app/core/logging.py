@@ -5,19 +5,38 @@ from __future__ import annotations
 import json
 import logging
 import time
+from contextvars import ContextVar
 from typing import Any
 
+from app.core.log_handler import UnwaitingHandler
 from app.core.settings import Settings
 
 NOT_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
 """What every record has, and uvicorn's copy of its message for terminals; other attributes came in by `extra`."""
 
+_request_id: ContextVar[str] = ContextVar("request_id", default="")
+
 
 def configure_logging(settings: Settings) -> None:
     """Sends everything, uvicorn's own lines included, through one handler of the root logger."""
-    handler = logging.StreamHandler()
+    handler = UnwaitingHandler()
     handler.setFormatter(JsonFormatter() if settings.log_format == "json" else PlainFormatter())
+    handler.addFilter(_add_request_id)
     logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
+    # A line that cannot be written, on a full disk say, is lost; complaining of it would write there too.
+    logging.raiseExceptions = False
+
+
+def label_log_lines(request_id: str) -> None:
+    """Gives every line that this task logs from now on, and the tasks and threads that it starts, this request id."""
+    _request_id.set(request_id)
+
+
+def _add_request_id(record: logging.LogRecord) -> bool:
+    request_id = _request_id.get()
+    if request_id and not hasattr(record, "request_id"):
+        record.request_id = request_id
+    return True
 
 
 class PlainFormatter(logging.Formatter):
@@ -30,7 +49,7 @@ class PlainFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object per line."""
+    """One JSON object per line, whatever the message and the fields hold."""
 
     def format(self, record: logging.LogRecord) -> str:
         line = {
@@ -42,7 +61,10 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str)
+        try:
+            return json.dumps(line, default=str, allow_nan=False)
+        except (TypeError, ValueError):  # a number that is not finite, a key that is no text, a list that holds itself
+            return json.dumps({name: str(value) for name, value in line.items()})
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:

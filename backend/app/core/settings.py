@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints,
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from app.core.setting_types import KeyList, OriginList, RateLimitText, StorageUrl
+
 ENV_PREFIX = "DIFFUSION_"
 ENV_FILE = ".env"
 SERVER_URL = "DIFFUSION_URL"
@@ -31,16 +33,24 @@ class DiffusionConfig(BaseModel):
     memory_threshold: float = Field(
         0.8, gt=0.0, le=1.0, description="Share of a device's memory in use above which auto passes over it."
     )
+    model_memory_mb: int = Field(
+        0, ge=0, le=10_000_000, description="Megabytes of weights that may be loaded; above, idle models leave. 0: any."
+    )
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", description="Arithmetic of the weights; auto is bfloat16 on CUDA and float32 on a CPU."
     )
     dreamon_path: str = Field("", description="Folder or hub id of the dreamon checkpoint; empty: the embedded one.")
     llada_path: str = Field("", description="Folder or hub id of the llada checkpoint; empty: the embedded one.")
     extra_models: str = Field("", description="Further checkpoints: id=path or hub id, separated by commas.")
+    preload: Literal["all", "default"] = Field(
+        "all", description="Models that are loaded at start: all, or the default one; others wait for their first use."
+    )
     model_fallback: bool = Field(True, description="Let another model answer when the requested one cannot be had.")
     max_concurrent_requests: int = Field(3, ge=1, le=1024, description="Requests denoised at the same time.")
     max_queued_requests: int = Field(64, ge=0, le=100_000, description="Requests that may wait; more get 503.")
     timeout_seconds: float = Field(300.0, gt=0, le=86_400, description="Seconds from arrival to the answer.")
+    rate_limit: RateLimitText = Field("", description="Calls that one client may make, such as 60/minute; empty: any.")
+    content_filter: str = Field("", description="Rules file of the content filter; empty: none.")
     max_length: int = Field(512, ge=1, le=2048, description="Default of max_length, in new tokens.")
     temperature: float = Field(0.7, ge=0.0, le=2.0, description="Default of temperature; 0 is greedy.")
     top_p: float = Field(0.9, ge=0.1, le=1.0, description="Default of top_p.")
@@ -76,10 +86,30 @@ class Settings(DiffusionConfig, BaseSettings):
     max_body_bytes: int = Field(
         1_048_576, ge=1_024, le=1_073_741_824, description="Largest request body in bytes; a larger one gets 413."
     )
+    api_keys: KeyList = Field(
+        SecretStr(""), description="Keys, separated by commas, of which a call must carry one; empty: none is needed."
+    )
+    rate_limit_storage: StorageUrl = Field(
+        SecretStr("memory"), description="Where calls are counted: memory, or a Redis URL that several servers share."
+    )
+    cors_origins: OriginList = Field(
+        "", description="Origins of web pages that may call the API, separated by commas; empty: only its own."
+    )
+    client_timeout_seconds: float = Field(
+        60.0, ge=1, le=3_600, description="Seconds that a client may take to send a request, or read nothing."
+    )
+    max_connections: int = Field(
+        4096, ge=16, le=1_000_000, description="Open connections; requests on further ones get 503."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least severity that is logged."
     )
     log_format: Literal["plain", "json"] = Field("plain", description="How a log line is written.")
+    otel_endpoint: str = Field(
+        "",
+        pattern=r"^(https?://\S+)?$",
+        description="URL of an OpenTelemetry collector (OTLP over HTTP) that gets traces; empty: none.",
+    )
 
     def service_config(self) -> DiffusionConfig:
         """The part that the service knows."""
@@ -122,9 +152,10 @@ def _complaint(error: ErrorDetails) -> str:
 
 
 def update_config(config: DiffusionConfig, changes: dict[str, Any]) -> DiffusionConfig:
-    """A new configuration with some values changed, validated as a whole.
+    """A new configuration with some values changed, validated as a whole. Values have their own types here: what is a
+    string in the environment is no number in JSON, nor is `false`.
 
     Raises:
         pydantic.ValidationError: a name is unknown or a value out of bounds; nothing has changed then.
     """
-    return DiffusionConfig.model_validate({**config.model_dump(), **changes})
+    return DiffusionConfig.model_validate({**config.model_dump(), **changes}, strict=True)

@@ -216,11 +216,18 @@ class Tokenizer:
 def _build(specification: Specification, source: str) -> tokenizers.Tokenizer:
     try:
         library = tokenizers.Tokenizer.from_str(json.dumps(specification))
-    except Exception as error:  # the library raises nothing more precise
+    except BaseException as error:  # the library raises nothing more precise
+        if not isinstance(error, Exception) and not _is_panic(error):
+            raise
         raise TokenizerError(f"{source}: the tokenizers library refuses it: {error}") from error
     library.no_truncation()
     library.no_padding()
     return library
+
+
+def _is_panic(error: BaseException) -> bool:
+    """Whether the library met a defect of its own. Its panics are no `Exception`, and their class is hidden."""
+    return type(error).__name__ == "PanicException"
 
 
 def _require_unicode(text: str) -> None:

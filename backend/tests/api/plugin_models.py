@@ -67,6 +67,42 @@ class Silent(DiffusionModel):
         yield token("")
 
 
+class Flood(DiffusionModel):
+    """Much text in each word, and as many words as are asked for, or no end."""
+
+    def __init__(self) -> None:
+        super().__init__("flood")
+
+    async def generate_stream(self, params: DiffusionGenerationParams) -> AsyncIterator[DiffusionStreamEvent]:
+        num_words = 0
+        while params.text == "endless" or num_words < (params.max_length or 1):
+            yield token("x" * 4096)
+            num_words += 1
+            await asyncio.sleep(0)
+
+
+class Parrot(DiffusionModel):
+    """Repeats the text, two characters at a time; decides them in a random order first, and shows that."""
+
+    def __init__(self) -> None:
+        super().__init__("parrot")
+
+    async def generate_stream(self, params: DiffusionGenerationParams) -> AsyncIterator[DiffusionStreamEvent]:
+        pieces = [params.text[start : start + 2] for start in range(0, len(params.text), 2)]
+        canvas: list[str | None] = [None] * len(pieces)
+        for step, index in enumerate(random.Random(params.seed).sample(range(len(pieces)), len(pieces)), 1):
+            canvas[index] = pieces[index]
+            committed = [{"index": index, "text": pieces[index], "confidence": 0.5}]
+            yield DiffusionStreamEvent(type="step", data={"canvas": [*canvas], "committed": committed, "step": step})
+            await asyncio.sleep(0)
+        for piece in pieces:
+            yield token(piece)
+
+    async def infill_stream(self, params: DiffusionInfillingParams) -> AsyncIterator[DiffusionStreamEvent]:
+        async for event in self.generate_stream(DiffusionGenerationParams(text=params.prefix, seed=params.seed)):
+            yield event
+
+
 class BreaksAtOnce(DiffusionModel):
     def __init__(self) -> None:
         super().__init__("breaks-at-once")
@@ -108,4 +144,4 @@ class NeverReady(DiffusionModel):
         yield token("never")
 
 
-ALL = (Words, Endless, Silent, BreaksAtOnce, BreaksLater, Surrogates, NeverReady)
+ALL = (Words, Endless, Silent, Flood, Parrot, BreaksAtOnce, BreaksLater, Surrogates, NeverReady)

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -152,8 +152,14 @@ def environment(**settings: str) -> dict[str, str]:
 
 
 @contextmanager
-def serving(folder: Path, plugin: Path | None = None, **settings: str) -> Iterator[Server]:
-    """A server of its own, in an empty working directory, until the block ends."""
+def serving(
+    folder: Path, plugin: Path | None = None, program: Sequence[str] = (str(BACKEND / "main.py"),), **settings: str
+) -> Iterator[Server]:
+    """A server of its own, in an empty working directory, until the block ends.
+
+    Args:
+        program: what Python runs.
+    """
     folder.mkdir(exist_ok=True)
     port = free_port()
     variables = environment(PORT=str(port), **settings)
@@ -161,7 +167,7 @@ def serving(folder: Path, plugin: Path | None = None, **settings: str) -> Iterat
         variables["PYTHONPATH"] = str(plugin)
     log_file = folder / "server.log"
     with log_file.open("wb") as log:
-        process = subprocess.Popen([sys.executable, str(BACKEND / "main.py")], cwd=folder, env=variables, stderr=log)
+        process = subprocess.Popen([sys.executable, *program], cwd=folder, env=variables, stderr=log)
     server = Server(port, process, log_file)
     try:
         _wait_until_listening(server)

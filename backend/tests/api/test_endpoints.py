@@ -191,7 +191,7 @@ def test_openapi_describes_everything(server: Server) -> None:
         ("post", f"{prefix}/infill/stream"), ("get", f"{prefix}/models"), ("get", f"{prefix}/config"),
         ("post", f"{prefix}/config"), ("get", f"{prefix}/admin/stats"), ("get", f"{prefix}/admin/health"),
         ("get", f"{prefix}/admin/models"), ("post", f"{prefix}/admin/models/{{model_id}}/reload"),
-        ("post", f"{prefix}/admin/cleanup"),
+        ("post", f"{prefix}/admin/cleanup"), ("get", "/health/live"), ("get", "/health/ready"), ("get", "/metrics"),
     }  # fmt: skip
 
 

@@ -77,6 +77,7 @@ def test_no_checkpoint_at_all_is_unhealthy(tmp_path: Path) -> None:
         health = none.get("/admin/health")
     assert (response.status_code, response.json()["code"]) == (503, "model_unavailable")
     assert (health.status_code, health.json()["status"]) == (503, "unhealthy")
+    assert int(health.headers["retry-after"]) > 0
 
 
 def test_it_stops_while_it_loads(tmp_path: Path) -> None:

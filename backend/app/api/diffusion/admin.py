@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from typing import Annotated
 
-from app.api.deps import AdminDep, ServiceDep
+from fastapi import APIRouter, Path
+
+from app.api.call_counts import CallCounts
+from app.api.deps import AdminDep, CallCountsDep, ServiceDep
 from app.api.diffusion.models import CleanupResponse, ModelDetailsList, ReloadResponse
 from app.api.json_encoding import JsonResponse
 from app.api.openapi import problems
-from app.services.diffusion.models import DiffusionHealth, DiffusionStatistics
+from app.services.diffusion.health import with_component
+from app.services.diffusion.models import ComponentHealth, DiffusionHealth, DiffusionStatistics
+
+RETRY_AFTER_S = 5
+
+ModelId = Annotated[str, Path(examples=["dreamon", "llada"])]
 
 router = APIRouter(prefix="/admin", tags=["admin"], dependencies=[AdminDep], responses=problems(401, 403))
 
@@ -20,10 +28,21 @@ async def stats(service: ServiceDep) -> DiffusionStatistics:
 
 
 @router.get("/health", response_model=DiffusionHealth, responses={503: {"model": DiffusionHealth}})
-async def health(service: ServiceDep) -> JsonResponse:
+async def health(service: ServiceDep, call_counts: CallCountsDep) -> JsonResponse:
     """Health, per model and device: 200 while requests are served, 503 when they are not."""
-    report = service.health()
-    return JsonResponse(report, status_code=200 if report.status in ("healthy", "degraded") else 503)
+    report = _with_redis(service.health(), call_counts)
+    if report.status in ("healthy", "degraded"):
+        return JsonResponse(report)
+    return JsonResponse(report, status_code=503, headers={"Retry-After": str(RETRY_AFTER_S)})
+
+
+def _with_redis(report: DiffusionHealth, call_counts: CallCounts) -> DiffusionHealth:
+    if not call_counts.is_shared:
+        return report
+    problem = call_counts.problem
+    return with_component(
+        report, "redis", ComponentHealth(healthy=problem is None, detail=problem or "counts calls for all servers")
+    )
 
 
 @router.get("/models")
@@ -33,7 +52,7 @@ async def model_details(service: ServiceDep) -> ModelDetailsList:
 
 
 @router.post("/models/{model_id}/reload", responses=problems(404, 422, 503))
-async def reload_model(model_id: str, service: ServiceDep) -> ReloadResponse:
+async def reload_model(model_id: ModelId, service: ServiceDep) -> ReloadResponse:
     """Loads a model again; the requests in flight finish on the old one."""
     return ReloadResponse(model=await service.reload_model(model_id))
 

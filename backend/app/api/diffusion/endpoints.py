@@ -19,8 +19,8 @@ from app.services.diffusion.models import (
 
 router = APIRouter(tags=["diffusion"])
 
-BODY_PROBLEMS = problems(400, 413, 415, 422)
-GENERATION_PROBLEMS = BODY_PROBLEMS | problems(404, 500, 503, 504)
+BODY_PROBLEMS = problems(400, 408, 413, 415, 422)
+GENERATION_PROBLEMS = BODY_PROBLEMS | problems(401, 404, 429, 500, 503, 504)
 
 
 @router.post("/generate", openapi_extra=json_request(DiffusionGenerationParams), responses=GENERATION_PROBLEMS)
@@ -57,13 +57,13 @@ async def infill_stream(params: InfillingBody, service: ServiceDep, request: Req
     return await open_stream(service.infill_stream(params), request)
 
 
-@router.get("/models")
+@router.get("/models", responses=problems(401))
 async def models(service: ServiceDep) -> ModelList:
     """The models that can be asked for."""
     return ModelList(models=service.list_models())
 
 
-@router.get("/config")
+@router.get("/config", responses=problems(401))
 async def configuration(service: ServiceDep) -> dict[str, Any]:
     """The configuration in force. Secrets are not part of it."""
     return service.configuration()

@@ -4,8 +4,10 @@ Text and engine are joined here; what a token costs is the engine's business, an
 """
 
 from app.services.diffusion.base import DiffusionModel
+from app.services.diffusion.content_filter import ContentFilter, OutputFilter
 from app.services.diffusion.diffusion_service import DiffusionLLMService
 from app.services.diffusion.errors import (
+    ContentRejected,
     GenerationCancelled,
     GenerationFailed,
     GenerationTimeout,
@@ -26,6 +28,8 @@ from app.services.diffusion.models import (
 from app.services.diffusion.native import NativeDiffusionModel
 
 __all__ = [
+    "ContentFilter",
+    "ContentRejected",
     "DiffusionGenerationParams",
     "DiffusionInfillingParams",
     "DiffusionLLMService",
@@ -39,6 +43,7 @@ __all__ = [
     "InvalidParameters",
     "ModelUnavailable",
     "NativeDiffusionModel",
+    "OutputFilter",
     "Overloaded",
     "ServiceDisabled",
     "ServiceError",

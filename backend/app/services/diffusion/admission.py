@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 from app.services.diffusion.errors import Overloaded
 
@@ -21,6 +21,7 @@ class AdmissionGate:
         self.max_running = max_running
         self.max_waiting = max_waiting
         self.num_running = 0
+        self._num_present = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     @property
@@ -32,6 +33,21 @@ class AdmissionGate:
         self.max_running = max_running
         self.max_waiting = max_waiting
         self._fill_places()
+
+    @contextmanager
+    def arrival(self) -> Iterator[None]:
+        """Counts whoever is on the way to a place or holds one, so that the wait for a model is bounded too.
+
+        Raises:
+            Overloaded: there are as many as may run and wait together.
+        """
+        if self._num_present >= self.max_running + self.max_waiting:
+            raise self._overloaded()
+        self._num_present += 1
+        try:
+            yield
+        finally:
+            self._num_present -= 1
 
     @asynccontextmanager
     async def place(self) -> AsyncIterator[None]:
@@ -51,11 +67,15 @@ class AdmissionGate:
             self.num_running += 1
             return
         if len(self._waiting) >= self.max_waiting:
-            raise Overloaded(
-                f"{self.num_running} requests are running and {self.num_waiting} are waiting, which is the limit "
-                f"(max_concurrent_requests={self.max_running}, max_queued_requests={self.max_waiting}); try again later"
-            )
+            raise self._overloaded()
         await self._wait_for_turn()
+
+    def _overloaded(self) -> Overloaded:
+        num_waiting = max(self.num_waiting, self._num_present - self.num_running)
+        return Overloaded(
+            f"{self.num_running} requests are running and {num_waiting} are waiting, which is the limit "
+            f"(max_concurrent_requests={self.max_running}, max_queued_requests={self.max_waiting}); try again later"
+        )
 
     async def _wait_for_turn(self) -> None:
         turn = asyncio.get_running_loop().create_future()

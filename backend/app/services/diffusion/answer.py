@@ -1,4 +1,4 @@
-"""What one request has been answered so far: its text, up to a stop string, and its token count."""
+"""What one request is answered: its text, up to a stop string, and its token count."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from app.text.stop import StopStrings
 
 
 class Answer:
-    """Collects pieces of final text, keeps back what may be the beginning of a stop string, and counts tokens.
+    """Passes pieces of final text on, keeps back what may be the beginning of a stop string, and counts tokens.
 
     The counting rule: a token counts if its text begins before the end of the kept text. So a token that a stop string
     cuts in two counts, and one that lies wholly inside or behind the stop string does not.
@@ -16,14 +16,9 @@ class Answer:
 
     def __init__(self, stops: Sequence[str]) -> None:
         self._stops = StopStrings(stops)
-        self._kept: list[str] = []
         self._num_kept_characters = 0
         self._num_characters = 0
         self._starts: list[tuple[int, int]] = []  # of each piece: where it begins, how many tokens it stands for
-
-    @property
-    def text(self) -> str:
-        return "".join(self._kept)
 
     @property
     def is_stopped(self) -> bool:
@@ -46,6 +41,5 @@ class Answer:
         return self._keep(self._stops.flush())
 
     def _keep(self, text: str) -> str:
-        self._kept.append(text)
         self._num_kept_characters += len(text)
         return text

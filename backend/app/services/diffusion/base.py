@@ -20,6 +20,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 
+from app.engine.counters import EngineCounters
 from app.services.diffusion.errors import InvalidParameters
 from app.services.diffusion.models import (
     DiffusionGenerationParams,
@@ -43,7 +44,7 @@ class DiffusionModel(ABC):
     What a model knows better than the service it says in the metadata of its events; all of it is optional:
     `start` may carry `device`, `prompt_tokens` and `truncated_prompt_tokens`; a `token` event `tokens` (how many tokens
     the piece stands for, 1 by default) and `denoising_steps` (so far); `complete` may carry `finish_reason`,
-    `tokens_generated` and `denoising_steps`.
+    `tokens_generated`, `denoising_steps` and `device`, where it ended.
     """
 
     name: str = ""
@@ -109,6 +110,11 @@ class DiffusionModel(ABC):
     def memory_bytes(self) -> int:
         """Bytes of weights held on the device."""
         return 0
+
+    @property
+    def counters(self) -> EngineCounters | None:
+        """What its engine has done, for whoever watches it; `None` where it has none, or does not count."""
+        return None
 
     def details(self) -> DiffusionModelDetails:
         """What the admin path tells; `is_available`, `requests_served` and `error` are the service's to fill."""

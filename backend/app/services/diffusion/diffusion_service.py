@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -12,10 +11,13 @@ from app.core.settings import RELOAD_SETTINGS, DiffusionConfig
 from app.services.diffusion.admission import AdmissionGate
 from app.services.diffusion.background import BackgroundTasks
 from app.services.diffusion.base import DiffusionModel
+from app.services.diffusion.caretaker import Caretaker
 from app.services.diffusion.catalog import configured_entries, plugin_entries, registered_entry
+from app.services.diffusion.content_filter import ContentFilter
+from app.services.diffusion.content_filter_by_rules import FilterByRules, configured_filter
 from app.services.diffusion.errors import InvalidParameters, ServiceDisabled
 from app.services.diffusion.generation import Generation
-from app.services.diffusion.health import report_health
+from app.services.diffusion.health import reason_not_ready, report_health
 from app.services.diffusion.models import (
     CleanupReport,
     ConfigurationChange,
@@ -26,11 +28,12 @@ from app.services.diffusion.models import (
     DiffusionModelInfo,
     DiffusionStatistics,
 )
+from app.services.diffusion.observation import ServiceObservation, observe
 from app.services.diffusion.residency import Residency
 from app.services.diffusion.routing import choose_model
 from app.services.diffusion.run import Choice, Facilities, Params, Run
 from app.services.diffusion.slot import Slot
-from app.services.diffusion.stats import Statistics
+from app.services.diffusion.stats import Observer, Statistics
 from app.services.diffusion.validation import changed, merged, service_part, validated
 
 logger = logging.getLogger(__name__)
@@ -49,6 +52,7 @@ class DiffusionLLMService:
     def __init__(self, config: DiffusionConfig | None = None) -> None:
         self._config = service_part(config or DiffusionConfig())
         self._is_initialized = False
+        self._is_ending = False
         self._catalog_is_complete = asyncio.Event()
         self._configured_ids: frozenset[str] = frozenset()
         self._gate = AdmissionGate(
@@ -57,7 +61,14 @@ class DiffusionLLMService:
         self._statistics = Statistics()
         self._runs = BackgroundTasks()
         self._residency = Residency(lambda: self._config)
-        self._facilities = Facilities(self._current_config, self._choose, self._gate, self._statistics)
+        self._caretaker = Caretaker(self._residency, lambda: self._config)
+        self._watch = BackgroundTasks()
+        self.content_filter: ContentFilter | None = None
+        """A filter of one's own, after the rules of the setting `content_filter`; in force for requests from now on."""
+        self._rules = configured_filter(self._config.content_filter, self._statistics.count_filter_hit)
+        self._facilities = Facilities(
+            self._current_config, self._choose, self._gate, self._statistics, self._content_filters
+        )
         self._adopt(self._config)
 
     # -- life --------------------------------------------------------------------------------------------------------
@@ -75,9 +86,14 @@ class DiffusionLLMService:
         Raises:
             InvalidParameters: a setting is unknown or wrong.
         """
+        filter_file = merged(self._config, config).content_filter
+        rules = self._rules if filter_file == self._config.content_filter else await self._read_rules(filter_file)
         self._adopt(merged(self._config, config))
-        self._is_initialized = True
+        self._rules = rules
+        self._is_initialized, self._is_ending = True, False
         await self._complete_catalog()
+        await self._watch.cancel()  # a second initialisation is no second caretaker
+        self._watch.start(self._caretaker.run(), name="look after the models")
         _check_default(self._config.default_model, {slot.model_id for slot in self._residency.slots})
         if not self._config.enabled:
             logger.info("the service is disabled by configuration")
@@ -86,7 +102,8 @@ class DiffusionLLMService:
 
     async def close(self) -> None:
         """Cancels what is in flight and closes every model. The service can be initialised again."""
-        self._is_initialized = False
+        self._is_initialized, self._is_ending = False, True
+        await self._watch.cancel()
         await self._runs.cancel()
         await self._residency.close()
 
@@ -99,7 +116,7 @@ class DiffusionLLMService:
         """
         slot = self._residency.add(registered_entry(model))
         if self._is_initialized:
-            self._residency.load_in_background([slot])
+            self._prepare([slot])
 
     # -- requests ----------------------------------------------------------------------------------------------------
 
@@ -140,21 +157,51 @@ class DiffusionLLMService:
         """Whether it can answer, and what is wrong with which model."""
         return report_health(self._residency.slots, is_enabled=self._config.enabled)
 
+    def reason_not_ready(self) -> str | None:
+        """Why a request would not be answered at this moment; `None` where it would, as far as one can know."""
+        if self._is_ending:
+            return "the server is stopping"
+        if not self._config.enabled:
+            return "the service is disabled"
+        if not self._is_initialized:
+            return "the service is starting"
+        return reason_not_ready(
+            self._residency.slots,
+            default_model=self._config.default_model,
+            model_fallback=self._config.model_fallback,
+        )
+
+    def announce_end(self) -> None:
+        """From now on it is not ready, so that nobody sends more; what comes all the same is answered until `close`."""
+        self._is_ending = True
+
+    def subscribe(self, observer: Observer) -> None:
+        """Tells `observer` of every request that ends."""
+        self._statistics.subscribe(observer)
+
+    def observation(self) -> ServiceObservation:
+        """The gauges of this moment."""
+        return observe(self._statistics, self._gate, self._residency.slots)
+
     # -- administration ----------------------------------------------------------------------------------------------
 
     def configuration(self) -> dict[str, Any]:
         return self._config.model_dump()
 
     async def configure(self, changes: dict[str, Any]) -> ConfigurationChange:
-        """Changes some settings at run time: all of them, or none if one is wrong.
+        """Changes some settings at run time: all of them, or none if one is wrong. The rules file of the content filter
+        is read again whenever `content_filter` is among them.
 
         Raises:
             InvalidParameters: names the setting, the value and what is allowed.
         """
+        filter_file = changed(self._config, changes).content_filter
+        rules = await self._read_rules(filter_file) if "content_filter" in changes else self._rules
         before = self.configuration()
         self._adopt(changed(self._config, changes))
+        self._rules = rules
         if self._config.enabled and self._is_initialized:
-            self._residency.load_in_background(self._slots_by_urgency())
+            self._prepare(self._slots_by_urgency())
         after = self.configuration()
         return ConfigurationChange(
             updated={name: after[name] for name in changes},
@@ -174,10 +221,8 @@ class DiffusionLLMService:
         return self._details(await self._residency.reload(model_id))
 
     async def cleanup(self) -> CleanupReport:
-        """Releases idle models, except the default one; the next request for one loads it again."""
-        report = await self._residency.release_idle(keep=self._config.default_model)
-        gc.collect()
-        return report
+        """Releases caches, and idle models except the default one; the next request for one loads it again."""
+        return await self._caretaker.clean_up()
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
@@ -195,6 +240,12 @@ class DiffusionLLMService:
     async def _choose(self, params: Params) -> Choice:
         await self._catalog_is_complete.wait()
         return await choose_model(params, self._config, self._residency)
+
+    def _content_filters(self) -> list[ContentFilter]:
+        return [content_filter for content_filter in (self._rules, self.content_filter) if content_filter is not None]
+
+    async def _read_rules(self, path: str) -> FilterByRules | None:
+        return await asyncio.to_thread(configured_filter, path, self._statistics.count_filter_hit)
 
     def _adopt(self, config: DiffusionConfig) -> None:
         """Takes over a configuration. Everything that can be wrong is found before anything changes."""
@@ -229,13 +280,21 @@ class DiffusionLLMService:
     async def _load_models(self) -> bool:
         default, *others = self._slots_by_urgency()
         await default.loaded()
-        self._residency.load_in_background(others)
+        self._prepare(others)
         if default.is_available or not self._config.model_fallback:
             return default.is_available
         for slot in others:
             if await slot.loaded() is not None:
                 return True
         return False
+
+    def _prepare(self, slots: list[Slot]) -> None:
+        """Loads models in the background, or lets all but the default one wait for their first request."""
+        if self._config.preload == "default":
+            for slot in slots:
+                if slot.model_id != self._config.default_model:
+                    slot.wait_for_use()
+        self._residency.load_in_background(slots)
 
     def _slots_by_urgency(self) -> list[Slot]:
         return sorted(self._residency.slots, key=lambda slot: slot.model_id != self._config.default_model)

@@ -84,6 +84,7 @@ def _complete(event: Finished) -> DiffusionStreamEvent:
             "finish_reason": event.reason.value,
             "tokens_generated": event.num_tokens,
             "denoising_steps": event.nfe,
+            "device": event.device,
         },
     )
 

@@ -2,10 +2,12 @@
 
 ServiceError
 ├── InvalidParameters     a value that this model cannot take (422)
+├── ContentRejected       the content filter refuses the request or the answer (422)
 ├── UnknownModel          no model has this id (404)
 ├── ModelUnavailable      the model, and every model that could stand in for it, cannot be had now (503)
 ├── ServiceDisabled       the service is switched off (503)
 ├── Overloaded            the queue is full (503)
+├── OutOfMemory           no device has room for the request now (503)
 ├── GenerationTimeout     the deadline passed; carries the text so far (504)
 ├── GenerationCancelled   the caller went away or gave up
 └── GenerationFailed      the model broke while answering (500)
@@ -28,6 +30,20 @@ class InvalidParameters(ServiceError):
     """
 
     code = "invalid_parameters"
+
+    def __init__(self, message: str, *, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class ContentRejected(ServiceError):
+    """The content filter refuses the request or the answer. The message names the rule, and never what was found.
+
+    Attributes:
+        field: name of the request field, or an empty string where it is the answer.
+    """
+
+    code = "content_rejected"
 
     def __init__(self, message: str, *, field: str = "") -> None:
         super().__init__(message)
@@ -61,6 +77,13 @@ class Overloaded(ServiceError):
     retry_after_s = 1
 
 
+class OutOfMemory(ServiceError):
+    """No device has room for the request now, after everything that could be done about it."""
+
+    code = "out_of_memory"
+    retry_after_s = 5
+
+
 class GenerationTimeout(ServiceError):
     """The deadline passed.
 
@@ -76,9 +99,10 @@ class GenerationTimeout(ServiceError):
 
 
 class GenerationCancelled(ServiceError):
-    """The caller went away or gave up; counted as cancelled, never as failed."""
+    """The caller went away or gave up, or the server stops; counted as cancelled, never as failed."""
 
     code = "cancelled"
+    retry_after_s = 5
 
 
 class GenerationFailed(ServiceError):

@@ -9,7 +9,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Literal, TypeAlias
 
-from app.services.diffusion.errors import GenerationCancelled, GenerationTimeout, ServiceError
+from app.services.diffusion.errors import GenerationCancelled, GenerationFailed, GenerationTimeout, ServiceError
 from app.services.diffusion.handover import Handover
 from app.services.diffusion.models import DiffusionStreamEvent, GenerationResult
 from app.services.diffusion.run import Run
@@ -131,7 +131,7 @@ class Generation:
     def _begin(self) -> Handover[Item]:
         self._outbox = Handover(_newest_step_only)
         self._task = self._spawn(_carry_out(self._run, self._outbox))
-        self._task.add_done_callback(partial(_tell_cancellation, self._outbox))
+        self._task.add_done_callback(partial(_tell_other_ends, self._outbox))
         return self._outbox
 
 
@@ -148,10 +148,12 @@ async def _carry_out(run: Run, outbox: Handover[Item]) -> None:
         outbox.put(error)
 
 
-def _tell_cancellation(outbox: Handover[Item], task: asyncio.Task[None]) -> None:
-    """Also when the task was cancelled before its first line."""
+def _tell_other_ends(outbox: Handover[Item], task: asyncio.Task[None]) -> None:
+    """The ends that `_carry_out` cannot tell: it was cancelled, maybe before its first line, or it has a defect."""
     if task.cancelled():
         outbox.put(GenerationCancelled("the request was given up"))
+    elif task.exception() is not None:
+        outbox.put(GenerationFailed("the request broke down; the server's log says why"))
 
 
 def _newest_step_only(pending: deque[Item], item: Item) -> None:

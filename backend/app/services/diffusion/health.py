@@ -7,7 +7,10 @@ from typing import Literal
 
 from app.services.diffusion.base import DiffusionModel
 from app.services.diffusion.models import ComponentHealth, DiffusionHealth
-from app.services.diffusion.slot import Slot
+from app.services.diffusion.slot import Slot, State
+
+NOT_LOADED = "models are being loaded"
+NONE_AVAILABLE = "no model is available"
 
 
 def report_health(slots: Sequence[Slot], *, is_enabled: bool) -> DiffusionHealth:
@@ -20,6 +23,32 @@ def report_health(slots: Sequence[Slot], *, is_enabled: bool) -> DiffusionHealth
         status=status,
         models={slot.model_id: _model_health(slot) for slot in slots},
         devices=_device_health(slots),
+    )
+
+
+def reason_not_ready(slots: Sequence[Slot], *, default_model: str, model_fallback: bool) -> str | None:
+    """Why a request that names no model would have to wait for a load, or be refused; `None` where it is answered."""
+    default = next((slot for slot in slots if slot.model_id == default_model), None)
+    if default is None:
+        return NOT_LOADED  # it comes from a plug-in, and these are imported beside the server
+    if default.is_available:
+        return None
+    others = [slot for slot in slots if model_fallback and slot is not default]
+    if default.is_out_of_order and any(slot.is_available for slot in others):
+        return None
+    is_coming = any(slot.is_loading or slot.state is State.NEW for slot in (default, *others))
+    return NOT_LOADED if is_coming else NONE_AVAILABLE
+
+
+def with_component(report: DiffusionHealth, name: str, component: ComponentHealth) -> DiffusionHealth:
+    """The report with one component more, without which requests are answered, if not as well."""
+    status = "degraded" if report.status == "healthy" and not component.healthy else report.status
+    return report.model_copy(
+        update={
+            "healthy": status == "healthy",
+            "status": status,
+            "components": {**report.components, name: component},
+        }
     )
 
 

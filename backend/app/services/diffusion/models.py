@@ -56,6 +56,12 @@ class DiffusionGenerationParams(Request):
 class DiffusionInfillingParams(Request):
     """Fill the gap between `prefix` and `suffix`; one of the two may be empty."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [{"required": [side], "properties": {side: {"minLength": 1}}} for side in ("prefix", "suffix")]
+        }
+    )
+
     prefix: str = Field("", max_length=5_000)
     suffix: str = Field("", max_length=5_000, validate_default=True)
 
@@ -155,13 +161,14 @@ class DiffusionHealth(BaseModel):
     status: Literal["healthy", "degraded", "unhealthy", "disabled"]
     models: dict[str, ComponentHealth]
     devices: dict[str, ComponentHealth]
+    components: dict[str, ComponentHealth] = Field(default_factory=dict, description="All else, such as Redis.")
 
 
 class CleanupReport(BaseModel):
     """What releasing caches and idle models brought back."""
 
     released_models: list[str]
-    freed_bytes: int
+    freed_bytes: int = Field(description="That the system or the device has again.")
 
 
 class ConfigurationChange(BaseModel):

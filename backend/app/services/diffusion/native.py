@@ -11,13 +11,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from app.engine.config import EngineConfig
-from app.engine.errors import EngineError, InvalidRequest, OutOfDeviceMemory, QueueFull
+from app.engine.counters import EngineCounters
+from app.engine.errors import EngineError, EngineStopped, InvalidRequest, OutOfDeviceMemory, QueueFull
 from app.engine.events import EngineEvent, Failed
 from app.engine.params import GenerationRequest
 from app.services.diffusion.base import DiffusionModel
 from app.services.diffusion.checkpoints import checkpoint_folder
 from app.services.diffusion.engine_events import Translator, is_last, merge_steps
-from app.services.diffusion.errors import GenerationFailed, InvalidParameters, Overloaded, ServiceError
+from app.services.diffusion.errors import (
+    GenerationFailed,
+    InvalidParameters,
+    ModelUnavailable,
+    OutOfMemory,
+    Overloaded,
+    ServiceError,
+)
 from app.services.diffusion.families import MAX_LENGTHS, decoding_params, prompt_ids
 from app.services.diffusion.handover import Handover
 from app.services.diffusion.models import (
@@ -52,7 +60,7 @@ _PARAMETERS = {
 _PARAMETERS_OF = {
     "llada": ("steps", "block_length", "confidence_threshold", "cfg_scale"),
     "dream": ("steps", "alg_temp"),
-    "dreamon": ("steps", "alg_temp", "initial_masks"),
+    "dreamon": ("steps", "alg_temp", "confidence_threshold", "initial_masks"),
 }
 
 logger = logging.getLogger(__name__)
@@ -106,6 +114,7 @@ class NativeDiffusionModel(DiffusionModel):
         self._location = location
         self._config = config
         self._loaded: Loaded | None = None
+        self._why_not_loaded: str | None = None
 
     # -- its life ----------------------------------------------------------------------------------------------------
 
@@ -126,6 +135,18 @@ class NativeDiffusionModel(DiffusionModel):
         if loaded is not None:
             await asyncio.to_thread(loaded.engine.close)
 
+    @property
+    def problem(self) -> str | None:
+        """Why it could not be loaded, or why its engine has stopped."""
+        if self._loaded is None:
+            return self._why_not_loaded
+        engine = self._loaded.engine
+        return engine.problem or (None if engine.is_alive() else "its engine has stopped")
+
+    @problem.setter
+    def problem(self, problem: str | None) -> None:
+        self._why_not_loaded = problem
+
     # -- what the service asks ---------------------------------------------------------------------------------------
 
     @property
@@ -135,6 +156,10 @@ class NativeDiffusionModel(DiffusionModel):
     @property
     def memory_bytes(self) -> int:
         return self._loaded.engine.memory_bytes if self._loaded is not None else 0
+
+    @property
+    def counters(self) -> EngineCounters | None:
+        return self._loaded.engine.counters if self._loaded is not None else None
 
     def check(self, params: Request) -> None:
         super().check(params)
@@ -201,11 +226,12 @@ class NativeDiffusionModel(DiffusionModel):
                     pass
 
     def _submit(self, engine: EngineThread, request: GenerationRequest, inbox: Handover[EngineEvent]) -> None:
-        if not engine.is_alive():
-            self.problem = "its engine has stopped; reload the model"
-            raise GenerationFailed(f"model {self.model_id!r} broke down; try again, another may answer")
         try:
             engine.submit(request, inbox.put)
+        except EngineStopped as error:
+            raise ModelUnavailable(
+                f"model {self.model_id!r} has broken down and is being loaded again; try again"
+            ) from error
         except EngineError as error:
             raise self._translated(error) from error
 
@@ -221,7 +247,10 @@ class NativeDiffusionModel(DiffusionModel):
             return Overloaded(str(error))
         logger.error("model %r broke while answering: %s", self.model_id, error)
         if isinstance(error, OutOfDeviceMemory):
-            return GenerationFailed(f"model {self.model_id!r} ran out of device memory; ask for a smaller max_length")
+            return OutOfMemory(
+                f"model {self.model_id!r} has no memory for this request now; try again later, or ask for a smaller "
+                "max_length"
+            )
         return GenerationFailed(f"model {self.model_id!r} broke while answering; the server's log says why")
 
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable
 
 from app.core.settings import DiffusionConfig
 from app.services.diffusion.background import BackgroundTasks
+from app.services.diffusion.base import DiffusionModel
 from app.services.diffusion.catalog import CatalogEntry
 from app.services.diffusion.errors import InvalidParameters, ModelUnavailable, UnknownModel
-from app.services.diffusion.models import CleanupReport
 from app.services.diffusion.slot import Slot, State
 
 
@@ -54,6 +54,10 @@ class Residency:
         """Loads those that never were, one after the other, so that each is ready as early as it can be."""
         self._sequences.start(_load_in_order(list(slots)), name="load models")
 
+    def repair(self, slot: Slot) -> None:
+        """Loads a model again in the background, whatever became of it."""
+        self._sequences.start(slot.load(), name=f"repair {slot.model_id}")
+
     async def reload(self, model_id: str) -> Slot:
         """Builds the model anew; requests in flight finish on the instance that they began with.
 
@@ -68,13 +72,39 @@ class Residency:
             raise ModelUnavailable(f"model {model_id!r} could not be reloaded: {slot.problem}{kept}")
         return slot
 
-    async def release_idle(self, *, keep: str) -> CleanupReport:
-        """Lets go of every idle model but one, and waits until their memory is back."""
-        released = [slot.release() for slot in self.slots if slot.model_id != keep]
+    @property
+    def devices(self) -> list[str]:
+        """Where models are loaded."""
+        return sorted({slot.instance.model.device for slot in self.slots if slot.instance is not None})
+
+    @property
+    def loaded_bytes(self) -> int:
+        """Of the weights of all loaded models."""
+        return sum(slot.instance.model.memory_bytes for slot in self.slots if slot.instance is not None)
+
+    def idle(self, *, keep: str, device: str | None = None) -> list[Slot]:
+        """Models that nobody uses and that can be loaded again, the least recently used first.
+
+        Args:
+            keep: a model that is never among them.
+            device: only those there.
+        """
+        slots = {
+            slot: slot.instance
+            for slot in self.slots
+            if slot.instance is not None and slot.may_be_released and slot.model_id != keep
+        }
+        return sorted(
+            (slot for slot, instance in slots.items() if device in (None, instance.model.device)),
+            key=lambda slot: slots[slot].last_used_s,
+        )
+
+    async def release(self, slots: Iterable[Slot]) -> list[DiffusionModel]:
+        """Lets models go as far as nobody has begun to use them since, and waits until they are closed."""
+        released = [slot.release() for slot in slots]
         idle = [instance for instance in released if instance is not None]
-        freed_bytes = sum(instance.model.memory_bytes for instance in idle)
         await asyncio.gather(*(instance.close() for instance in idle))
-        return CleanupReport(released_models=[instance.model.model_id for instance in idle], freed_bytes=freed_bytes)
+        return [instance.model for instance in idle]
 
     async def close(self) -> None:
         """Waits for loads that are under way (a thread cannot be interrupted), then closes every model."""

@@ -6,18 +6,20 @@ import asyncio
 import inspect
 import logging
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from app.core.logging import label_log_lines
 from app.core.settings import DiffusionConfig
 from app.services.diffusion.admission import AdmissionGate
 from app.services.diffusion.answer import Answer
 from app.services.diffusion.base import DiffusionModel
+from app.services.diffusion.content_filter import ContentFilter, FilteredOutput, filtered_input
 from app.services.diffusion.errors import GenerationFailed, GenerationTimeout, ServiceError
 from app.services.diffusion.models import DiffusionGenerationParams, DiffusionInfillingParams, DiffusionStreamEvent
-from app.services.diffusion.stats import Outcome, Statistics
+from app.services.diffusion.stats import Outcome, RunReport, Statistics
 
 Params: TypeAlias = DiffusionGenerationParams | DiffusionInfillingParams
 Emit: TypeAlias = Callable[[DiffusionStreamEvent], Awaitable[None]]
@@ -54,6 +56,7 @@ class Facilities:
     choose: Callable[[Params], Awaitable[Choice]]
     gate: AdmissionGate
     statistics: Statistics
+    content_filters: Callable[[], Sequence[ContentFilter]]
 
 
 class Run:
@@ -64,11 +67,13 @@ class Run:
         self._params = params
         self._facilities = facilities
         self._answer = Answer(params.stop_strings)
+        self._output = FilteredOutput()
         self._facts: dict[str, Any] = {"request_id": self.request_id}  # what the service knows
         self._told: dict[str, Any] = {}  # what the model says in the metadata of its events
         self._has_started = False
         self._arrival_s = 0.0
         self._queue_time_s = 0.0
+        self._first_text_s: float | None = None
 
     async def execute(self, emit: Emit) -> DiffusionStreamEvent:
         """Emits every event but the last, and returns that one: when it is seen, place and counters are settled.
@@ -78,7 +83,8 @@ class Run:
         """
         self._arrival_s = asyncio.get_running_loop().time()
         self._facilities.statistics.begin()
-        outcome = Outcome.FAILED
+        label_log_lines(self.request_id)
+        outcome, code = Outcome.FAILED, ""
         try:
             complete = await self._within_deadline(emit)
             outcome = Outcome.SUCCESSFUL
@@ -86,8 +92,11 @@ class Run:
         except asyncio.CancelledError:
             outcome = Outcome.CANCELLED
             raise
+        except ServiceError as error:
+            code = error.code
+            raise
         finally:
-            self._count(outcome)
+            self._count(self._report(outcome, code))
 
     # -- the way -----------------------------------------------------------------------------------------------------
 
@@ -99,13 +108,14 @@ class Run:
         except TimeoutError:
             raise GenerationTimeout(
                 f"no complete answer within timeout_seconds={timeout_s:g}; ask for less, or try again later",
-                partial_text=self._answer.text,
+                partial_text=self._output.text,
             ) from None
 
     async def _guarded(self, emit: Emit) -> DiffusionStreamEvent:
         """Turns what a model throws on accident into an error that tells a client nothing of the inside."""
         try:
-            return await self._choose_and_answer(emit)
+            with self._facilities.gate.arrival():
+                return await self._choose_and_answer(emit)
         except ServiceError:
             _raise_if_cancelled()
             raise
@@ -116,7 +126,9 @@ class Run:
             raise GenerationFailed(f"model {model_id!r} broke while answering; the server's log says why") from error
 
     async def _choose_and_answer(self, emit: Emit) -> DiffusionStreamEvent:
-        choice = await self._facilities.choose(self._params)
+        filters = self._facilities.content_filters()
+        self._output = FilteredOutput(filters)
+        choice = await self._facilities.choose(await filtered_input(self._params, filters))
         self._facts["requested_model"] = choice.requested_model
         with choice.model as model:
             self._facts["model_id"] = model.model_id
@@ -125,7 +137,8 @@ class Run:
         return DiffusionStreamEvent(type="complete", metadata=self._complete_metadata())
 
     async def _read_stream(self, model: DiffusionModel, params: Params, emit: Emit) -> None:
-        self._facts |= {"device": model.device, "seed": params.seed}
+        device = model.device
+        self._facts |= {"device": device, "seed": params.seed}
         async with _opened(model, params) as stream:
             async for event in stream:
                 _raise_if_cancelled()
@@ -134,7 +147,9 @@ class Run:
                     break
         _raise_if_cancelled()
         await self._start(emit)
-        await self._tell(self._answer.flush(), emit)
+        await self._tell(await self._output.feed(self._answer.flush()), emit)
+        await self._tell(await self._output.flush(), emit)
+        self._note_where_it_ran(device)
 
     async def _take(self, event: DiffusionStreamEvent, params: Params, emit: Emit) -> None:
         if not isinstance(event, DiffusionStreamEvent):
@@ -148,9 +163,18 @@ class Run:
         }
         await self._start(emit)
         if event.type == "token":
-            await self._tell(self._answer.feed(event.data, int(event.metadata.get("tokens", 1))), emit)
+            text = self._answer.feed(event.data, int(event.metadata.get("tokens", 1)))
+            await self._tell(await self._output.feed(text), emit)
         elif event.type == "step" and params.stream_mode == "canvas":
-            await emit(DiffusionStreamEvent(type="step", data=event.data))
+            data = await self._output.filter_step(event.data)
+            if data is not None:
+                await emit(DiffusionStreamEvent(type="step", data=data))
+
+    def _note_where_it_ran(self, device: str) -> None:
+        """Not on the model's device, if that had no room for it or no longer."""
+        self._facts["device"] = self._told.get("device", device)
+        if self._facts["device"] != device:
+            self._facts["moved_from"] = device
 
     async def _start(self, emit: Emit) -> None:
         if self._has_started:
@@ -165,6 +189,7 @@ class Run:
 
     async def _tell(self, text: str, emit: Emit) -> None:
         if text:
+            self._first_text_s = self._elapsed_s() if self._first_text_s is None else self._first_text_s
             await emit(DiffusionStreamEvent(type="token", data=text))
 
     # -- the end -----------------------------------------------------------------------------------------------------
@@ -190,11 +215,28 @@ class Run:
         told = self._told.get("tokens_generated")
         return self._answer.num_tokens if self._answer.is_stopped or told is None else told
 
-    def _count(self, outcome: Outcome) -> None:
-        processing_time_s = self._elapsed_s()
-        self._facilities.statistics.end(outcome, processing_time_s=processing_time_s, num_tokens=self._num_tokens())
-        fields = self._log_fields() | {"outcome": outcome.value, "processing_time_s": round(processing_time_s, 4)}
-        logger.info("request %s", outcome.value, extra=fields)
+    def _report(self, outcome: Outcome, code: str) -> RunReport:
+        return RunReport(
+            outcome=outcome,
+            operation="infill" if isinstance(self._params, DiffusionInfillingParams) else "generate",
+            processing_time_s=self._elapsed_s(),
+            code=code,
+            requested_model=self._facts.get("requested_model", ""),
+            model_id=self._facts.get("model_id", ""),
+            device=self._facts.get("device", ""),
+            queue_time_s=self._queue_time_s if self._has_started else None,
+            first_text_s=self._first_text_s,
+            num_tokens=self._num_tokens(),
+            num_denoising_steps=self._told.get("denoising_steps", 0),
+        )
+
+    def _count(self, report: RunReport) -> None:
+        self._facilities.statistics.end(report)
+        outcome = report.outcome.value
+        fields = self._log_fields() | {"outcome": outcome, "processing_time_s": round(report.processing_time_s, 4)}
+        if report.code:
+            fields["code"] = report.code
+        logger.info("request %s", outcome, extra=fields)
 
     def _log_fields(self) -> dict[str, Any]:
         return {"request_id": self.request_id, "model_id": self._facts.get("model_id")}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import Enum
@@ -20,11 +21,11 @@ logger = logging.getLogger(__name__)
 
 class State(Enum):
     """Loading, for the first time or again, ends in READY or FAILED; READY -> RELEASED by cleaning up, -> NEW by
-    unloading."""
+    unloading. A model that waits for its first use begins as RELEASED."""
 
     NEW = "not loaded yet"
     READY = "ready"
-    RELEASED = "released to save memory; the next request loads it"
+    RELEASED = "not in memory; the next request loads it"
     FAILED = "failed"
 
 
@@ -33,6 +34,7 @@ class Instance:
 
     def __init__(self, model: DiffusionModel) -> None:
         self.model = model
+        self.last_used_s = time.monotonic()
         self._num_users = 0
         self._unused = asyncio.Event()
         self._unused.set()
@@ -50,6 +52,7 @@ class Instance:
             yield self.model
         finally:
             self._num_users -= 1
+            self.last_used_s = time.monotonic()
             if self._num_users == 0:
                 self._unused.set()
 
@@ -102,9 +105,26 @@ class Slot:
         return self.instance is None and self.state in (State.READY, State.FAILED)
 
     @property
+    def is_broken(self) -> bool:
+        """It was loaded, and then broke down; nobody is repairing it yet."""
+        return self._instance is not None and self._instance.model.problem is not None and not self.is_loading
+
+    @property
     def problem(self) -> str | None:
         broken = self._instance.model.problem if self._instance is not None else None
         return broken or self._problem
+
+    @property
+    def idle_s(self) -> float:
+        """Seconds since a request last used it; 0 while one does, or where none is loaded."""
+        instance = self.instance
+        return time.monotonic() - instance.last_used_s if instance is not None and instance.is_idle else 0.0
+
+    @property
+    def may_be_released(self) -> bool:
+        """It is loaded, nobody uses it, and it can be made again."""
+        instance = self.instance
+        return instance is not None and instance.is_idle and self.entry.rebuild is not None and not self.is_loading
 
     async def loaded(self) -> Instance | None:
         """The instance; waits for the load that is under way, or starts one if there never was any."""
@@ -119,12 +139,16 @@ class Slot:
         assert self._load is not None
         await asyncio.shield(self._load)
 
+    def wait_for_use(self) -> None:
+        """A model that was never loaded is available all the same: its first request loads it."""
+        if self.state is State.NEW and not self.is_loading:
+            self.state = State.RELEASED
+
     def release(self) -> Instance | None:
-        """Lets an idle model go, if it can be made again. The caller closes it."""
-        instance = self.instance
-        if instance is None or not instance.is_idle or self.entry.rebuild is None or self.is_loading:
+        """Lets the model go, if it may be. The caller closes it."""
+        if not self.may_be_released:
             return None
-        self._instance, self.state = None, State.RELEASED
+        instance, self._instance, self.state = self.instance, None, State.RELEASED
         return instance
 
     def unload(self) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from starlette.requests import Request
 
-from app.api.auth import check_admin, is_direct_loopback
+from app.api.auth import check_admin, is_direct_loopback, is_loopback_name
 from app.api.errors import AdminTokenRequired, LoopbackOnly
 from tests.unit.api.asgi import http_scope
 
@@ -73,6 +73,16 @@ def test_every_origin_counts() -> None:
 @pytest.mark.parametrize("value", ["127.0.0.1", "", "for=127.0.0.1"])
 def test_trace_of_a_proxy(name: str, value: str) -> None:
     assert not is_direct_loopback(request({**HERE, name: value}))
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.1.2.3", "::1"])
+def test_addresses_that_stay_on_this_machine(host: str) -> None:
+    assert is_loopback_name(host)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "10.0.0.5", "example.com", "localhost.example.com"])
+def test_addresses_that_are_open_to_others(host: str) -> None:
+    assert not is_loopback_name(host)
 
 
 def test_without_a_token_the_refusal_says_the_way_out() -> None:

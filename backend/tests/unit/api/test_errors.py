@@ -10,21 +10,28 @@ from app.api.errors import (
     PROBLEMS,
     AdminTokenRequired,
     ApiError,
+    ApiKeyRequired,
     BodyTooLarge,
+    BodyTooSlow,
     InvalidBody,
     LoopbackOnly,
     MalformedBody,
+    MalformedRequest,
+    NotReady,
+    RateLimited,
+    TooManyConnections,
     UnsupportedMediaType,
     problem_response,
 )
 from app.api.problem import FieldError, Problem
-from app.api.request_id import adopt_request_id
 from app.services.diffusion.errors import (
+    ContentRejected,
     GenerationCancelled,
     GenerationFailed,
     GenerationTimeout,
     InvalidParameters,
     ModelUnavailable,
+    OutOfMemory,
     Overloaded,
     ServiceDisabled,
     ServiceError,
@@ -33,19 +40,27 @@ from app.services.diffusion.errors import (
 from tests.unit.api.asgi import http_scope
 
 EXPECTED: list[tuple[Exception, int, str, dict[str, str]]] = [
+    (MalformedRequest("m"), 400, "malformed_request", {}),
     (MalformedBody("m"), 400, "malformed_body", {}),
     (AdminTokenRequired("m"), 401, "admin_token_required", {"www-authenticate": "Bearer"}),
+    (ApiKeyRequired("m"), 401, "api_key_required", {"www-authenticate": "Bearer"}),
     (LoopbackOnly("m"), 403, "loopback_only", {}),
     (UnknownModel("m"), 404, "unknown_model", {}),
+    (BodyTooSlow("m"), 408, "body_too_slow", {"connection": "close"}),
     (BodyTooLarge("m"), 413, "body_too_large", {}),
     (UnsupportedMediaType("m"), 415, "unsupported_media_type", {}),
     (InvalidBody([FieldError(field="a", message="m")]), 422, "invalid_parameters", {}),
     (InvalidParameters("m", field="a"), 422, "invalid_parameters", {}),
+    (ContentRejected("m"), 422, "content_rejected", {}),
+    (RateLimited("m", retry_after_s=7), 429, "rate_limited", {"retry-after": "7"}),
     (GenerationFailed("m"), 500, "generation_failed", {}),
-    (GenerationCancelled("m"), 503, "cancelled", {}),
+    (GenerationCancelled("m"), 503, "cancelled", {"retry-after": "5"}),
     (ModelUnavailable("m"), 503, "model_unavailable", {"retry-after": "5"}),
+    (OutOfMemory("m"), 503, "out_of_memory", {"retry-after": "5"}),
     (Overloaded("m"), 503, "queue_full", {"retry-after": "1"}),
     (ServiceDisabled("m"), 503, "disabled", {"retry-after": "30"}),
+    (NotReady("m"), 503, "not_ready", {"retry-after": "5"}),
+    (TooManyConnections("m"), 503, "too_many_connections", {"retry-after": "5"}),
     (GenerationTimeout("m"), 504, "timeout", {}),
     (HTTPException(404), 404, "not_found", {}),
     (HTTPException(405, headers={"Allow": "POST"}), 405, "method_not_allowed", {"allow": "POST"}),
@@ -56,7 +71,7 @@ EXPECTED: list[tuple[Exception, int, str, dict[str, str]]] = [
 
 def answer(error: Exception, path: str = "/api/diffusion/generate") -> tuple[int, dict[str, str], dict[str, Any]]:
     scope = http_scope(path)
-    adopt_request_id(scope, "id-1")
+    scope["state"] = {"request_id": "id-1"}
     response = problem_response(scope, error)
     return response.status_code, dict(response.headers), json.loads(bytes(response.body))
 
@@ -92,6 +107,12 @@ def test_a_500_keeps_its_cause_to_itself(error: Exception) -> None:
 def test_a_refused_parameter_is_named() -> None:
     _, _, body = answer(InvalidParameters("max_length=1500 is above 1024", field="max_length"))
     assert body["errors"] == [{"field": "max_length", "message": "max_length=1500 is above 1024", "value": None}]
+
+
+def test_a_refused_field_is_named_and_a_refused_answer_has_none() -> None:
+    _, _, body = answer(ContentRejected("text is refused by the rule 'x'", field="text"))
+    assert body["errors"] == [{"field": "text", "message": "text is refused by the rule 'x'", "value": None}]
+    assert "errors" not in answer(ContentRejected("the answer is refused"))[2]
 
 
 @pytest.mark.parametrize(

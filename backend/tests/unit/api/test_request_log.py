@@ -41,3 +41,12 @@ async def test_a_path_cannot_write_a_line(caplog: pytest.LogCaptureFixture) -> N
     path = str(fields["path"])
     assert path.startswith("/a%0Aforged")
     assert len(path) == 200
+
+
+@pytest.mark.parametrize(("status", "level"), [(200, logging.DEBUG), (503, logging.INFO)])
+async def test_a_probe_that_finds_all_well_does_not_fill_the_log(
+    caplog: pytest.LogCaptureFixture, status: int, level: int
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    await Client().call(RequestLog(Response(status_code=status)), http_scope("/health/ready"))
+    assert [record.levelno for record in caplog.records] == [level]

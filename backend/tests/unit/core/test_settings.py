@@ -124,7 +124,10 @@ def test_admin_token_does_not_show() -> None:
     assert "admin_token" not in settings.service_config().model_dump()
 
 
-@pytest.mark.parametrize("changes", [{"temperature": 3}, {"no_such": 1}, {"port": 1}, {"admin_token": "x"}])
+@pytest.mark.parametrize(
+    "changes",
+    [{"temperature": 3}, {"temperature": False}, {"top_k": "5"}, {"no_such": 1}, {"port": 1}, {"admin_token": "x"}],
+)
 def test_bad_update_changes_nothing(changes: dict[str, Any]) -> None:
     config = DiffusionConfig()
     with pytest.raises(ValidationError):

@@ -107,6 +107,14 @@ def test_a_merge_of_unknown_tokens_is_refused(tmp_path: Path) -> None:
         Tokenizer.load(folder)
 
 
+def test_a_file_on_which_the_library_panics_is_refused(tmp_path: Path) -> None:
+    folder = copy_tokenizer("dreamon-tiny", tmp_path)
+    model = json.loads((folder / "tokenizer.json").read_text())["model"]
+    edit_json(folder / "tokenizer.json", model={**model, "continuing_subword_prefix": "longer than any token" * 3})
+    with pytest.raises(TokenizerError, match="refuses it"):
+        Tokenizer.load(folder)
+
+
 def test_two_files_with_different_ids_are_refused(tmp_path: Path) -> None:
     folder = copy_tokenizer("dream-tiny", tmp_path)
     edit_json(folder / "added_tokens.json", **{"<|mask|>": 490})

@@ -127,3 +127,14 @@ async def storm(rng: random.Random, gate: AdmissionGate) -> None:
         visitor.leave.set()
     await asyncio.wait_for(asyncio.gather(*(v.task for v in visitors), return_exceptions=True), 5)
     assert (gate.num_running, gate.num_waiting) == (0, 0)
+
+
+async def test_who_waits_for_a_model_counts_too() -> None:
+    gate = AdmissionGate(max_running=1, max_waiting=1)
+    with gate.arrival(), gate.arrival():
+        with pytest.raises(Overloaded, match="0 requests are running and 2 are waiting"), gate.arrival():
+            pass
+        async with gate.place():
+            pass
+    with gate.arrival():
+        pass

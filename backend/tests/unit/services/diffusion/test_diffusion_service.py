@@ -11,8 +11,10 @@ from app.services.diffusion import (
     DiffusionInfillingParams,
     DiffusionLLMService,
     InvalidParameters,
+    Overloaded,
     ServiceDisabled,
     UnknownModel,
+    caretaker,
     diffusion_service,
 )
 from app.services.diffusion.catalog import CatalogEntry
@@ -84,6 +86,19 @@ async def test_the_default_model_answers_before_the_others_are_loaded() -> None:
         assert not slow.num_initialized
         slow.may_load.set()
         await until(lambda: all(model.is_available for model in service.list_models() if model.model_id == "slow"))
+
+
+async def test_models_may_wait_for_their_first_use() -> None:
+    models = [WordsModel(), WordsModel("second")]
+    async with serving(*models, preload="default") as service:
+        assert [model.num_initialized for model in models] == [1, 0]
+        assert service.health().models["second"].detail == "not in memory; the next request loads it"
+        assert all(model.is_available for model in service.list_models() if model.model_id in ("words", "second"))
+        late = WordsModel("late")
+        service.register_model(late)
+        for model_id in ("second", "late"):
+            assert (await service.generate_stream("a", model_id=model_id)).model_id == model_id
+        assert [model.num_initialized for model in (*models, late)] == [1, 1, 1]
 
 
 @pytest.mark.parametrize(("fallback", "can_answer"), [(True, True), (False, False)])
@@ -316,3 +331,27 @@ async def test_the_snippet_of_the_specification_runs_with_the_embedded_checkpoin
     result = await service.generate_stream("Test generation", max_length=16)
     assert str(result) == result.text
     await service.close()
+
+
+async def test_a_model_that_breaks_down_is_replaced_and_another_answers_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(caretaker, "LOOK_EVERY_S", 0.05)
+    model = WordsModel()
+    async with serving(model, WordsModel("stand-in")) as service:
+        model.problem = "the cable was pulled"
+        assert (await service.generate_stream("a")).model_id == "stand-in"
+        assert service.health().status == "degraded"
+        await until(lambda: model.num_initialized == 2 and service.health().models["words"].healthy)
+        assert (await service.generate_stream("a")).model_id == "words"
+
+
+async def test_no_more_wait_for_a_model_than_may_wait_at_all() -> None:
+    slow = SlowlyLoadingModel()
+    async with serving(WordsModel(), slow, max_concurrent_requests=1, max_queued_requests=2) as service:
+        waiting = [asyncio.ensure_future(service.generate_stream("a", model_id="slow")) for _ in range(3)]
+        await until(lambda: service.statistics().requests_in_flight == 3)
+        with pytest.raises(Overloaded, match="3 are waiting"):
+            await service.generate_stream("a")
+        slow.may_load.set()
+        assert [str(result) for result in await asyncio.gather(*waiting)] == ["at last"] * 3

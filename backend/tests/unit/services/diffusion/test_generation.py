@@ -17,6 +17,7 @@ from app.services.diffusion import (
     Overloaded,
     UnknownModel,
 )
+from app.services.diffusion.run import Emit, Run
 from tests.fakes import BreakingModel, CanvasModel, GatedModel, StubbornModel, WordsModel
 from tests.unit.services.diffusion.serving import assert_law, serving, until
 
@@ -416,3 +417,13 @@ async def call(service: DiffusionLLMService, rng: random.Random, model_id: str) 
             await generation.aclose()
     except (GenerationFailed, GenerationTimeout, GenerationCancelled, Overloaded):
         pass  # each is a right end here; what counts is that it is counted
+
+
+async def test_a_defect_in_our_own_code_is_an_end_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def execute(run: Run, emit: Emit) -> DiffusionStreamEvent:
+        raise RuntimeError("secret detail")
+
+    monkeypatch.setattr(Run, "execute", execute)
+    async with serving(WordsModel()) as service, asyncio.timeout(5):
+        with pytest.raises(GenerationFailed, match="log says why"):
+            await service.generate_stream("x")

@@ -31,10 +31,12 @@ from app.services.diffusion import (
     DiffusionLLMService,
     GenerationFailed,
     InvalidParameters,
+    ModelUnavailable,
     NativeDiffusionModel,
     Overloaded,
     native,
 )
+from app.services.diffusion.errors import OutOfMemory
 from app.services.diffusion.families import prompt_ids
 from app.services.diffusion.native import Loaded
 from app.text.tokenizer import Tokenizer
@@ -68,6 +70,10 @@ class ScriptedEngine:
 
     def is_alive(self) -> bool:
         return self.is_up
+
+    @property
+    def problem(self) -> str | None:
+        return None if self.is_up else "the cable was pulled"
 
     def close(self) -> None:
         self.is_up = False
@@ -130,14 +136,16 @@ async def test_each_piece_of_text_comes_with_its_tokens(
 ) -> None:
     ids = tokenizer.encode("a é 🦊 b")
     stream = await opened(model, engine)
-    engine.send(engine.step(*ids, nfe=4), Finished(engine.request_id, FinishReason.LENGTH, len(ids), nfe=9, device="cpu"))
+    engine.send(
+        engine.step(*ids, nfe=4), Finished(engine.request_id, FinishReason.LENGTH, len(ids), nfe=9, device="cpu")
+    )
     events = [event async for event in stream]
     pieces = events[:-1]
     assert "".join(piece.data for piece in pieces) == "a é 🦊 b"
     assert "\ufffd" not in "".join(piece.data for piece in pieces)
     assert sum(piece.metadata["tokens"] for piece in pieces) == len(ids)
     assert all(piece.metadata["denoising_steps"] == 4 for piece in pieces)
-    told = {"finish_reason": "length", "tokens_generated": len(ids), "denoising_steps": 9}
+    told = {"finish_reason": "length", "tokens_generated": len(ids), "denoising_steps": 9, "device": "cpu"}
     assert (events[-1].type, events[-1].metadata) == ("complete", told)
 
 
@@ -201,8 +209,7 @@ async def test_a_cancelled_reader_aborts_too(model: NativeDiffusionModel, engine
 @pytest.mark.parametrize(
     ("error", "expected", "message"),
     [
-        (OutOfDeviceMemory("2 GiB"), GenerationFailed, "ran out of device memory"),
-        (EngineStopped("tensor 0xdeadbeef"), GenerationFailed, "the server's log says why"),
+        (OutOfDeviceMemory("2 GiB"), OutOfMemory, "has no memory for this request now"),
         (InvalidRequest("no", field="max_new_tokens"), InvalidParameters, "no"),
         (QueueFull("full"), Overloaded, "full"),
     ],
@@ -229,14 +236,22 @@ async def test_errors_of_the_engine_become_the_services(
     assert not engine.aborted
 
 
+async def test_an_engine_that_stops_under_a_request_fails_it(
+    model: NativeDiffusionModel, engine: ScriptedEngine
+) -> None:
+    stream = await opened(model, engine)
+    engine.send(Failed(engine.request_id, EngineStopped("tensor 0xdeadbeef"), nfe=1))
+    with pytest.raises(GenerationFailed, match="the server's log says why"):
+        await anext(stream)
+
+
 async def test_a_dead_engine_is_noticed_and_others_take_over(
     model: NativeDiffusionModel, engine: ScriptedEngine
 ) -> None:
-    engine.is_up = False
-    with pytest.raises(GenerationFailed):
+    engine.is_up, engine.refusal = False, EngineStopped("the cable was pulled")
+    with pytest.raises(ModelUnavailable, match="being loaded again"):
         await anext(model.generate_stream(asking()))
-    assert model.problem is not None
-    assert "reload" in model.problem
+    assert model.problem == "the cable was pulled"
 
 
 async def test_long_texts_are_tokenised_elsewhere(
@@ -318,7 +333,7 @@ async def test_what_a_family_does_not_know_is_refused_by_name(service: Diffusion
         ("llada", {"max_length": 1025}),
         ("llada", {"algorithm": "entropy"}),
         ("dreamon", {"cfg_scale": 1.0}),
-        ("dreamon", {"confidence_threshold": 0.9}),
+        ("dream", {"confidence_threshold": 0.9}),
         ("dreamon", {"block_length": 8}),
         ("dream", {"initial_masks": 4}),
     ]

@@ -134,8 +134,8 @@ async def test_the_only_object_ends_its_requests_before_it_is_initialised_again(
 async def test_idle_models_are_released_and_come_back(residency: Residency) -> None:
     factory = Factory()
     slot = await loaded(residency, factory.entry())
-    report = await residency.release_idle(keep="another")
-    assert report.released_models == ["built"]
+    released = await residency.release(residency.idle(keep="another"))
+    assert released == factory.built
     assert factory.built[0].num_closed == 1
     assert slot.is_available
     assert slot.instance is None
@@ -147,9 +147,27 @@ async def test_what_is_in_use_or_kept_or_the_only_one_is_not_released(residency:
     slot = await loaded(residency, Factory().entry())
     await loaded(residency, registered_entry(WordsModel()))
     assert slot.instance is not None
+    assert residency.idle(keep="another") == [slot]
     with slot.instance.hold():
-        assert (await residency.release_idle(keep="another")).released_models == []
-    assert (await residency.release_idle(keep="built")).released_models == []
+        assert slot.idle_s == 0.0
+        assert residency.idle(keep="another") == []
+        assert await residency.release([slot]) == []
+    assert residency.idle(keep="built") == []
+    assert residency.idle(keep="another", device="cuda:0") == []
+    assert slot.idle_s > 0.0
+
+
+async def test_the_least_recently_used_stands_first(residency: Residency) -> None:
+    slots = {}
+    for name in "abc":
+        factory = Factory()
+        slots[name] = await loaded(residency, CatalogEntry(name, factory(DiffusionConfig()), factory))
+    for name in "bac":
+        instance = slots[name].instance
+        assert instance is not None
+        with instance.hold():
+            pass
+    assert residency.idle(keep="") == [slots["b"], slots["a"], slots["c"]]
 
 
 async def test_an_id_is_given_once(residency: Residency) -> None:

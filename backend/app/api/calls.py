@@ -1,0 +1,27 @@
+"""What kind of call a request is, by method and path alone: it is known before anything else of the request is read."""
+
+from __future__ import annotations
+
+from starlette.types import Scope
+
+PREFIX = "/api/diffusion"
+
+OPEN_PATHS = frozenset({"/", "/health/live", "/health/ready"})
+"""Open to everybody: a page that must load before its reader can give a key, and what a supervisor asks."""
+
+
+def is_open_call(scope: Scope) -> bool:
+    return scope["path"] in OPEN_PATHS
+
+
+def is_admin_call(scope: Scope) -> bool:
+    """Whether the route checks the admin's right, and so needs no API key."""
+    path: str = scope["path"]
+    if path == f"{PREFIX}/config":
+        return bool(scope["method"] == "POST")
+    return path == "/metrics" or path.startswith(f"{PREFIX}/admin/")
+
+
+def is_generating_call(scope: Scope) -> bool:
+    """Whether a model may have to work for it."""
+    return scope["method"] == "POST" and not is_admin_call(scope)

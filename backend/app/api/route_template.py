@@ -1,0 +1,26 @@
+"""What a request's path means, for those who count requests: few names, whatever paths clients make up."""
+
+from __future__ import annotations
+
+from starlette.routing import Route
+from starlette.types import Scope
+
+PROBES = frozenset({"/health/live", "/health/ready", "/metrics"})
+"""Asked by machines, every few seconds."""
+
+
+def route_of(scope: Scope) -> str:
+    """The template of the route that answered, such as `/api/models/{model_id}`; empty where none has this path."""
+    route = scope.get("route")
+    return f"{_prefix(scope['path'], route)}{route.path}" if isinstance(route, Route) else ""
+
+
+def _prefix(path: str, route: Route) -> str:
+    """What stands before the part that the route knows: newer releases of FastAPI do not tell a route with which prefix
+    its router was included."""
+    starts = (index for index, character in enumerate(path) if character == "/")
+    return path[: next((start for start in starts if route.path_regex.match(path[start:])), 0)]
+
+
+def is_probe(scope: Scope) -> bool:
+    return scope["path"] in PROBES

@@ -1,0 +1,102 @@
+"""Settings with a form of their own: how they are read, and what is said of one that does not fit."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from limits import RateLimitItem, parse_many
+from pydantic import AfterValidator, SecretStr
+from pydantic_core import PydanticCustomError
+
+MAX_RATE_LIMITS = 8
+MAX_RATE_LIMIT_CHARACTERS = 200
+MAX_RATE_LIMIT_CALLS = 1_000_000_000
+MAX_RATE_LIMIT_WINDOW_S = 366 * 24 * 3600
+
+RATE_LIMIT_FORM = "limits such as 60/minute, several of them separated by ';' or ',', or empty for none"
+STORAGE_FORM = "memory, or a Redis URL such as redis://user:password@host:6379/0 or rediss://host"
+ORIGINS_FORM = "origins such as https://example.com, separated by commas, or * alone, or empty for none"
+KEYS_FORM = "keys of visible ASCII characters, separated by commas, or empty for none"
+
+
+def listed(text: str) -> tuple[str, ...]:
+    """The parts of a setting that holds several, separated by commas."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+@lru_cache(maxsize=16)
+def parse_rate_limit(text: str) -> tuple[RateLimitItem, ...]:
+    """The limits of a `rate_limit`, the one with the shortest window first; none for an empty text.
+
+    Raises:
+        ValueError: the text has another form, or a limit is out of bounds.
+    """
+    if not text.strip():
+        return ()
+    if len(text) > MAX_RATE_LIMIT_CHARACTERS:
+        raise ValueError(f"longer than {MAX_RATE_LIMIT_CHARACTERS} characters")
+    items = sorted(parse_many(text), key=lambda item: item.get_expiry())
+    if len(items) > MAX_RATE_LIMITS or not all(map(_is_usable, items)):
+        raise ValueError("too many limits, or one out of bounds")
+    return tuple(items)
+
+
+def _is_usable(item: RateLimitItem) -> bool:
+    return 1 <= item.amount <= MAX_RATE_LIMIT_CALLS and 1 <= item.get_expiry() <= MAX_RATE_LIMIT_WINDOW_S
+
+
+def _expected(form: str) -> PydanticCustomError:
+    return PydanticCustomError("setting_form", "Input should be {form}", {"form": form})
+
+
+def _checked_rate_limit(text: str) -> str:
+    try:
+        parse_rate_limit(text)
+    except ValueError:
+        raise _expected(RATE_LIMIT_FORM) from None
+    return text
+
+
+def _checked_storage(url: SecretStr) -> SecretStr:
+    if url.get_secret_value() != "memory" and not _is_redis_url(url.get_secret_value()):
+        raise _expected(STORAGE_FORM)
+    return url
+
+
+def _is_redis_url(text: str) -> bool:
+    try:
+        url = urlsplit(text)
+        return url.scheme in ("redis", "rediss") and bool(url.hostname) and url.port != 0
+    except ValueError:
+        return False
+
+
+def _checked_origins(text: str) -> str:
+    origins = listed(text)
+    if origins != ("*",) and not all(map(_is_origin, origins)):
+        raise _expected(ORIGINS_FORM)
+    return text
+
+
+def _is_origin(text: str) -> bool:
+    """As browsers send it: in lower case, and nothing after the port."""
+    try:
+        url = urlsplit(text)
+        is_web = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
+    except ValueError:
+        return False
+    return is_web and "@" not in text and text == f"{url.scheme}://{url.netloc}".lower()
+
+
+def _checked_keys(keys: SecretStr) -> SecretStr:
+    if not all(key.isascii() and key.isprintable() and " " not in key for key in listed(keys.get_secret_value())):
+        raise _expected(KEYS_FORM)
+    return keys
+
+
+RateLimitText = Annotated[str, AfterValidator(_checked_rate_limit)]
+StorageUrl = Annotated[SecretStr, AfterValidator(_checked_storage)]
+OriginList = Annotated[str, AfterValidator(_checked_origins)]
+KeyList = Annotated[SecretStr, AfterValidator(_checked_keys)]

@@ -1,0 +1,76 @@
+"""What can be read off the service at any moment: who waits, what is loaded, how much memory there is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from app.engine.counters import EngineCounters
+from app.services.diffusion.admission import AdmissionGate
+from app.services.diffusion.slot import Slot
+from app.services.diffusion.stats import FilterHit, Statistics
+
+
+@dataclass(frozen=True, slots=True)
+class ModelObservation:
+    model_id: str
+    is_available: bool
+    device: str = ""
+    """Empty, like what follows it, where no instance is loaded."""
+    weights_bytes: int = 0
+    counters: EngineCounters | None = None
+    """Of the instance that answers now: a reloaded one begins again at zero."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceObservation:
+    num_in_flight: int
+    num_running: int
+    num_waiting: int
+    models: tuple[ModelObservation, ...]
+    filter_hits: dict[FilterHit, int]
+
+    @property
+    def devices(self) -> list[str]:
+        return sorted({model.device for model in self.models if model.device})
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryObservation:
+    used_bytes: int
+    total_bytes: int
+
+
+def observe(statistics: Statistics, gate: AdmissionGate, slots: Sequence[Slot]) -> ServiceObservation:
+    return ServiceObservation(
+        num_in_flight=statistics.num_in_flight,
+        num_running=gate.num_running,
+        num_waiting=gate.num_waiting,
+        models=tuple(map(_observe_model, slots)),
+        filter_hits=statistics.filter_hits,
+    )
+
+
+async def memory_of(devices: Iterable[str]) -> dict[str, MemoryObservation]:
+    """Of those devices that tell. Drivers may take their time, so a thread asks them."""
+    return await asyncio.to_thread(_memory_of, list(devices))
+
+
+def _observe_model(slot: Slot) -> ModelObservation:
+    if slot.instance is None:
+        return ModelObservation(slot.model_id, slot.is_available)
+    model = slot.instance.model
+    return ModelObservation(slot.model_id, slot.is_available, model.device, model.memory_bytes, model.counters)
+
+
+def _memory_of(devices: list[str]) -> dict[str, MemoryObservation]:
+    from app.engine.memory import device_memory  # imports torch, which takes seconds where no model has done it
+
+    memory = {}
+    for device in devices:
+        with suppress(RuntimeError):  # a model of somebody else's may name a device that torch does not know
+            if (told := device_memory(device)) is not None:
+                memory[device] = MemoryObservation(*told)
+    return memory

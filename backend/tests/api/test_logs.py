@@ -1,0 +1,157 @@
+"""What a server writes about requests: enough to find each one again, and nothing of what was said."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+import pytest
+import requests
+
+from tests.api.serving import BACKEND, Json, Server, environment, free_port, serving
+
+MARKER = "zanzibar-4711"
+FORBIDDEN = f"{MARKER}-forbidden"
+QUOTED = f'{MARKER} "quoted"\n\u2028second line'
+
+
+@pytest.fixture(scope="module")
+def talkative(tmp_path_factory: pytest.TempPathFactory, plugin: Path) -> Iterator[Server]:
+    """Logs all that there is to log, as JSON."""
+    folder = tmp_path_factory.mktemp("talkative")
+    (folder / "rules.toml").write_text(f'[[rule]]\nname = "words"\nterms = ["{FORBIDDEN}"]\n')
+    settings = {"LOG_LEVEL": "debug", "LOG_FORMAT": "json", "CONTENT_FILTER": str(folder / "rules.toml")}
+    with serving(folder, plugin, **settings) as running:
+        running.wait_until_ready()
+        yield running
+
+
+def lines_since(server: Server, offset: int, *, num_lines: int) -> list[Json]:
+    """The last line of a request is written once its answer has been sent, so it may have to be waited for."""
+    deadline_s = time.monotonic() + 10
+    while server.log.count("\n", offset) < num_lines:
+        assert time.monotonic() < deadline_s, server.log[offset:]
+        time.sleep(0.01)
+    return [json.loads(line) for line in server.log[offset:].splitlines()]
+
+
+def ask_in_every_way(server: Server) -> None:
+    """Answers, streams, refusals and failures, all with the marker in what is said."""
+    prompt: Json = {"text": QUOTED, "max_length": 8}
+    gap: Json = {"prefix": QUOTED, "suffix": MARKER, "max_length": 8}
+    for model_id in ("dreamon", "llada", "words"):
+        server.answer("/generate", {**prompt, "model_id": model_id})
+        server.events("/infill/stream", {**gap, "model_id": model_id, "stream_mode": "canvas"}, "text/event-stream")
+    for model_id in ("breaks-at-once", "breaks-later", "nobody", MARKER):
+        server.post("/generate", {**prompt, "model_id": model_id})
+    server.events("/generate/stream", {**prompt, "model_id": "breaks-later"})
+    with server.configured(timeout_seconds=0.1):
+        assert server.post("/generate", {**prompt, "model_id": "silent"}).status_code == 504
+    refused = server.post("/generate", {"text": FORBIDDEN})
+    assert refused.json()["code"] == "content_rejected"
+    wrong: list[Json] = [
+        {**prompt, "temperature": 99},
+        {**prompt, MARKER: MARKER},
+        {"text": [QUOTED]},
+        {"text": QUOTED * 1000},
+        {**prompt, "stop": QUOTED * 50},
+        {**prompt, "algorithm": MARKER},
+    ]
+    for body in wrong:
+        assert server.post("/generate", body).status_code == 422, body
+    for content in (
+        f'{{"text": "{MARKER}'.encode(),
+        MARKER.encode(),
+        f'{{"text": "{MARKER}\ud83d"}}'.encode("utf-8", "surrogatepass"),
+    ):
+        assert server.raw_post("/generate", content)[0] in (400, 422)
+    server.get(f"/models?text={MARKER}")
+    server.raw(f"{MARKER}\r\n\r\n".encode())
+    with server.post("/generate/stream", {**prompt, "model_id": "endless"}, stream=True) as stream:
+        next(stream.iter_lines())
+    server.wait_until_idle()
+
+
+def test_nothing_that_was_said_is_logged(talkative: Server) -> None:
+    ask_in_every_way(talkative)
+    assert MARKER not in talkative.log
+    assert "Traceback" in talkative.log, "the cause of a failure belongs into the log"
+
+
+def test_every_line_is_an_object_and_those_of_requests_have_their_id(talkative: Server) -> None:
+    offset = len(talkative.log)
+    ask_in_every_way(talkative)
+    lines = lines_since(talkative, offset, num_lines=40)
+    ours = [line for line in lines if line["logger"].startswith("app.")]
+    assert ours
+    assert [line for line in ours if not line.get("request_id")] == []
+
+
+def test_the_lines_of_a_request_have_the_id_that_its_client_sees(talkative: Server) -> None:
+    offset = len(talkative.log)
+    response = talkative.post("/generate", {"text": "x", "model_id": "breaks-at-once"})
+    lines = lines_since(talkative, offset, num_lines=3)
+    assert [line["message"] for line in lines] == ["a model broke while answering", "request failed", "request"]
+    assert {line["request_id"] for line in lines} == {response.headers["x-request-id"]}
+    assert response.json()["request_id"] == response.headers["x-request-id"]
+    assert lines[1]["code"] == "generation_failed"
+
+
+def test_probes_that_find_all_well_are_seen_at_debug_level_only(talkative: Server) -> None:
+    offset = len(talkative.log)
+    for path in ("/health/live", "/metrics"):
+        requests.get(f"{talkative.url}{path}", timeout=60)
+    assert [line["level"] for line in lines_since(talkative, offset, num_lines=2)] == ["debug", "debug"]
+
+
+@contextmanager
+def logging_to(stderr: IO[bytes] | int, folder: Path, plugin: Path, log_format: str) -> Iterator[Server]:
+    """A server whose log goes elsewhere than into a file."""
+    port = free_port()
+    variables = environment(PORT=str(port), LOG_LEVEL="debug", LOG_FORMAT=log_format) | {"PYTHONPATH": str(plugin)}
+    (folder / "empty.log").touch()
+    process = subprocess.Popen([sys.executable, str(BACKEND / "main.py")], cwd=folder, env=variables, stderr=stderr)
+    server = Server(port, process, folder / "empty.log")
+    try:
+        while process.poll() is None:
+            with suppress(requests.ConnectionError):
+                server.wait_until_ready()
+                break
+        yield server
+    finally:
+        server.session.close()
+        process.terminate()
+        process.wait(timeout=30)
+
+
+def check_answers(server: Server, *, num_rounds: int) -> None:
+    for _ in range(num_rounds):
+        assert server.answer("/generate", {"text": "x", "model_id": "words", "max_length": 4})["success"]
+        broken = server.post("/generate", {"text": "x", "model_id": "breaks-at-once"})
+        assert (broken.status_code, broken.json()["code"]) == (500, "generation_failed")
+    assert server.events("/generate/stream", {"text": "x", "max_length": 4})[-1]["type"] == "complete"
+    assert server.wait_until_idle()["failed_requests"] == num_rounds
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is always full")
+@pytest.mark.parametrize("log_format", ["plain", "json"])
+def test_a_full_disk_harms_no_answer(tmp_path: Path, plugin: Path, log_format: str) -> None:
+    with Path("/dev/full").open("wb") as full, logging_to(full, tmp_path, plugin, log_format) as server:
+        check_answers(server, num_rounds=3)
+
+
+def test_a_reader_of_the_log_that_hangs_harms_no_answer(tmp_path: Path, plugin: Path) -> None:
+    with logging_to(subprocess.PIPE, tmp_path, plugin, "json") as server:
+        check_answers(server, num_rounds=60)
+        assert server.process.stderr is not None
+        os.set_blocking(server.process.stderr.fileno(), False)
+        unread = server.process.stderr.read()
+        assert len(unread) > 32_768, "the pipe was never full"
+        server.process.stderr.close()

@@ -1,0 +1,35 @@
+"""What needs no socket; the rest is in `tests/api/test_slow_clients.py` and `test_connections.py` there."""
+
+from __future__ import annotations
+
+import pytest
+from starlette.responses import Response
+
+from app.api.connections import Connection, ConnectionLimit, connection_type
+from tests.unit.api.asgi import Client, http_scope
+
+
+async def call(method: str, path: str, *, is_surplus: bool) -> Client:
+    scope, client = http_scope(path, method=method), Client()
+    scope["state"] = {"is_surplus": is_surplus}
+    await client.call(ConnectionLimit(Response("inside")), scope)
+    return client
+
+
+@pytest.mark.parametrize(("method", "path"), [("POST", "/api/diffusion/generate"), ("GET", "/api/diffusion/models")])
+async def test_what_is_asked_on_a_surplus_connection_is_refused(method: str, path: str) -> None:
+    assert (await call(method, path, is_surplus=False)).status == 200
+    refusal = await call(method, path, is_surplus=True)
+    assert (refusal.status, refusal.json()["code"]) == (503, "too_many_connections")
+    assert int(refusal.headers["retry-after"]) > 0
+
+
+@pytest.mark.parametrize("path", ["/health/live", "/metrics", "/api/diffusion/admin/stats"])
+async def test_operators_are_answered_just_then(path: str) -> None:
+    assert (await call("GET", path, is_surplus=True)).status == 200
+
+
+def test_servers_do_not_share_their_limits() -> None:
+    one, other = (connection_type(client_timeout_s=1.0, max_connections=number) for number in (1, 2))
+    assert (one.max_connections, other.max_connections) == (1, 2)
+    assert issubclass(one, Connection)
