@@ -23,12 +23,64 @@ def predict(logits: Tensor, rules: LogitRules, uniforms: Tensor | None) -> Tenso
     `uniforms` [R] in float64, one draw from [0, 1) per row; needed where the temperature is above 0.
     """
     logits = _forbid(logits.float(), rules.banned)
-    warmed = logits if rules.temperature == 0 else logits / max(rules.temperature, _LEAST_TEMPERATURE)
-    shaped = keep_top_k(keep_top_p(warmed, rules), rules)
+    if not _only_the_best_count(rules, logits.shape[-1]):
+        return _predict_from_all(logits, rules, uniforms)
+    predicted, is_tied = _predict_from_best(logits, rules, uniforms)
+    if bool(is_tied.any()):  # more than k tokens stay there; row by row, so that no row hangs on another
+        tied_uniforms = None if uniforms is None else uniforms[is_tied]
+        predicted[:, is_tied] = _predict_from_all(logits[is_tied], rules, tied_uniforms)
+    return predicted
+
+
+def _predict_from_all(logits: Tensor, rules: LogitRules, uniforms: Tensor | None) -> Tensor:
+    shaped = keep_top_k(keep_top_p(_warmed(logits, rules), rules), rules)
     tokens = shaped.argmax(-1) if uniforms is None else draw(shaped, uniforms)
     seen = shaped if rules.scores_see_filters else _forbid(logits, rules.unscored)
-    probabilities = seen.softmax(-1)
-    confidence = probabilities.gather(-1, tokens[:, None])[:, 0]
+    return _scored(tokens, tokens, seen.softmax(-1), rules)
+
+
+def _only_the_best_count(rules: LogitRules, vocab_size: int) -> bool:
+    """Whether the k best logits and the sum of all decide everything: then nothing is sorted or kept for the rest."""
+    is_cut = rules.top_k is not None and rules.top_k < vocab_size
+    return is_cut and (rules.scores_see_filters or rules.score is Score.PROBABILITY)
+
+
+def _predict_from_best(logits: Tensor, rules: LogitRules, uniforms: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The same from the k best tokens of each row, in the order of the vocabulary; and [R] whether the k-th has equals
+    among those that are left out."""
+    assert rules.top_k is not None, "asked before"
+    warmed = _warmed(logits, rules)
+    best, columns = warmed.topk(rules.top_k + 1, dim=-1)
+    is_tied = best[:, -2] == best[:, -1]
+    best[:, -1] = -torch.inf
+    columns, order = columns.sort(-1)
+    shaped = _above_top_p(best, warmed, rules).gather(-1, order)
+    chosen = shaped.argmax(-1) if uniforms is None else draw(shaped, uniforms)
+    tokens = columns.gather(-1, chosen[:, None])[:, 0]
+    if rules.scores_see_filters:
+        return _scored(tokens, chosen, shaped.softmax(-1), rules), is_tied
+    seen = _forbid(logits, rules.unscored)
+    confidence = (seen.gather(-1, tokens[:, None])[:, 0] - seen.logsumexp(-1)).exp()
+    return torch.stack((tokens.double(), confidence.double(), confidence.double())), is_tied
+
+
+def _above_top_p(best: Tensor, warmed: Tensor, rules: LogitRules) -> Tensor:
+    """`keep_top_p` for the best logits of each row, in falling order."""
+    if rules.top_p is None or rules.top_p >= 1.0:
+        return best
+    probabilities = (best - warmed.logsumexp(-1, keepdim=True)).exp()
+    dropped = probabilities.cumsum(-1) - probabilities > rules.top_p
+    dropped[:, 0] = False
+    return best.masked_fill(dropped, -torch.inf)
+
+
+def _warmed(logits: Tensor, rules: LogitRules) -> Tensor:
+    return logits if rules.temperature == 0 else logits / max(rules.temperature, _LEAST_TEMPERATURE)
+
+
+def _scored(tokens: Tensor, columns: Tensor, probabilities: Tensor, rules: LogitRules) -> Tensor:
+    """`columns` says where the tokens stand in `probabilities`."""
+    confidence = probabilities.gather(-1, columns[:, None])[:, 0]
     return torch.stack((tokens.double(), score(probabilities, confidence, rules.score).double(), confidence.double()))
 
 

@@ -12,7 +12,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from app.engine.decoding.rules import LogitRules, Score
-from app.engine.decoding.sampling import draw, keep_top_k, keep_top_p, penalise_repetition, predict
+from app.engine.decoding.sampling import (
+    _forbid,
+    _predict_from_all,
+    draw,
+    keep_top_k,
+    keep_top_p,
+    penalise_repetition,
+    predict,
+)
 
 GREEDY = LogitRules(Score.PROBABILITY, 0.0, None, None, scores_see_filters=False)
 LAST_BEFORE_ONE = math.nextafter(1.0, 0.0)
@@ -245,3 +253,28 @@ def test_a_row_gives_the_same_bits_in_any_company(
     some = data.draw(st.lists(st.integers(0, 8), min_size=1, max_size=9, unique=True))
     apart = predict(logits[some], rules, None if uniforms is None else uniforms[some])
     assert torch.equal(apart, together[:, some])
+
+
+@settings(max_examples=200)
+@given(
+    seeds,
+    st.sampled_from([0.0, 0.7, 1.3]),
+    st.one_of(st.none(), shares),
+    st.integers(1, VOCAB_SIZE - 1),
+    st.sampled_from([(Score.PROBABILITY, False), *((kind, True) for kind in Score)]),
+    st.booleans(),
+)
+def test_the_best_tokens_tell_what_all_tell(
+    seed: int, temperature: float, top_p: float | None, top_k: int, scoring: tuple[Score, bool], rounded: bool
+) -> None:
+    logits = random_logits(seed, num_rows=6)
+    if rounded:  # so that many are equal; of equals top-p keeps whichever were sorted first
+        logits, top_p = logits.round(), None
+    rules = LogitRules(scoring[0], temperature, top_p, top_k, scoring[1], banned=(3,))
+    uniforms = torch.from_numpy(np.random.default_rng(seed).random(6)) if temperature else None
+    for row in as_rows(logits / (temperature or 1.0)):
+        if top_p is not None:
+            top_p_columns(np.delete(row, 3), top_p)  # leaves out what single precision decides
+    expected = _predict_from_all(_forbid(logits, rules.banned), rules, uniforms)
+    assert torch.equal(predict(logits, rules, uniforms)[0], expected[0])
+    torch.testing.assert_close(predict(logits, rules, uniforms), expected, atol=1e-6, rtol=1e-5)
