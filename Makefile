@@ -10,7 +10,10 @@ VECTORS ?= $(CURDIR)/backend/tests/conformance/vectors
 # One build of torch for everybody; any release from 2.6 on works.
 TORCH ?= torch==2.13.0
 
-.PHONY: serve test lint conformance smoke eval train-llada train-dreamon clean
+# Length of `make soak`, without the rests between its rounds.
+SOAK_MINUTES ?= 10
+
+.PHONY: serve test lint conformance smoke soak eval train-llada train-dreamon clean
 
 serve: $(READY)
 	cd backend && $(BIN)/python main.py
@@ -28,6 +31,10 @@ conformance: $(READY)
 
 smoke: $(READY)
 	cd backend && $(BIN)/python test_diffusion_api.py
+
+# Numbers over time go to soak.json.
+soak: $(READY)
+	cd backend && $(BIN)/python -m tests.soak --minutes $(SOAK_MINUTES) --out $(CURDIR)/soak.json
 
 # Fetches the text sources if they are not there, and takes some minutes.
 eval: $(READY)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hmac
 import re
 from ipaddress import IPv6Address, ip_address
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.requests import Request
@@ -20,6 +19,9 @@ from app.api.errors import AdminTokenRequired, LoopbackOnly
 FORWARDING_HEADER = re.compile(
     r"forwarded|via|x-forwarded.*|x-original-.*|x-real-ip|x-client-ip|x-cluster-client-ip|true-client-ip|cf-.*",
 )
+
+AUTHORITY = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(:[0-9]{1,5})?")
+"""Stricter than a URL: what others read leniently is no way in."""
 
 
 def check_admin(request: Request, admin_token: str) -> None:
@@ -53,8 +55,8 @@ def is_direct_loopback(request: Request) -> bool:
         request.client is not None
         and _is_loopback(request.client.host)
         and not any(map(FORWARDING_HEADER.fullmatch, headers.keys()))
-        and _names_loopback(f"//{headers.get('host', '')}")
-        and all(map(_names_loopback, headers.getlist("origin")))
+        and _names_loopback(headers.get("host", ""))
+        and all(_names_loopback(origin.partition("://")[2]) for origin in headers.getlist("origin"))
     )
 
 
@@ -63,12 +65,10 @@ def is_loopback_name(host: str) -> bool:
     return host == "localhost" or _is_loopback(host)
 
 
-def _names_loopback(url: str) -> bool:
-    try:
-        host = urlsplit(url).hostname
-    except ValueError:
-        return False
-    return host is not None and is_loopback_name(host)
+def _names_loopback(authority: str) -> bool:
+    """Whether a host, with or without a port and nothing else beside it, is this machine."""
+    match = AUTHORITY.fullmatch(authority)
+    return match is not None and is_loopback_name(match["host"].strip("[]").lower())
 
 
 def _is_loopback(host: str) -> bool:
