@@ -13,7 +13,7 @@ TORCH ?= torch==2.13.0
 # Length of `make soak`, without the rests between its rounds.
 SOAK_MINUTES ?= 10
 
-.PHONY: serve test lint conformance smoke soak eval train-llada train-dreamon clean
+.PHONY: serve test lint conformance smoke soak bench eval train-llada train-dreamon clean
 
 serve: $(READY)
 	cd backend && $(BIN)/python main.py
@@ -35,6 +35,10 @@ smoke: $(READY)
 # Numbers over time go to soak.json.
 soak: $(READY)
 	cd backend && $(BIN)/python -m tests.soak --minutes $(SOAK_MINUTES) --out $(CURDIR)/soak.json
+
+# The short form, a minute; `python -m benchmarks.speed`, `serving` and `quality` are the long ones.
+bench: $(READY)
+	$(BIN)/python -m benchmarks.speed --short --output /dev/null
 
 # Fetches the text sources if they are not there, and takes some minutes.
 eval: $(READY)

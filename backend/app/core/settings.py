@@ -51,6 +51,9 @@ class DiffusionConfig(BaseModel):
     timeout_seconds: float = Field(300.0, gt=0, le=86_400, description="Seconds from arrival to the answer.")
     rate_limit: RateLimitText = Field("", description="Calls that one client may make, such as 60/minute; empty: any.")
     content_filter: str = Field("", description="Rules file of the content filter; empty: none.")
+    decoding: Literal["exact", "balanced", "fast"] = Field(
+        "exact", description="Default of decoding: exact, or one of two approximations."
+    )
     max_length: int = Field(512, ge=1, le=2048, description="Default of max_length, in new tokens.")
     temperature: float = Field(0.7, ge=0.0, le=2.0, description="Default of temperature; 0 is greedy.")
     top_p: float = Field(0.9, ge=0.1, le=1.0, description="Default of top_p.")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
-# Spinning barriers cost up to four times the step time on a machine that does other work too. The OpenMP run time
-# reads this once, when torch is first imported.
+# What threads do while they wait for each other. Spinning for long costs up to four times the step time on a machine
+# that does other work too; sleeping at once costs up to three times on one that does not, for a step is many short
+# products. So they spin for some tens of microseconds and then sleep. OpenMP reads this when torch is first imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")

@@ -66,7 +66,8 @@ class DecodingParams:
     keeps the text before the block, *dual* also what is behind it (Fast-dLLM, arXiv 2505.22618, section 3.2). Dream
     and DreamOn: *dual* keeps the given text around the span, whatever length the span has by then."""
     cache_refresh: int | None = None
-    """Dream and DreamOn: compute everything anew every so many steps; default only at the first one."""
+    """Compute everything anew at the first step of every so many blocks (LLaDA, default each; the other blocks begin
+    with the one before them), or every so many steps (Dream and DreamOn, default the first one only)."""
     run_to_end: bool = False
     """Carry out every scheduled step, as the published samplers do, also those that cannot change what a reader
     sees: steps that commit nothing, and steps after the end of the text. Such steps draw random numbers too, so with

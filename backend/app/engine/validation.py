@@ -13,7 +13,6 @@ from app.engine.params import DecodingParams, GenerationRequest
 _FAMILIES_OF: dict[str, tuple[frozenset[str], Any]] = {
     "cfg_scale": (frozenset({"llada"}), 0.0),
     "confidence_threshold": (frozenset({"llada", "dreamon"}), None),
-    "cache_refresh": (frozenset({"dream", "dreamon"}), None),
     "block_length": (frozenset({"llada"}), None),
     "eos_never_predicted": (frozenset({"llada", "dream"}), False),
     "eos_last": (frozenset({"llada"}), False),

@@ -88,7 +88,7 @@ class BlockPolicy:
             window = self._window(canvas)
             positions = tuple(canvas.masked(before=self._blocks[self._block_index][1]))
             if window is not None:  # nothing is predicted elsewhere
-                positions = tuple(position for position in positions if position >= window[0])
+                positions = tuple(position for position in positions if window[0] <= position)
             if self._block_is_filled_early(canvas) and not self._computes_filled_block():
                 self._counts.clear()
             elif (positions and self._counts[0]) or self._params.run_to_end:
@@ -122,11 +122,16 @@ class BlockPolicy:
         return True
 
     def _window(self, canvas: Canvas) -> tuple[int, int] | None:
-        """The first step of a block computes everything, and what it keeps serves the block's other steps."""
-        if self._params.cache == "none" or self._num_steps == 0:
+        """The first step of a block computes everything, or the block before it once more, now that it is written."""
+        cache = self._params.cache
+        if cache == "none":
             return None
         start, end = self._blocks[self._block_index]
-        return start, (end if self._params.cache == "dual" else len(canvas))
+        if self._num_steps == 0:
+            if self._block_index % (self._params.cache_refresh or 1) == 0:
+                return None
+            start = self._blocks[self._block_index - 1][0]
+        return start, (end if cache == "dual" else len(canvas))
 
     def _computes_filled_block(self) -> bool:
         """The published loop with a cache looks whether a block is full after the second pass only."""
@@ -255,6 +260,7 @@ class VariableLengthPolicy:
         self._window = SpanWindow(params)
         # A model that predicts the mask token makes no progress; the published limit ends that.
         self._steps_left = 2 * room + 2 * expansions
+        self._seen: set[tuple[int, ...]] = set()
         self.text_ended = False
         """The last place of the span was deleted: nothing is to follow."""
 
@@ -279,7 +285,18 @@ class VariableLengthPolicy:
         deleted = length.carry_out_deletions(canvas, plan.positions, self._delete_id)
         self.text_ended |= last in deleted
         expanded = length.carry_out_expansions(canvas, self._expand_id, self._budget)
+        self._end_cycles(canvas)
         return Edits(committed, tuple(deleted), tuple(length.before_deletions(expanded, deleted)))
+
+    def _end_cycles(self, canvas: Canvas) -> None:
+        """With a cache, expanding and deleting in turn is not worth waiting for the published limit: the text around
+        the span does not change any more, so what did not help once never will."""
+        if self._params.cache == "none":
+            return
+        span = tuple(canvas.span_ids)
+        if span in self._seen:
+            self._budget.expansions = 0
+        self._seen.add(span)
 
 
 _LLADA_ALGORITHMS = ("low_confidence", "random")

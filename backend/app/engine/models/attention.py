@@ -2,13 +2,13 @@
 
 A bidirectional model has no exact cache: every commit changes every key. Approximate ones keep the keys and values of
 the text around a window and compute the window alone (Fast-dLLM, arXiv 2505.22618, section 3.2). Keys are kept before
-rotation, so that they can stand elsewhere when a window has become longer or shorter.
+rotation too, so that they can stand elsewhere when a window has become longer or shorter.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -16,28 +16,43 @@ from torch import Tensor
 from app.engine.models.layers import Rotary, attend, attend_across
 
 
-@dataclass(slots=True)
 class KeyValues:
-    """Keys before rotation and values of one sequence, layer by layer: [T, K, D] each."""
+    """Keys and values of one sequence, layer by layer: [T, K, D] each. One pass fills it, later ones renew windows."""
 
-    keys: list[Tensor] = field(default_factory=list)
-    values: list[Tensor] = field(default_factory=list)
+    def __init__(self) -> None:
+        self._keys: list[Tensor] = []
+        self._rotated: list[Tensor] = []
+        self._values: list[Tensor] = []
 
     def __len__(self) -> int:
-        """Tokens."""
-        return len(self.keys[0]) if self.keys else 0
+        """Tokens, once it is filled."""
+        return len(self._keys[0]) if self._keys else 0
 
-    def put(self, keys: Tensor, values: Tensor) -> None:
-        """Keeps a layer's. Copies, for a view would keep the whole batch."""
-        self.keys.append(keys.clone())
-        self.values.append(values.clone())
+    def fill(self, keys: Tensor, rotated: Tensor, values: Tensor) -> None:
+        """Keeps the next layer's. Copies, for a view would keep the whole batch."""
+        for kept, new in ((self._keys, keys), (self._rotated, rotated), (self._values, values)):
+            kept.append(new.clone())
 
-    def around(self, layer: int, window: Kept, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """A layer's of the whole sequence: fresh ones inside the window, kept ones before and behind it."""
-        whole = []
-        for old, new in ((self.keys[layer], keys), (self.values[layer], values)):
-            whole.append(torch.cat((old[: window.start], new, old[len(old) - window.num_behind :])))
-        return whole[0], whole[1]
+    def resize(self, start: int, length: int, num_behind: int, rotary: Rotary) -> None:
+        """Makes a window of `length` tokens at `start`, whatever its length was; what is behind it moves."""
+        total = start + length + num_behind
+        if total == len(self):
+            return
+        angles = rotary.angles(torch.arange(total, device=self._keys[0].device))
+        for layer, (keys, values) in enumerate(zip(self._keys, self._values, strict=True)):
+            self._keys[layer] = _with_room(keys, start, length, num_behind)
+            self._values[layer] = _with_room(values, start, length, num_behind)
+            self._rotated[layer] = Rotary.rotate(self._keys[layer], *angles)
+
+    def renew(self, layer: int, start: int, keys: Tensor, rotated: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Puts a layer's fresh ones into a window; gives all rotated keys and all values of that layer."""
+        for kept, new in ((self._keys, keys), (self._rotated, rotated), (self._values, values)):
+            kept[layer][start : start + len(new)] = new
+        return self._rotated[layer], self._values[layer]
+
+
+def _with_room(x: Tensor, start: int, length: int, num_behind: int) -> Tensor:
+    return torch.cat((x[:start], x.new_zeros(length, *x.shape[1:]), x[len(x) - num_behind :]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,36 +80,29 @@ class PackedAttention:
     def __init__(
         self, rotary: Rotary, positions: Tensor, lengths: Sequence[int], kept: Sequence[Kept | None] = ()
     ) -> None:
-        self._rotary = rotary
         self._angles = rotary.angles(positions)
         self._lengths = lengths
         self._kept = kept if any(kept) else ()
-        self._whole_angles = [self._angles_across(part, lengths[index]) for index, part in enumerate(self._kept)]
         self._layer = -1
+        for part, length in zip(self._kept, lengths, strict=False):
+            if part is not None and not part.fills:
+                part.store.resize(part.start, length, part.num_behind, rotary)
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """q [N, H, D], k and v [N, K, D], not rotated -> [N, H·D]."""
         self._layer += 1
-        rotated = Rotary.rotate(q, *self._angles), Rotary.rotate(k, *self._angles)
+        rotated_q, rotated_k = Rotary.rotate(q, *self._angles), Rotary.rotate(k, *self._angles)
         if not self._kept:
-            return attend(*rotated, v, self._lengths)
+            return attend(rotated_q, rotated_k, v, self._lengths)
         num_filling = len(q) - sum(self._lengths)
-        split = [torch.split(x, [*self._lengths, num_filling]) for x in (*rotated, k, v)]
-        pieces = [self._one(index, *(part[index] for part in split)) for index in range(len(self._lengths))]
+        split = [torch.split(x, [*self._lengths, num_filling]) for x in (rotated_q, k, rotated_k, v)]
+        pieces = [self._one(part, *(x[index] for x in split)) for index, part in enumerate(self._kept)]
         return torch.cat([*pieces, q.new_zeros(num_filling, q[0].numel())])
 
-    def _one(self, index: int, q: Tensor, rotated_k: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        kept, angles = self._kept[index], self._whole_angles[index]
-        if kept is not None and kept.fills:
-            kept.store.put(k, v)
-        if kept is None or angles is None:
+    def _one(self, kept: Kept | None, q: Tensor, k: Tensor, rotated_k: Tensor, v: Tensor) -> Tensor:
+        if kept is None:
             return attend(q, rotated_k, v, [len(q)])
-        keys, values = kept.store.around(self._layer, kept, k, v)
-        return attend_across(q, Rotary.rotate(keys, *angles), values)
-
-    def _angles_across(self, kept: Kept | None, length: int) -> tuple[Tensor, Tensor] | None:
-        """Of the whole sequence, where a part of it is in the batch."""
-        if kept is None or kept.fills:
-            return None
-        total = kept.start + length + kept.num_behind
-        return self._rotary.angles(torch.arange(total, device=self._angles[0].device))
+        if kept.fills:
+            kept.store.fill(k, rotated_k, v)
+            return attend(q, rotated_k, v, [len(q)])
+        return attend_across(q, *kept.store.renew(self._layer, kept.start, k, rotated_k, v))

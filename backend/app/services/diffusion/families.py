@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from app.engine.params import DecodingParams
 from app.services.diffusion.errors import InvalidParameters
 from app.services.diffusion.models import DiffusionGenerationParams, DiffusionInfillingParams
@@ -16,6 +18,23 @@ LLADA_BLOCK_LENGTH = 32
 
 DREAMON_MASKS = {"generate": 32, "infill": 8}
 """DreamOn's starting canvas, which then grows and shrinks as the model asks."""
+
+
+PRESETS: dict[str, dict[str, dict[str, Any]]] = {
+    "llada": {
+        "balanced": {"cache": "dual", "cache_refresh": 4},
+        "fast": {"cache": "dual", "block_length": 8, "cache_refresh": 16},
+    },
+    "dream": {
+        "balanced": {"cache": "dual", "cache_refresh": 8},
+        "fast": {"cache": "dual", "cache_refresh": 32},
+    },
+    "dreamon": {
+        "balanced": {"cache": "dual", "cache_refresh": 8},
+        "fast": {"cache": "dual", "confidence_threshold": 0.9},
+    },
+}
+"""What `decoding` means to each family where a request does not say otherwise; chosen by benchmarks/quality.py."""
 
 
 def prompt_ids(
@@ -44,6 +63,8 @@ def decoding_params(
     """
     infills = isinstance(params, DiffusionInfillingParams)
     max_length = params.max_length or 1
+    preset = PRESETS[family].get(params.decoding or "exact", {})
+    block_length = params.block_length or preset.get("block_length", LLADA_BLOCK_LENGTH if family == "llada" else None)
     return DecodingParams(
         max_new_tokens=max_length,
         temperature=params.temperature or 0.0,
@@ -53,12 +74,15 @@ def decoding_params(
         seed=params.seed or 0,
         algorithm=params.algorithm,
         steps=params.steps,
-        block_length=params.block_length or (LLADA_BLOCK_LENGTH if family == "llada" and not infills else None),
+        # A gap is one block: text is on both sides of it.
+        block_length=params.block_length if infills else block_length,
         alg_temp=params.alg_temp or 0.0,
-        confidence_threshold=params.confidence_threshold,
+        confidence_threshold=params.confidence_threshold or preset.get("confidence_threshold"),
         cfg_scale=params.cfg_scale or 0.0,
         eos_never_predicted=family != "dreamon" and _has_text_behind(params),
         end_of_turn=end_of_turn,
+        cache=params.cache or preset.get("cache", "none"),
+        cache_refresh=params.cache_refresh or preset.get("cache_refresh"),
         initial_masks=_initial_masks(family, params, max_length),
         mask_lengths=candidate_lengths(max_length) if infills and family != "dreamon" else (),
     )

@@ -34,6 +34,15 @@ class Request(BaseModel):
     alg_temp: float | None = Field(None, ge=0.0, le=10.0, description="Randomness in choosing positions.")
     confidence_threshold: float | None = Field(None, gt=0.0, le=1.0, description="Commit everything at least so sure.")
     cfg_scale: float | None = Field(None, ge=0.0, le=10.0, description="Classifier-free guidance.")
+    decoding: Literal["exact", "balanced", "fast"] | None = Field(
+        None, description="exact is the published sampler; the others approximate it, for speed."
+    )
+    cache: Literal["none", "prefix", "dual"] | None = Field(
+        None, description="What is kept from step to step instead of being computed anew; default as `decoding` says."
+    )
+    cache_refresh: int | None = Field(
+        None, ge=1, le=4096, description="Compute everything anew every so many blocks (llada) or steps (dreamon)."
+    )
     initial_masks: int | None = Field(None, ge=1, le=2048, description="DreamOn's starting canvas.")
     stop: StopString | Annotated[list[StopString], Field(max_length=16)] | None = Field(
         None, description="Text before which the answer ends."

@@ -55,12 +55,13 @@ _PARAMETERS = {
     "alg_temp": ParameterBound(minimum=0.0, maximum=10.0),
     "confidence_threshold": ParameterBound(minimum=0.0, maximum=1.0),
     "cfg_scale": ParameterBound(minimum=0.0, maximum=10.0),
+    "cache_refresh": ParameterBound(minimum=1, maximum=4096),
     "initial_masks": ParameterBound(minimum=1, maximum=2048),
 }
 _PARAMETERS_OF = {
-    "llada": ("steps", "block_length", "confidence_threshold", "cfg_scale"),
-    "dream": ("steps", "alg_temp"),
-    "dreamon": ("steps", "alg_temp", "confidence_threshold", "initial_masks"),
+    "llada": ("steps", "block_length", "confidence_threshold", "cfg_scale", "cache_refresh"),
+    "dream": ("steps", "alg_temp", "cache_refresh"),
+    "dreamon": ("steps", "alg_temp", "confidence_threshold", "initial_masks", "cache_refresh"),
 }
 
 logger = logging.getLogger(__name__)

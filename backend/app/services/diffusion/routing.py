@@ -37,6 +37,7 @@ async def choose_model(params: Params, config: DiffusionConfig, residency: Resid
 def with_defaults(params: Params, config: DiffusionConfig, model: DiffusionModel) -> Params:
     """The parameters with every default filled in. The configured `max_length` gives way to the model's bound."""
     defaults = {
+        "decoding": config.decoding,
         "max_length": min(config.max_length, model.max_length),
         "temperature": config.temperature,
         "top_p": config.top_p,

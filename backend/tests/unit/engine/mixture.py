@@ -19,8 +19,7 @@ def mixed_requests(config: ModelConfig, seed: int, count: int, *, caches: bool =
 
 def _with_cache(request: GenerationRequest, config: ModelConfig, rng: random.Random) -> GenerationRequest:
     cache: CacheName = rng.choice(["none", "dual", "prefix"] if config.family == "llada" else ["none", "dual"])
-    refresh = rng.choice([None, 2]) if config.family != "llada" else None
-    return replace(request, params=replace(request.params, cache=cache, cache_refresh=refresh))
+    return replace(request, params=replace(request.params, cache=cache, cache_refresh=rng.choice([None, 2])))
 
 
 def _request(config: ModelConfig, rng: random.Random, request_id: str) -> GenerationRequest:

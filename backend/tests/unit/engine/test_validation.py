@@ -18,7 +18,6 @@ FAMILIES = ("llada", "dream", "dreamon")
 OWNERS: Mapping[str, tuple[tuple[str, ...], Any]] = {
     "cfg_scale": (("llada",), 1.5),
     "confidence_threshold": (("llada", "dreamon"), 0.9),
-    "cache_refresh": (("dream", "dreamon"), 4),
     "block_length": (("llada",), 4),
     "eos_last": (("llada",), True),
     "eos_never_predicted": (("llada", "dream"), True),

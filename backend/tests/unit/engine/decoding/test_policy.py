@@ -16,8 +16,8 @@ from app.engine.decoding.policy import Prediction, StepPlan, VariableLengthPolic
 from app.engine.decoding.rules import LogitRules, Score
 from app.engine.decoding.schedule import origin_transfer_probability, timesteps
 from app.engine.errors import InvalidRequest
-from app.engine.params import DecodingParams
-from tests.unit.engine.oracle import EOS, EXPAND, MASK, TURN, Oracle, PolicyStep, config_of, run_policy
+from app.engine.params import CacheName, DecodingParams
+from tests.unit.engine.oracle import EOS, EXPAND, MASK, TOKENS, TURN, Oracle, PolicyStep, config_of, run_policy
 
 RULES = LogitRules(Score.PROBABILITY, 0.0, None, None, scores_see_filters=False)
 texts = st.lists(st.sampled_from([5, 6, MASK]), max_size=3)
@@ -396,3 +396,86 @@ def test_only_a_deletion_of_the_last_place_ends_the_text() -> None:
 def test_dreamon_needs_an_expand_token() -> None:
     with pytest.raises(InvalidRequest, match="no expand token"):
         build_policy("dreamon", Canvas([], 1, [], MASK), DecodingParams(1), config_of("dream").special)
+
+
+# -- windows ----------------------------------------------------------------------------------------------------------
+
+
+def windows(steps: Sequence[PolicyStep]) -> list[tuple[int, int] | None]:
+    return [step.plan.window for step in steps]
+
+
+@pytest.mark.parametrize(
+    ("cache", "refresh", "expected"),
+    [
+        ("none", None, [None] * 6),
+        ("prefix", None, [None, (1, 8), None, (3, 8), None, (5, 8)]),
+        ("dual", None, [None, (1, 3), None, (3, 5), None, (5, 7)]),
+        ("dual", 2, [None, (1, 3), (1, 5), (3, 5), None, (5, 7)]),
+        ("dual", 9, [None, (1, 3), (1, 5), (3, 5), (3, 7), (5, 7)]),
+    ],
+)
+def test_a_block_begins_with_everything_or_with_the_block_before_it(
+    cache: CacheName, refresh: int | None, expected: list[tuple[int, int] | None]
+) -> None:
+    params = DecodingParams(6, block_length=2, cache=cache, cache_refresh=refresh)
+    assert windows(steps_of("llada", Canvas([5], 6, [7], MASK), params, Oracle(0))) == expected
+
+
+@given(st.integers(1, 12), st.integers(1, 5), st.sampled_from(["prefix", "dual"]), st.none() | st.integers(1, 3), seeds)
+def test_nothing_is_predicted_outside_a_window(
+    length: int, block_length: int, cache: CacheName, refresh: int | None, seed: int
+) -> None:
+    params = DecodingParams(length, block_length=block_length, cache=cache, cache_refresh=refresh)
+    canvas = Canvas([5, MASK], length, [MASK], MASK)
+    for step in steps_of("llada", canvas, params, Oracle(seed, (MASK,), 0.2)):
+        if step.plan.window is not None:
+            start, end = step.plan.window
+            assert all(start <= position < end for position in step.plan.positions)
+
+
+@pytest.mark.parametrize("family", ["dream", "dreamon"])
+@pytest.mark.parametrize(("refresh", "whole"), [(None, [0]), (3, [0, 3, 6]), (1, list(range(7)))])
+def test_the_window_of_a_gap_is_the_gap(family: str, refresh: int | None, whole: list[int]) -> None:
+    params = DecodingParams(7, cache="dual", cache_refresh=refresh)
+    if family == "dream":
+        params = replace(params, transfer_counts=(1,) * 7)
+    steps = steps_of(family, Canvas([5, 6], 7, [7, 8], MASK), params, Oracle(0))
+    assert [index for index, window in enumerate(windows(steps)) if window is None] == whole
+    for step in steps:
+        num_span = len(step.before) - 4
+        assert step.plan.window in (None, (2, 2 + num_span))
+
+
+def test_a_mask_in_the_given_text_needs_the_whole_canvas() -> None:
+    params = DecodingParams(3, cache="dual", transfer_counts=(1,) * 4)
+    steps = steps_of("dream", Canvas([5, MASK], 3, [7], MASK), params, Oracle(0))
+    outside = [1 in step.plan.positions for step in steps]
+    assert [window is None for window in windows(steps)] == [index == 0 or out for index, out in enumerate(outside)]
+
+
+class Waverer(Oracle):
+    """Wants one more place when there are two, and one less when there are three."""
+
+    def _row(self, ids: Sequence[int], position: int, rules: LogitRules) -> tuple[int, float]:
+        wish = EXPAND if ids.count(MASK) == 2 else EOS
+        return (TOKENS[0] if wish in rules.banned else wish), 1.0 / (1 + position)
+
+
+def test_around_a_frozen_text_a_canvas_that_comes_back_ends_the_expansions() -> None:
+    params = DecodingParams(8, initial_masks=2, cache="dual")
+    steps = steps_of("dreamon", Canvas([5], 2, [7], MASK), params, Waverer(0))
+    assert len(steps) < 10
+    assert sum(len(step.edits.expanded) for step in steps) == 2
+    endless = steps_of("dreamon", Canvas([5], 2, [7], MASK), replace(params, cache="none"), Waverer(0))
+    assert len(endless) > 30  # as published
+
+
+def test_dreamon_also_commits_whatever_is_sure_enough() -> None:
+    canvas = Canvas([5], 6, [7], MASK)
+    steps = steps_of("dreamon", canvas, DecodingParams(6, confidence_threshold=0.5), Oracle(4))
+    assert not canvas.masked()
+    for step in steps:
+        sure = [confidence for _, _, confidence in step.edits.committed]
+        assert len(sure) == 1 or sum(confidence >= 0.5 for confidence in sure) >= len(sure) - 1
+    assert max(commits(steps)) > 1

@@ -39,16 +39,30 @@ def test_a_window_attends_to_what_is_kept_around_it(before: int, inside: int, be
     assert not attended[inside:].any()
 
 
-def test_fresh_keys_take_the_place_of_kept_ones_and_the_store_stays_as_it_was() -> None:
+def test_fresh_keys_take_the_place_of_kept_ones() -> None:
     (q, k, v), (_, fresh_k, fresh_v) = qkv(6), qkv(6, seed=9)
     store = KeyValues()
     attention(torch.arange(6), [6], (Kept(store, fills=True),))(q, k, v)
     mixed_k, mixed_v = (torch.cat((old[:2], new[2:4], old[4:])) for old, new in ((k, fresh_k), (v, fresh_v)))
     expected = attention(torch.arange(6), [6])(q, mixed_k, mixed_v)
-    kept = Kept(store, start=2, num_behind=2)
-    window = attention(torch.arange(2, 4), [2], (kept,))(q[2:4], fresh_k[2:4], fresh_v[2:4])
-    torch.testing.assert_close(window, expected[2:4], atol=1e-5, rtol=1e-4)
-    assert torch.equal(store.keys[0], k)
+    for start, end in ((2, 4), (4, 6)):  # the second window finds what the first one left
+        kept = Kept(store, start=start, num_behind=6 - end)
+        fresh = (fresh_k, fresh_v) if start == 2 else (k, v)
+        window = attention(torch.arange(start, end), [end - start], (kept,))(
+            q[start:end], *(x[start:end] for x in fresh)
+        )
+        torch.testing.assert_close(window, expected[start:end], atol=1e-5, rtol=1e-4)
+
+
+def test_what_is_behind_a_window_is_turned_to_its_new_place() -> None:
+    (q, k, v), (new_q, new_k, new_v) = qkv(7), qkv(5, seed=9)
+    store = KeyValues()
+    attention(torch.arange(7), [7], (Kept(store, fills=True),))(q, k, v)
+    longer_k, longer_v = (torch.cat((old[:2], new, old[5:])) for old, new in ((k, new_k), (v, new_v)))
+    longer_q = torch.cat((q[:2], new_q, q[5:]))
+    expected = attention(torch.arange(9), [9])(longer_q, longer_k, longer_v)
+    window = attention(torch.arange(2, 7), [5], (Kept(store, start=2, num_behind=2),))(new_q, new_k, new_v)
+    torch.testing.assert_close(window, expected[2:7], atol=1e-5, rtol=1e-4)
 
 
 def test_each_layer_has_its_own_keys() -> None:

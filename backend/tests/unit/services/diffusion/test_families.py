@@ -5,10 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.engine.params import GenerationRequest
+from app.engine.validation import validate
 from app.services.diffusion.errors import InvalidParameters
 from app.services.diffusion.families import candidate_lengths, decoding_params, prompt_ids
 from app.services.diffusion.models import DiffusionGenerationParams, DiffusionInfillingParams
 from app.text.tokenizer import Tokenizer
+from tests.unit.engine.oracle import config_of
 
 VECTORS = Path(__file__).parents[3] / "conformance" / "vectors"
 
@@ -64,6 +67,29 @@ def test_llada_continues_in_blocks_and_infills_in_one() -> None:
 def test_families_of_fixed_length_choose_the_span_of_an_infilling(family: str) -> None:
     assert decoding_params(family, infilling(max_length=20)).mask_lengths == (1, 2, 3, 4, 6, 8, 12, 16, 20)
     assert decoding_params(family, generating()).mask_lengths == ()
+
+
+@pytest.mark.parametrize("family", ["llada", "dream", "dreamon"])
+def test_a_preset_fills_what_the_request_leaves_open(family: str) -> None:
+    exact, fast = (decoding_params(family, generating(decoding=name)) for name in ("exact", "fast"))
+    assert decoding_params(family, generating()) == exact
+    assert (exact.cache, exact.cache_refresh) == ("none", None)
+    assert fast.cache == "dual"
+    own = decoding_params(family, generating(decoding="fast", cache="none", cache_refresh=3))
+    assert (own.cache, own.cache_refresh) == ("none", 3)
+
+
+def test_a_preset_of_llada_has_its_own_blocks() -> None:
+    assert decoding_params("llada", generating(decoding="fast")).block_length == 8
+    assert decoding_params("llada", generating(decoding="fast", block_length=64)).block_length == 64
+    assert decoding_params("llada", infilling(decoding="fast")).block_length is None
+
+
+@pytest.mark.parametrize("family", ["llada", "dream", "dreamon"])
+@pytest.mark.parametrize("preset", ["exact", "balanced", "fast"])
+def test_every_preset_suits_its_family(family: str, preset: str) -> None:
+    for asked in (generating(decoding=preset), infilling(decoding=preset)):
+        validate(GenerationRequest("r", (), (), decoding_params(family, asked)), config_of(family))
 
 
 def test_dreamon_starts_small() -> None:
