@@ -55,6 +55,11 @@ class Connection(H11Protocol):
         self._progress_s = self.loop.time()
         super().on_response_complete()
 
+    def resume_writing(self) -> None:
+        """The client has read a good part. By the next look the buffer may be as full as it was at the last one."""
+        self._progress_s = self.loop.time()
+        super().resume_writing()
+
     def send_400_response(self, msg: str) -> None:
         """Tells a client that it does not speak HTTP, unless it is in the middle of an answer."""
         if self._is_answering:

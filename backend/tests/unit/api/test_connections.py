@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+from unittest.mock import Mock
+
 import pytest
 from starlette.responses import Response
+from uvicorn import Config
+from uvicorn.server import ServerState
 
 from app.api.connections import Connection, ConnectionLimit, connection_type
 from tests.unit.api.asgi import Client, http_scope
@@ -33,3 +38,20 @@ def test_servers_do_not_share_their_limits() -> None:
     one, other = (connection_type(client_timeout_s=1.0, max_connections=number) for number in (1, 2))
     assert (one.max_connections, other.max_connections) == (1, 2)
     assert issubclass(one, Connection)
+
+
+@pytest.mark.parametrize("reads", [True, False])
+async def test_a_buffer_that_is_always_as_full_is_no_sign_of_a_client_that_does_not_read(reads: bool) -> None:
+    config = Config(Response(""), log_config=None)
+    config.load()
+    connection = connection_type(client_timeout_s=0.2, max_connections=10)(config, ServerState(), {})
+    transport = Mock(spec=asyncio.Transport)
+    transport.get_write_buffer_size.return_value = 65_536
+    connection.connection_made(transport)
+    for _ in range(20):
+        connection.pause_writing()
+        await asyncio.sleep(0.02)
+        if reads:
+            connection.resume_writing()
+    assert transport.abort.called is not reads
+    connection.connection_lost(None)
