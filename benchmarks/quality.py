@@ -42,6 +42,7 @@ CONTINUATION: list[Variation] = [
     {"block_length": 8},
     {"block_length": 8, "cache": "dual"},
     {"steps": NEW_TOKENS // 2},
+    {"confidence_threshold": 0.5},
 ]
 INFILLING: list[Variation] = [
     {},

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import time
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.api.disconnect import CLIENT_GONE, has_left
+from app.api.noted_answer import NotedAnswer
 from app.api.request_id import request_id
 from app.api.route_template import is_probe
 
@@ -26,17 +26,11 @@ class RequestLog:
             await self.app(scope, receive, send)
             return
         started_s = time.perf_counter()
-        status = 0
-
-        async def send_and_note(message: Message) -> None:
-            nonlocal status
-            status = message.get("status", status)
-            await send(message)
-
+        answer = NotedAnswer(scope, send)
         try:
-            await self.app(scope, receive, send_and_note)
+            await self.app(scope, receive, answer.send)
         finally:
-            _log(scope, CLIENT_GONE if has_left(scope) else status, time.perf_counter() - started_s)
+            _log(scope, answer.status, time.perf_counter() - started_s)
 
 
 def _log(scope: Scope, status: int, duration_s: float) -> None:

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.api.disconnect import CLIENT_GONE, has_left
+from app.api.noted_answer import NotedAnswer
 from app.api.request_id import request_id
 from app.api.route_template import is_probe, route_of
 from app.core.settings import ENV_PREFIX, WrongSetting
@@ -109,18 +109,12 @@ class TraceRequests:
         if scope["type"] != "http" or is_probe(scope):
             await self.app(scope, receive, send)
             return
-        status = 0
-
-        async def send_and_note(message: Message) -> None:
-            nonlocal status
-            status = message.get("status", status)
-            await send(message)
-
+        answer = NotedAnswer(scope, send)
         with self.traces.span_of(scope) as span:
             try:
-                await self.app(scope, receive, send_and_note)
+                await self.app(scope, receive, answer.send)
             finally:
-                _describe_answer(span, scope, CLIENT_GONE if has_left(scope) else status)
+                _describe_answer(span, scope, answer.status)
 
 
 def _attributes(report: RunReport) -> dict[str, str | int]:

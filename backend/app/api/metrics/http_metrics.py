@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.api.disconnect import CLIENT_GONE, has_left
 from app.api.metrics.instruments import Instruments
+from app.api.noted_answer import NotedAnswer
 from app.api.route_template import route_of
 
 
@@ -20,15 +20,8 @@ class HttpMetrics:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        status = CLIENT_GONE
-
-        async def send_and_note(message: Message) -> None:
-            nonlocal status
-            status = message.get("status", status)
-            await send(message)
-
+        answer = NotedAnswer(scope, send)
         try:
-            await self.app(scope, receive, send_and_note)
+            await self.app(scope, receive, answer.send)
         finally:
-            status = CLIENT_GONE if has_left(scope) else status
-            self.instruments.count_answer(route=route_of(scope), status=status)
+            self.instruments.count_answer(route=route_of(scope), status=answer.status)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from app.services.diffusion.observation import MemoryObservation, ModelObservation, ServiceObservation
+from app.services.diffusion.observation import ModelObservation, ServiceObservation
+
+if TYPE_CHECKING:
+    from app.engine.memory import DeviceMemory
 
 Samples: TypeAlias = Iterable[tuple[tuple[str, ...], float]]
 
@@ -35,7 +38,7 @@ class Scrape(Collector):
     """
 
     def __init__(
-        self, kept: Collector, service: ServiceObservation, memory: Mapping[str, MemoryObservation], version: str
+        self, kept: Collector, service: ServiceObservation, memory: Mapping[str, DeviceMemory], version: str
     ) -> None:
         self._kept = kept
         self._service = service
@@ -90,7 +93,7 @@ def _models(models: Iterable[ModelObservation]) -> Iterator[Metric]:
     )
 
 
-def _devices(memory: Mapping[str, MemoryObservation]) -> Iterator[Metric]:
+def _devices(memory: Mapping[str, DeviceMemory]) -> Iterator[Metric]:
     yield _gauge(
         "device_memory_used_bytes",
         "Memory in use on a device that holds a model, by anybody.",

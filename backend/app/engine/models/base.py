@@ -5,12 +5,14 @@ Shapes: N tokens of all sequences of a batch, laid end to end; d width; R rows; 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from torch import Tensor, nn
 
-from app.engine.models.attention import Kept
+from app.engine.models.attention import Kept, PackedAttention
+from app.engine.models.layers import Rotary
 from app.engine.special import SpecialIds
 
 
@@ -40,10 +42,24 @@ class ModelConfig:
         return self.width // self.num_heads
 
 
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """A family's modules between token ids and final states, whatever the published files call them."""
+
+    embedding: nn.Module
+    layers: Iterable[nn.Module]
+    """Each takes states [N, d], a PackedAttention and the wanted rows, or `None` for all."""
+    norm: nn.Module
+
+
 class FamilyModel(nn.Module):
     """A bidirectional transformer, split in two so that the head is computed only where it is wanted."""
 
     config: ModelConfig
+    rotary: Rotary
+
+    def stack(self) -> Stack:
+        raise NotImplementedError
 
     def hidden(
         self,
@@ -60,7 +76,13 @@ class FamilyModel(nn.Module):
                 other.
             kept: for each sequence what it keeps of its keys and values, or has kept (`attention.py`).
         """
-        raise NotImplementedError
+        stack = self.stack()
+        attention = PackedAttention(self.rotary, positions, lengths, kept)
+        x = stack.embedding(ids)
+        *layers, last = stack.layers
+        for layer in layers:
+            x = layer(x, attention)
+        return cast(Tensor, stack.norm(last(x, attention, rows)))
 
     def head(self, states: Tensor) -> Tensor:
         """states [R, d] -> raw logits [R, V], in the model's dtype, not shifted."""

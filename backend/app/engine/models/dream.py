@@ -6,14 +6,14 @@ the family was adapted from an autoregressive model and kept its shift. Module n
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, cast
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from app.engine.models.attention import Kept, PackedAttention
-from app.engine.models.base import FamilyModel, ModelConfig
+from app.engine.models.attention import PackedAttention
+from app.engine.models.base import FamilyModel, ModelConfig, Stack
 from app.engine.models.fields import ConfigFields
 from app.engine.models.layers import Embedding, Linear, RMSNorm, Rotary, chosen, swiglu
 from app.engine.special import SpecialIds
@@ -114,21 +114,8 @@ class Dream(FamilyModel):
             self.lm_head = Linear(config.width, config.vocab_size, bias=False)
         self.rotary = Rotary(config.head_dim, config.rope_theta)
 
-    def hidden(
-        self,
-        ids: Tensor,
-        positions: Tensor,
-        lengths: Sequence[int],
-        rows: Tensor | None = None,
-        kept: Sequence[Kept | None] = (),
-    ) -> Tensor:
-        attention = PackedAttention(self.rotary, positions, lengths, kept)
-        x = self.model.embed_tokens(ids)
-        *layers, last = self.model.layers
-        for layer in layers:
-            x = layer(x, attention)
-        x = last(x, attention, rows)
-        return cast(Tensor, self.model.norm(x))
+    def stack(self) -> Stack:
+        return Stack(self.model.embed_tokens, self.model.layers, self.model.norm)
 
     def head(self, states: Tensor) -> Tensor:
         weight = self.model.embed_tokens.weight if self.config.tied else self.lm_head.weight

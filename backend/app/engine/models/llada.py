@@ -6,14 +6,14 @@ Two names mislead: `ff_out` is both a block's down projection and the head, and 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, cast
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from app.engine.models.attention import Kept, PackedAttention
-from app.engine.models.base import FamilyModel, ModelConfig
+from app.engine.models.attention import PackedAttention
+from app.engine.models.base import FamilyModel, ModelConfig, Stack
 from app.engine.models.fields import ConfigFields
 from app.engine.models.layers import Embedding, Linear, RMSNorm, Rotary, chosen, swiglu
 from app.engine.special import SpecialIds
@@ -115,22 +115,9 @@ class LLaDA(FamilyModel):
         self.model = Inner(config)
         self.rotary = Rotary(config.head_dim, config.rope_theta)
 
-    def hidden(
-        self,
-        ids: Tensor,
-        positions: Tensor,
-        lengths: Sequence[int],
-        rows: Tensor | None = None,
-        kept: Sequence[Kept | None] = (),
-    ) -> Tensor:
+    def stack(self) -> Stack:
         transformer = self.model.transformer
-        attention = PackedAttention(self.rotary, positions, lengths, kept)
-        x = transformer.wte(ids)
-        *blocks, last = transformer.blocks
-        for block in blocks:
-            x = block(x, attention)
-        x = last(x, attention, rows)
-        return cast(Tensor, transformer.ln_f(x))
+        return Stack(transformer.wte, transformer.blocks, transformer.ln_f)
 
     def head(self, states: Tensor) -> Tensor:
         transformer = self.model.transformer

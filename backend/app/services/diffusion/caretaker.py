@@ -7,12 +7,16 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
 
 from app.core.settings import DiffusionConfig
 from app.services.diffusion.models import CleanupReport
-from app.services.diffusion.observation import MemoryObservation, memory_of
+from app.services.diffusion.observation import memory_of
 from app.services.diffusion.residency import Residency
 from app.services.diffusion.slot import Slot
+
+if TYPE_CHECKING:
+    from app.engine.memory import DeviceMemory
 
 LOOK_EVERY_S = 1.0
 MEMORY_EVERY_S = 5.0
@@ -24,7 +28,7 @@ LAST_RETRY_S = 60.0
 SETTLED_S = 300.0
 """A model that has worked for so long is repaired at once when it breaks down again."""
 
-MemoryOf = Callable[[Iterable[str]], Awaitable[dict[str, MemoryObservation]]]
+MemoryOf: TypeAlias = "Callable[[Iterable[str]], Awaitable[dict[str, DeviceMemory]]]"
 
 logger = logging.getLogger(__name__)
 
@@ -134,7 +138,7 @@ class Caretaker:
                 await self._relieve(device, memory)
             self._is_short[device] = is_short
 
-    async def _relieve(self, device: str, memory: MemoryObservation) -> None:
+    async def _relieve(self, device: str, memory: DeviceMemory) -> None:
         """Caches first, and only when memory becomes short: while it stays so, there are none worth the time. Then one
         model at a look, for the next look sees what that brought."""
         if not self._is_short.get(device):

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from app.engine.counters import EngineCounters
 from app.services.diffusion.admission import AdmissionGate
 from app.services.diffusion.slot import Slot
 from app.services.diffusion.stats import FilterHit, Statistics
+
+if TYPE_CHECKING:
+    from app.engine.memory import DeviceMemory
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +40,6 @@ class ServiceObservation:
         return sorted({model.device for model in self.models if model.device})
 
 
-@dataclass(frozen=True, slots=True)
-class MemoryObservation:
-    used_bytes: int
-    total_bytes: int
-
-
 def observe(statistics: Statistics, gate: AdmissionGate, slots: Sequence[Slot]) -> ServiceObservation:
     return ServiceObservation(
         num_in_flight=statistics.num_in_flight,
@@ -53,7 +50,7 @@ def observe(statistics: Statistics, gate: AdmissionGate, slots: Sequence[Slot]) 
     )
 
 
-async def memory_of(devices: Iterable[str]) -> dict[str, MemoryObservation]:
+async def memory_of(devices: Iterable[str]) -> dict[str, DeviceMemory]:
     """Of those devices that tell. Drivers may take their time, so a thread asks them."""
     return await asyncio.to_thread(_memory_of, list(devices))
 
@@ -65,12 +62,8 @@ def _observe_model(slot: Slot) -> ModelObservation:
     return ModelObservation(slot.model_id, slot.is_available, model.device, model.memory_bytes, model.counters)
 
 
-def _memory_of(devices: list[str]) -> dict[str, MemoryObservation]:
+def _memory_of(devices: list[str]) -> dict[str, DeviceMemory]:
     from app.engine.memory import device_memory  # imports torch, which takes seconds where no model has done it
 
-    memory = {}
-    for device in devices:
-        with suppress(RuntimeError):  # a model of somebody else's may name a device that torch does not know
-            if (told := device_memory(device)) is not None:
-                memory[device] = MemoryObservation(*told)
-    return memory
+    told = {device: device_memory(device) for device in devices}
+    return {device: memory for device, memory in told.items() if memory is not None}

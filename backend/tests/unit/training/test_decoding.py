@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from app.engine.models.attention import Kept
 from app.engine.models.base import FamilyModel, ModelConfig
 from app.engine.special import SpecialIds
 from tests.unit.training.conftest import TEXTS, tiny_recipe
@@ -38,14 +38,7 @@ class Oracle(FamilyModel):
         self.config = ModelConfig("dreamon", 20, 4, 1, 1, 1, 4, 64, 1e4, 1e-6, False, special, shift)
         self.wish = wish
 
-    def hidden(
-        self,
-        ids: Tensor,
-        positions: Tensor,
-        lengths: Sequence[int],
-        rows: Tensor | None = None,
-        kept: Sequence[Kept | None] = (),
-    ) -> Tensor:
+    def hidden(self, ids: Tensor, positions: Tensor, lengths: Sequence[int], *_: Any, **__: Any) -> Tensor:
         if len(lengths) > 1:
             parts = zip(torch.split(ids, list(lengths)), torch.split(positions, list(lengths)), strict=True)
             return torch.cat([self.hidden(one, places, [len(one)]) for one, places in parts])

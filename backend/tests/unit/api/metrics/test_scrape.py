@@ -6,7 +6,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from app.api.metrics.instruments import Instruments
 from app.api.metrics.scrape import ENGINE_COUNTERS, Scrape
 from app.engine.counters import EngineCounters
-from app.services.diffusion.observation import MemoryObservation, ModelObservation, ServiceObservation
+from app.engine.memory import DeviceMemory
+from app.services.diffusion.observation import ModelObservation, ServiceObservation
 from app.services.diffusion.stats import FilterHit
 
 LOADED = ModelObservation("dreamon", True, "cuda:0", 2_000, EngineCounters(num_passes=4, num_sequences=10, busy_s=0.5))
@@ -22,7 +23,7 @@ SERVICE = ServiceObservation(
 
 def scraped(service: ServiceObservation = SERVICE) -> dict[str, dict[tuple[str, ...], float]]:
     """Metric -> values of its labels, by their names in order -> value, by way of the text format."""
-    scrape = Scrape(CollectorRegistry(), service, {"cuda:0": MemoryObservation(30, 100)}, "1.2.3")
+    scrape = Scrape(CollectorRegistry(), service, {"cuda:0": DeviceMemory(30, 100)}, "1.2.3")
     families = text_string_to_metric_families(generate_latest(scrape).decode())
     samples = [sample for family in families for sample in family.samples]
     values: dict[str, dict[tuple[str, ...], float]] = {}

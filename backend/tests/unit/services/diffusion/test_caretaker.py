@@ -6,10 +6,10 @@ from collections.abc import Iterable
 import pytest
 
 from app.core.settings import DiffusionConfig
+from app.engine.memory import DeviceMemory
 from app.services.diffusion import caretaker
 from app.services.diffusion.caretaker import IDLE_S, MEMORY_EVERY_S, SETTLED_S, Caretaker
 from app.services.diffusion.catalog import CatalogEntry
-from app.services.diffusion.observation import MemoryObservation
 from app.services.diffusion.residency import Residency
 from app.services.diffusion.slot import Slot, State
 from tests.fakes import WordsModel
@@ -49,8 +49,8 @@ class House:
         self.caretaker = Caretaker(self.residency, lambda: self.config, memory=self._memory, clock=lambda: self.now_s)
         self.slots: dict[str, Slot] = {}
 
-    async def _memory(self, devices: Iterable[str]) -> dict[str, MemoryObservation]:
-        return {device: MemoryObservation(int(100 * self.used_share), 100) for device in devices}
+    async def _memory(self, devices: Iterable[str]) -> dict[str, DeviceMemory]:
+        return {device: DeviceMemory(int(100 * self.used_share), 100) for device in devices}
 
     async def move_in(self) -> House:
         for name in "abc":
