@@ -38,6 +38,11 @@ class DecodingParams:
     confidence_threshold: float | None = None
     """LLaDA and DreamOn: commit every position at least so sure, always the best one, instead of the schedule's count
     (Fast-dLLM, arXiv 2505.22618, section 3.3)."""
+    confidence_factor: float | None = None
+    """The same, by (n + 1)(1 - the n-th confidence) < factor (Fast-dLLM, section 3.3)."""
+    entropy_bound: float | None = None
+    """The same, in nats: what is committed together has, but for the most uncertain one, at most so much entropy
+    (EB-Sampler, arXiv 2505.24857). Positions are then ranked by entropy."""
     cfg_scale: float = 0.0
     """LLaDA: classifier-free guidance; the given text is masked in the unconditional branch."""
     eos_never_predicted: bool = False
@@ -72,6 +77,11 @@ class DecodingParams:
     """Carry out every scheduled step, as the published samplers do, also those that cannot change what a reader
     sees: steps that commit nothing, and steps after the end of the text. Such steps draw random numbers too, so with
     a temperature the text is another one."""
+
+    @property
+    def is_adaptive(self) -> bool:
+        """How many tokens a step commits depends on how sure they are, and on no schedule."""
+        return (self.confidence_threshold, self.confidence_factor, self.entropy_bound) != (None, None, None)
 
 
 @dataclass(frozen=True, slots=True)

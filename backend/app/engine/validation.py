@@ -13,6 +13,8 @@ from app.engine.params import DecodingParams, GenerationRequest
 _FAMILIES_OF: dict[str, tuple[frozenset[str], Any]] = {
     "cfg_scale": (frozenset({"llada"}), 0.0),
     "confidence_threshold": (frozenset({"llada", "dreamon"}), None),
+    "confidence_factor": (frozenset({"llada", "dreamon"}), None),
+    "entropy_bound": (frozenset({"llada", "dreamon"}), None),
     "block_length": (frozenset({"llada"}), None),
     "eos_never_predicted": (frozenset({"llada", "dream"}), False),
     "eos_last": (frozenset({"llada"}), False),
@@ -45,6 +47,8 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "repetition_penalty": (1e-6, 1e6),
     "cfg_scale": (0.0, 1e6),
     "confidence_threshold": (0.0, 1.0),
+    "confidence_factor": (0.0, 1e6),
+    "entropy_bound": (0.0, 1e6),
     "cache_refresh": (1, _MANY),
     "timestep_eps": (0.0, 1.0),
 }
@@ -70,12 +74,25 @@ def validate(request: GenerationRequest, config: ModelConfig) -> None:
             raise InvalidRequest(
                 f"{name}={value!r} has no meaning for {config.family} models; leave it out", field=name
             )
+    _check_commits(params)
     if params.cache == "prefix" and config.family != "llada":
         raise InvalidRequest(f"cache='prefix' has no meaning for {config.family} models; use 'dual'", field="cache")
     for token_id in (*request.prefix, *request.suffix):
         _check_id(token_id, config, "token id")
     if params.end_of_turn is not None:
         _check_id(params.end_of_turn, config, "end_of_turn", field="end_of_turn")
+
+
+def _check_commits(params: DecodingParams) -> None:
+    names = ("confidence_threshold", "confidence_factor", "entropy_bound")
+    given = [name for name in names if getattr(params, name) is not None]
+    if len(given) > 1:
+        raise InvalidRequest(f"{given[0]} and {given[1]} say the same in two ways; leave one out", field=given[1])
+    if params.entropy_bound is not None and params.algorithm not in (None, "entropy", "low_confidence"):
+        raise InvalidRequest(
+            f"entropy_bound ranks by entropy, and algorithm={params.algorithm!r} by something else; leave one out",
+            field="entropy_bound",
+        )
 
 
 def _check_id(token_id: int, config: ModelConfig, what: str, field: str = "") -> None:

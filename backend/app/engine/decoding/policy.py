@@ -67,11 +67,20 @@ def _commit(canvas: Canvas, plan: StepPlan, predicted: Prediction, chosen: list[
     return Edits(committed=tuple(committed))
 
 
+def _sure_enough(scores: list[float], params: DecodingParams) -> list[int]:
+    """What an adaptive request commits; scores are confidences, or with an entropy bound negative entropies."""
+    if params.entropy_bound is not None:
+        return selection.within_entropy([-score for score in scores], params.entropy_bound)
+    if params.confidence_factor is not None:
+        return selection.within_factor(scores, params.confidence_factor)
+    return selection.at_least(scores, params.confidence_threshold or 0.0)
+
+
 class BlockPolicy:
     """LLaDA's sampler: blocks from left to right, a fixed number of commits per step (arXiv 2502.09992, appendix B).
 
-    Masks left of the block's end compete, also those that an earlier block left open. With a confidence threshold a
-    block takes as many steps as it needs (Fast-dLLM, arXiv 2505.22618, section 3.3).
+    Masks left of the block's end compete, also those that an earlier block left open. A block takes as many steps as it
+    needs where these depend on confidence (Fast-dLLM, arXiv 2505.22618, section 3.3).
     """
 
     def __init__(self, canvas: Canvas, params: DecodingParams, special: SpecialIds) -> None:
@@ -103,9 +112,8 @@ class BlockPolicy:
         scores = predicted.scores
         if self._params.algorithm == "random":
             scores = rng.random(len(plan.positions)).tolist()
-        if self._params.confidence_threshold is None:
-            return _commit(canvas, plan, predicted, selection.best(scores, count))
-        return _commit(canvas, plan, predicted, selection.at_least(scores, self._params.confidence_threshold))
+        chosen = _sure_enough(scores, self._params) if self._params.is_adaptive else selection.best(scores, count)
+        return _commit(canvas, plan, predicted, chosen)
 
     def _enter_next_block(self, canvas: Canvas) -> bool:
         self._block_index += 1
@@ -114,7 +122,7 @@ class BlockPolicy:
         self._num_steps = 0
         start, end = self._blocks[self._block_index]
         num_masks = canvas.ids[start:end].count(canvas.mask_id)
-        if self._params.confidence_threshold is None:
+        if not self._params.is_adaptive:
             self._counts = schedule.spread_evenly(num_masks, self._steps[self._block_index])
         else:
             # Every step commits at least one, so a block never needs more steps than it has masks.
@@ -138,7 +146,7 @@ class BlockPolicy:
         return self._params.cache != "none" and self._params.run_to_end and self._num_steps == 1
 
     def _block_is_filled_early(self, canvas: Canvas) -> bool:
-        if self._params.confidence_threshold is None:
+        if not self._params.is_adaptive:
             return False
         start, end = self._blocks[self._block_index]
         return canvas.mask_id not in canvas.ids[start:end]
@@ -149,7 +157,7 @@ def _block_rules(params: DecodingParams, special: SpecialIds) -> LogitRules:
     # temperatures just the end of turn goes.
     last = {params.end_of_turn} | ({special.eos} if params.temperature == 0 else set())
     return LogitRules(
-        score=Score.PROBABILITY,
+        score=Score.PROBABILITY if params.entropy_bound is None else Score.NEGATIVE_ENTROPY,
         temperature=params.temperature,
         top_p=params.top_p,
         top_k=params.top_k,
@@ -275,8 +283,9 @@ class VariableLengthPolicy:
 
     def apply(self, canvas: Canvas, plan: StepPlan, predicted: Prediction, rng: np.random.Generator) -> Edits:
         chosen = _choose(predicted, self._params.transfers_per_step, self._params.alg_temp, rng)
-        if self._params.confidence_threshold is not None:
-            sure = selection.reaching(predicted.confidences, self._params.confidence_threshold)
+        if self._params.is_adaptive:
+            by_entropy = self._params.entropy_bound is not None
+            sure = _sure_enough(predicted.scores if by_entropy else predicted.confidences, self._params)
             chosen = [*chosen, *(index for index in sure if index not in chosen)]
         committed = _commit(canvas, plan, predicted, chosen).committed
         if self._params.pad_delete_to_right:

@@ -32,6 +32,26 @@ def reaching(scores: Sequence[float], threshold: float) -> list[int]:
     return [index for index, score in enumerate(scores) if score >= threshold]
 
 
+def within_factor(confidences: Sequence[float], factor: float) -> list[int]:
+    """The n surest, for the largest n with (n + 1) · (1 - the n-th confidence) < `factor`; always the best one.
+
+    The surer the predictions, the more of them at once (Fast-dLLM, arXiv 2505.22618, section 3.3).
+    """
+    order = best(confidences, len(confidences))
+    count = next((n for n, i in enumerate(order) if (n + 2) * (1 - confidences[i]) >= factor), len(order))
+    return order[: max(count, 1)]
+
+
+def within_entropy(entropies: Sequence[float], bound: float) -> list[int]:
+    """The least uncertain, as many as have, all but the last one together, at most `bound` nats; always the first.
+
+    That bounds the error of taking them for independent of each other (EB-Sampler, arXiv 2505.24857, section 3).
+    """
+    order = best([-entropy for entropy in entropies], len(entropies))
+    before = np.cumsum([0.0, *(entropies[i] for i in order)])
+    return order[: max(int(np.searchsorted(before[: len(order)], bound, side="right")), 1)]
+
+
 def drawn(scores: Sequence[float], count: int, temperature: float, rng: np.random.Generator) -> list[int]:
     """`count` positions drawn without replacement from softmax(score / temperature) (Dream's `alg_temp`).
 

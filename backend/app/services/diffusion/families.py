@@ -6,7 +6,7 @@ from typing import Any
 
 from app.engine.params import DecodingParams
 from app.services.diffusion.errors import InvalidParameters
-from app.services.diffusion.models import DiffusionGenerationParams, DiffusionInfillingParams
+from app.services.diffusion.models import DiffusionGenerationParams, DiffusionInfillingParams, Request
 from app.text.prompt import PromptIds, continuation, infilling
 from app.text.tokenizer import Tokenizer
 
@@ -77,7 +77,9 @@ def decoding_params(
         # A gap is one block: text is on both sides of it.
         block_length=params.block_length if infills else block_length,
         alg_temp=params.alg_temp or 0.0,
-        confidence_threshold=params.confidence_threshold or preset.get("confidence_threshold"),
+        confidence_threshold=_threshold(params, preset),
+        confidence_factor=params.confidence_factor,
+        entropy_bound=params.entropy_bound,
         cfg_scale=params.cfg_scale or 0.0,
         eos_never_predicted=family != "dreamon" and _has_text_behind(params),
         end_of_turn=end_of_turn,
@@ -86,6 +88,12 @@ def decoding_params(
         initial_masks=_initial_masks(family, params, max_length),
         mask_lengths=candidate_lengths(max_length) if infills and family != "dreamon" else (),
     )
+
+
+def _threshold(params: Request, preset: dict[str, Any]) -> float | None:
+    """A preset's gives way to any other rule of the request's own."""
+    has_own_rule = params.confidence_factor is not None or params.entropy_bound is not None
+    return params.confidence_threshold or (None if has_own_rule else preset.get("confidence_threshold"))
 
 
 def _has_text_behind(params: DiffusionGenerationParams | DiffusionInfillingParams) -> bool:

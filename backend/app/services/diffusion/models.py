@@ -33,6 +33,12 @@ class Request(BaseModel):
     algorithm: str | None = Field(None, min_length=1, max_length=40, description="How positions are chosen.")
     alg_temp: float | None = Field(None, ge=0.0, le=10.0, description="Randomness in choosing positions.")
     confidence_threshold: float | None = Field(None, gt=0.0, le=1.0, description="Commit everything at least so sure.")
+    confidence_factor: float | None = Field(
+        None, gt=0.0, le=100.0, description="Commit the n surest while (n + 1)(1 - the n-th) is below it."
+    )
+    entropy_bound: float | None = Field(
+        None, ge=0.0, le=100.0, description="Commit the surest whose entropy adds up to at most so many nats."
+    )
     cfg_scale: float | None = Field(None, ge=0.0, le=10.0, description="Classifier-free guidance.")
     decoding: Literal["exact", "balanced", "fast"] | None = Field(
         None, description="exact is the published sampler; the others approximate it, for speed."

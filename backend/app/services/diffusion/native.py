@@ -54,14 +54,17 @@ _PARAMETERS = {
     "block_length": ParameterBound(minimum=1, maximum=2048),
     "alg_temp": ParameterBound(minimum=0.0, maximum=10.0),
     "confidence_threshold": ParameterBound(minimum=0.0, maximum=1.0),
+    "confidence_factor": ParameterBound(minimum=0.0, maximum=100.0),
+    "entropy_bound": ParameterBound(minimum=0.0, maximum=100.0),
     "cfg_scale": ParameterBound(minimum=0.0, maximum=10.0),
     "cache_refresh": ParameterBound(minimum=1, maximum=4096),
     "initial_masks": ParameterBound(minimum=1, maximum=2048),
 }
+_COMMITS = ("confidence_threshold", "confidence_factor", "entropy_bound")
 _PARAMETERS_OF = {
-    "llada": ("steps", "block_length", "confidence_threshold", "cfg_scale", "cache_refresh"),
+    "llada": ("steps", "block_length", *_COMMITS, "cfg_scale", "cache_refresh"),
     "dream": ("steps", "alg_temp", "cache_refresh"),
-    "dreamon": ("steps", "alg_temp", "confidence_threshold", "initial_masks", "cache_refresh"),
+    "dreamon": ("steps", "alg_temp", *_COMMITS, "initial_masks", "cache_refresh"),
 }
 
 logger = logging.getLogger(__name__)

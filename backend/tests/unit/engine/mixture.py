@@ -9,6 +9,8 @@ from typing import Any
 from app.engine.models.base import ModelConfig
 from app.engine.params import CacheName, DecodingParams, GenerationRequest
 
+_COMMITS: tuple[dict[str, Any], ...] = ({"confidence_threshold": 0.3}, {"confidence_factor": 1.5})
+
 
 def mixed_requests(config: ModelConfig, seed: int, count: int, *, caches: bool = True) -> list[GenerationRequest]:
     """Different kinds, lengths, temperatures, seeds, filters, guidance, penalties and, if wanted, caches."""
@@ -55,10 +57,9 @@ def _shared(rng: random.Random) -> dict[str, Any]:
 
 def _llada(config: ModelConfig, rng: random.Random) -> dict[str, Any]:
     return {
-        "algorithm": rng.choice([None, "random"]),
+        **rng.choice([{}, {"algorithm": "random"}, *_COMMITS, {"entropy_bound": 1.0}]),
         "block_length": rng.choice([None, 4]),
         "cfg_scale": rng.choice([0.0, 0.0, 1.5]),
-        "confidence_threshold": rng.choice([None, None, 0.3]),
         "mask_lengths": rng.choice([(), (2, 4, 6)]),
         "eos_never_predicted": rng.random() < 0.3,
         "eos_last": rng.random() < 0.3,
@@ -77,6 +78,7 @@ def _dream(config: ModelConfig, rng: random.Random) -> dict[str, Any]:
 def _dreamon(config: ModelConfig, rng: random.Random) -> dict[str, Any]:
     return {
         "algorithm": rng.choice([None, "maskgit_plus", "topk_margin"]),
+        **rng.choice([{}, {}, *_COMMITS]),
         "alg_temp": rng.choice([0.0, 0.5]),
         "expand_budget": rng.choice([None, 2]),
         "pad_delete_to_right": rng.random() < 0.3,

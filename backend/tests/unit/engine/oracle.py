@@ -13,7 +13,7 @@ import numpy as np
 
 from app.engine.canvas import Canvas
 from app.engine.decoding.policy import Edits, Policy, Prediction, StepPlan
-from app.engine.decoding.rules import LogitRules
+from app.engine.decoding.rules import LogitRules, Score
 from app.engine.events import EngineEvent, Finished
 from app.engine.models.base import ModelConfig
 from app.engine.params import GenerationRequest
@@ -56,7 +56,9 @@ class Oracle:
 
     def predict(self, ids: Sequence[int], positions: Sequence[int], rules: LogitRules) -> Prediction:
         rows = [self._row(ids, position, rules) for position in positions]
-        return Prediction([row[0] for row in rows], [row[1] for row in rows], [row[1] for row in rows])
+        # Negative entropies are at most 0; that they rank as the confidences do is as good as any other order.
+        shift = -1.0 if rules.score is Score.NEGATIVE_ENTROPY else 0.0
+        return Prediction([row[0] for row in rows], [row[1] + shift for row in rows], [row[1] for row in rows])
 
     def _row(self, ids: Sequence[int], position: int, rules: LogitRules) -> tuple[int, float]:
         # The generator hashes a string by its characters, so runs and interpreters agree.

@@ -18,6 +18,8 @@ FAMILIES = ("llada", "dream", "dreamon")
 OWNERS: Mapping[str, tuple[tuple[str, ...], Any]] = {
     "cfg_scale": (("llada",), 1.5),
     "confidence_threshold": (("llada", "dreamon"), 0.9),
+    "confidence_factor": (("llada", "dreamon"), 1.5),
+    "entropy_bound": (("llada", "dreamon"), 0.5),
     "block_length": (("llada",), 4),
     "eos_last": (("llada",), True),
     "eos_never_predicted": (("llada", "dream"), True),
@@ -53,6 +55,15 @@ def test_a_parameter_of_another_family_is_refused_by_name(family: str, name: str
     with pytest.raises(InvalidRequest, match=f"{name}=.* has no meaning for {family} models") as caught:
         check(family, params)
     assert caught.value.field == name
+
+
+def test_there_is_one_rule_for_what_is_committed_together() -> None:
+    with pytest.raises(InvalidRequest, match="confidence_threshold and entropy_bound say the same") as caught:
+        check("llada", replace(PLAIN, confidence_threshold=0.9, entropy_bound=0.5))
+    assert caught.value.field == "entropy_bound"
+    with pytest.raises(InvalidRequest, match="algorithm='topk_margin' by something else"):
+        check("dreamon", replace(PLAIN, entropy_bound=0.5, algorithm="topk_margin"))
+    check("dreamon", replace(PLAIN, entropy_bound=0.5, algorithm="entropy"))
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -137,6 +137,26 @@ def test_a_threshold_commits_all_that_is_sure_and_at_least_the_best(
     assert canvases(steps_of("llada", canvas, params, Oracle(seed))) == expected
 
 
+@pytest.mark.parametrize("rule", [{"confidence_factor": 2.0}, {"entropy_bound": 0.5}])
+@given(seed=seeds)
+def test_other_rules_of_surety_fill_one_block_after_the_other_too(rule: dict[str, float], seed: int) -> None:
+    canvas = Canvas([5], 9, [], MASK)
+    steps = steps_of("llada", canvas, DecodingParams(9, block_length=3, **rule), Oracle(seed))  # type: ignore[arg-type]
+    blocks = [{(position - 1) // 3 for position, _, _ in step.edits.committed} for step in steps]
+    assert all(len(block) == 1 for block in blocks)
+    assert [block for step in blocks for block in step] == sorted(block for step in blocks for block in step)
+    assert not canvas.masked()
+
+
+def test_a_wide_entropy_bound_commits_a_block_at_once_and_a_narrow_one_token_by_token() -> None:
+    def num_steps(bound: float) -> int:
+        params = DecodingParams(8, block_length=4, entropy_bound=bound)
+        return len(steps_of("llada", Canvas([5], 8, [], MASK), params, Oracle(1)))
+
+    assert num_steps(1000.0) == 2
+    assert num_steps(0.0) == 8
+
+
 def test_a_threshold_ends_although_the_model_predicts_nothing_but_masks() -> None:
     canvas = Canvas([5], 4, [], MASK)
     mute = Oracle(0, (MASK,), devotion=1.0)

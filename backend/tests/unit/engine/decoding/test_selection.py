@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.engine.decoding.selection import at_least, best, drawn
+from app.engine.decoding.selection import at_least, best, drawn, within_entropy, within_factor
 
 # Few different values, so that ties are the rule.
 tied_scores = st.lists(st.sampled_from([-np.inf, -0.5, 0.0, 0.25, 1.0]), max_size=12)
@@ -26,6 +26,30 @@ def test_a_threshold_takes_all_above_it_and_always_the_best(scores: list[float],
     chosen = at_least(scores, threshold)
     assert set(chosen) == expected
     assert len(chosen) == len(expected)
+
+
+confidences = st.lists(st.floats(0.0, 1.0), min_size=1, max_size=10)
+
+
+@given(confidences, st.floats(0.01, 12))
+def test_a_factor_takes_the_surest_as_long_as_all_of_them_are_sure_enough_for_so_many(
+    sure: list[float], factor: float
+) -> None:
+    chosen = within_factor(sure, factor)
+    assert chosen == best(sure, len(chosen))
+    fits = [all((n + 1) * (1 - sure[i]) < factor for n, i in enumerate(best(sure, m), 1)) for m in range(1, 11)]
+    assert len(chosen) == max(1, sum(fits[: len(sure)]))
+
+
+@given(st.lists(st.floats(0.0, 9.0), min_size=1, max_size=10), st.floats(0.0, 30))
+def test_an_entropy_bound_holds_for_all_but_the_most_uncertain_of_the_chosen(
+    entropies: list[float], bound: float
+) -> None:
+    chosen = within_entropy(entropies, bound)
+    ranking = sorted(range(len(entropies)), key=lambda index: entropies[index])
+    assert chosen == ranking[: len(chosen)]
+    assert sum(entropies[i] for i in chosen[:-1]) <= bound
+    assert len(chosen) == len(entropies) or sum(entropies[i] for i in chosen) > bound - 1e-9
 
 
 @given(tied_scores, st.integers(0, 14), st.floats(0.05, 10), st.integers(0, 2**32))
