@@ -30,8 +30,10 @@ class PackedBatch:
     """How many of `rows` were asked for."""
 
 
-def pack(sequences: Sequence[SequenceInput], prediction_shift: int, fill_id: int, quantum: int) -> PackedBatch:
-    """Lays `sequences` end to end, of a window its span only.
+def pack(
+    sequences: Sequence[SequenceInput], prediction_shift: int, fill_id: int, mask_id: int, quantum: int
+) -> PackedBatch:
+    """Lays `sequences` end to end, of a window its span only, behind each the masks for what is doubted.
 
     The prediction for position i is read at row max(i - shift, 0) of its sequence.
     """
@@ -43,9 +45,10 @@ def pack(sequences: Sequence[SequenceInput], prediction_shift: int, fill_id: int
         start, end = sequence.span
         row = len(ids) - start
         rows += [row + max(position - prediction_shift, 0) for position in sequence.wanted]
-        ids += sequence.ids[start:end]
-        positions += range(start, end)
-        lengths.append(end - start)
+        ids += [*sequence.ids[start:end], *[mask_id] * len(sequence.doubted)]
+        positions += [*range(start, end), *sequence.doubted]
+        lengths.append(end - start + len(sequence.doubted))
+        rows += range(len(ids) - len(sequence.doubted), len(ids))
     num_filling = -len(ids) % quantum
     ids += [fill_id] * num_filling
     positions += [0] * num_filling

@@ -44,7 +44,7 @@ class Canvas:
         self.ids[index] = token_id
 
     def remask(self, index: int) -> None:
-        """An expand token that found no room becomes undecided again."""
+        """A token becomes undecided again: an expand token that found no room, or a commit that is taken back."""
         self.ids[index] = self.mask_id
 
     def expand(self, index: int) -> None:
@@ -63,13 +63,14 @@ class Canvas:
         if index < self.span_end:
             self.span_end += by
 
-    def final_ids(self, end_ids: Container[int]) -> tuple[list[int], bool]:
+    def final_ids(self, end_ids: Container[int], revisable_from: int | None = None) -> tuple[list[int], bool]:
         """The part of the span that can no longer change for the reader, and whether it reaches the end of the text.
 
-        It goes up to the first mask, or to the first id in `end_ids`, which is not part of it.
+        It goes up to the first mask, to the first id in `end_ids`, which is not part of it, or to `revisable_from`.
         """
         final: list[int] = []
-        for token_id in self.span_ids:
+        end = self.span_end if revisable_from is None else min(self.span_end, revisable_from)
+        for token_id in self.ids[self.span_start : end]:
             if token_id == self.mask_id:
                 return final, False
             if token_id in end_ids:

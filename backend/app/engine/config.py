@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 DTypeName = Literal["auto", "float32", "bfloat16", "float16"]
+QuantizationName = Literal["none", "int8", "nf4"]
+RuntimeName = Literal["auto", "torch"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +18,10 @@ class EngineConfig:
     """`auto` passes over a CUDA device of which a larger share is in use already."""
     dtype: DTypeName = "auto"
     """auto: bfloat16 on CUDA, float32 elsewhere, whatever the file stores (CPUs are many times slower in bfloat16)."""
+    quantization: QuantizationName = "none"
+    """Of the weights of all layers (`models/quantisation.py`); nf4 needs bitsandbytes."""
+    cpu_runtime: RuntimeName = "auto"
+    """On a CPU: auto runs small float32 models as ONNX Runtime graphs (`models/graphs.py`) where that is installed."""
     max_waiting: int = 1024
     """Requests that may wait for a place in the batch; one more raises `QueueFull`."""
     max_running: int = 256
@@ -23,4 +29,5 @@ class EngineConfig:
     max_batch_tokens: int = 16_384
     """Canvas tokens in one forward pass; a longer request runs alone."""
     max_logits_bytes: int = 2 * 1024**3
-    """Bytes of logits in one step: masked positions x vocabulary x the float32 copies that decoding needs."""
+    """Bytes of logits in one step: masked positions x vocabulary x the float32 copies that decoding needs. A GPU with
+    more room allows more (`memory.logits_budget`)."""

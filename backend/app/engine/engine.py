@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 from app.engine.config import EngineConfig
 from app.engine.errors import EngineError, EngineStopped, OutOfDeviceMemory
 from app.engine.events import Admitted, Cancelled, Failed
+from app.engine.memory import logits_budget
 from app.engine.recovery import Recovery
 from app.engine.request import RequestState, Status
 from app.engine.runner import ModelRunner
@@ -19,6 +21,8 @@ class Engine:
 
     def __init__(self, runner: ModelRunner, config: EngineConfig) -> None:
         self.recovery = Recovery(runner, config)
+        budget = logits_budget(config.max_logits_bytes, runner.device_name)
+        config = replace(config, max_logits_bytes=budget)
         self.scheduler: Scheduler[RequestState] = Scheduler(config, runner.bytes_per_row)
 
     @property

@@ -41,6 +41,8 @@ class CanvasSnapshot:
     """Indices, as in `commits`, that became two masks."""
     deleted: tuple[int, ...]
     """Indices, as in `commits`, that vanished."""
+    revoked: tuple[int, ...] = ()
+    """Indices, as in `commits`, of earlier commits that are masks again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,16 @@ class Admitted:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenLogprobs:
+    """Log-softmax of the model's logits at the position and in the step in which a token was committed."""
+
+    logprob: float
+    """Of the token itself."""
+    top: tuple[tuple[int, float], ...]
+    """Token ids with the highest ones, in falling order."""
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """A denoising step was carried out. Sent when there is something to tell: final tokens or a snapshot."""
 
@@ -63,6 +75,8 @@ class Step:
     nfe: int
     """Forward passes used so far."""
     snapshot: CanvasSnapshot | None
+    logprobs: tuple[TokenLogprobs, ...] = ()
+    """One per id in `new_final`, where the request asks for them."""
 
 
 @dataclass(frozen=True, slots=True)

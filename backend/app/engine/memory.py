@@ -46,6 +46,13 @@ def device_memory(device: str | torch.device) -> DeviceMemory | None:
     return None
 
 
+def logits_budget(least_bytes: int, device: str | torch.device) -> int:
+    """How much logits of one step may take: on a GPU, which holds little else than weights, up to a quarter of what is
+    free beside these."""
+    memory = device_memory(device) if _known(device).type == "cuda" else None
+    return least_bytes if memory is None else max(least_bytes, memory.free_bytes // 4)
+
+
 def held_bytes(device: str | torch.device) -> int:
     """What this process keeps from others there, in use or not."""
     device = _known(device)

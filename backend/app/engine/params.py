@@ -43,6 +43,14 @@ class DecodingParams:
     entropy_bound: float | None = None
     """The same, in nats: what is committed together has, but for the most uncertain one, at most so much entropy
     (EB-Sampler, arXiv 2505.24857). Positions are then ranked by entropy."""
+    local_threshold: float | None = None
+    """Beside a confidence threshold: enough near a position that reaches it (LocalLeap, arXiv 2510.07081)."""
+    stability_bound: float | None = None
+    """LLaDA, beside a confidence threshold: only where the distribution moved by less, in nats, in each of the last two
+    steps (KLASS, arXiv 2511.05664)."""
+    revoke_threshold: float | None = None
+    """LLaDA, beside a confidence threshold: commits of the block whose token has less probability when it is looked at
+    again, its place masked, become masks once more (WINO, arXiv 2507.18578)."""
     cfg_scale: float = 0.0
     """LLaDA: classifier-free guidance; the given text is masked in the unconditional branch."""
     eos_never_predicted: bool = False
@@ -99,3 +107,5 @@ class GenerationRequest:
     open_ended: bool = False
     snapshots: bool = False
     """Send a `CanvasSnapshot` with every step."""
+    num_logprobs: int | None = None
+    """Send the log-probability of every token, and of so many alternatives beside it."""

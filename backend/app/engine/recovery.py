@@ -230,7 +230,8 @@ class Recovery:
         if self._is_on_cpu:
             return self.runner
         if self._cpu_runner is None:
-            self._cpu_runner = ModelRunner(copied(self.runner.model, CPU, self._cpu_dtype()))
+            model = copied(self.runner.model, CPU, self._cpu_dtype())
+            self._cpu_runner = ModelRunner(model, cpu_runtime=self._config.cpu_runtime)
         return self._cpu_runner
 
     def _cpu_dtype(self) -> torch.dtype:
@@ -285,11 +286,13 @@ class Recovery:
         self.counters.num_returned_models += 1
 
     def _bytes_in(self, dtype: torch.dtype) -> int:
-        return sum(weight.numel() for weight in self.runner.model.parameters()) * dtype.itemsize
+        model = self.runner.model
+        quantised_bytes = sum(weight.numel() * weight.element_size() for weight in model.buffers())
+        return quantised_bytes + sum(weight.numel() for weight in model.parameters()) * dtype.itemsize
 
 
 def copied(model: FamilyModel, device: torch.device, dtype: torch.dtype) -> FamilyModel:
-    """The same model with its weights on another device.
+    """The same model with its weights on another device. Quantised ones stay as they are.
 
     Raises:
         OutOfDeviceMemory: there is no room for them.
@@ -297,7 +300,8 @@ def copied(model: FamilyModel, device: torch.device, dtype: torch.dtype) -> Fami
     try:
         # What deepcopy finds in its memo it takes as copied already, so no weight is copied where it lies.
         weights = {id(w): nn.Parameter(w.to(device, dtype), requires_grad=False) for w in model.parameters()}
-        return copy.deepcopy(model, dict(weights))
+        quantised = {id(w): w.to(device) for w in model.buffers()}
+        return copy.deepcopy(model, {**weights, **quantised})
     except (RuntimeError, MemoryError) as error:
         raise OutOfDeviceMemory(f"the weights do not fit {device}: {error}") from None
 

@@ -20,6 +20,7 @@ from app.engine.decoding.policy import Edits, Policy, Prediction, StepPlan, Vari
 from app.engine.decoding.rules import LogitRules, Score
 from app.engine.decoding.span import choose_length
 from app.engine.events import CanvasSnapshot, Commit, EngineEvent, Finished, FinishReason, Step
+from app.engine.logprobs import LogprobTrack
 from app.engine.models.base import ModelConfig
 from app.engine.params import DecodingParams, GenerationRequest
 from app.engine.transcript import Transcript
@@ -77,6 +78,7 @@ class RequestState:
         self.num_truncated = self._window.num_truncated
         eos, turn = config.special.eos, params.end_of_turn
         self._transcript = Transcript((eos,) if turn is None else (eos, turn))
+        self._logprobs = None if request.num_logprobs is None else LogprobTrack()
         self._choosing = self._candidate_lengths()
         self._policy: Policy
         self._plan: StepPlan
@@ -89,18 +91,28 @@ class RequestState:
     def max_tokens(self) -> int:
         """Tokens in one forward pass at most."""
         text = len(self._window.prefix) + len(self._window.suffix)
-        decoding = (text + self._window.capacity) * self._num_branches
+        decoding = (text + self._window.capacity) * self._num_branches + self._max_doubted
         return max(decoding, sum(text + length for length in self._candidate_lengths()))
 
     @property
     def max_rows(self) -> int:
         """Rows of logits in one forward pass at most."""
+        # A place is wanted or doubted, never both.
         return max(self._window.capacity * self._num_branches, sum(self._candidate_lengths()))
 
     @property
     def max_kept_tokens(self) -> int:
         """Tokens whose keys and values are kept between its passes."""
         return 0 if self.request.params.cache == "none" else self.max_tokens
+
+    @property
+    def _max_doubted(self) -> int:
+        params = self.request.params
+        return (
+            0
+            if params.revoke_threshold is None
+            else min(params.block_length or params.max_new_tokens, params.max_new_tokens)
+        )
 
     @property
     def _num_branches(self) -> int:
@@ -183,6 +195,8 @@ class RequestState:
         self._given = frozenset(range(len(self.canvas))) - frozenset(self.canvas.masked())
         params = self._round_params(span_length)
         self._policy = build_policy(self._config.family, self.canvas, params, self._config.special)
+        if self._logprobs is not None:
+            self._logprobs.open_round(self.canvas)
 
     def _round_params(self, span_length: int) -> DecodingParams:
         """The request's `steps` are spread over its rounds, or say how many tokens DreamOn commits per step."""
@@ -198,6 +212,8 @@ class RequestState:
     def _open_next_round(self) -> bool:
         """Moves the window on behind what has been written. False when the text is complete."""
         written = self._transcript.close_round(self.canvas)
+        if self._logprobs is not None:
+            self._logprobs.close_round(self.canvas)
         if isinstance(self._policy, VariableLengthPolicy) and self.request.open_ended:
             self._transcript.ended |= self._policy.text_ended
         left = self.request.params.max_new_tokens - len(self._transcript.closed)
@@ -224,7 +240,8 @@ class RequestState:
 
     def _work_for(self, plan: StepPlan) -> Work:
         params, canvas = self.request.params, self.canvas
-        sequences = [SequenceInput(tuple(canvas.ids), plan.positions, self._window_of(plan, self.cache_names[0]))]
+        window = self._window_of(plan, self.cache_names[0])
+        sequences = [SequenceInput(tuple(canvas.ids), plan.positions, window, plan.doubted)]
         if params.cfg_scale > 0:
             blind = unconditional_ids(canvas.ids, self._given, canvas.mask_id)
             sequences.append(SequenceInput(blind, plan.positions, self._window_of(plan, self.cache_names[1])))
@@ -235,6 +252,9 @@ class RequestState:
             tuple(self._rng.random(len(plan.positions))) if params.temperature > 0 else (),
             params.repetition_penalty,
             self._committed_ids() if params.repetition_penalty != 1.0 else (),
+            self.request.num_logprobs,
+            tuple(canvas.ids[position] for position in plan.doubted),
+            self.cache_names[0] if plan.watches_divergence else None,
         )
 
     @property
@@ -258,13 +278,16 @@ class RequestState:
     def _apply(self, predicted: Prediction) -> None:
         span_start = self.canvas.span_start
         self.edits = self._policy.apply(self.canvas, self._plan, predicted, self._rng)
-        self._transcript.follow(self.canvas)
+        self._transcript.follow(self.canvas, self._policy.revisable_from)
+        if self._logprobs is not None:
+            self._logprobs.follow(self._plan.positions, predicted.logprobs, self.edits)
         self._tell_new(self._snapshot(span_start) if self.request.snapshots else None)
 
     def _tell_new(self, snapshot: CanvasSnapshot | None) -> None:
         new = self._transcript.take_untold()
+        logprobs = () if self._logprobs is None else self._logprobs.take(len(new), self.canvas)
         if new or snapshot is not None:
-            self.tell(Step(self.request.request_id, new, self.nfe, snapshot))
+            self.tell(Step(self.request.request_id, new, self.nfe, snapshot, logprobs))
 
     def _snapshot(self, span_start: int) -> CanvasSnapshot:
         """The new part with its last edits; indices count from the start of the new part."""
@@ -276,4 +299,5 @@ class RequestState:
             commits=tuple(Commit(index + offset, token_id, sure) for index, token_id, sure in self.edits.committed),
             expanded=tuple(index + offset for index in self.edits.expanded),
             deleted=tuple(index + offset for index in self.edits.deleted),
+            revoked=tuple(index + offset for index in self.edits.revoked),
         )

@@ -8,6 +8,8 @@ import time
 from collections import deque
 from pathlib import Path
 
+import torch
+
 from app.engine.config import EngineConfig
 from app.engine.counters import EngineCounters
 from app.engine.decoding.policy import algorithms
@@ -16,7 +18,8 @@ from app.engine.engine import Engine
 from app.engine.errors import EngineError, EngineStopped, OutOfDeviceMemory, QueueFull
 from app.engine.memory import free_caches
 from app.engine.models.base import FamilyModel
-from app.engine.models.checkpoint import load_model, stored_bytes
+from app.engine.models.checkpoint import load_model, read_json
+from app.engine.models.quantisation import weight_bytes
 from app.engine.params import GenerationRequest
 from app.engine.recovery import CPU
 from app.engine.request import OnEvent, RequestState
@@ -36,7 +39,7 @@ class EngineThread:
     """
 
     def __init__(self, model: FamilyModel, config: EngineConfig) -> None:
-        self._engine = Engine(ModelRunner(model), config)
+        self._engine = Engine(ModelRunner(model, cpu_runtime=config.cpu_runtime), config)
         self._config = config
         self._wake = threading.Condition()
         self._arrived: deque[RequestState] = deque()
@@ -172,15 +175,17 @@ class EngineThread:
 
 def _load_where_there_is_room(folder: Path, config: EngineConfig) -> FamilyModel:
     """On the device of the configuration; `auto` makes do with the CPU where the weights do not fit the best one."""
-    device = choose_device(config.device, config.memory_threshold, stored_bytes(folder))
+    on_cuda = choose_dtype(config.dtype, torch.device("cuda"))
+    needed_bytes = weight_bytes(read_json(folder / "config.json"), on_cuda, config.quantization)
+    device = choose_device(config.device, config.memory_threshold, needed_bytes)
     try:
-        return load_model(folder, device, choose_dtype(config.dtype, device))
+        return load_model(folder, device, choose_dtype(config.dtype, device), config.quantization)
     except OutOfDeviceMemory as error:
         if config.device != "auto" or device.type == "cpu":
             raise
         log.warning("%s; it is loaded on the CPU", error)
     free_caches(device)
-    return load_model(folder, CPU, choose_dtype(config.dtype, CPU))
+    return load_model(folder, CPU, choose_dtype(config.dtype, CPU), config.quantization)
 
 
 def _as_engine_error(error: Exception) -> EngineError:

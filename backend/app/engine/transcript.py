@@ -26,9 +26,9 @@ class Transcript:
     def num_told(self) -> int:
         return self._num_told
 
-    def follow(self, canvas: Canvas) -> None:
-        """Takes in the canvas after a step."""
-        self._final, self.ended = canvas.final_ids(self.end_ids)
+    def follow(self, canvas: Canvas, revisable_from: int | None = None) -> None:
+        """Takes in the canvas after a step; what stands from `revisable_from` on may still be taken back."""
+        self._final, self.ended = canvas.final_ids(self.end_ids, revisable_from)
 
     def close_round(self, canvas: Canvas) -> list[int]:
         """No mask that is still there will be filled: what stands behind them is final too. Returns the round's ids."""

@@ -15,6 +15,9 @@ _FAMILIES_OF: dict[str, tuple[frozenset[str], Any]] = {
     "confidence_threshold": (frozenset({"llada", "dreamon"}), None),
     "confidence_factor": (frozenset({"llada", "dreamon"}), None),
     "entropy_bound": (frozenset({"llada", "dreamon"}), None),
+    "local_threshold": (frozenset({"llada", "dreamon"}), None),
+    "stability_bound": (frozenset({"llada"}), None),
+    "revoke_threshold": (frozenset({"llada"}), None),
     "block_length": (frozenset({"llada"}), None),
     "eos_never_predicted": (frozenset({"llada", "dream"}), False),
     "eos_last": (frozenset({"llada"}), False),
@@ -49,6 +52,9 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "confidence_threshold": (0.0, 1.0),
     "confidence_factor": (0.0, 1e6),
     "entropy_bound": (0.0, 1e6),
+    "local_threshold": (0.0, 1.0),
+    "stability_bound": (0.0, 1e6),
+    "revoke_threshold": (0.0, 1.0),
     "cache_refresh": (1, _MANY),
     "timestep_eps": (0.0, 1.0),
 }
@@ -83,11 +89,21 @@ def validate(request: GenerationRequest, config: ModelConfig) -> None:
         _check_id(params.end_of_turn, config, "end_of_turn", field="end_of_turn")
 
 
+_RULES = ("confidence_threshold", "confidence_factor", "entropy_bound")
+_ADDITIONS = ("local_threshold", "stability_bound", "revoke_threshold")
+
+
 def _check_commits(params: DecodingParams) -> None:
-    names = ("confidence_threshold", "confidence_factor", "entropy_bound")
-    given = [name for name in names if getattr(params, name) is not None]
-    if len(given) > 1:
-        raise InvalidRequest(f"{given[0]} and {given[1]} say the same in two ways; leave one out", field=given[1])
+    rules, additions = ([name for name in names if getattr(params, name) is not None] for names in (_RULES, _ADDITIONS))
+    for given in (rules, additions):
+        if len(given) > 1:
+            raise InvalidRequest(f"{given[0]} and {given[1]} exclude each other; leave one out", field=given[1])
+    if additions and rules != ["confidence_threshold"]:
+        raise InvalidRequest(f"{additions[0]} goes with a confidence_threshold; give one", field=additions[0])
+    if params.revoke_threshold is not None and (params.cache != "none" or params.cfg_scale > 0):
+        raise InvalidRequest(
+            "revoke_threshold looks at the whole canvas, once; leave cache and cfg_scale out", field="revoke_threshold"
+        )
     if params.entropy_bound is not None and params.algorithm not in (None, "entropy", "low_confidence"):
         raise InvalidRequest(
             f"entropy_bound ranks by entropy, and algorithm={params.algorithm!r} by something else; leave one out",

@@ -26,6 +26,13 @@ class SequenceInput:
     wanted: Sequence[int]
     """Positions whose prediction is wanted; logits are computed nowhere else."""
     window: Window | None = None
+    doubted: Sequence[int] = ()
+    """Positions whose token is looked at again: behind the wanted rows follows one of logits for each, of a mask that
+    stands there and sees all of the sequence but this token (WINO's shadow block, arXiv 2507.18578)."""
+
+    @property
+    def num_rows(self) -> int:
+        return len(self.wanted) + len(self.doubted)
 
     @property
     def span(self) -> tuple[int, int]:
@@ -47,8 +54,15 @@ class Work:
     """One draw from [0, 1) per wanted position, where tokens are sampled."""
     repetition_penalty: float = 1.0
     penalised_ids: tuple[int, ...] = ()
+    num_logprobs: int | None = None
+    """How many alternatives come with each prediction's log-probability; `None`: not even that."""
+
+    doubted_ids: tuple[int, ...] = ()
+    """The tokens whose probability is wanted, at the doubted positions of the only sequence."""
+    watched: str | None = None
+    """Name under which the distributions are kept, so that the next step can tell how far they have moved."""
 
     @property
     def num_rows(self) -> int:
         """Rows of logits in the forward pass."""
-        return sum(len(sequence.wanted) for sequence in self.sequences)
+        return sum(sequence.num_rows for sequence in self.sequences)

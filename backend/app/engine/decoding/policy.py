@@ -6,7 +6,7 @@ predictions there, and the policy applies them. It holds the position in its sch
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -14,7 +14,9 @@ import numpy as np
 from app.engine.canvas import Canvas
 from app.engine.decoding import length, schedule, selection
 from app.engine.decoding.rules import LogitRules, Score
+from app.engine.decoding.surety import Revision, Surety
 from app.engine.errors import InvalidRequest
+from app.engine.events import TokenLogprobs
 from app.engine.params import DecodingParams
 from app.engine.special import SpecialIds
 
@@ -27,6 +29,10 @@ class StepPlan:
     rules: LogitRules
     window: tuple[int, int] | None = None
     """With a cache: the positions [start, end) that are computed anew; `None`: all."""
+    doubted: tuple[int, ...] = ()
+    """Positions whose token may be taken back: how probable is it, seen from the rest of the canvas?"""
+    watches_divergence: bool = False
+    """Whether it is wanted how far each distribution has moved since the last step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +42,13 @@ class Prediction:
     token_ids: list[int]
     scores: list[float]
     confidences: list[float]
+    logprobs: list[TokenLogprobs] = field(default_factory=list)
+    """Where they are asked for; empty otherwise."""
+    divergences: list[float] = field(default_factory=list)
+    """Where they are asked for: Kullback-Leibler divergence from the last step's distribution, in nats; infinite where
+    there is none."""
+    support: list[float] = field(default_factory=list)
+    """Probability of the token at each position of `StepPlan.doubted`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +59,16 @@ class Edits:
     """(position, token id, confidence)"""
     deleted: tuple[int, ...] = ()
     expanded: tuple[int, ...] = ()
+    revoked: tuple[int, ...] = ()
+    """Commits of earlier steps that are masks again."""
 
 
 class Policy(Protocol):
+    @property
+    def revisable_from(self) -> int | None:
+        """The first position whose commit may still be taken back; `None`: no commit ever is."""
+        ...
+
     def plan(self, canvas: Canvas, rng: np.random.Generator) -> StepPlan | None:
         """The next step, or `None` when the round is over."""
         ...
@@ -67,15 +87,6 @@ def _commit(canvas: Canvas, plan: StepPlan, predicted: Prediction, chosen: list[
     return Edits(committed=tuple(committed))
 
 
-def _sure_enough(scores: list[float], params: DecodingParams) -> list[int]:
-    """What an adaptive request commits; scores are confidences, or with an entropy bound negative entropies."""
-    if params.entropy_bound is not None:
-        return selection.within_entropy([-score for score in scores], params.entropy_bound)
-    if params.confidence_factor is not None:
-        return selection.within_factor(scores, params.confidence_factor)
-    return selection.at_least(scores, params.confidence_threshold or 0.0)
-
-
 class BlockPolicy:
     """LLaDA's sampler: blocks from left to right, a fixed number of commits per step (arXiv 2502.09992, appendix B).
 
@@ -91,6 +102,12 @@ class BlockPolicy:
         self._block_index = -1
         self._num_steps = 0  # in this block
         self._counts: list[int] = []
+        self._surety = Surety(params)
+        self._revision: Revision | None = None
+
+    @property
+    def revisable_from(self) -> int | None:
+        return self._blocks[self._block_index][0] if self._revision is not None and self._counts else None
 
     def plan(self, canvas: Canvas, rng: np.random.Generator) -> StepPlan | None:
         while self._counts or self._enter_next_block(canvas):
@@ -102,7 +119,8 @@ class BlockPolicy:
                 self._counts.clear()
             elif (positions and self._counts[0]) or self._params.run_to_end:
                 self._num_steps += 1
-                return StepPlan(positions, self._rules, window)
+                doubted = () if self._revision is None else self._revision.doubted
+                return StepPlan(positions, self._rules, window, doubted, self._params.stability_bound is not None)
             else:
                 self._counts.pop(0)
         return None
@@ -112,14 +130,27 @@ class BlockPolicy:
         scores = predicted.scores
         if self._params.algorithm == "random":
             scores = rng.random(len(plan.positions)).tolist()
-        chosen = _sure_enough(scores, self._params) if self._params.is_adaptive else selection.best(scores, count)
-        return _commit(canvas, plan, predicted, chosen)
+        if not self._params.is_adaptive:
+            return _commit(canvas, plan, predicted, selection.best(scores, count))
+        edits = _commit(canvas, plan, predicted, self._surety.choose(plan.positions, scores, predicted.divergences))
+        return edits if self._revision is None else self._revise(canvas, self._revision, predicted, edits)
+
+    def _revise(self, canvas: Canvas, revision: Revision, predicted: Prediction, edits: Edits) -> Edits:
+        committed = [position for position, token_id, _ in edits.committed if token_id != canvas.mask_id]
+        revoked = revision.revoked(predicted.support, committed)
+        for position in revoked:
+            canvas.remask(position)
+        if canvas.mask_id not in canvas.ids[slice(*self._blocks[self._block_index])]:
+            self._counts.clear()
+        return replace(edits, revoked=tuple(revoked))
 
     def _enter_next_block(self, canvas: Canvas) -> bool:
         self._block_index += 1
         if self._block_index == len(self._blocks):
             return False
         self._num_steps = 0
+        if self._params.revoke_threshold is not None:
+            self._revision = Revision(self._params.revoke_threshold)
         start, end = self._blocks[self._block_index]
         num_masks = canvas.ids[start:end].count(canvas.mask_id)
         if not self._params.is_adaptive:
@@ -212,6 +243,7 @@ class TimestepPolicy:
     """Dream's sampler: all masks at once, the number of commits follows a time schedule (DreamLM/Dream)."""
 
     DEFAULT_ALGORITHM = "entropy"
+    revisable_from = None
 
     def __init__(self, canvas: Canvas, params: DecodingParams, special: SpecialIds) -> None:
         self._params = params
@@ -252,6 +284,7 @@ class VariableLengthPolicy:
     """DreamOn's sampler: a fixed number of commits per step, then deletions, then expansions (arXiv 2602.01326)."""
 
     DEFAULT_ALGORITHM = "entropy"
+    revisable_from = None
 
     def __init__(self, canvas: Canvas, params: DecodingParams, special: SpecialIds) -> None:
         if special.expand is None:
@@ -266,6 +299,7 @@ class VariableLengthPolicy:
         expansions = 2 * room if params.expand_budget is None else params.expand_budget
         self._budget = length.LengthBudget(max_canvas, expansions)
         self._window = SpanWindow(params)
+        self._surety = Surety(params)
         # A model that predicts the mask token makes no progress; the published limit ends that.
         self._steps_left = 2 * room + 2 * expansions
         self._seen: set[tuple[int, ...]] = set()
@@ -285,7 +319,7 @@ class VariableLengthPolicy:
         chosen = _choose(predicted, self._params.transfers_per_step, self._params.alg_temp, rng)
         if self._params.is_adaptive:
             by_entropy = self._params.entropy_bound is not None
-            sure = _sure_enough(predicted.scores if by_entropy else predicted.confidences, self._params)
+            sure = self._surety.sure(plan.positions, predicted.scores if by_entropy else predicted.confidences)
             chosen = [*chosen, *(index for index in sure if index not in chosen)]
         committed = _commit(canvas, plan, predicted, chosen).committed
         if self._params.pad_delete_to_right:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from app.engine.decoding.rules import LogitRules, Score
+from app.engine.events import TokenLogprobs
 
 # Divided by less, logits would overflow float32; the distribution is a single token long before.
 _LEAST_TEMPERATURE = 1e-20
@@ -115,6 +116,21 @@ def keep_top_k(logits: Tensor, rules: LogitRules) -> Tensor:
         return logits
     weakest = logits.topk(rules.top_k, dim=-1).values[:, -1:]
     return logits.masked_fill(logits < weakest, -torch.inf)
+
+
+def log_probabilities(logits: Tensor, token_ids: Sequence[int], num_top: int) -> list[TokenLogprobs]:
+    """log-softmax of logits [R, V]: of one token per row, and of the `num_top` most probable ones."""
+    logprobs = logits.float().log_softmax(-1)
+    chosen = logprobs.gather(-1, torch.tensor(token_ids, device=logits.device)[:, None])
+    values, columns = logprobs.topk(min(num_top, logits.shape[-1]), dim=-1)
+    rows = zip(chosen[:, 0].tolist(), columns.tolist(), values.tolist(), strict=True)
+    return [TokenLogprobs(logprob, tuple(zip(ids, best, strict=True))) for logprob, ids, best in rows]
+
+
+def probabilities_of(logits: Tensor, token_ids: Sequence[int]) -> list[float]:
+    """softmax of logits [R, V], of one token per row."""
+    columns = torch.tensor(token_ids, device=logits.device)[:, None]
+    return [float(p) for p in logits.float().softmax(-1).gather(-1, columns)[:, 0].tolist()]
 
 
 def draw(logits: Tensor, uniforms: Tensor) -> Tensor:

@@ -68,41 +68,65 @@ class Kept:
     """All tokens are in the batch, and the store, which is empty, is filled with theirs."""
 
 
+@dataclass(frozen=True, slots=True)
+class Doubted:
+    """The last tokens of the sequence in the pass are no part of it: each sees the sequence, but not the position that
+    stands here, and itself. Nothing sees them."""
+
+    positions: Sequence[int]
+
+
+Extra = Kept | Doubted
+"""What a sequence wants beside attention to all of itself."""
+
+
 class PackedAttention:
     """Called by one layer after the other, each with its queries, keys and values.
 
     Args:
         positions: [N], each counted within its sequence.
         lengths: tokens of each sequence that are in the batch.
-        kept: for each sequence what it keeps, or `None`; empty where no sequence keeps anything.
+        extras: for each sequence what it wants beside attention to itself, or `None`; empty where none wants anything.
     """
 
     def __init__(
-        self, rotary: Rotary, positions: Tensor, lengths: Sequence[int], kept: Sequence[Kept | None] = ()
+        self, rotary: Rotary, positions: Tensor, lengths: Sequence[int], extras: Sequence[Extra | None] = ()
     ) -> None:
         self._angles = rotary.angles(positions)
         self._lengths = lengths
-        self._kept = kept if any(kept) else ()
+        self._extras = extras if any(extras) else ()
         self._layer = -1
-        for part, length in zip(self._kept, lengths, strict=False):
-            if part is not None and not part.fills:
+        for part, length in zip(self._extras, lengths, strict=False):
+            if isinstance(part, Kept) and not part.fills:
                 part.store.resize(part.start, length, part.num_behind, rotary)
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """q [N, H, D], k and v [N, K, D], not rotated -> [N, H·D]."""
         self._layer += 1
         rotated_q, rotated_k = Rotary.rotate(q, *self._angles), Rotary.rotate(k, *self._angles)
-        if not self._kept:
+        if not self._extras:
             return attend(rotated_q, rotated_k, v, self._lengths)
-        num_filling = len(q) - sum(self._lengths)
+        num_filling = q.shape[0] - sum(self._lengths)
+        if len(self._extras) == 1 and not num_filling:  # a single window: small enough for every call to count
+            return self._one(self._extras[0], rotated_q, k, rotated_k, v)
         split = [torch.split(x, [*self._lengths, num_filling]) for x in (rotated_q, k, rotated_k, v)]
-        pieces = [self._one(part, *(x[index] for x in split)) for index, part in enumerate(self._kept)]
+        pieces = [self._one(part, *(x[index] for x in split)) for index, part in enumerate(self._extras)]
         return torch.cat([*pieces, q.new_zeros(num_filling, q[0].numel())])
 
-    def _one(self, kept: Kept | None, q: Tensor, k: Tensor, rotated_k: Tensor, v: Tensor) -> Tensor:
-        if kept is None:
-            return attend(q, rotated_k, v, [len(q)])
-        if kept.fills:
-            kept.store.fill(k, rotated_k, v)
-            return attend(q, rotated_k, v, [len(q)])
-        return attend_across(q, *kept.store.renew(self._layer, kept.start, k, rotated_k, v))
+    def _one(self, extra: Extra | None, q: Tensor, k: Tensor, rotated_k: Tensor, v: Tensor) -> Tensor:
+        if isinstance(extra, Doubted):
+            return _attend_in_doubt(q, rotated_k, v, extra.positions)
+        if extra is not None and not extra.fills:
+            return attend_across(q, *extra.store.renew(self._layer, extra.start, k, rotated_k, v))
+        if extra is not None:
+            extra.store.fill(k, rotated_k, v)
+        return attend(q, rotated_k, v, [len(q)])
+
+
+def _attend_in_doubt(q: Tensor, k: Tensor, v: Tensor, doubted: Sequence[int]) -> Tensor:
+    length = len(q) - len(doubted)
+    seen = torch.ones(len(doubted), len(q), dtype=torch.bool, device=q.device)
+    seen[:, length:] = torch.eye(len(doubted), dtype=torch.bool, device=q.device)
+    seen[range(len(doubted)), list(doubted)] = False
+    sequence = attend(q[:length], k[:length], v[:length], [length])
+    return torch.cat((sequence, attend_across(q[length:], k, v, seen)))

@@ -5,14 +5,15 @@ Shapes: N tokens of all sequences of a batch, laid end to end; d width; R rows; 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from app.engine.models.attention import Kept, PackedAttention
-from app.engine.models.layers import Rotary
+from app.engine.models.attention import Extra, PackedAttention
+from app.engine.models.layers import Linear, RMSNorm, Rotary
 from app.engine.special import SpecialIds
 
 
@@ -43,13 +44,40 @@ class ModelConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class LayerParts:
+    """The modules of one layer, whatever the published files call them."""
+
+    attention_norm: RMSNorm
+    q: Linear
+    k: Linear
+    v: Linear
+    out: Linear
+    mlp_norm: RMSNorm
+    gate: Linear
+    up: Linear
+    down: Linear
+
+    @property
+    def linears(self) -> tuple[Linear, ...]:
+        return self.q, self.k, self.v, self.out, self.gate, self.up, self.down
+
+
+class Layer(nn.Module):
+    """Called with states [N, d], a PackedAttention and the wanted rows, or `None` for all."""
+
+    def parts(self) -> LayerParts:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True)
 class Stack:
     """A family's modules between token ids and final states, whatever the published files call them."""
 
     embedding: nn.Module
-    layers: Iterable[nn.Module]
-    """Each takes states [N, d], a PackedAttention and the wanted rows, or `None` for all."""
-    norm: nn.Module
+    layers: Sequence[Layer]
+    norm: RMSNorm
+    head: Tensor
+    """[V, d]"""
 
 
 class FamilyModel(nn.Module):
@@ -67,17 +95,17 @@ class FamilyModel(nn.Module):
         positions: Tensor,
         lengths: Sequence[int],
         rows: Tensor | None = None,
-        kept: Sequence[Kept | None] = (),
+        extras: Sequence[Extra | None] = (),
     ) -> Tensor:
         """ids [N], positions [N] and the sequences' lengths (sum at most N) -> final states [N, d].
 
         Args:
             rows: only these states are wanted, [R, d]; what the last layer does behind its attention is done for no
                 other.
-            kept: for each sequence what it keeps of its keys and values, or has kept (`attention.py`).
+            extras: for each sequence what it wants beside attention to all of itself (`attention.py`).
         """
         stack = self.stack()
-        attention = PackedAttention(self.rotary, positions, lengths, kept)
+        attention = PackedAttention(self.rotary, positions, lengths, extras)
         x = stack.embedding(ids)
         *layers, last = stack.layers
         for layer in layers:
@@ -86,4 +114,4 @@ class FamilyModel(nn.Module):
 
     def head(self, states: Tensor) -> Tensor:
         """states [R, d] -> raw logits [R, V], in the model's dtype, not shifted."""
-        raise NotImplementedError
+        return F.linear(states, self.stack().head)

@@ -16,17 +16,21 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from app.engine.config import QuantizationName
 from app.engine.devices import is_out_of_memory
 from app.engine.errors import CheckpointError, OutOfDeviceMemory
 from app.engine.models.base import FamilyModel
+from app.engine.models.quantisation import QuantisedLinear, weights_to_quantise
 from app.engine.models.registry import build_model
 
 _MAX_JSON_BYTES = 64 * 1024**2
 _INDEX_NAME = "model.safetensors.index.json"
 
 
-def load_model(folder: Path, device: torch.device, dtype: torch.dtype) -> FamilyModel:
-    """The checkpoint's model on `device`, ready to run.
+def load_model(
+    folder: Path, device: torch.device, dtype: torch.dtype, quantization: QuantizationName = "none"
+) -> FamilyModel:
+    """The checkpoint's model on `device`, ready to run. Weights are quantised one by one, as they are read.
 
     Raises:
         CheckpointError: a file is missing or damaged, the family unknown, or a tensor missing, surplus, misshapen.
@@ -35,9 +39,14 @@ def load_model(folder: Path, device: torch.device, dtype: torch.dtype) -> Family
     with torch.device("meta"):
         model = build_model(read_json(folder / "config.json"))
     expected = {name: tuple(weight.shape) for name, weight in model.named_parameters()}
+    to_quantise = weights_to_quantise(model) if quantization != "none" else {}
     try:
         for name, weight in _checked_tensors(folder, expected):
-            _place(model, name, weight.to(device=device, dtype=dtype))
+            if name in to_quantise:
+                quantised = QuantisedLinear(to_quantise[name], weight.to(device), quantization)
+                model.set_submodule(name.removesuffix(".weight"), quantised)
+            else:
+                _place(model, name, weight.to(device=device, dtype=dtype))
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise

@@ -6,14 +6,13 @@ the family was adapted from an autoregressive model and kept its shift. Module n
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from app.engine.models.attention import PackedAttention
-from app.engine.models.base import FamilyModel, ModelConfig, Stack
+from app.engine.models.base import FamilyModel, Layer, LayerParts, ModelConfig, Stack
 from app.engine.models.fields import ConfigFields
 from app.engine.models.layers import Embedding, Linear, RMSNorm, Rotary, chosen, swiglu
 from app.engine.special import SpecialIds
@@ -84,7 +83,7 @@ class MLP(nn.Module):
         return cast(Tensor, self.down_proj(swiglu(self.gate_proj(x), self.up_proj(x))))
 
 
-class Layer(nn.Module):
+class Block(Layer):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.input_layernorm = RMSNorm(config.width, config.norm_eps)
@@ -96,12 +95,21 @@ class Layer(nn.Module):
         x = chosen(x, rows) + self.self_attn(self.input_layernorm(x), attention, rows)
         return x + cast(Tensor, self.mlp(self.post_attention_layernorm(x)))
 
+    def parts(self) -> LayerParts:
+        attention, mlp = self.self_attn, self.mlp
+        return LayerParts(
+            self.input_layernorm,
+            *(attention.q_proj, attention.k_proj, attention.v_proj, attention.o_proj),
+            self.post_attention_layernorm,
+            *(mlp.gate_proj, mlp.up_proj, mlp.down_proj),
+        )
+
 
 class Inner(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.embed_tokens = Embedding(config.vocab_size, config.width)
-        self.layers = nn.ModuleList(Layer(config) for _ in range(config.num_layers))
+        self.layers = nn.ModuleList(Block(config) for _ in range(config.num_layers))
         self.norm = RMSNorm(config.width, config.norm_eps)
 
 
@@ -115,8 +123,5 @@ class Dream(FamilyModel):
         self.rotary = Rotary(config.head_dim, config.rope_theta)
 
     def stack(self) -> Stack:
-        return Stack(self.model.embed_tokens, self.model.layers, self.model.norm)
-
-    def head(self, states: Tensor) -> Tensor:
-        weight = self.model.embed_tokens.weight if self.config.tied else self.lm_head.weight
-        return F.linear(states, weight)
+        head = self.model.embed_tokens if self.config.tied else self.lm_head
+        return Stack(self.model.embed_tokens, cast(Sequence[Layer], self.model.layers), self.model.norm, head.weight)

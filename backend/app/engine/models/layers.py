@@ -51,13 +51,29 @@ class RMSNorm(nn.Module):
 class Rotary(nn.Module):
     """Rotary position embedding, half-split layout (arXiv 2104.09864), angles in float32."""
 
+    MAX_TABLE = 8192
+    """Positions whose angles a CPU keeps: for a window of some tokens, computing them is a tenth of the pass."""
+
     def __init__(self, head_dim: int, theta: float) -> None:
         super().__init__()
         self.head_dim = head_dim
         self.theta = theta
+        self._table: tuple[Tensor, Tensor] | None = None
 
     def angles(self, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """positions [N] -> (cos, cos) and (-sin, sin), each [N, 1, D] in float32. Computed once per forward pass."""
+        """positions [N] -> (cos, cos) and (-sin, sin), each [N, 1, D] in float32. Asked once per forward pass."""
+        if positions.device.type != "cpu" or not positions.numel():
+            return self._computed(positions)
+        end = int(positions.max()) + 1
+        if end > self.MAX_TABLE:
+            return self._computed(positions)
+        if self._table is None or self._table[0].shape[0] < end:
+            with torch.inference_mode(False):  # training may use the table that decoding has made
+                self._table = self._computed(torch.arange(min(2 * end, self.MAX_TABLE)))
+        cos, sin = self._table
+        return cos[positions], sin[positions]
+
+    def _computed(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         exponents = torch.arange(0, self.head_dim, 2, device=positions.device, dtype=torch.float32) / self.head_dim
         frequencies = 1.0 / self.theta**exponents
         phase = positions.float()[:, None] * frequencies  # [N, D/2]
@@ -91,14 +107,15 @@ def attend(q: Tensor, k: Tensor, v: Tensor, lengths: Sequence[int]) -> Tensor:
         pieces.append(F.scaled_dot_product_attention(qs, ks, vs).transpose(1, 2).flatten(0, 1))
     if num_filling:
         pieces.append(q.new_zeros(num_filling, *q.shape[1:]))
-    return torch.cat(pieces).flatten(1)
+    return (pieces[0] if len(pieces) == 1 else torch.cat(pieces)).flatten(1)
 
 
-def attend_across(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Attention of some tokens of one sequence to all of it: q [n, H, D], k and v [T, K, D] -> [n, H·D]."""
+def attend_across(q: Tensor, k: Tensor, v: Tensor, seen: Tensor | None = None) -> Tensor:
+    """Attention of some tokens of one sequence to all of it, or what is `seen` [n, T] of it: q [n, H, D], k and v
+    [T, K, D] -> [n, H·D]."""
     k, v = _for_each_head(k, q), _for_each_head(v, q)
     qs, ks, vs = (x.transpose(0, 1)[None] for x in (q, k, v))
-    return F.scaled_dot_product_attention(qs, ks, vs)[0].transpose(0, 1).flatten(1)
+    return F.scaled_dot_product_attention(qs, ks, vs, seen)[0].transpose(0, 1).flatten(1)
 
 
 def _for_each_head(x: Tensor, q: Tensor) -> Tensor:

@@ -6,14 +6,13 @@ Two names mislead: `ff_out` is both a block's down projection and the head, and 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from app.engine.models.attention import PackedAttention
-from app.engine.models.base import FamilyModel, ModelConfig, Stack
+from app.engine.models.base import FamilyModel, Layer, LayerParts, ModelConfig, Stack
 from app.engine.models.fields import ConfigFields
 from app.engine.models.layers import Embedding, Linear, RMSNorm, Rotary, chosen, swiglu
 from app.engine.special import SpecialIds
@@ -64,7 +63,7 @@ def parse_config(raw: Mapping[str, Any]) -> ModelConfig:
     )
 
 
-class Block(nn.Module):
+class Block(Layer):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         kv_width = config.num_kv_heads * config.head_dim
@@ -88,6 +87,10 @@ class Block(nn.Module):
         x = chosen(x, rows) + self.attn_out(chosen(attended, rows))
         normed = self.ff_norm(x)
         return x + cast(Tensor, self.ff_out(swiglu(self.ff_proj(normed), self.up_proj(normed))))
+
+    def parts(self) -> LayerParts:
+        attention = self.attn_norm, self.q_proj, self.k_proj, self.v_proj, self.attn_out
+        return LayerParts(*attention, self.ff_norm, self.ff_proj, self.up_proj, self.ff_out)
 
 
 class Transformer(nn.Module):
@@ -116,10 +119,6 @@ class LLaDA(FamilyModel):
         self.rotary = Rotary(config.head_dim, config.rope_theta)
 
     def stack(self) -> Stack:
-        transformer = self.model.transformer
-        return Stack(transformer.wte, transformer.blocks, transformer.ln_f)
-
-    def head(self, states: Tensor) -> Tensor:
-        transformer = self.model.transformer
-        weight = transformer.wte.weight if self.config.tied else transformer.ff_out.weight
-        return F.linear(states, weight)
+        inner = self.model.transformer
+        head = inner.wte if self.config.tied else inner.ff_out
+        return Stack(inner.wte, cast(Sequence[Layer], inner.blocks), inner.ln_f, head.weight)

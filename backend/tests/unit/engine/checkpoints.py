@@ -23,6 +23,9 @@ CHECKPOINTS = {
     **{f"embedded-{name}": _EMBEDDED / name for name in ("llada", "dreamon")},
 }
 
+BY_MODULES = {f"{name} by modules": name for name in ("llada-tiny", "dreamon-tiny")}
+"""Runners that use no graphs, although they could."""
+
 LLADA_CONFIG: Mapping[str, Any] = json.loads("""{
   "model_type": "llada", "architectures": ["LLaDAModelLM"], "d_model": 8, "n_heads": 2, "n_layers": 1,
   "mlp_hidden_size": 16, "embedding_size": 12, "vocab_size": 12, "max_sequence_length": 64,

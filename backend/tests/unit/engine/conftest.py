@@ -10,7 +10,7 @@ from hypothesis import settings
 
 from app.engine.models.checkpoint import load_model
 from app.engine.runner import ModelRunner
-from tests.unit.engine.checkpoints import CHECKPOINTS
+from tests.unit.engine.checkpoints import BY_MODULES, CHECKPOINTS
 
 # A busy machine is no reason to call a property false.
 settings.register_profile("unhurried", deadline=None)
@@ -19,9 +19,11 @@ settings.load_profile("unhurried")
 
 @pytest.fixture(scope="session")
 def runners() -> Mapping[str, ModelRunner]:
-    """By the names in `CHECKPOINTS`, in float32 on the CPU."""
+    """By the names in `CHECKPOINTS`, in float32 on the CPU; two of them also without graphs (`BY_MODULES`)."""
     cpu = torch.device("cpu")
-    return {name: ModelRunner(load_model(folder, cpu, torch.float32)) for name, folder in CHECKPOINTS.items()}
+    graphed = {name: ModelRunner(load_model(folder, cpu, torch.float32)) for name, folder in CHECKPOINTS.items()}
+    by_modules = {name: ModelRunner(graphed[of].model, cpu_runtime="torch") for name, of in BY_MODULES.items()}
+    return graphed | by_modules
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,22 @@ from typing import Any
 from app.engine.models.base import ModelConfig
 from app.engine.params import CacheName, DecodingParams, GenerationRequest
 
-_COMMITS: tuple[dict[str, Any], ...] = ({"confidence_threshold": 0.3}, {"confidence_factor": 1.5})
+_LEAPING = {"confidence_threshold": 0.3, "local_threshold": 0.1}
+_STABLE = {"confidence_threshold": 0.1, "stability_bound": 0.5}
+_REVOCABLE = {"confidence_threshold": 0.1, "revoke_threshold": 0.3}
+_COMMITS: tuple[dict[str, Any], ...] = ({"confidence_threshold": 0.3}, {"confidence_factor": 1.5}, _LEAPING)
+
+_LLADA_COMMITS: tuple[dict[str, Any], ...] = (
+    {},
+    {"algorithm": "random", "cfg_scale": 1.5},
+    *(
+        {**commits, "cfg_scale": scale}
+        for commits in (*_COMMITS, _STABLE, {"entropy_bound": 1.0})
+        for scale in (0.0, 1.5)
+    ),
+    _REVOCABLE,
+    _REVOCABLE,
+)
 
 
 def mixed_requests(config: ModelConfig, seed: int, count: int, *, caches: bool = True) -> list[GenerationRequest]:
@@ -20,6 +35,8 @@ def mixed_requests(config: ModelConfig, seed: int, count: int, *, caches: bool =
 
 
 def _with_cache(request: GenerationRequest, config: ModelConfig, rng: random.Random) -> GenerationRequest:
+    if request.params.revoke_threshold is not None:
+        return request
     cache: CacheName = rng.choice(["none", "dual", "prefix"] if config.family == "llada" else ["none", "dual"])
     return replace(request, params=replace(request.params, cache=cache, cache_refresh=rng.choice([None, 2])))
 
@@ -57,9 +74,8 @@ def _shared(rng: random.Random) -> dict[str, Any]:
 
 def _llada(config: ModelConfig, rng: random.Random) -> dict[str, Any]:
     return {
-        **rng.choice([{}, {"algorithm": "random"}, *_COMMITS, {"entropy_bound": 1.0}]),
+        **rng.choice(_LLADA_COMMITS),
         "block_length": rng.choice([None, 4]),
-        "cfg_scale": rng.choice([0.0, 0.0, 1.5]),
         "mask_lengths": rng.choice([(), (2, 4, 6)]),
         "eos_never_predicted": rng.random() < 0.3,
         "eos_last": rng.random() < 0.3,

@@ -16,11 +16,11 @@ from app.engine.params import DecodingParams, GenerationRequest
 from app.engine.request import RequestState
 from app.engine.runner import ModelRunner
 from tests.conformance import traces
-from tests.unit.engine.checkpoints import CHECKPOINTS
+from tests.unit.engine.checkpoints import BY_MODULES, CHECKPOINTS
 from tests.unit.engine.mixture import mixed_requests
 
 Events = dict[str, list[EngineEvent]]
-checkpoints = pytest.mark.parametrize("name", CHECKPOINTS)
+checkpoints = pytest.mark.parametrize("name", [*CHECKPOINTS, *BY_MODULES])
 
 
 def request_of(request_id: str, max_new_tokens: int = 4, **changes: Any) -> GenerationRequest:

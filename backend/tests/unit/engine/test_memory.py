@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from app.engine import memory
-from app.engine.memory import DeviceMemory, device_memory, free_caches, held_bytes
+from app.engine.memory import DeviceMemory, device_memory, free_caches, held_bytes, logits_budget
 
 MEGABYTE = 2**20
 
@@ -67,6 +67,13 @@ def test_what_pytorch_keeps_for_later_is_not_in_use(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="only glibc keeps freed memory in arenas")
+def test_a_gpu_gives_logits_a_quarter_of_what_it_has_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "device_memory", lambda device: DeviceMemory(20, 100))
+    assert logits_budget(5, "cuda:0") == 20
+    assert logits_budget(30, "cuda:0") == 30
+    assert logits_budget(5, "cpu") == 5
+
+
 def test_freed_memory_goes_back_to_the_system() -> None:
     pieces = [b"x" * 64 * 1024 for _ in range(2048)]  # below glibc's threshold for mappings of their own
     keep = pieces[-1]

@@ -14,10 +14,12 @@ from app.engine.engine import Engine
 from app.engine.errors import OutOfDeviceMemory
 from app.engine.events import Admitted, EngineEvent, Failed, Finished
 from app.engine.memory import DeviceMemory
+from app.engine.models.checkpoint import load_model
 from app.engine.recovery import CLEAN_PASSES, CPU, MOVES_BEFORE_MODEL, RETURN_AFTER_S, Recovery, copied
 from app.engine.request import RequestState
 from app.engine.runner import ModelRunner
 from tests.faults import DEVICE_NAME, FaultyRunner, IsFault
+from tests.unit.engine.checkpoints import CHECKPOINTS
 from tests.unit.engine.mixture import mixed_requests
 
 Events = dict[str, list[EngineEvent]]
@@ -187,6 +189,18 @@ def test_the_weights_leave_after_several_requests_and_come_back_with_the_memory(
     machine.run()
     assert machine.devices(back) == (DEVICE_NAME, DEVICE_NAME)
     assert machine.counters == (0, MOVES_BEFORE_MODEL, 1, 1)
+
+
+def test_quantised_weights_move_too_and_tell_the_same_everywhere() -> None:
+    runner = ModelRunner(load_model(CHECKPOINTS["dreamon-tiny"], CPU, torch.float32, "int8"))
+    undisturbed, machine = Machine(runner, never), Machine(runner, always)
+    for seed in range(MOVES_BEFORE_MODEL + 1):
+        for each in (undisturbed, machine):
+            each.add(seed, count=1)
+            each.run()
+    assert machine.counters == (0, MOVES_BEFORE_MODEL, 1, 0)
+    assert machine.engine.runner.memory_bytes == runner.memory_bytes
+    assert without_devices(machine.events) == without_devices(undisturbed.events)
 
 
 # -- before it comes to that ------------------------------------------------------------------------------------------

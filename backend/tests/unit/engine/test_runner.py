@@ -11,15 +11,16 @@ from app.engine.decoding.rules import LogitRules, Score
 from app.engine.decoding.sampling import penalise_repetition, predict
 from app.engine.errors import OutOfDeviceMemory
 from app.engine.models.base import FamilyModel
+from app.engine.models.graphs import GraphedModel
 from app.engine.recovery import copied
 from app.engine.runner import ModelRunner
 from app.engine.work import SequenceInput, Window, Work
 from tests.conformance import traces
-from tests.unit.engine.checkpoints import CHECKPOINTS
+from tests.unit.engine.checkpoints import BY_MODULES, CHECKPOINTS
 from tests.unit.engine.mixture import mixed_requests
 
 RULES = LogitRules(Score.PROBABILITY, 0.0, None, None, scores_see_filters=False)
-checkpoints = pytest.mark.parametrize("name", CHECKPOINTS)
+checkpoints = pytest.mark.parametrize("name", [*CHECKPOINTS, *BY_MODULES])
 
 
 def some_sequences(runner: ModelRunner) -> list[SequenceInput]:
@@ -83,7 +84,8 @@ def test_guidance_and_penalty_are_applied_before_the_rules(llada: ModelRunner) -
 
 def test_memory_is_counted_from_the_weights_and_the_vocabulary(llada: ModelRunner) -> None:
     num_weights = sum(weight.numel() for weight in llada.model.parameters())
-    assert llada.memory_bytes == 4 * num_weights
+    assert ModelRunner(llada.model, cpu_runtime="torch").memory_bytes == 4 * num_weights
+    assert llada.memory_bytes == 2 * 4 * num_weights  # as modules and as graphs
     # At least the float32 logits and the float64 distribution that a token is drawn from.
     assert llada.bytes_per_row >= llada.model.config.vocab_size * (4 + 8)
 
@@ -92,7 +94,7 @@ def test_a_device_that_is_full_is_an_error_of_its_own(llada: ModelRunner, monkey
     def fill_the_device(*_: object) -> None:
         raise torch.OutOfMemoryError("tried to allocate 3 TiB")
 
-    monkeypatch.setattr(type(llada.model), "hidden", fill_the_device)
+    monkeypatch.setattr(GraphedModel, "hidden", fill_the_device)
     with pytest.raises(OutOfDeviceMemory, match="a step of 1 requests did not fit cpu: tried to allocate 3 TiB"):
         llada.run([Work((SequenceInput([5], [0]),), RULES)])
 
@@ -120,8 +122,9 @@ def test_what_is_behind_a_window_moves_with_its_length(name: str, runners: Mappi
     of what is kept: only whether kept keys were turned to where their tokens stand now."""
     model, before, behind = runners[name].model, list(range(5, 25)), list(range(60, 80))
     start = 20 - model.config.prediction_shift
-    short = ModelRunner(copied(model, torch.device("cpu"), torch.float32))
-    _keep_first_layer(short.model)
+    cut = copied(model, torch.device("cpu"), torch.float32)
+    _keep_first_layer(cut)
+    short = ModelRunner(cut)
     short.logits([SequenceInput([*before, 30, 31, 32, *behind], [20], Window("w"))])
     longer, wanted = [*before, 30, 40, 41, 42, 32, *behind], range(20, 25)
     exact = short.logits([SequenceInput(longer, wanted)])
@@ -161,3 +164,48 @@ def test_a_request_leaves_nothing_behind(runners: Mapping[str, ModelRunner]) -> 
         requests = mixed_requests(runner.model.config, seed=11, count=6)
         traces.run(runner, requests, together=True)
         assert runner._stores == {}
+
+
+# -- more than a token per position -----------------------------------------------------------------------------------
+
+
+@torch.inference_mode()
+def test_a_doubted_token_is_judged_by_what_the_rest_says_of_its_place(llada: ModelRunner) -> None:
+    """In the first layer nothing has seen anything yet, so a model cut down to it must give what a mask in the token's
+    place gives."""
+    cut = copied(llada.model, torch.device("cpu"), torch.float32)
+    _keep_first_layer(cut)
+    short, ids, mask = ModelRunner(cut), list(range(5, 25)), cut.config.special.mask
+    judged = short.logits([SequenceInput(ids, [2], doubted=[7, 12])])
+    expected = [short.logits([SequenceInput(ids, [2])])]
+    for position in (7, 12):
+        expected.append(short.logits([SequenceInput([*ids[:position], mask, *ids[position + 1 :]], [position])]))
+    torch.testing.assert_close(judged, torch.cat(expected), atol=2e-5, rtol=1e-4)
+
+
+def test_support_is_the_probability_of_the_doubted_tokens(llada: ModelRunner) -> None:
+    sequence = SequenceInput(range(5, 25), [2, 3], doubted=[7, 12])
+    plain = Work((SequenceInput(range(5, 25), [2, 3]),), RULES)
+    told, alone = llada.run([Work((sequence,), RULES, doubted_ids=(12, 17)), plain])
+    with torch.inference_mode():
+        probabilities = llada.logits([sequence])[2:].softmax(-1)
+    assert told.support == pytest.approx([float(probabilities[0, 12]), float(probabilities[1, 17])])
+    assert (told.token_ids, told.confidences) == (alone.token_ids, alone.confidences)
+
+
+def test_divergences_are_counted_from_the_step_before(llada: ModelRunner) -> None:
+    def step(ids: list[int], wanted: list[int]) -> list[float]:
+        return llada.run([Work((SequenceInput(ids, wanted),), RULES, watched="w")])[0].divergences
+
+    def log_p(ids: list[int], position: int) -> torch.Tensor:
+        with torch.inference_mode():
+            return llada.logits([SequenceInput(ids, [position])])[0].log_softmax(-1)
+
+    before, after = list(range(5, 17)), [*range(5, 16), 40]
+    assert step(before, [2, 5]) == [float("inf")] * 2
+    moved = step(after, [5, 7])
+    p, q = log_p(after, 5), log_p(before, 5)
+    assert moved == pytest.approx([float((p.exp() * (p - q)).sum()), float("inf")], rel=1e-3)
+    assert step(after, [5]) == [pytest.approx(0.0, abs=1e-6)]
+    llada.forget("w")
+    assert step(after, [5]) == [float("inf")]

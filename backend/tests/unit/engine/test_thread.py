@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from app.engine import thread
-from app.engine.config import EngineConfig
+from app.engine.config import EngineConfig, QuantizationName
 from app.engine.engine import Engine
 from app.engine.errors import CheckpointError, EngineStopped, InvalidRequest, OutOfDeviceMemory, QueueFull
 from app.engine.events import Admitted, Cancelled, EngineEvent, Failed, Finished, Step
@@ -127,7 +127,7 @@ def test_what_the_model_is_can_be_read(start: Start) -> None:
     engine = start("dreamon-tiny")
     assert (engine.device, engine.dtype, engine.is_alive()) == ("cpu", "float32", True)
     assert engine.algorithms == ("entropy", "maskgit_plus", "topk_margin")
-    assert engine.memory_bytes == sum(4 * weight.numel() for weight in engine.model.parameters())
+    assert engine.memory_bytes == 2 * sum(4 * weight.numel() for weight in engine.model.parameters())
 
 
 def test_load_starts_a_checkpoint_and_times_it() -> None:
@@ -140,10 +140,10 @@ def test_load_starts_a_checkpoint_and_times_it() -> None:
 
 
 def test_auto_makes_do_with_the_cpu_where_the_weights_do_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(folder: Path, device: torch.device, dtype: torch.dtype) -> FamilyModel:
+    def full(folder: Path, device: torch.device, *how: Any) -> FamilyModel:
         if device.type != "cpu":
             raise OutOfDeviceMemory("no room")
-        return load_model(folder, device, dtype)
+        return load_model(folder, device, *how)
 
     monkeypatch.setattr(thread, "load_model", full)
     monkeypatch.setattr(thread, "choose_device", lambda *_: torch.device("mps"))
@@ -152,6 +152,22 @@ def test_auto_makes_do_with_the_cpu_where_the_weights_do_not_fit(monkeypatch: py
     assert (engine.device, engine.dtype) == ("cpu", "float32")
     with pytest.raises(OutOfDeviceMemory, match="no room"):
         EngineThread.load(CHECKPOINTS["llada-tiny"], EngineConfig(device="mps"))
+
+
+def test_auto_looks_for_room_for_the_weights_as_they_will_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def choose(preference: str, memory_threshold: float, needed_bytes: int) -> torch.device:
+        asked.append(needed_bytes)
+        return torch.device("cpu")
+
+    monkeypatch.setattr(thread, "choose_device", choose)
+    schemes: tuple[QuantizationName, ...] = ("none", "int8")
+    for quantization in schemes:
+        config = EngineConfig(dtype="float32", quantization=quantization, cpu_runtime="torch")
+        engine = EngineThread.load(CHECKPOINTS["llada-tiny"], config)
+        engine.close()
+        assert asked.pop() == engine.memory_bytes
 
 
 def test_a_folder_without_a_checkpoint_starts_no_thread(tmp_path: Any) -> None:

@@ -57,8 +57,27 @@ def test_a_parameter_of_another_family_is_refused_by_name(family: str, name: str
     assert caught.value.field == name
 
 
+@pytest.mark.parametrize("name", ["local_threshold", "stability_bound", "revoke_threshold"])
+def test_what_refines_a_threshold_needs_one_and_stands_alone(name: str) -> None:
+    refined: dict[str, Any] = {name: 0.5}
+    check("llada", replace(PLAIN, confidence_threshold=0.9, **refined))
+    with pytest.raises(InvalidRequest, match=f"{name} goes with a confidence_threshold"):
+        check("llada", replace(PLAIN, confidence_factor=0.9, **refined))
+    others: dict[str, Any] = {"local_threshold": 0.5, "stability_bound": 0.5, "revoke_threshold": 0.5}
+    with pytest.raises(InvalidRequest, match="exclude each other"):
+        check("llada", replace(PLAIN, confidence_threshold=0.9, **others))
+
+
+@pytest.mark.parametrize("change", [{"cache": "dual"}, {"cfg_scale": 1.0}])
+def test_revoking_wants_the_whole_canvas(change: dict[str, Any]) -> None:
+    with pytest.raises(InvalidRequest, match="leave cache and cfg_scale out"):
+        check("llada", replace(PLAIN, confidence_threshold=0.9, revoke_threshold=0.5, **change))
+    with pytest.raises(InvalidRequest, match="has no meaning for dreamon"):
+        check("dreamon", replace(PLAIN, confidence_threshold=0.9, revoke_threshold=0.5))
+
+
 def test_there_is_one_rule_for_what_is_committed_together() -> None:
-    with pytest.raises(InvalidRequest, match="confidence_threshold and entropy_bound say the same") as caught:
+    with pytest.raises(InvalidRequest, match="confidence_threshold and entropy_bound exclude each other") as caught:
         check("llada", replace(PLAIN, confidence_threshold=0.9, entropy_bound=0.5))
     assert caught.value.field == "entropy_bound"
     with pytest.raises(InvalidRequest, match="algorithm='topk_margin' by something else"):

@@ -499,3 +499,8 @@ def test_dreamon_also_commits_whatever_is_sure_enough() -> None:
         sure = [confidence for _, _, confidence in step.edits.committed]
         assert len(sure) == 1 or sum(confidence >= 0.5 for confidence in sure) >= len(sure) - 1
     assert max(commits(steps)) > 1
+
+
+def test_dreamon_commits_no_second_token_that_is_not_sure() -> None:
+    steps = steps_of("dreamon", Canvas([5], 6, [7], MASK), DecodingParams(6, confidence_threshold=1.0), Oracle(4))
+    assert set(commits(steps)) == {1}

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.engine.decoding.selection import at_least, best, drawn, within_entropy, within_factor
+from app.engine.decoding.selection import LEAP, best, drafted, drawn, leaping, within_entropy, within_factor
 
 # Few different values, so that ties are the rule.
 tied_scores = st.lists(st.sampled_from([-np.inf, -0.5, 0.0, 0.25, 1.0]), max_size=12)
@@ -18,14 +18,6 @@ tied_scores = st.lists(st.sampled_from([-np.inf, -0.5, 0.0, 0.25, 1.0]), max_siz
 def test_the_best_are_the_highest_and_of_equals_the_leftmost(scores: list[float], count: int) -> None:
     ranking = sorted(range(len(scores)), key=lambda index: (-scores[index], index))
     assert best(scores, count) == ranking[:count]
-
-
-@given(tied_scores, st.floats(-1, 2))
-def test_a_threshold_takes_all_above_it_and_always_the_best(scores: list[float], threshold: float) -> None:
-    expected = {index for index, score in enumerate(scores) if score >= threshold} | set(best(scores, 1))
-    chosen = at_least(scores, threshold)
-    assert set(chosen) == expected
-    assert len(chosen) == len(expected)
 
 
 confidences = st.lists(st.floats(0.0, 1.0), min_size=1, max_size=10)
@@ -38,7 +30,27 @@ def test_a_factor_takes_the_surest_as_long_as_all_of_them_are_sure_enough_for_so
     chosen = within_factor(sure, factor)
     assert chosen == best(sure, len(chosen))
     fits = [all((n + 1) * (1 - sure[i]) < factor for n, i in enumerate(best(sure, m), 1)) for m in range(1, 11)]
-    assert len(chosen) == max(1, sum(fits[: len(sure)]))
+    assert len(chosen) == sum(fits[: len(sure)])
+
+
+@given(confidences, st.floats(0.3, 1.0), st.floats(0.0, 0.3))
+def test_a_leap_takes_less_near_what_is_sure_and_nothing_more_elsewhere(
+    sure: list[float], threshold: float, near: float
+) -> None:
+    positions = [3 * index for index in range(len(sure))]
+    chosen = leaping(sure, positions, threshold, near)
+    anchors = [position for position, confidence in zip(positions, sure, strict=True) if confidence >= threshold]
+    for index, (position, confidence) in enumerate(zip(positions, sure, strict=True)):
+        is_near = any(abs(position - anchor) <= LEAP for anchor in anchors)
+        assert (index in chosen) == (confidence >= threshold or (is_near and confidence >= near))
+
+
+@given(st.lists(st.floats(0.0, 1.0), min_size=1, max_size=60), st.floats(0.1, 0.9))
+def test_a_draft_has_a_limit(sure: list[float], threshold: float) -> None:
+    chosen = drafted(sure, threshold)
+    assert len(chosen) <= max(5, min(20, 0.7 * len(sure)))
+    assert chosen == best(sure, len(chosen))
+    assert all(sure[index] > threshold for index in chosen)
 
 
 @given(st.lists(st.floats(0.0, 9.0), min_size=1, max_size=10), st.floats(0.0, 30))

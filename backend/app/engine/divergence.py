@@ -1,0 +1,35 @@
+"""How far each position's distribution has moved since the last step; the last ones are kept on the device."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from torch import Tensor
+
+
+class LastDistributions:
+    """Of the requests that ask for it, by name."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, tuple[tuple[int, ...], Tensor]] = {}
+
+    def divergences(self, name: str, positions: Sequence[int], logits: Tensor) -> list[float]:
+        """Σ p·(log p - log q) in nats, of the new distributions p, softmax(logits [R, V]), from the last ones q at the
+        same positions; infinite where there was none. The new ones are kept in their place."""
+        new = logits.float().log_softmax(-1)
+        before, old = self._last.get(name, ((), new))
+        self._last[name] = (tuple(positions), new)
+        rows = {position: row for row, position in enumerate(before)}
+        both = [(index, rows[position]) for index, position in enumerate(positions) if position in rows]
+        told = [math.inf] * len(positions)
+        if both:
+            here, there = new[[index for index, _ in both]], old[[row for _, row in both]]
+            moved = (here.exp() * (here - there).nan_to_num(0.0)).sum(-1).tolist()
+            for (index, _), divergence in zip(both, moved, strict=True):
+                told[index] = divergence
+        return told
+
+    def forget(self, name: str) -> None:
+        """Drops what is kept under `name`, if anything is."""
+        self._last.pop(name, None)

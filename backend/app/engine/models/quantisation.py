@@ -1,0 +1,132 @@
+"""Projections whose weights take one byte each, or half of one. Embedding, norms and head stay floating point.
+
+int8: a weight is a whole number up to 127 times a factor of its output. Where the processor multiplies such numbers, so
+is every row of the input while it runs (W8A8). Sums of whole numbers are exact in any order, so a row's result cannot
+depend on its company. Elsewhere the weights become floating point for each product, which saves memory and no time.
+nf4: four bits that mean one of 16 unequal steps, times a factor of each 64 weights (QLoRA, arXiv 2305.14314), unpacked
+for each product by bitsandbytes.
+
+Quantised weights are buffers. They keep their types where a model's parameters change theirs.
+Shapes: N rows; I inputs and O outputs of a projection.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from app.engine.config import QuantizationName
+from app.engine.models.base import FamilyModel
+from app.engine.models.layers import Linear
+from app.engine.models.registry import build_model
+
+NF4_BLOCK = 64
+"""Weights that share a factor."""
+
+_LARGEST = 127
+_SMALLEST_FACTOR = 1e-30
+"""Of a row of zeros."""
+
+
+class Int8Linear(nn.Module):
+    """A projection without its bias: the numbers [I, O] in the order that products of few rows read fastest."""
+
+    numbers: Tensor
+    factors: Tensor
+
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__()
+        numbers, factors = rounded(weight)
+        self.register_buffer("numbers", numbers.T.contiguous())
+        self.register_buffer("factors", factors.flatten())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [N, I] -> [N, O] in the same type."""
+        if multiplies_int8(x.device):
+            numbers, row_factors = rounded(x)
+            sums = torch._int_mm(numbers, self.numbers) * row_factors
+        else:  # shrunk by a power of two, so that float16, which ends at 65504, holds the sums
+            sums = ((x / 128) @ self.numbers.to(x.dtype)).float() * 128
+        return (sums * self.factors).to(x.dtype)
+
+
+class Nf4Linear(nn.Module):
+    """A projection without its bias: two weights a byte, as bitsandbytes packs them on every device."""
+
+    packed: Tensor
+    factors: Tensor
+
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__()
+        from bitsandbytes.functional import quantize_4bit  # heavy, and optional
+
+        packed, state = quantize_4bit(weight, blocksize=NF4_BLOCK, quant_type="nf4")
+        self.register_buffer("packed", packed)
+        self.register_buffer("factors", state.absmax)
+        self._shape = tuple(weight.shape)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [N, I] -> [N, O] in the same type."""
+        unpacked = torch.ops.bitsandbytes.dequantize_4bit
+        return F.linear(x, unpacked(self.packed, self.factors, NF4_BLOCK, "nf4", self._shape, x.dtype))
+
+
+class QuantisedLinear(nn.Module):
+    """Takes the place of a `Linear`. The bias, if there is one, is a parameter under its published name."""
+
+    bias: Tensor | None
+
+    def __init__(self, replaced: Linear, weight: Tensor, quantization: QuantizationName) -> None:
+        super().__init__()
+        self.product = Int8Linear(weight) if quantization == "int8" else Nf4Linear(weight)
+        self.bias = replaced.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        product: Tensor = self.product(x)
+        return product if self.bias is None else product + self.bias
+
+
+def rounded(x: Tensor) -> tuple[Tensor, Tensor]:
+    """x [R, d] as whole numbers of int8 [R, d], and the factors [R, 1] in float32 that make them x again."""
+    largest = x.abs().amax(-1, keepdim=True).float()  # several times faster than aminmax, or a norm
+    factors = largest.div_(_LARGEST).clamp_min_(_SMALLEST_FACTOR)
+    return (x / factors).round_().to(torch.int8), factors
+
+
+def multiplies_int8(device: torch.device) -> bool:
+    """Whether products of whole numbers are faster there than those of floats. Without VNNI, PyTorch takes them one by
+    one; on other devices it asks for shapes that a batch need not have."""
+    return device.type == "cpu" and torch.cpu._is_vnni_supported()
+
+
+def weights_to_quantise(model: FamilyModel) -> dict[str, Linear]:
+    """The projections of all layers, by the names of their weights."""
+    projections = {linear for layer in model.stack().layers for linear in layer.parts().linears}
+    modules = ((name, module) for name, module in model.named_modules() if isinstance(module, Linear))
+    return {f"{name}.weight": module for name, module in modules if module in projections}
+
+
+def weight_bytes(raw_config: Mapping[str, Any], dtype: torch.dtype, quantization: QuantizationName) -> int:
+    """What the weights of a `config.json` take once they are loaded. None is made.
+
+    Raises:
+        CheckpointError: see `build_model`.
+    """
+    with torch.device("meta"):
+        model = build_model(raw_config)
+    quantised = weights_to_quantise(model) if quantization != "none" else {}
+    return sum(
+        _bytes_of(weight, quantization) if name in quantised else weight.numel() * dtype.itemsize
+        for name, weight in model.named_parameters()
+    )
+
+
+def _bytes_of(weight: Tensor, quantization: QuantizationName) -> int:
+    if quantization == "int8":
+        return weight.numel() + 4 * weight.shape[0]
+    return math.ceil(weight.numel() / 2) + 4 * math.ceil(weight.numel() / NF4_BLOCK)

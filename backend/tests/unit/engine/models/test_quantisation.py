@@ -1,0 +1,213 @@
+from __future__ import annotations
+
+import weakref
+from collections.abc import Mapping
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from app.engine.config import QuantizationName
+from app.engine.models import checkpoint, quantisation
+from app.engine.models.checkpoint import load_model, read_json
+from app.engine.models.layers import Linear
+from app.engine.models.quantisation import (
+    Int8Linear,
+    Nf4Linear,
+    QuantisedLinear,
+    rounded,
+    weight_bytes,
+    weights_to_quantise,
+)
+from app.engine.recovery import CPU, copied
+from app.engine.runner import ModelRunner
+from app.engine.work import SequenceInput
+from tests.conformance import traces
+from tests.unit.engine.checkpoints import CHECKPOINTS
+from tests.unit.engine.mixture import mixed_requests
+
+CUDA = torch.device("cuda", 0)
+SCHEMES: tuple[QuantizationName, ...] = ("int8", "nf4")
+MOST_ERROR = {"int8": 0.06, "nf4": 0.3}
+"""Of a trained model's logits, as a share of their spread."""
+
+schemes = pytest.mark.parametrize("scheme", SCHEMES)
+tiny = pytest.mark.parametrize("name", ["llada-tiny", "dream-tiny", "dreamon-tiny"])
+
+
+@pytest.fixture(scope="module")
+def quantised() -> Mapping[tuple[str, QuantizationName], ModelRunner]:
+    return {
+        (name, scheme): ModelRunner(load_model(folder, CPU, torch.float32, scheme))
+        for name, folder in CHECKPOINTS.items()
+        for scheme in SCHEMES
+    }
+
+
+Quantised = Mapping[tuple[str, QuantizationName], ModelRunner]
+
+
+@torch.inference_mode()
+def some_logits(runner: ModelRunner) -> Tensor:
+    return runner.logits([SequenceInput(range(5, 45), range(40)), SequenceInput(range(50, 60), range(10))])
+
+
+def relative_error(approximate: Tensor, exact: Tensor) -> float:
+    return float((approximate - exact).square().mean().sqrt() / exact.std())
+
+
+@pytest.fixture(params=[True, False], ids=["VNNI", "no VNNI"])
+def _both_kinds_of_processor(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whole numbers give the same product on every processor, if slowly on some."""
+    monkeypatch.setattr(quantisation, "multiplies_int8", lambda device: request.param)
+
+
+# -- rounding ---------------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=50)
+@given(seed=st.integers(0, 2**32), num_rows=st.integers(1, 9), width=st.integers(1, 70), size=st.floats(1e-20, 1e20))
+def test_each_row_is_rounded_by_itself_to_half_a_step(seed: int, num_rows: int, width: int, size: float) -> None:
+    x = size * torch.randn(num_rows, width, generator=torch.Generator().manual_seed(seed))
+    numbers, factors = rounded(x)
+    assert numbers.dtype == torch.int8
+    assert bool(((numbers * factors - x).abs() <= 0.5001 * factors).all())
+    for row in range(num_rows):
+        assert torch.equal(rounded(x[row : row + 1])[0], numbers[row : row + 1])
+
+
+def test_a_row_of_zeros_stays_zero() -> None:
+    numbers, factors = rounded(torch.zeros(2, 5))
+    assert torch.equal(numbers, torch.zeros(2, 5, dtype=torch.int8))
+    assert bool(factors.isfinite().all())
+
+
+@pytest.mark.parametrize(("num_rows", "width"), [(1, 8), (4, 4096), (33, 12), (16, 18944)])
+def test_products_of_whole_numbers_are_exact(num_rows: int, width: int) -> None:
+    """No kernel may saturate on its way: the largest numbers, of equal and of different signs."""
+    signs = torch.randint(0, 2, (num_rows, width)) * 2 - 1
+    left, right = (127 * signs).to(torch.int8), torch.full((width, 24), 127, dtype=torch.int8)
+    assert torch.equal(torch._int_mm(left, right), (127 * 127 * signs.sum(-1, keepdim=True)).int().expand(-1, 24))
+    assert torch.equal(
+        torch._int_mm(left.abs(), right), torch.full((num_rows, 24), 127 * 127 * width, dtype=torch.int32)
+    )
+
+
+# -- one projection ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("_both_kinds_of_processor")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_an_int8_projection_is_nearly_the_projection(dtype: torch.dtype) -> None:
+    weight, x = torch.randn(24, 4096) / 64, 40 * torch.randn(10, 4096).to(dtype)
+    product = Int8Linear(weight)(x)
+    assert product.dtype == dtype
+    assert relative_error(product.float(), x.float() @ weight.T) < 0.02
+
+
+def test_an_nf4_projection_is_nearly_the_projection() -> None:
+    weight, x = torch.randn(24, 64), torch.randn(10, 64)
+    assert relative_error(Nf4Linear(weight)(x), x @ weight.T) < 0.15
+
+
+@schemes
+def test_the_bias_is_added_and_keeps_its_type(scheme: QuantizationName) -> None:
+    linear, x = Linear(64, 24), torch.randn(3, 64)
+    projection = QuantisedLinear(linear, linear.weight, scheme)
+    assert torch.equal(projection(x), projection.product(x) + linear.bias)
+    assert [name for name, _ in projection.named_parameters()] == ["bias"]
+
+
+@torch.inference_mode()
+def test_a_row_has_the_same_bits_in_any_company_however_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quantisation, "multiplies_int8", lambda device: True)
+    projection, x = Int8Linear(torch.randn(48, 64)), torch.randn(37, 64)
+    together = projection(x)
+    for row in range(len(x)):
+        assert torch.equal(projection(x[row : row + 1]), together[row : row + 1])
+    assert projection(x[:0]).shape == (0, 48)
+
+
+# -- a model ----------------------------------------------------------------------------------------------------------
+
+
+@tiny
+@schemes
+def test_the_projections_of_all_layers_are_quantised_and_nothing_else(
+    name: str, scheme: QuantizationName, quantised: Quantised, runners: Mapping[str, ModelRunner]
+) -> None:
+    model, exact = quantised[name, scheme].model, runners[name].model
+    left = {name: weight for name, weight in exact.named_parameters() if name not in weights_to_quantise(exact)}
+    assert {name: weight.shape for name, weight in model.named_parameters()} == {
+        name: weight.shape for name, weight in left.items()
+    }
+    assert all(torch.equal(weight, left[name]) for name, weight in model.named_parameters())
+    assert len(weights_to_quantise(exact)) == 7 * exact.config.num_layers
+
+
+@pytest.mark.parametrize("name", ["embedded-llada", "embedded-dreamon"])
+@schemes
+def test_its_logits_are_nearly_those_of_the_model(
+    name: str, scheme: QuantizationName, quantised: Quantised, runners: Mapping[str, ModelRunner]
+) -> None:
+    assert relative_error(some_logits(quantised[name, scheme]), some_logits(runners[name])) < MOST_ERROR[scheme]
+
+
+@pytest.mark.parametrize("name", ["llada-tiny", "dreamon-tiny"])
+@schemes
+def test_a_request_tells_the_same_alone_and_in_a_batch(
+    name: str, scheme: QuantizationName, quantised: Quantised
+) -> None:
+    runner = quantised[name, scheme]
+    requests = mixed_requests(runner.model.config, seed=7, count=6)
+    alone = traces.run(runner, requests, together=False)
+    assert [trace.events for trace in traces.run(runner, requests, together=True)] == [t.events for t in alone]
+
+
+@pytest.mark.parametrize("scheme", ["none", *SCHEMES])
+@pytest.mark.parametrize("name", CHECKPOINTS)
+def test_its_memory_is_known_before_it_is_loaded(name: str, scheme: QuantizationName) -> None:
+    folder = CHECKPOINTS[name]
+    loaded = ModelRunner(load_model(folder, CPU, torch.bfloat16, scheme)).memory_bytes
+    assert weight_bytes(read_json(folder / "config.json"), torch.bfloat16, scheme) == loaded
+
+
+@schemes
+def test_weights_are_quantised_one_by_one(scheme: QuantizationName, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[weakref.ref[Tensor]] = []
+
+    def watched(replaced: Linear, weight: Tensor, quantization: QuantizationName) -> QuantisedLinear:
+        assert all(earlier() is None for earlier in seen)
+        seen.append(weakref.ref(weight))
+        return QuantisedLinear(replaced, weight, quantization)
+
+    monkeypatch.setattr(checkpoint, "QuantisedLinear", watched)
+    model = load_model(CHECKPOINTS["llada-tiny"], CPU, torch.float32, scheme)
+    assert len(seen) == 7 * model.config.num_layers
+
+
+@schemes
+def test_a_copy_keeps_the_quantised_weights_whatever_becomes_of_the_others(
+    scheme: QuantizationName, quantised: Quantised
+) -> None:
+    model = quantised["dreamon-tiny", scheme].model
+    halved = copied(model, CPU, torch.bfloat16)
+    assert {weight.dtype for weight in halved.parameters()} == {torch.bfloat16}
+    kept = dict(halved.named_buffers())
+    assert all(torch.equal(kept[name], weight) for name, weight in model.named_buffers())
+    back = ModelRunner(copied(halved, CPU, torch.float32))
+    assert relative_error(some_logits(back), some_logits(quantised["dreamon-tiny", scheme])) < 0.05
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@schemes
+def test_a_quantised_model_moves_between_a_gpu_and_the_cpu(scheme: QuantizationName) -> None:
+    on_gpu = ModelRunner(load_model(CHECKPOINTS["embedded-dreamon"], CUDA, torch.float32, scheme))
+    on_cpu = ModelRunner(copied(on_gpu.model, CPU, torch.float32))
+    back = ModelRunner(copied(on_cpu.model, CUDA, torch.float32))
+    assert on_gpu.memory_bytes == on_cpu.memory_bytes == back.memory_bytes
+    assert relative_error(some_logits(on_cpu), some_logits(on_gpu).cpu()) < MOST_ERROR["int8"]
+    assert torch.equal(some_logits(back), some_logits(on_gpu))
