@@ -23,9 +23,12 @@ from app.api.connections import Connection, ConnectionLimit, connection_type
 from app.api.diffusion.router import router
 from app.api.errors import add_error_handlers
 from app.api.health import router as health_router
+from app.api.llama_cpp.router import router as llama_cpp_router
 from app.api.metrics.router import router as metrics_router
 from app.api.observation import add_observation, observing
+from app.api.openai.router import router as openai_router
 from app.api.openapi import describe
+from app.api.playground import router as playground_router
 from app.api.rate_limit import RateLimit
 from app.api.request_id import RequestId
 from app.api.request_log import RequestLog
@@ -75,8 +78,12 @@ def create_app(settings: Settings, service: DiffusionLLMService | None = None) -
     app.state.service = service or _new_service(settings.service_config())
     app.state.call_counts = _new_call_counts(settings)
     app.include_router(router)
+    app.include_router(openai_router)
+    app.include_router(llama_cpp_router)
     app.include_router(health_router)
     app.include_router(metrics_router)
+    if settings.playground:
+        app.include_router(playground_router)
     add_error_handlers(app)
     _add_middleware(app, settings)
     add_observation(app, app.state.service, otel_endpoint=settings.otel_endpoint)
@@ -131,7 +138,7 @@ def _add_cors(app: FastAPI, origins: Sequence[str]) -> None:
         CORSMiddleware,
         allow_origins=origins,
         allow_methods=("GET", "POST"),
-        allow_headers=("Authorization", "Content-Type", "X-API-Key"),
+        allow_headers=("*",),  # client libraries send headers of their own
         allow_credentials=False,
         expose_headers=READABLE_HEADERS,
     )
@@ -190,8 +197,18 @@ def serve(app: FastAPI) -> bool:
     settings: Settings = app.state.settings
     if not is_loopback_name(settings.host) and not listed(settings.api_keys.get_secret_value()):
         logger.warning("whoever reaches %s:%d may use this server: api_keys is empty", settings.host, settings.port)
+    server = new_server(app)
+    with suppress(KeyboardInterrupt):  # raised once more by uvicorn, after it has stopped
+        server.run()
+    return server.started
+
+
+def new_server(app: FastAPI) -> Server:
+    """A server of the app that does not run yet."""
+    settings: Settings = app.state.settings
     config = uvicorn.Config(
         app,
+        loop="asyncio",  # uvloop comes with the extra ray, and must not change how this server behaves
         http=_connection_type(settings),
         ws="none",
         host=settings.host,
@@ -202,10 +219,7 @@ def serve(app: FastAPI) -> bool:
         server_header=False,
         timeout_graceful_shutdown=FINISHING_S + ENDING_S,
     )
-    server = Server(config, app.state.service)
-    with suppress(KeyboardInterrupt):  # raised once more by uvicorn, after it has stopped
-        server.run()
-    return server.started
+    return Server(config, app.state.service)
 
 
 def _connection_type(settings: Settings) -> type[Connection]:

@@ -6,12 +6,20 @@ from starlette.types import Scope
 
 PREFIX = "/api/diffusion"
 
-OPEN_PATHS = frozenset({"/", "/health/live", "/health/ready"})
+PLAYGROUND_PREFIX = "/playground/"
+
+OPENAI_PREFIX = "/v1"
+
+LLAMA_CPP_PATHS = frozenset({"/health", "/infill", "/props"})
+"""What editors ask of llama.cpp's server, and so of this one."""
+
+OPEN_PATHS = frozenset({"/", "/health", "/health/live", "/health/ready"})
 """Open to everybody: a page that must load before its reader can give a key, and what a supervisor asks."""
 
 
 def is_open_call(scope: Scope) -> bool:
-    return scope["path"] in OPEN_PATHS
+    path: str = scope["path"]
+    return path in OPEN_PATHS or path.startswith(PLAYGROUND_PREFIX)
 
 
 def is_admin_call(scope: Scope) -> bool:
@@ -20,6 +28,12 @@ def is_admin_call(scope: Scope) -> bool:
     if path == f"{PREFIX}/config":
         return bool(scope["method"] == "POST")
     return path == "/metrics" or path.startswith(f"{PREFIX}/admin/")
+
+
+def speaks_openai(scope: Scope) -> bool:
+    """Whether the client expects errors in OpenAI's form; llama.cpp's server has the same."""
+    path: str = scope.get("path", "")
+    return path in LLAMA_CPP_PATHS or path.startswith(f"{OPENAI_PREFIX}/")
 
 
 def is_generating_call(scope: Scope) -> bool:

@@ -32,7 +32,9 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from app.api.allowed_methods import allowed_methods
+from app.api.calls import speaks_openai
 from app.api.disconnect import CLIENT_GONE, note_departure
+from app.api.openai_problem import OpenAIProblemResponse
 from app.api.problem import TYPE_PREFIX, FieldError, Problem, ProblemResponse
 from app.api.request_id import request_id
 from app.api.validation import field_errors
@@ -171,6 +173,13 @@ def problem_of(error: Exception) -> Problem:
     return _problem(status, title, code, _detail(error), errors=_field_errors(error))
 
 
+def problem_of_code(code: str, detail: str) -> Problem:
+    """The problem that an `error` event of a stream tells of."""
+    internal = (500, "Internal error")
+    status, title = next((entry for cls, entry in PROBLEMS.items() if getattr(cls, "code", "") == code), internal)
+    return _problem(status, title, code, detail)
+
+
 def _problem(status: int, title: str, code: str, detail: str, **more: Any) -> Problem:
     return Problem(type=TYPE_PREFIX + code, title=title, status=status, code=code, detail=detail, **more)
 
@@ -206,9 +215,11 @@ def _headers(error: Exception) -> dict[str, str]:
     return {} if retry_after_s is None else {"Retry-After": str(retry_after_s)}
 
 
-def problem_response(scope: Scope, error: Exception) -> ProblemResponse:
-    """The error as the answer to this request."""
+def problem_response(scope: Scope, error: Exception) -> ProblemResponse | OpenAIProblemResponse:
+    """The error as the answer to this request, in the form that its client knows."""
     problem = problem_of(error)
+    if speaks_openai(scope):
+        return OpenAIProblemResponse(problem, _headers(error))
     problem.instance = scope.get("raw_path", b"").decode("ascii", "replace")[:200]
     problem.request_id = request_id(scope)
     if isinstance(error, GenerationTimeout):

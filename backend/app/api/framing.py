@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from app.api.json_encoding import json_bytes
 from app.services.diffusion.models import DiffusionStreamEvent
@@ -44,6 +44,11 @@ class JsonLines:
 
     def encode(self, event: DiffusionStreamEvent) -> bytes:
         return json_bytes(event) + b"\n"
+
+
+def data_line(value: Any) -> bytes:
+    """An event without a name, as OpenAI's clients and llama.cpp's read it."""
+    return b"data: " + json_bytes(value) + b"\n\n"
 
 
 def framing_for(accept: str) -> Framing:

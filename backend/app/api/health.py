@@ -11,6 +11,7 @@ from app.api.deps import ServiceDep
 from app.api.errors import NotReady
 from app.api.json_encoding import JsonResponse
 from app.api.openapi import problems
+from app.services.diffusion import DiffusionLLMService
 
 router = APIRouter(prefix="/health", tags=["operations"], default_response_class=JsonResponse)
 
@@ -30,6 +31,11 @@ async def ready(service: ServiceDep) -> ProbeAnswer:
     """200 while requests are answered; 503 with the reason while models are loaded, none can be had, the service is
     disabled or the server is stopping. A full queue is no such reason: other servers would be overrun next.
     """
+    require_ready(service)
+    return ProbeAnswer(status="ready")
+
+
+def require_ready(service: DiffusionLLMService) -> None:
+    """Raises NotReady, with the reason, where a request would not be answered now."""
     if reason := service.reason_not_ready():
         raise NotReady(reason)
-    return ProbeAnswer(status="ready")

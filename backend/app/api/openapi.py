@@ -12,8 +12,12 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 from starlette.types import Scope
 
-from app.api.calls import is_admin_call, is_generating_call, is_open_call
+from app.api.calls import is_admin_call, is_generating_call, is_open_call, speaks_openai
 from app.api.framing import JSON_LINES, SERVER_SENT_EVENTS
+from app.api.llama_cpp.requests import InfillRequest
+from app.api.openai.requests import ChatRequest, CompletionRequest, FimRequest
+from app.api.openai_problem import MEDIA_TYPE as OPENAI_MEDIA_TYPE
+from app.api.openai_problem import OpenAIProblem
 from app.api.problem import MEDIA_TYPE, Problem
 from app.api.request_id import HEADER as REQUEST_ID_HEADER
 from app.core.settings import DiffusionConfig
@@ -24,10 +28,15 @@ Responses = dict[int | str, dict[str, Any]]
 SCHEMAS = "#/components/schemas/"
 DESCRIBED: tuple[type[BaseModel], ...] = (
     Problem,
+    OpenAIProblem,
     DiffusionGenerationParams,
     DiffusionInfillingParams,
     DiffusionStreamEvent,
     DiffusionConfig,
+    CompletionRequest,
+    ChatRequest,
+    FimRequest,
+    InfillRequest,
 )
 
 
@@ -54,9 +63,22 @@ def problems(*statuses: int) -> Responses:
     return {status: _problem(status) for status in statuses}
 
 
+def openai_problems(*statuses: int) -> Responses:
+    """The same for a route whose clients read OpenAI's errors."""
+    return {status: _openai_problem(status) for status in statuses}
+
+
 def _problem(status: int) -> dict[str, Any]:
+    return _error(status, {MEDIA_TYPE: _reference(Problem)})
+
+
+def _openai_problem(status: int) -> dict[str, Any]:
+    return _error(status, {OPENAI_MEDIA_TYPE: _reference(OpenAIProblem)})
+
+
+def _error(status: int, content: dict[str, Any]) -> dict[str, Any]:
     headers = {"headers": {"Retry-After": RETRY_AFTER}} if status in (429, 503) else {}
-    return {"description": HTTPStatus(status).phrase, "content": {MEDIA_TYPE: _reference(Problem)}, **headers}
+    return {"description": HTTPStatus(status).phrase, "content": content, **headers}
 
 
 def event_stream() -> Responses:
@@ -68,6 +90,12 @@ def event_stream() -> Responses:
     fields = {"id": {"type": "string"}, "event": {"enum": names}, "data": data}
     sent = {"schema": {"type": "object", "properties": fields, "required": list(fields)}}
     return {200: {"description": "The events as they happen", "content": {JSON_LINES: event, SERVER_SENT_EVENTS: sent}}}
+
+
+def text_stream() -> dict[str, Any]:
+    """The streamed form of an answer, for `content`: Server-Sent Events, most without a name."""
+    fields = {"event": {"type": "string"}, "data": {"type": "string"}}
+    return {SERVER_SENT_EVENTS: {"schema": {"type": "object", "properties": fields, "required": ["data"]}}}
 
 
 def json_request(model: type[BaseModel]) -> dict[str, Any]:
@@ -94,8 +122,9 @@ def describe(app: FastAPI) -> dict[str, Any]:
 def _add_what_middleware_does(operation: dict[str, Any], scope: Scope) -> None:
     """Keys, limits and the request id: no route knows of them."""
     responses = operation["responses"]
+    error = _openai_problem if speaks_openai(scope) else _problem
     for status in _statuses_of_middleware(scope, has_body="requestBody" in operation):
-        responses.setdefault(str(int(status)), _problem(status))
+        responses.setdefault(str(int(status)), error(status))
     for response in responses.values():
         response["headers"] = {REQUEST_ID_HEADER: REQUEST_ID, **response.get("headers", {})}
     if is_admin_call(scope):

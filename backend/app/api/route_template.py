@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.routing import Route
 from starlette.types import Scope
 
-PROBES = frozenset({"/health/live", "/health/ready", "/metrics"})
+PROBES = frozenset({"/health", "/health/live", "/health/ready", "/metrics"})
 """Asked by machines, every few seconds."""
 
 

@@ -26,6 +26,7 @@ PHRASES: dict[str, Callable[[str, str, dict[str, Any]], str]] = {
     "greater_than_equal": lambda field, value, bound: f"{field}={value} is below the minimum of {bound['ge']:g}",
     "greater_than": lambda field, value, bound: f"{field}={value} must be above {bound['gt']:g}",
     "string_too_short": lambda field, value, bound: f"{field} is empty; at least 1 character is needed",
+    "too_short": lambda field, value, bound: f"{field} is empty; at least {bound['min_length']} is needed",
     "value_error": lambda field, value, bound: str(bound["error"]),
     "model_type": lambda field, value, bound: "the body must be a JSON object",
 }

@@ -10,12 +10,12 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints,
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from app.core.setting_types import KeyList, OriginList, RateLimitText, StorageUrl
+from app.core.setting_types import KeyList, OriginList, QuantizationName, RateLimitText, StorageUrl
 
 ENV_PREFIX = "DIFFUSION_"
 ENV_FILE = ".env"
-SERVER_URL = "DIFFUSION_URL"
-"""Read by clients, and no setting of the server: where it is."""
+CLIENT_VARIABLES = frozenset({"DIFFUSION_URL", "DIFFUSION_API_KEY"})
+"""Read by clients, and no settings of the server: where it is, and the key that it wants."""
 
 DeviceName = Annotated[str, StringConstraints(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
 
@@ -38,6 +38,12 @@ class DiffusionConfig(BaseModel):
     )
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", description="Arithmetic of the weights; auto is bfloat16 on CUDA and float32 on a CPU."
+    )
+    quantization: QuantizationName = Field(
+        "none", description="Of the layers' weights: none, int8 or nf4, which are a half and a quarter of bfloat16."
+    )
+    cpu_runtime: Literal["auto", "torch"] = Field(
+        "auto", description="auto: ONNX Runtime for small float32 models on a CPU; torch: PyTorch for all of them."
     )
     dreamon_path: str = Field("", description="Folder or hub id of the dreamon checkpoint; empty: the embedded one.")
     llada_path: str = Field("", description="Folder or hub id of the llada checkpoint; empty: the embedded one.")
@@ -62,7 +68,16 @@ class DiffusionConfig(BaseModel):
 
 
 RELOAD_SETTINGS = frozenset(
-    {"device_preference", "memory_threshold", "dtype", "dreamon_path", "llada_path", "extra_models"}
+    {
+        "device_preference",
+        "memory_threshold",
+        "dtype",
+        "quantization",
+        "cpu_runtime",
+        "dreamon_path",
+        "llada_path",
+        "extra_models",
+    }
 )
 """Settings that take effect when a model is loaded again."""
 
@@ -98,6 +113,7 @@ class Settings(DiffusionConfig, BaseSettings):
     cors_origins: OriginList = Field(
         "", description="Origins of web pages that may call the API, separated by commas; empty: only its own."
     )
+    playground: bool = Field(True, description="Serve a page at / to try the models out.")
     client_timeout_seconds: float = Field(
         60.0, ge=1, le=3_600, description="Seconds that a client may take to send a request, or read nothing."
     )
@@ -113,6 +129,14 @@ class Settings(DiffusionConfig, BaseSettings):
         pattern=r"^(https?://\S+)?$",
         description="URL of an OpenTelemetry collector (OTLP over HTTP) that gets traces; empty: none.",
     )
+    ray_min_replicas: int = Field(1, ge=1, le=10_000, description="On Ray: replicas of each model at least.")
+    ray_max_replicas: int = Field(2, ge=1, le=10_000, description="On Ray: replicas of each model at most.")
+    ray_target_requests: float = Field(
+        2.0, gt=0, le=1024, description="On Ray: requests per replica, running and waiting, above which others start."
+    )
+    ray_num_gpus: float = Field(0.0, ge=0, le=64, description="On Ray: GPUs of one replica; a fraction shares one.")
+    ray_num_cpus: float = Field(1.0, ge=0, le=1024, description="On Ray: CPUs of one replica, and its threads.")
+    ray_ingress_replicas: int = Field(1, ge=1, le=1_000, description="On Ray: processes that speak HTTP.")
 
     def service_config(self) -> DiffusionConfig:
         """The part that the service knows."""
@@ -123,14 +147,14 @@ class WrongSetting(ValueError):
     """A setting that does not fit; the message has one line per setting: its name, its value and what is allowed."""
 
 
-def load_settings() -> Settings:
-    """The settings of this process.
+def load_settings(**given: Any) -> Settings:
+    """The settings of this process; what is given wins over the environment and `.env`.
 
     Raises:
         WrongSetting: a value is not allowed, or `.env` cannot be read.
     """
     try:
-        return Settings()
+        return Settings(**given)
     except ValidationError as error:
         raise WrongSetting("\n".join(map(_complaint, error.errors(include_url=False)))) from None
     except (OSError, UnicodeDecodeError) as error:
@@ -140,7 +164,7 @@ def load_settings() -> Settings:
 def unknown_settings() -> list[str]:
     """Names in the environment and in `.env` that look like settings and are none: misspelt, or of another version."""
     given = {name.upper() for name in (*os.environ, *dotenv_values(ENV_FILE))}
-    known = {ENV_PREFIX + name.upper() for name in Settings.model_fields} | {SERVER_URL}
+    known = {ENV_PREFIX + name.upper() for name in Settings.model_fields} | CLIENT_VARIABLES
     return sorted(name for name in given - known if name.startswith(ENV_PREFIX))
 
 

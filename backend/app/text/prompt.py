@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from app.text.chat_template import encode_chat
 from app.text.tokenizer import Tokenizer
 
 
@@ -27,6 +29,17 @@ def continuation(tokenizer: Tokenizer, text: str, *, bos: bool) -> PromptIds:
         TextError: the text is not valid Unicode.
     """
     return infilling(tokenizer, text, "", bos=bos, eos=False)
+
+
+def chat(tokenizer: Tokenizer, messages: Sequence[Mapping[str, str]]) -> PromptIds:
+    """The ids of a conversation, up to where the model's turn begins.
+
+    Raises:
+        ChatTemplateError: the checkpoint has no template, or it refuses the messages.
+        TextError: a message is not valid Unicode.
+    """
+    ids = tuple(encode_chat(tokenizer, messages, add_generation_prompt=True))
+    return PromptIds(prefix=ids, suffix=(), num_prompt_tokens=len(ids))
 
 
 def infilling(tokenizer: Tokenizer, prefix: str, suffix: str, *, bos: bool, eos: bool) -> PromptIds:

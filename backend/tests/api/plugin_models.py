@@ -56,6 +56,22 @@ class Endless(DiffusionModel):
             yield event
 
 
+class Lines(DiffusionModel):
+    """A line every few milliseconds until nobody listens any more."""
+
+    def __init__(self) -> None:
+        super().__init__("lines")
+
+    async def generate_stream(self, params: DiffusionGenerationParams) -> AsyncIterator[DiffusionStreamEvent]:
+        while True:
+            yield token("line\n")
+            await asyncio.sleep(0.005)
+
+    async def infill_stream(self, params: DiffusionInfillingParams) -> AsyncIterator[DiffusionStreamEvent]:
+        async for event in self.generate_stream(DiffusionGenerationParams(text="x")):
+            yield event
+
+
 class Silent(DiffusionModel):
     """Never says anything."""
 
@@ -144,4 +160,4 @@ class NeverReady(DiffusionModel):
         yield token("never")
 
 
-ALL = (Words, Endless, Silent, Flood, Parrot, BreaksAtOnce, BreaksLater, Surrogates, NeverReady)
+ALL = (Words, Endless, Lines, Silent, Flood, Parrot, BreaksAtOnce, BreaksLater, Surrogates, NeverReady)

@@ -5,21 +5,30 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
 
-from app.api.deps import AdminDep, ServiceDep
+from app.api.deps import AdminDep
 from app.api.metrics.instruments import Instruments
 from app.api.metrics.scrape import Scrape
 from app.api.openapi import problems
+from app.services.diffusion import DiffusionLLMService
 from app.services.diffusion.observation import memory_of
 
 router = APIRouter(tags=["operations"])
 
 
-async def get_instruments(request: Request) -> Instruments:
-    instruments: Instruments = request.app.state.instruments
-    return instruments
+async def scrape_of(app: FastAPI) -> Scrape:
+    """What this process has to tell."""
+    service: DiffusionLLMService = app.state.service
+    instruments: Instruments = app.state.instruments
+    memory = await memory_of(service.observation().devices)
+    return Scrape(instruments.registry, service.observation(), memory, app.version)
+
+
+async def get_scrape(request: Request) -> Collector:
+    return await scrape_of(request.app)
 
 
 @router.get(
@@ -31,14 +40,8 @@ async def get_instruments(request: Request) -> Instruments:
         **problems(401, 403),
     },
 )
-async def metrics(
-    request: Request,
-    service: ServiceDep,
-    instruments: Annotated[Instruments, Depends(get_instruments)],
-) -> Response:
+async def metrics(request: Request, scrape: Annotated[Collector, Depends(get_scrape)]) -> Response:
     """Counters, histograms and gauges in the text format of Prometheus; in OpenMetrics where `Accept` asks for it."""
-    memory = await memory_of(service.observation().devices)
-    scrape = Scrape(instruments.registry, service.observation(), memory, request.app.version)
     encode, media_type = choose_encoder(request.headers.get("accept", ""))
     content = await asyncio.to_thread(encode, scrape)  # some milliseconds, which streams would feel
     return Response(content, headers={"Content-Type": media_type, "Cache-Control": "no-store"})

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from app.text.stop import StopStrings
 
@@ -19,6 +21,7 @@ class Answer:
         self._num_kept_characters = 0
         self._num_characters = 0
         self._starts: list[tuple[int, int]] = []  # of each piece: where it begins, how many tokens it stands for
+        self._notes: deque[tuple[int, Any]] = deque()  # what was noted of each token, and where its piece begins
 
     @property
     def is_stopped(self) -> bool:
@@ -30,15 +33,27 @@ class Answer:
         """Tokens of the kept text. Text that is still kept back does not count."""
         return sum(count for start, count in self._starts if start < self._num_kept_characters)
 
-    def feed(self, piece: str, num_tokens: int) -> str:
-        """The text that may be shown now."""
+    def feed(self, piece: str, num_tokens: int, notes: Iterable[Any] = ()) -> str:
+        """The text that may be shown now.
+
+        Args:
+            notes: one per token; `take_notes` gives them back once the token counts.
+        """
         self._starts.append((self._num_characters, num_tokens))
+        self._notes.extend((self._num_characters, note) for note in notes)
         self._num_characters += len(piece)
         return self._keep(self._stops.feed(piece))
 
     def flush(self) -> str:
         """What was kept back, when the model has nothing more to say."""
         return self._keep(self._stops.flush())
+
+    def take_notes(self) -> list[tuple[int, Any]]:
+        """Where the tokens of the kept text begin, and what was noted of them; each is given once."""
+        taken = []
+        while self._notes and self._notes[0][0] < self._num_kept_characters:
+            taken.append(self._notes.popleft())
+        return taken
 
     def _keep(self, text: str) -> str:
         self._num_kept_characters += len(text)

@@ -43,8 +43,8 @@ class DiffusionModel(ABC):
 
     What a model knows better than the service it says in the metadata of its events; all of it is optional:
     `start` may carry `device`, `prompt_tokens` and `truncated_prompt_tokens`; a `token` event `tokens` (how many tokens
-    the piece stands for, 1 by default) and `denoising_steps` (so far); `complete` may carry `finish_reason`,
-    `tokens_generated`, `denoising_steps` and `device`, where it ended.
+    the piece stands for, 1 by default), `denoising_steps` (so far) and `logprobs` (one object per token); `complete`
+    may carry `finish_reason`, `tokens_generated`, `denoising_steps` and `device`, where it ended.
     """
 
     name: str = ""
@@ -53,6 +53,10 @@ class DiffusionModel(ABC):
     """New tokens at most."""
     algorithms: tuple[str, ...] = ()
     """Names that `algorithm` may take; the first is the default. Empty: the parameter is refused."""
+    context_length: int | None = None
+    """Tokens, given and new, that it sees at a time."""
+    gives_logprobs: bool = False
+    """Whether its `token` events carry `logprobs` where a request asks for them."""
     problem: str | None = None
     """Why the model cannot answer, for an operator to read. Set it before `initialize` returns `False`; a model that
     breaks down later sets it too, and others answer in its place until it is reloaded."""
@@ -96,6 +100,8 @@ class DiffusionModel(ABC):
                 f"algorithm={params.algorithm!r} is unknown to model {self.model_id!r}; it knows {known}",
                 field="algorithm",
             )
+        if params.logprobs is not None and not self.gives_logprobs:
+            raise InvalidParameters(f"model {self.model_id!r} gives no logprobs", field="logprobs")
 
     @property
     def capabilities(self) -> tuple[Operation, ...]:
@@ -123,6 +129,7 @@ class DiffusionModel(ABC):
             name=self.name or self.model_id,
             description=self.description,
             max_length=self.max_length,
+            context_length=self.context_length,
             is_available=False,
             device=self.device,
             memory_usage=round(self.memory_bytes / 1e6, 1),

@@ -126,7 +126,13 @@ def _extra(model_id: str, location: str) -> Callable[[DiffusionConfig], Diffusio
 
 
 def _engine_config(config: DiffusionConfig) -> EngineConfig:
-    return EngineConfig(device=config.device_preference, memory_threshold=config.memory_threshold, dtype=config.dtype)
+    return EngineConfig(
+        device=config.device_preference,
+        memory_threshold=config.memory_threshold,
+        dtype=config.dtype,
+        quantization=config.quantization,
+        cpu_runtime=config.cpu_runtime,
+    )
 
 
 def _plugin_entry(entry_point: EntryPoint) -> CatalogEntry:

@@ -24,16 +24,33 @@ def checkpoint_folder(location: str) -> Path:
     folder = Path(location).expanduser()
     if folder.is_dir():
         return folder
-    if _HUB_ID.fullmatch(location):
-        return _download(location)
+    if is_hub_id(location):
+        return download(location)
     raise CheckpointError(f"checkpoint folder {location!r} does not exist; give an existing folder or a hub id")
 
 
-def _download(hub_id: str) -> Path:
+def is_hub_id(location: str) -> bool:
+    return _HUB_ID.fullmatch(location) is not None
+
+
+def download(hub_id: str, *, to: Path | None = None, revision: str | None = None, is_online: bool = True) -> Path:
+    """The folder of a hub repository's checkpoint, in the hub's cache or where it is wanted. Blocking.
+
+    Args:
+        is_online: whether the hub may be asked for what is not there yet.
+
+    Raises:
+        CheckpointError: it is not there, or the download failed.
+    """
     from huggingface_hub import snapshot_download  # slow to import, and most installations never need it
 
+    files = list(DOWNLOADED_FILES)
     try:
-        return Path(snapshot_download(hub_id, allow_patterns=list(DOWNLOADED_FILES)))
+        return Path(
+            snapshot_download(
+                hub_id, allow_patterns=files, local_dir=to, revision=revision, local_files_only=not is_online
+            )
+        )
     except Exception as error:  # the hub's client and the HTTP client under it have no common root
         raise CheckpointError(
             f"checkpoint {hub_id!r} is neither an existing folder nor could it be downloaded: {error}"

@@ -23,7 +23,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from app.services.diffusion.content_filter_canvas import Step, without_hidden
 from app.services.diffusion.errors import ContentRejected, GenerationFailed, ServiceError
-from app.services.diffusion.models import DiffusionGenerationParams, DiffusionInfillingParams
+from app.services.diffusion.models import DiffusionChatParams, DiffusionGenerationParams, DiffusionInfillingParams
 
 Params: TypeAlias = DiffusionGenerationParams | DiffusionInfillingParams
 Given = TypeVar("Given")
@@ -77,8 +77,18 @@ async def filtered_input(params: Params, filters: Sequence[ContentFilter]) -> Pa
         GenerationFailed: a filter broke; the request goes no further.
     """
     given = {field: getattr(params, field, "") for field in _INPUT_FIELDS}
+    if isinstance(params, DiffusionChatParams):
+        return await _filtered_conversation(params, filters)
     filtered = {field: await _through(filters, text, field) for field, text in given.items() if text and filters}
     return params.model_copy(update=filtered) if filtered else params
+
+
+async def _filtered_conversation(params: DiffusionChatParams, filters: Sequence[ContentFilter]) -> DiffusionChatParams:
+    contents = [
+        await _through(filters, message.content, f"messages[{index}]") if message.content else ""
+        for index, message in enumerate(params.messages)
+    ]
+    return params.with_contents(contents)
 
 
 class FilteredOutput:

@@ -31,6 +31,7 @@ class Step(BaseModel):
     committed: list[Commit] = []
     expanded: list[int] = []
     deleted: list[int] = []
+    revoked: list[int] = []
     step: int | None = None
     nfe: int | None = None
 

@@ -12,7 +12,7 @@ from app.services.diffusion.admission import AdmissionGate
 from app.services.diffusion.background import BackgroundTasks
 from app.services.diffusion.base import DiffusionModel
 from app.services.diffusion.caretaker import Caretaker
-from app.services.diffusion.catalog import configured_entries, plugin_entries, registered_entry
+from app.services.diffusion.catalog import CatalogEntry, configured_entries, plugin_entries, registered_entry
 from app.services.diffusion.content_filter import ContentFilter
 from app.services.diffusion.content_filter_by_rules import FilterByRules, configured_filter
 from app.services.diffusion.errors import InvalidParameters, ServiceDisabled
@@ -129,8 +129,9 @@ class DiffusionLLMService:
         Raises:
             InvalidParameters: a parameter is unknown or out of bounds; at once, all else at the first use.
         """
-        given = {"text": request} if isinstance(request, str) else request.model_dump(exclude_unset=True)
-        return self._generation(validated(DiffusionGenerationParams, given | overrides))
+        if isinstance(request, str):
+            return self._generation(validated(DiffusionGenerationParams, {"text": request, **overrides}))
+        return self._generation(validated(type(request), request.model_dump(exclude_unset=True) | overrides))
 
     def infill_stream(
         self, prefix: str | DiffusionInfillingParams, suffix: str | None = None, **overrides: Any
@@ -249,7 +250,7 @@ class DiffusionLLMService:
 
     def _adopt(self, config: DiffusionConfig) -> None:
         """Takes over a configuration. Everything that can be wrong is found before anything changes."""
-        entries = {entry.model_id: entry for entry in configured_entries(config)}
+        entries = {entry.model_id: self._placed(entry) for entry in configured_entries(config)}
         others = {slot.model_id for slot in self._residency.slots} - self._configured_ids
         if self._catalog_is_complete.is_set():
             _check_default(config.default_model, others | entries.keys())
@@ -266,11 +267,15 @@ class DiffusionLLMService:
         self._config = config
         self._gate.resize(max_running=config.max_concurrent_requests, max_waiting=config.max_queued_requests)
 
+    def _placed(self, entry: CatalogEntry) -> CatalogEntry:
+        """What is served for an entry: itself, or what stands for it where models run in other processes."""
+        return entry
+
     async def _complete_catalog(self) -> None:
         """Adds the plug-ins, once: importing them may take seconds, so a thread does it."""
         if self._catalog_is_complete.is_set():
             return
-        for entry in await asyncio.to_thread(plugin_entries):
+        for entry in map(self._placed, await asyncio.to_thread(plugin_entries)):
             if entry.model_id in self._residency:
                 logger.error("the plug-in model %r is left out: its id is taken", entry.model_id)
             else:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import replace
+from itertools import zip_longest
 from typing import Any
 
-from app.engine.events import Admitted, Cancelled, CanvasSnapshot, EngineEvent, Failed, Finished, Step
+from app.engine.events import Admitted, Cancelled, CanvasSnapshot, EngineEvent, Failed, Finished, Step, TokenLogprobs
 from app.services.diffusion.models import DiffusionStreamEvent
 from app.text.detokenizer import Detokenizer
 from app.text.tokenizer import Tokenizer
@@ -21,6 +22,7 @@ class Translator:
         self._detokenizer = Detokenizer(tokenizer)
         self._num_prompt_tokens = num_prompt_tokens
         self._num_open_tokens = 0  # fed, and still without text
+        self._open_logprobs: list[dict[str, Any]] = []  # of those
 
     def feed(self, event: EngineEvent) -> list[DiffusionStreamEvent]:
         if isinstance(event, Admitted):
@@ -43,8 +45,10 @@ class Translator:
 
     def _pieces(self, event: Step) -> list[DiffusionStreamEvent]:
         pieces = []
-        for token_id in event.new_final:
+        for token_id, logprobs in zip_longest(event.new_final, event.logprobs):
             self._num_open_tokens += 1
+            if logprobs is not None:
+                self._open_logprobs.append(self._told(token_id, logprobs))
             pieces += self._piece(self._detokenizer.feed([token_id]), event.nfe)
         return pieces
 
@@ -55,8 +59,20 @@ class Translator:
         if not text:
             return []
         num_tokens, self._num_open_tokens = self._num_open_tokens, 0
-        metadata = {"tokens": num_tokens, "denoising_steps": nfe}
+        metadata: dict[str, Any] = {"tokens": num_tokens, "denoising_steps": nfe}
+        if self._open_logprobs:
+            metadata["logprobs"], self._open_logprobs = self._open_logprobs, []
         return [DiffusionStreamEvent(type="token", data=text, metadata=metadata)]
+
+    def _told(self, token_id: int, logprobs: TokenLogprobs) -> dict[str, Any]:
+        top = [self._named(best_id, logprob) for best_id, logprob in logprobs.top]
+        return {**self._named(token_id, logprobs.logprob), "top": top}
+
+    def _named(self, token_id: int, logprob: float) -> dict[str, Any]:
+        tokenizer = self._tokenizer
+        text = tokenizer.token_text(token_id)
+        octets = tokenizer.decode_bytes([token_id], skip_special=False) if tokenizer.is_byte_level else text.encode()
+        return {"token": text, "bytes": list(octets), "logprob": logprob}
 
     def _canvas(self, event: Step) -> list[DiffusionStreamEvent]:
         if event.snapshot is None:
@@ -74,6 +90,7 @@ class Translator:
             ],
             "expanded": list(snapshot.expanded),
             "deleted": list(snapshot.deleted),
+            "revoked": list(snapshot.revoked),
         }
 
 
@@ -99,7 +116,10 @@ def merge_steps(pending: deque[EngineEvent], event: EngineEvent) -> None:
     last = pending[-1] if pending else None
     if isinstance(event, Step) and isinstance(last, Step):
         pending[-1] = replace(
-            event, new_final=(*last.new_final, *event.new_final), snapshot=event.snapshot or last.snapshot
+            event,
+            new_final=(*last.new_final, *event.new_final),
+            logprobs=(*last.logprobs, *event.logprobs),
+            snapshot=event.snapshot or last.snapshot,
         )
     else:
         pending.append(event)

@@ -6,8 +6,13 @@ from typing import Any
 
 from app.engine.params import DecodingParams
 from app.services.diffusion.errors import InvalidParameters
-from app.services.diffusion.models import DiffusionGenerationParams, DiffusionInfillingParams, Request
-from app.text.prompt import PromptIds, continuation, infilling
+from app.services.diffusion.models import (
+    DiffusionChatParams,
+    DiffusionGenerationParams,
+    DiffusionInfillingParams,
+    Request,
+)
+from app.text.prompt import PromptIds, chat, continuation, infilling
 from app.text.tokenizer import Tokenizer
 
 MAX_LENGTHS = {"dreamon": 2048, "dream": 2048, "llada": 1024}
@@ -44,11 +49,17 @@ def prompt_ids(
 
     Dream family: beginning of text, prefix, masks, suffix, end of text; a continuation has nothing after its masks.
     LLaDA: beginning of text where the tokenizer says so, and nothing after the suffix.
+    A conversation: as the checkpoint's chat template writes it, if it has one.
+
+    Raises:
+        ChatTemplateError: the template refuses the conversation.
     """
     is_dream = family in ("dream", "dreamon")
     bos = is_dream or tokenizer.adds_bos
     if isinstance(params, DiffusionInfillingParams):
         return infilling(tokenizer, params.prefix, params.suffix, bos=bos, eos=is_dream)
+    if isinstance(params, DiffusionChatParams) and tokenizer.chat_template is not None:
+        return chat(tokenizer, [message.model_dump() for message in params.messages])
     return continuation(tokenizer, params.text, bos=bos)
 
 
@@ -80,10 +91,14 @@ def decoding_params(
         confidence_threshold=_threshold(params, preset),
         confidence_factor=params.confidence_factor,
         entropy_bound=params.entropy_bound,
+        local_threshold=params.local_threshold,
+        stability_bound=params.stability_bound,
+        revoke_threshold=params.revoke_threshold,
         cfg_scale=params.cfg_scale or 0.0,
         eos_never_predicted=family != "dreamon" and _has_text_behind(params),
         end_of_turn=end_of_turn,
-        cache=params.cache or preset.get("cache", "none"),
+        # What may be taken back is looked at in the whole canvas.
+        cache=params.cache or ("none" if params.revoke_threshold else preset.get("cache", "none")),
         cache_refresh=params.cache_refresh or preset.get("cache_refresh"),
         initial_masks=_initial_masks(family, params, max_length),
         mask_lengths=candidate_lengths(max_length) if infills and family != "dreamon" else (),

@@ -101,14 +101,16 @@ class Generation:
     async def _collect(self) -> GenerationResult:
         self._claim("awaiting")
         pieces: list[str] = []
+        logprobs: list[Any] = []
         while True:
             item = await self._next(take=True)
             if isinstance(item, ServiceError):
                 raise item
             if item.type == "token":
                 pieces.append(item.data)
+                logprobs += item.metadata.get("logprobs", ())
             elif item.type == "complete":
-                return _result("".join(pieces), item.metadata)
+                return _result("".join(pieces), item.metadata | ({"logprobs": logprobs} if logprobs else {}))
 
     def _claim(self, consumer: Literal["awaiting", "iterating"]) -> None:
         if self._consumer is not None:

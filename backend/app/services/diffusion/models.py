@@ -3,30 +3,32 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated, Any, Literal
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 EventType = Literal["start", "token", "step", "complete", "error"]
 Operation = Literal["generate", "infill"]
 
 StopString = Annotated[str, Field(min_length=1, max_length=200)]
 
+MAX_NEW_TOKENS = 2048
+"""Of any model; one may have a lower bound of its own."""
+MAX_TEXT_CHARACTERS = 10_000
+MAX_SIDE_CHARACTERS = 5_000
+"""Of a gap's prefix, and of its suffix."""
 
-class Request(BaseModel):
-    """What generation and infilling have in common. `None` takes the configured default."""
+
+class Sampling(BaseModel):
+    """How an answer is decoded, in the same words on every face of the service. `None` takes the default."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=())
 
-    model_id: str | None = Field(None, min_length=1, max_length=200, description="Which model answers.")
-    max_length: int | None = Field(
-        None, ge=1, le=2048, description="New tokens at most: up to 2048 with dreamon, 1024 with llada."
-    )
     temperature: float | None = Field(None, ge=0.0, le=2.0, description="0 is greedy and deterministic.")
     top_p: float | None = Field(None, ge=0.1, le=1.0)
     top_k: int | None = Field(None, ge=1, le=100)
     repetition_penalty: float | None = Field(None, ge=1.0, le=2.0)
-    stream: bool | None = Field(None, description="Accepted for compatibility; the path decides.")
     seed: int | None = Field(None, ge=0, le=2**63 - 1, description="Fixes the output; chosen and reported if absent.")
     steps: int | None = Field(None, ge=1, le=4096, description="Denoising steps; default one per new token.")
     block_length: int | None = Field(None, ge=1, le=2048, description="Masks denoised together, left to right.")
@@ -38,6 +40,15 @@ class Request(BaseModel):
     )
     entropy_bound: float | None = Field(
         None, ge=0.0, le=100.0, description="Commit the surest whose entropy adds up to at most so many nats."
+    )
+    local_threshold: float | None = Field(
+        None, gt=0.0, le=1.0, description="With confidence_threshold: enough beside a position that reaches it."
+    )
+    stability_bound: float | None = Field(
+        None, gt=0.0, le=100.0, description="With confidence_threshold: commit where predictions moved by fewer nats."
+    )
+    revoke_threshold: float | None = Field(
+        None, gt=0.0, le=1.0, description="With confidence_threshold: take back commits that turn out less sure."
     )
     cfg_scale: float | None = Field(None, ge=0.0, le=10.0, description="Classifier-free guidance.")
     decoding: Literal["exact", "balanced", "fast"] | None = Field(
@@ -53,7 +64,6 @@ class Request(BaseModel):
     stop: StopString | Annotated[list[StopString], Field(max_length=16)] | None = Field(
         None, description="Text before which the answer ends."
     )
-    stream_mode: Literal["text", "canvas"] = Field("text", description="canvas adds step events.")
 
     @property
     def stop_strings(self) -> tuple[str, ...]:
@@ -62,10 +72,67 @@ class Request(BaseModel):
         return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
 
 
+class Request(Sampling):
+    """What generation and infilling have in common. `None` takes the configured default."""
+
+    model_id: str | None = Field(None, min_length=1, max_length=200, description="Which model answers.")
+    max_length: int | None = Field(
+        None, ge=1, le=MAX_NEW_TOKENS, description="New tokens at most: up to 2048 with dreamon, 1024 with llada."
+    )
+    stream: bool | None = Field(None, description="Accepted for compatibility; the path decides.")
+    logprobs: int | None = Field(
+        None, ge=0, le=20, description="Tell each token's log-probability, and so many alternatives."
+    )
+    stream_mode: Literal["text", "canvas"] = Field("text", description="canvas adds step events.")
+
+
 class DiffusionGenerationParams(Request):
     """Continue `text`."""
 
-    text: str = Field(min_length=1, max_length=10_000)
+    text: str = Field(min_length=1, max_length=MAX_TEXT_CHARACTERS)
+
+
+class ChatMessage(BaseModel):
+    """One turn of a conversation."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+def plain_conversation(messages: Sequence[ChatMessage]) -> str:
+    """A conversation for a model that no chat template belongs to: `User: …`, `Assistant: …`, an empty line between two
+    turns, up to where the next answer begins."""
+    return "\n\n".join([*(f"{turn.role.capitalize()}: {turn.content}" for turn in messages), "Assistant:"])
+
+
+class DiffusionChatParams(DiffusionGenerationParams):
+    """Write the next turn of a conversation. A checkpoint with a chat template gets `messages` by that; all other
+    models continue `text`, which is made of them."""
+
+    text: str = ""
+    messages: list[ChatMessage] = Field(min_length=1)
+
+    @field_validator("messages")
+    @classmethod
+    def _are_not_too_long(cls, messages: list[ChatMessage]) -> list[ChatMessage]:
+        num_characters = len(plain_conversation(messages))
+        if num_characters > MAX_TEXT_CHARACTERS:
+            raise ValueError(
+                f"messages has {num_characters} characters, more than the maximum of {MAX_TEXT_CHARACTERS}"
+            )
+        return messages
+
+    @model_validator(mode="after")
+    def _write_text(self) -> Self:
+        self.text = plain_conversation(self.messages)
+        return self
+
+    def with_contents(self, contents: Sequence[str]) -> Self:
+        """The same turns with other words; they may have become more than a client may send."""
+        turns = [ChatMessage(role=turn.role, content=text) for turn, text in zip(self.messages, contents, strict=True)]
+        return self.model_copy(update={"messages": turns, "text": plain_conversation(turns)})
 
 
 class DiffusionInfillingParams(Request):
@@ -77,8 +144,8 @@ class DiffusionInfillingParams(Request):
         }
     )
 
-    prefix: str = Field("", max_length=5_000)
-    suffix: str = Field("", max_length=5_000, validate_default=True)
+    prefix: str = Field("", max_length=MAX_SIDE_CHARACTERS)
+    suffix: str = Field("", max_length=MAX_SIDE_CHARACTERS, validate_default=True)
 
     @field_validator("suffix")
     @classmethod
@@ -141,7 +208,9 @@ class DiffusionModelDetails(DiffusionModelInfo):
     algorithms: list[str]
     parameters: dict[str, ParameterBound]
     checkpoint: str | None = None
+    context_length: int | None = Field(None, description="Tokens, given and new, that it sees at a time.")
     dtype: str | None = None
+    quantization: str | None = Field(None, description="Of the layers' weights.")
     load_time: float | None = Field(None, description="Seconds.")
     requests_served: int = 0
     error: str | None = Field(None, description="Why the model is not available.")

@@ -36,7 +36,7 @@ from app.services.diffusion.models import (
     ParameterBound,
     Request,
 )
-from app.text.errors import TextError
+from app.text.errors import ChatTemplateError, TextError
 from app.text.prompt import PromptIds
 from app.text.tokenizer import Tokenizer
 
@@ -56,13 +56,16 @@ _PARAMETERS = {
     "confidence_threshold": ParameterBound(minimum=0.0, maximum=1.0),
     "confidence_factor": ParameterBound(minimum=0.0, maximum=100.0),
     "entropy_bound": ParameterBound(minimum=0.0, maximum=100.0),
+    "local_threshold": ParameterBound(minimum=0.0, maximum=1.0),
+    "stability_bound": ParameterBound(minimum=0.0, maximum=100.0),
+    "revoke_threshold": ParameterBound(minimum=0.0, maximum=1.0),
     "cfg_scale": ParameterBound(minimum=0.0, maximum=10.0),
     "cache_refresh": ParameterBound(minimum=1, maximum=4096),
     "initial_masks": ParameterBound(minimum=1, maximum=2048),
 }
-_COMMITS = ("confidence_threshold", "confidence_factor", "entropy_bound")
+_COMMITS = ("confidence_threshold", "confidence_factor", "entropy_bound", "local_threshold")
 _PARAMETERS_OF = {
-    "llada": ("steps", "block_length", *_COMMITS, "cfg_scale", "cache_refresh"),
+    "llada": ("steps", "block_length", *_COMMITS, "stability_bound", "revoke_threshold", "cfg_scale", "cache_refresh"),
     "dream": ("steps", "alg_temp", "cache_refresh"),
     "dreamon": ("steps", "alg_temp", *_COMMITS, "initial_masks", "cache_refresh"),
 }
@@ -90,6 +93,7 @@ class NativeDiffusionModel(DiffusionModel):
         {"canvas": ["Once", " upon", null, …],       text of each new position, null where it is still masked
          "committed": [{"index": 1, "text": " upon", "confidence": 0.93}, …],
          "expanded": [3], "deleted": [],             positions that became two masks, or vanished
+         "revoked": [],                              positions whose commit was taken back
          "step": 7, "nfe": 7}                        denoising steps and forward passes so far: one a step
 
     `canvas` is the state after the step; the indices of commits, expansions and deletions are positions before the
@@ -100,6 +104,8 @@ class NativeDiffusionModel(DiffusionModel):
         location: folder or hub id of the checkpoint.
         max_length: what to tell of it until the checkpoint is loaded and its family known.
     """
+
+    gives_logprobs = True
 
     def __init__(
         self,
@@ -132,6 +138,7 @@ class NativeDiffusionModel(DiffusionModel):
             return False
         self.max_length = MAX_LENGTHS[self._loaded.family]
         self.algorithms = self._loaded.engine.algorithms
+        self.context_length = self._loaded.engine.model.config.context_length
         return True
 
     async def close(self) -> None:
@@ -182,6 +189,7 @@ class NativeDiffusionModel(DiffusionModel):
         details.checkpoint = self._location
         if self._loaded is not None:
             details.dtype = self._loaded.engine.dtype
+            details.quantization = self._config.quantization
             details.load_time = round(self._loaded.engine.load_time_s, 3)
             details.parameters |= {name: _PARAMETERS[name] for name in _PARAMETERS_OF[self._loaded.family]}
         return details
@@ -198,10 +206,13 @@ class NativeDiffusionModel(DiffusionModel):
         self, params: DiffusionGenerationParams | DiffusionInfillingParams, *, num_characters: int
     ) -> AsyncIterator[DiffusionStreamEvent]:
         loaded = self._require()
-        if num_characters > LONG_TEXT_CHARACTERS:
-            prompt = await asyncio.to_thread(prompt_ids, loaded.family, loaded.tokenizer, params)
-        else:
-            prompt = prompt_ids(loaded.family, loaded.tokenizer, params)
+        try:
+            if num_characters > LONG_TEXT_CHARACTERS:
+                prompt = await asyncio.to_thread(prompt_ids, loaded.family, loaded.tokenizer, params)
+            else:
+                prompt = prompt_ids(loaded.family, loaded.tokenizer, params)
+        except ChatTemplateError as error:
+            raise InvalidParameters(f"messages: {error}", field="messages") from error
         request = _engine_request(loaded, params, prompt)
         translator = Translator(loaded.tokenizer, prompt.num_prompt_tokens)
         async with aclosing(self._engine_events(loaded.engine, request)) as events:
@@ -290,4 +301,5 @@ def _engine_request(
         params=decoding_params(loaded.family, params, end_of_turn=loaded.tokenizer.end_of_turn_id),
         open_ended=isinstance(params, DiffusionGenerationParams),
         snapshots=params.stream_mode == "canvas",
+        num_logprobs=params.logprobs,
     )

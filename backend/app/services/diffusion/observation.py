@@ -45,7 +45,7 @@ def observe(statistics: Statistics, gate: AdmissionGate, slots: Sequence[Slot]) 
         num_in_flight=statistics.num_in_flight,
         num_running=gate.num_running,
         num_waiting=gate.num_waiting,
-        models=tuple(map(_observe_model, slots)),
+        models=tuple(map(observe_model, slots)),
         filter_hits=statistics.filter_hits,
     )
 
@@ -55,7 +55,7 @@ async def memory_of(devices: Iterable[str]) -> dict[str, DeviceMemory]:
     return await asyncio.to_thread(_memory_of, list(devices))
 
 
-def _observe_model(slot: Slot) -> ModelObservation:
+def observe_model(slot: Slot) -> ModelObservation:
     if slot.instance is None:
         return ModelObservation(slot.model_id, slot.is_available)
     model = slot.instance.model
@@ -63,6 +63,8 @@ def _observe_model(slot: Slot) -> ModelObservation:
 
 
 def _memory_of(devices: list[str]) -> dict[str, DeviceMemory]:
+    if not devices:
+        return {}
     from app.engine.memory import device_memory  # imports torch, which takes seconds where no model has done it
 
     told = {device: device_memory(device) for device in devices}

@@ -17,7 +17,7 @@ from app.services.diffusion.admission import AdmissionGate
 from app.services.diffusion.answer import Answer
 from app.services.diffusion.base import DiffusionModel
 from app.services.diffusion.content_filter import ContentFilter, FilteredOutput, filtered_input
-from app.services.diffusion.errors import GenerationFailed, GenerationTimeout, ServiceError
+from app.services.diffusion.errors import GenerationFailed, GenerationTimeout, InvalidParameters, ServiceError
 from app.services.diffusion.models import DiffusionGenerationParams, DiffusionInfillingParams, DiffusionStreamEvent
 from app.services.diffusion.stats import Outcome, RunReport, Statistics
 
@@ -127,6 +127,10 @@ class Run:
 
     async def _choose_and_answer(self, emit: Emit) -> DiffusionStreamEvent:
         filters = self._facilities.content_filters()
+        if filters and self._params.logprobs is not None:
+            raise InvalidParameters(
+                "logprobs tell what a content filter hides, and one is in force; leave them out", field="logprobs"
+            )
         self._output = FilteredOutput(filters)
         choice = await self._facilities.choose(await filtered_input(self._params, filters))
         self._facts["requested_model"] = choice.requested_model
@@ -139,7 +143,7 @@ class Run:
     async def _read_stream(self, model: DiffusionModel, params: Params, emit: Emit) -> None:
         device = model.device
         self._facts |= {"device": device, "seed": params.seed}
-        async with _opened(model, params) as stream:
+        async with opened(model, params) as stream:
             async for event in stream:
                 _raise_if_cancelled()
                 await self._take(event, params, emit)
@@ -163,7 +167,8 @@ class Run:
         }
         await self._start(emit)
         if event.type == "token":
-            text = self._answer.feed(event.data, int(event.metadata.get("tokens", 1)))
+            logprobs = event.metadata.get("logprobs", ()) if params.logprobs is not None else ()
+            text = self._answer.feed(event.data, int(event.metadata.get("tokens", 1)), logprobs)
             await self._tell(await self._output.feed(text), emit)
         elif event.type == "step" and params.stream_mode == "canvas":
             data = await self._output.filter_step(event.data)
@@ -190,7 +195,9 @@ class Run:
     async def _tell(self, text: str, emit: Emit) -> None:
         if text:
             self._first_text_s = self._elapsed_s() if self._first_text_s is None else self._first_text_s
-            await emit(DiffusionStreamEvent(type="token", data=text))
+            logprobs = [{**noted, "offset": offset} for offset, noted in self._answer.take_notes()]
+            metadata = {"logprobs": logprobs} if logprobs else {}
+            await emit(DiffusionStreamEvent(type="token", data=text, metadata=metadata))
 
     # -- the end -----------------------------------------------------------------------------------------------------
 
@@ -246,7 +253,7 @@ class Run:
 
 
 @asynccontextmanager
-async def _opened(model: DiffusionModel, params: Params) -> AsyncIterator[AsyncIterator[DiffusionStreamEvent]]:
+async def opened(model: DiffusionModel, params: Params) -> AsyncIterator[AsyncIterator[DiffusionStreamEvent]]:
     """The model's stream, closed in any case, so that the model releases what it holds."""
     if isinstance(params, DiffusionInfillingParams):
         stream = model.infill_stream(params)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 from pydantic import SecretStr, ValidationError
 
+from app.core import setting_types
 from app.core.setting_types import listed, parse_rate_limit
 from app.core.settings import DiffusionConfig, Settings, WrongSetting, load_settings, update_config
 
@@ -65,6 +66,13 @@ def test_what_no_browser_sends_as_an_origin(origins: str) -> None:
 def test_keys_that_no_header_can_hold(keys: str) -> None:
     with pytest.raises(ValidationError):
         Settings(api_keys=SecretStr(keys))
+
+
+def test_nf4_needs_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert update_config(DiffusionConfig(), {"quantization": "nf4"}).quantization == "nf4"
+    monkeypatch.setattr(setting_types, "find_spec", lambda name: None)
+    with pytest.raises(ValidationError, match="Input should be none or int8; nf4 needs bitsandbytes: pip install"):
+        update_config(DiffusionConfig(), {"quantization": "nf4"})
 
 
 def test_the_parts_of_a_list() -> None:

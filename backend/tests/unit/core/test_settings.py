@@ -115,6 +115,7 @@ def test_names_that_look_like_settings_and_are_none_are_found(monkeypatch: pytes
     (tmp_path / ".env").write_text("DIFFUSION_TEMPRATURE=1\nDIFFUSION_TOP_K=3\nOTHER=1\n")
     monkeypatch.setenv("DIFFUSION_NO_SUCH", "1")
     monkeypatch.setenv("DIFFUSION_URL", "http://localhost:8000")
+    monkeypatch.setenv("DIFFUSION_API_KEY", "key")
     assert unknown_settings() == ["DIFFUSION_NO_SUCH", "DIFFUSION_TEMPRATURE"]
 
 

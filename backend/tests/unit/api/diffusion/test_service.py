@@ -10,8 +10,8 @@ from typing import Any, cast
 import pytest
 from starlette.requests import ClientDisconnect, Request
 
-from app.api.diffusion import service as streaming
-from app.api.diffusion.service import KeepAlive, collect, open_stream
+from app.api import streaming
+from app.api.diffusion.service import collect, open_stream
 from app.api.disconnect import has_left
 from app.api.request_id import request_id
 from app.services.diffusion import Generation
@@ -145,20 +145,6 @@ async def test_silence_is_filled_with_comments(monkeypatch: pytest.MonkeyPatch) 
     await client.call(await open_stream(generation.as_generation(), asked), asked.scope)
     comments = [message for message in client.sent if message.get("body") == b": keep-alive\n\n"]
     assert 2 <= len(comments) <= 10
-
-
-async def test_no_comment_where_something_is_said() -> None:
-    said: list[bytes] = []
-
-    async def say(data: bytes) -> None:
-        said.append(data)
-
-    keep_alive = KeepAlive(say, b":", silence_s=0.2)
-    async with keep_alive:
-        for _ in range(30):
-            await asyncio.sleep(0.01)
-            await keep_alive.send(b"x")
-    assert said == [b"x"] * 30
 
 
 async def test_json_lines_have_no_comments(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,3 +55,15 @@ def test_shown_text_ends_before_the_first_stop_string(pieces: list[str], stops: 
     ends = [whole.find(stop) for stop in stops if stop in whole]
     assert "".join(shown) == whole[: min(ends, default=len(whole))]
     assert answer.num_tokens <= len(pieces)
+
+
+def test_notes_come_with_the_text_that_they_are_about() -> None:
+    answer = Answer(["END"])
+    assert answer.feed("one E", 2, ["one", " E"]) == "one "
+    assert answer.take_notes() == [(0, "one"), (0, " E")]
+    answer.feed("N", 1, ["N"])
+    assert answer.take_notes() == []
+    assert answer.feed("d", 1, ["d"]) == "ENd"
+    assert answer.take_notes() == [(5, "N"), (6, "d")]
+    answer.feed("END", 1, ["END"])
+    assert answer.take_notes() == []

@@ -25,7 +25,7 @@ def test_a_missing_folder_is_named(location: str, tmp_path: Path, monkeypatch: p
 def test_a_hub_id_is_downloaded_without_code_or_pickle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: dict[str, Any] = {}
 
-    def snapshot_download(hub_id: str, *, allow_patterns: list[str]) -> str:
+    def snapshot_download(hub_id: str, *, allow_patterns: list[str], **_: Any) -> str:
         asked.update(hub_id=hub_id, allow_patterns=allow_patterns)
         return str(tmp_path)
 

@@ -4,8 +4,10 @@ from collections.abc import AsyncIterator
 import pytest
 
 from app.services.diffusion import (
+    ChatMessage,
     ContentFilter,
     ContentRejected,
+    DiffusionChatParams,
     DiffusionGenerationParams,
     DiffusionInfillingParams,
     DiffusionStreamEvent,
@@ -148,3 +150,16 @@ async def test_without_filters_nothing_is_touched() -> None:
     assert (await output.feed("a"), await output.flush(), output.text) == ("a", "", "a")
     data = {"any": "shape"}
     assert await output.filter_step(data) is data
+
+
+async def test_each_turn_of_a_conversation_is_filtered() -> None:
+    turns = [ChatMessage(role="system", content=""), ChatMessage(role="user", content="a")]
+    filtered = await filtered_input(DiffusionChatParams(messages=turns), [Shouting()])
+    assert isinstance(filtered, DiffusionChatParams)
+    assert [turn.content for turn in filtered.messages] == ["", "<a>"]
+    assert filtered.text == "System: \n\nUser: <a>\n\nAssistant:"
+    with pytest.raises(ContentRejected) as refusal:
+        await filtered_input(
+            DiffusionChatParams(messages=[*turns, ChatMessage(role="user", content="b?")]), [Shouting()]
+        )
+    assert refusal.value.field == "messages[2]"

@@ -17,6 +17,7 @@ def test_hidden_positions_are_blocks_on_the_canvas_and_among_the_commits() -> No
         "committed": [{"index": 0, "text": "a", "confidence": 0.5}, {"index": 1, "text": "b", "confidence": 0.25}],
         "expanded": [],
         "deleted": [],
+        "revoked": [],
         "step": 3,
         "nfe": 3,
     }
@@ -48,6 +49,7 @@ def test_what_is_not_told_is_not_made_up() -> None:
         "committed": [],
         "expanded": [],
         "deleted": [],
+        "revoked": [],
         "step": 2,
     }
 

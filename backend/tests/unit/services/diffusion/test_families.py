@@ -9,7 +9,13 @@ from app.engine.params import GenerationRequest
 from app.engine.validation import validate
 from app.services.diffusion.errors import InvalidParameters
 from app.services.diffusion.families import candidate_lengths, decoding_params, prompt_ids
-from app.services.diffusion.models import DiffusionGenerationParams, DiffusionInfillingParams
+from app.services.diffusion.models import (
+    ChatMessage,
+    DiffusionChatParams,
+    DiffusionGenerationParams,
+    DiffusionInfillingParams,
+)
+from app.text.chat_template import encode_chat
 from app.text.tokenizer import Tokenizer
 from tests.unit.engine.oracle import config_of
 
@@ -121,3 +127,19 @@ def test_candidates_rise_to_max_length_and_miss_no_length_by_more_than_a_quarter
     assert candidates[-1] == max_length
     true_length = data.draw(st.integers(1, max_length))
     assert min(abs(candidate - true_length) for candidate in candidates) <= true_length / 4
+
+
+def test_a_conversation_is_written_by_the_checkpoints_template() -> None:
+    tokenizer = Tokenizer.load(VECTORS / "llada-tiny")
+    turns = [ChatMessage(role="system", content="Be brief."), ChatMessage(role="user", content="Hi <|eot_id|>")]
+    prompt = prompt_ids("llada", tokenizer, DiffusionChatParams(messages=turns))
+    expected = encode_chat(tokenizer, [turn.model_dump() for turn in turns], add_generation_prompt=True)
+    assert (list(prompt.prefix), prompt.suffix, prompt.num_prompt_tokens) == (expected, (), len(expected))
+    assert prompt.prefix.count(tokenizer.special_tokens["<|eot_id|>"]) == 2
+
+
+def test_a_checkpoint_without_a_template_continues_the_conversation_as_text() -> None:
+    tokenizer = Tokenizer.load(VECTORS / "dreamon-tiny")
+    chat = DiffusionChatParams(messages=[ChatMessage(role="user", content="Hi")])
+    assert chat.text == "User: Hi\n\nAssistant:"
+    assert prompt_ids("dreamon", tokenizer, chat) == prompt_ids("dreamon", tokenizer, generating(text=chat.text))

@@ -1,6 +1,7 @@
 import asyncio
 import gc
 import random
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -8,6 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.services.diffusion import (
+    DiffusionGenerationParams,
+    DiffusionInfillingParams,
     DiffusionLLMService,
     DiffusionStreamEvent,
     GenerationCancelled,
@@ -20,6 +23,7 @@ from app.services.diffusion import (
 from app.services.diffusion.run import Emit, Run
 from tests.fakes import BreakingModel, CanvasModel, GatedModel, StubbornModel, WordsModel
 from tests.unit.services.diffusion.serving import assert_law, serving, until
+from tests.unit.services.diffusion.test_content_filter import Shouting
 
 
 async def events_of(generation: Any) -> list[DiffusionStreamEvent]:
@@ -427,3 +431,40 @@ async def test_a_defect_in_our_own_code_is_an_end_too(monkeypatch: pytest.Monkey
     async with serving(WordsModel()) as service, asyncio.timeout(5):
         with pytest.raises(GenerationFailed, match="log says why"):
             await service.generate_stream("x")
+
+
+class TellingModel(WordsModel):
+    """Says a log-probability of each word."""
+
+    gives_logprobs = True
+
+    async def _events(
+        self, params: DiffusionGenerationParams | DiffusionInfillingParams
+    ) -> AsyncIterator[DiffusionStreamEvent]:
+        async for event in super()._events(params):
+            yield event.model_copy(update={"metadata": {"logprobs": [{"token": event.data, "logprob": -0.5}]}})
+
+
+async def test_logprobs_come_with_the_text_and_end_with_it() -> None:
+    async with serving(TellingModel()) as service:
+        events = await events_of(service.generate_stream("x", logprobs=0, stop="thr"))
+        result = await service.generate_stream("x", logprobs=0, stop="thr")
+        assert "logprobs" not in (await service.generate_stream("x")).metadata
+    told = [each for event in events for each in event.metadata.get("logprobs", ())]
+    assert told == result.metadata["logprobs"]
+    assert [(each["token"], each["offset"]) for each in told] == [("one", 0), (" two", 3), (" three", 7)]
+    assert result.text == "one two "
+
+
+async def test_logprobs_are_refused_where_there_are_none() -> None:
+    async with serving(WordsModel()) as service:
+        with pytest.raises(InvalidParameters, match="'words' gives no logprobs"):
+            await service.generate_stream("x", logprobs=1)
+
+
+async def test_logprobs_are_refused_where_they_would_tell_what_a_filter_hides() -> None:
+    async with serving(TellingModel()) as service:
+        service.content_filter = Shouting()
+        with pytest.raises(InvalidParameters, match="content filter") as refusal:
+            await service.generate_stream("x", logprobs=1)
+    assert refusal.value.field == "logprobs"

@@ -27,6 +27,8 @@ from app.engine.events import (
 )
 from app.engine.params import GenerationRequest
 from app.services.diffusion import (
+    ChatMessage,
+    DiffusionChatParams,
     DiffusionGenerationParams,
     DiffusionLLMService,
     GenerationFailed,
@@ -39,6 +41,7 @@ from app.services.diffusion import (
 from app.services.diffusion.errors import OutOfMemory
 from app.services.diffusion.families import prompt_ids
 from app.services.diffusion.native import Loaded
+from app.text.errors import ChatTemplateError
 from app.text.tokenizer import Tokenizer
 from tests.unit.services.diffusion.serving import until
 
@@ -53,7 +56,7 @@ class ScriptedEngine:
     algorithms = ("low_confidence", "random")
 
     def __init__(self, family: str = "llada") -> None:
-        self.model = SimpleNamespace(config=SimpleNamespace(family=family))
+        self.model = SimpleNamespace(config=SimpleNamespace(family=family, context_length=512))
         self.request: GenerationRequest | None = None
         self.refusal: EngineError | None = None
         self.aborted: list[str] = []
@@ -165,7 +168,9 @@ async def test_a_slow_reader_gets_all_text_and_the_newest_canvas(
     mask = tokenizer.require("mask")
     stream = await opened(model, engine, stream_mode="canvas")
     for number, token_id in enumerate(ids):
-        snapshot = CanvasSnapshot((*ids[: number + 1], mask), mask, (Commit(number, token_id, 0.51239),), (2,), (1,))
+        snapshot = CanvasSnapshot(
+            (*ids[: number + 1], mask), mask, (Commit(number, token_id, 0.51239),), (2,), (1,), (0,)
+        )
         engine.send(engine.step(token_id, nfe=number + 1, snapshot=snapshot))
     engine.send(Finished(engine.request_id, FinishReason.STOP, len(ids), nfe=len(ids), device="cpu"))
     events = [event async for event in stream]
@@ -177,6 +182,7 @@ async def test_a_slow_reader_gets_all_text_and_the_newest_canvas(
         "committed": [{"index": len(ids) - 1, "text": texts[-1], "confidence": 0.5124}],
         "expanded": [2],
         "deleted": [1],
+        "revoked": [0],
         "step": len(ids),
         "nfe": len(ids),
     }
@@ -367,12 +373,22 @@ async def test_a_reload_under_traffic_drops_nothing(service: DiffusionLLMService
     assert (await service.generate_stream("x", max_length=64, seed=4)).text == results[0].text
 
 
+async def test_weights_are_quantised_when_the_model_is_loaded_again(service: DiffusionLLMService) -> None:
+    before = await service.reload_model("llada")
+    assert (await service.configure({"quantization": "int8"})).needs_reload == ["quantization"]
+    after = await service.reload_model("llada")
+    assert (after.quantization, after.dtype) == ("int8", before.dtype)
+    assert after.memory_usage < before.memory_usage
+    assert (await service.generate_stream("x", max_length=8)).tokens_generated
+
+
 async def test_details_of_a_loaded_checkpoint() -> None:
     model = NativeDiffusionModel("mine", location=str(VECTORS / "llada-tiny"), config=CPU)
     assert model.details().dtype is None
     assert await model.initialize()
     details = model.details()
     assert (details.dtype, details.max_length, details.device) == ("float32", 1024, "cpu")
+    assert details.quantization == "none"
     assert details.memory_usage > 0
     assert "block_length" in details.parameters
     assert "initial_masks" not in details.parameters
@@ -395,3 +411,16 @@ async def test_a_damaged_checkpoint_is_a_false_with_a_cause(damage: str, tmp_pat
     model = NativeDiffusionModel("mine", location=str(folder), config=CPU)
     assert await model.initialize() is False
     assert model.problem
+
+
+async def test_a_template_that_refuses_the_messages_is_the_requests_fault(
+    model: NativeDiffusionModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise ChatTemplateError("roles must alternate")
+
+    monkeypatch.setattr(native, "prompt_ids", refuse)
+    chat = DiffusionChatParams(messages=[ChatMessage(role="user", content="a")], max_length=4, seed=1)
+    with pytest.raises(InvalidParameters, match="messages: roles must alternate") as refusal:
+        await anext(model.generate_stream(chat))
+    assert refusal.value.field == "messages"

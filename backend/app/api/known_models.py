@@ -1,0 +1,29 @@
+"""The model that a request means."""
+
+from __future__ import annotations
+
+from app.services.diffusion import DiffusionLLMService, UnknownModel
+from app.services.diffusion.models import MAX_NEW_TOKENS, DiffusionModelDetails
+
+
+def find_model(service: DiffusionLLMService, model_id: str | None) -> DiffusionModelDetails:
+    """The model of this id; the default one where none is given.
+
+    Raises:
+        UnknownModel: no model has this id.
+    """
+    wanted = model_id or service.configuration()["default_model"]
+    models = service.model_details()
+    found = next((model for model in models if model.model_id == wanted), None)
+    if found is None:
+        known = ", ".join(model.model_id for model in models)
+        raise UnknownModel(f"there is no model {wanted!r}; known models: {known}")
+    return found
+
+
+def max_length_of(service: DiffusionLLMService, model_id: str | None) -> int:
+    """New tokens that the model can write at most. One that is not known yet may be known to the service later."""
+    try:
+        return find_model(service, model_id).max_length
+    except UnknownModel:
+        return MAX_NEW_TOKENS

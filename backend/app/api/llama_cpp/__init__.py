@@ -1,0 +1,1 @@
+"""What llama.vim and llama.vscode ask of llama.cpp's server: `/infill`, and the probes `/health` and `/props`."""

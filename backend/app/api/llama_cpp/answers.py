@@ -1,0 +1,114 @@
+"""Answers to `/infill` as llama.cpp's server gives them, as far as plug-ins read them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any
+
+from app.api.llama_cpp.requests import InfillRequest
+from app.services.diffusion import DiffusionStreamEvent, Generation
+
+
+class InfillAnswer:
+    """One answer as it grows. Belongs to one event loop.
+
+    Args:
+        n_ctx: tokens that the model sees at a time.
+    """
+
+    def __init__(self, asked: InfillRequest, *, index: int, model_id: str, n_ctx: int) -> None:
+        self._asked = asked
+        self._index = index
+        self._n_ctx = n_ctx
+        self._told: dict[str, Any] = {"model_id": model_id, "prompt_tokens": 0, "finish_reason": "length"}
+        self._pieces: list[str] = []
+        self._started_s = self._now_s()
+
+    def take(self, event: DiffusionStreamEvent) -> None:
+        """Takes in an event of the service."""
+        if event.type == "start":
+            self._started_s = self._now_s()
+        elif event.type == "token":
+            self._pieces.append(event.data)
+        self._told |= event.metadata
+
+    def piece(self, text: str) -> dict[str, Any]:
+        """What is streamed of it."""
+        return {"index": self._index, "content": text, "tokens": [], "stop": False}
+
+    def whole(self) -> dict[str, Any]:
+        """All of it, without what was not asked for."""
+        return _selected(self._everything("".join(self._pieces)), self._asked.response_fields or ())
+
+    def last(self) -> dict[str, Any]:
+        """The end of a stream: all but the text, which has been sent."""
+        return self._everything("")
+
+    def _everything(self, content: str) -> dict[str, Any]:
+        num_predicted = self._told.get("tokens_generated", len(self._pieces))
+        num_prompt_tokens = self._told["prompt_tokens"] or 0
+        return {
+            "index": self._index,
+            "content": content,
+            "tokens": [],
+            "id_slot": 0,
+            "stop": True,
+            "model": self._told["model_id"],
+            "tokens_predicted": num_predicted,
+            "tokens_evaluated": num_prompt_tokens,
+            "tokens_cached": 0,
+            "truncated": self._asked.is_cut or bool(self._told.get("truncated_prompt_tokens")),
+            "stop_type": "limit" if self._told["finish_reason"] == "length" else "eos",
+            "stopping_word": "",
+            "generation_settings": self._settings(),
+            "timings": _timings(num_prompt_tokens, num_predicted, self._now_s() - self._started_s),
+        }
+
+    def _settings(self) -> dict[str, Any]:
+        given = self._asked.model_dump(include={"n_predict", "temperature", "top_k", "top_p", "stop", "stream"})
+        return {"n_ctx": self._n_ctx, "seed": self._told.get("seed"), **given}
+
+    def _now_s(self) -> float:
+        return asyncio.get_running_loop().time()
+
+
+def _timings(num_prompt_tokens: int, num_predicted: int, duration_s: float) -> dict[str, Any]:
+    """Prompt and answer are read and written in the same steps, so all of the time is the answer's."""
+    return {
+        "prompt_n": num_prompt_tokens,
+        "prompt_ms": 0.0,
+        "prompt_per_token_ms": 0.0,
+        "prompt_per_second": 0.0,
+        "predicted_n": num_predicted,
+        "predicted_ms": round(duration_s * 1000, 3),
+        "predicted_per_token_ms": round(duration_s * 1000 / num_predicted, 3) if num_predicted else 0.0,
+        "predicted_per_second": round(num_predicted / duration_s, 3) if duration_s > 0 else 0.0,
+    }
+
+
+def _selected(answer: dict[str, Any], paths: Sequence[str]) -> dict[str, Any]:
+    """What stands at each path that there is, under the path's own name; everything where none is named."""
+    if not paths:
+        return answer
+    flat = {**answer, **{f"{name}/{key}": value for name in _NESTED for key, value in answer[name].items()}}
+    return {path: flat[path] for path in paths if path in flat}
+
+
+_NESTED = ("timings", "generation_settings")
+
+
+async def in_time(generation: Generation, limit_ms: int | None) -> AsyncGenerator[DiffusionStreamEvent, None]:
+    """Its events; once there is a line, what takes longer than `limit_ms` since the first text is given up."""
+    loop = asyncio.get_running_loop()
+    first_text_s: float | None = None
+    has_line = False
+    async for event in generation:
+        yield event
+        if event.type != "token" or limit_ms is None:
+            continue
+        first_text_s = loop.time() if first_text_s is None else first_text_s
+        has_line |= "\n" in event.data
+        if has_line and (loop.time() - first_text_s) * 1000 > limit_ms:
+            await generation.aclose()
+            return

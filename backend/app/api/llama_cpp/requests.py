@@ -1,0 +1,110 @@
+"""What the editors' plug-ins send, and what the service is asked for it.
+
+They send it at each key, and nobody reads an error there. So what a plug-in cannot know is bent to the bounds of this
+server instead of being refused: texts are cut where it matters least, and numbers moved to the nearest bound.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.api.foreign_fields import Ignored, Only
+from app.api.generations import MAX_CHOICES, seeds_from
+from app.services.diffusion import DiffusionInfillingParams
+from app.services.diffusion.models import MAX_SIDE_CHARACTERS
+
+GREATEST_TOP_K = 100
+
+
+class Snippet(BaseModel):
+    """Text from elsewhere in the project."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+    text: str = ""
+    filename: Annotated[Any, Ignored()] = None
+
+
+class InfillRequest(BaseModel):
+    """Fills the gap between `input_prefix` + `prompt` and `input_suffix`."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+    input_prefix: str = ""
+    input_suffix: str = ""
+    input_extra: list[Snippet] = Field([], description="Stands before the prefix, as far as there is room for it.")
+    prompt: str = Field("", description="What was typed behind the prefix.")
+    model: str | None = Field(None, max_length=200, description="Default: the configured model.")
+    n_predict: int | None = Field(None, description="New tokens at most; 0: none, below 0: the configured number.")
+    n_cmpl: int | None = Field(None, ge=1, le=MAX_CHOICES, description="Answers; more than one come as a list.")
+    t_max_predict_ms: int | None = Field(
+        None, description="Once there is a line, what takes longer than this since the first text is left out."
+    )
+    temperature: float | None = Field(None, ge=0.0)
+    top_k: int | None = Field(None, description="0: the most that this server has.")
+    top_p: float | None = Field(None, ge=0.0)
+    repeat_penalty: float | None = Field(None, ge=0.0)
+    seed: int | None = Field(None, description="Below 0: the server chooses.")
+    stop: list[str] | None = None
+    stream: bool | None = None
+    response_fields: list[str] | None = Field(
+        None, description="Paths such as `timings/predicted_ms`; all else is left out of the answer."
+    )
+    samplers: Annotated[Any, Ignored()] = None
+    cache_prompt: Annotated[Any, Ignored()] = None
+    id_slot: Annotated[Any, Ignored()] = None
+    n_indent: Annotated[Any, Ignored()] = None
+    t_max_prompt_ms: Annotated[Any, Ignored()] = None
+    lora: Annotated[Any, Only(([],))] = None
+
+    @property
+    def prefix(self) -> str:
+        """All that stands before the gap, the nearest part of it."""
+        extra = "".join(f"{snippet.text}\n\n" for snippet in self.input_extra)
+        return (extra + self._own_prefix)[-MAX_SIDE_CHARACTERS:]
+
+    @property
+    def suffix(self) -> str:
+        return self.input_suffix[:MAX_SIDE_CHARACTERS]
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether something of the file itself was left out."""
+        return max(len(self._own_prefix), len(self.input_suffix)) > MAX_SIDE_CHARACTERS
+
+    @property
+    def _own_prefix(self) -> str:
+        return self.input_prefix + self.prompt
+
+    @property
+    def wants_text(self) -> bool:
+        """Whether there is anything to write, and anything to go by: plug-ins also ask to warm a cache up."""
+        return self.n_predict != 0 and bool(self.prefix or self.suffix)
+
+    def params(self, max_length: int) -> list[DiffusionInfillingParams]:
+        """One request to the service per answer.
+
+        Raises:
+            ValidationError: a stop string is empty or too long, or there are too many.
+        """
+        given: dict[str, Any] = {
+            "model_id": self.model or None,
+            "max_length": min(self.n_predict, max_length) if self.n_predict and self.n_predict > 0 else None,
+            "temperature": _within(self.temperature, 0.0, 2.0),
+            "top_k": self.top_k if self.top_k is None or 0 < self.top_k < GREATEST_TOP_K else GREATEST_TOP_K,
+            "top_p": _within(self.top_p, 0.1, 1.0),
+            "repetition_penalty": _within(self.repeat_penalty, 1.0, 2.0),
+            "stop": self.stop,
+        }
+        given = {name: value for name, value in given.items() if value is not None}
+        first_seed = None if self.seed is None or self.seed < 0 else self.seed
+        return [
+            DiffusionInfillingParams(prefix=self.prefix, suffix=self.suffix, seed=seed, **given)
+            for seed in seeds_from(first_seed, self.n_cmpl or 1)
+        ]
+
+
+def _within(value: float | None, least: float, greatest: float) -> float | None:
+    return None if value is None else min(max(value, least), greatest)

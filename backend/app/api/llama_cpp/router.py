@@ -1,0 +1,131 @@
+"""`/infill`, `/props` and `/health`, at the root as llama.cpp's server has them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, Request, Response
+from pydantic import BaseModel, ValidationError
+
+from app.api.body import body_of
+from app.api.deps import ServiceDep
+from app.api.disconnect import while_connected
+from app.api.errors import InvalidBody, problem_of_code
+from app.api.framing import SERVER_SENT_EVENTS, data_line
+from app.api.generations import close_all, merged, start, stream_all
+from app.api.health import require_ready
+from app.api.json_encoding import JsonResponse
+from app.api.known_models import find_model
+from app.api.llama_cpp.answers import InfillAnswer, in_time
+from app.api.llama_cpp.requests import InfillRequest
+from app.api.openai_problem import OpenAIProblemResponse, openai_problem
+from app.api.openapi import json_request, openai_problems, text_stream
+from app.api.request_id import adopt_request_id
+from app.services.diffusion import DiffusionLLMService, DiffusionStreamEvent, Generation
+
+router = APIRouter(tags=["llama.cpp"], default_response_class=JsonResponse)
+
+InfillBody = Annotated[InfillRequest, Depends(body_of(InfillRequest))]
+
+ANSWER = {"schema": {"type": ["object", "array"], "description": "An answer, or with `n_cmpl` above 1 a list of them."}}
+ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The text for the gap", "content": {"application/json": ANSWER, **text_stream()}},
+    **openai_problems(400, 401, 404, 408, 413, 429, 500, 503, 504),
+}
+
+
+class Health(BaseModel):
+    status: Literal["ok"] = "ok"
+
+
+@router.get("/health", responses=openai_problems(503))
+async def llama_cpp_health(service: ServiceDep) -> Health:
+    """As `/health/ready`."""
+    require_ready(service)
+    return Health()
+
+
+@router.get("/props", responses=openai_problems(401, 404))
+async def llama_cpp_props(service: ServiceDep, model: str | None = None) -> dict[str, Any]:
+    """What the server does where a request does not say otherwise; of the model that is named, or the default one."""
+    asked_for = find_model(service, model)
+    config = service.configuration()
+    params = {name: config[name] for name in ("temperature", "top_k", "top_p")}
+    params |= {"n_predict": min(config["max_length"], asked_for.max_length), "seed": -1}
+    return {
+        "default_generation_settings": {"n_ctx": asked_for.context_length or 0, "params": params},
+        "total_slots": config["max_concurrent_requests"],
+        "model_alias": asked_for.model_id,
+        "modalities": {"vision": False, "audio": False},
+    }
+
+
+@router.post("/infill", openapi_extra=json_request(InfillRequest), responses=ANSWERS)
+async def llama_cpp_infill(asked: InfillBody, service: ServiceDep, request: Request) -> Response:
+    """Fills the gap in a file, for an editor."""
+    model = find_model(service, asked.model)
+    answers = [
+        InfillAnswer(asked, index=index, model_id=model.model_id, n_ctx=model.context_length or 0)
+        for index in range(asked.n_cmpl or 1)
+    ]
+    if not asked.wants_text:
+        return Response(data_line(answers[0].last()), media_type=SERVER_SENT_EVENTS) if asked.stream else _body(answers)
+    generations = _start(asked, service, model.max_length)
+    if asked.stream:
+        return await stream_all(generations, _pieces(asked, generations, answers), request)
+    return await _collect(asked, generations, answers, request)
+
+
+def _start(asked: InfillRequest, service: DiffusionLLMService, max_length: int) -> list[Generation]:
+    try:
+        return [start(service, params) for params in asked.params(max_length)]
+    except ValidationError as error:
+        raise InvalidBody.of(error) from None
+
+
+def _body(answers: Sequence[InfillAnswer]) -> Response:
+    wholes = [answer.whole() for answer in answers]
+    return JsonResponse(wholes if len(wholes) > 1 else wholes[0])
+
+
+async def _collect(
+    asked: InfillRequest, generations: Sequence[Generation], answers: Sequence[InfillAnswer], request: Request
+) -> Response:
+    adopt_request_id(request.scope, generations[0].request_id)
+
+    async def take_all() -> Response:
+        async with aclosing(_events(asked, generations)) as events:
+            async for index, event in events:
+                if event.type == "error":
+                    return OpenAIProblemResponse(problem_of_code(event.metadata["code"], event.data), {})
+                answers[index].take(event)
+        return _body(answers)
+
+    try:
+        return await while_connected(take_all(), request.receive)
+    finally:
+        await close_all(generations)
+
+
+async def _pieces(
+    asked: InfillRequest, generations: Sequence[Generation], answers: Sequence[InfillAnswer]
+) -> AsyncGenerator[bytes, None]:
+    """`data: {json}` for each piece of text, and for the end of each answer."""
+    async with aclosing(_events(asked, generations)) as events:
+        async for index, event in events:
+            answers[index].take(event)
+            if event.type == "error":
+                yield data_line(openai_problem(problem_of_code(event.metadata["code"], event.data)))
+                return
+            if event.type in ("start", "token"):
+                yield data_line(answers[index].piece(event.data or ""))
+    for answer in answers:
+        yield data_line(answer.last())
+
+
+def _events(
+    asked: InfillRequest, generations: Sequence[Generation]
+) -> AsyncGenerator[tuple[int, DiffusionStreamEvent], None]:
+    return merged([in_time(generation, asked.t_max_predict_ms) for generation in generations])

@@ -1,0 +1,106 @@
+"""Models, completions, chat and fill-in-the-middle: the service's requests in other words, answered in other words."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request, Response
+from pydantic import ValidationError
+
+from app.api.body import body_of
+from app.api.deps import ServiceDep
+from app.api.errors import InvalidBody
+from app.api.generations import collect_all, start, stream_all
+from app.api.json_encoding import JsonResponse
+from app.api.known_models import find_model, max_length_of
+from app.api.openai.answers import CHAT, FIM, TEXT, Choice, Completion, Form, end_of, usage_of
+from app.api.openai.models import Model, ModelList, list_models
+from app.api.openai.requests import ChatRequest, CompletionRequest, FimRequest, OpenAIRequest
+from app.api.openai.stream import ChunkWriter, chunks
+from app.api.openapi import json_request, openai_problems, text_stream
+from app.services.diffusion import DiffusionLLMService, GenerationResult
+from app.services.diffusion.run import Params
+
+router = APIRouter(tags=["openai"])
+
+CompletionBody = Annotated[CompletionRequest, Depends(body_of(CompletionRequest))]
+ChatBody = Annotated[ChatRequest, Depends(body_of(ChatRequest))]
+FimBody = Annotated[FimRequest, Depends(body_of(FimRequest))]
+
+ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {"model": Completion, "content": text_stream()},
+    **openai_problems(400, 401, 404, 408, 413, 429, 500, 503, 504),
+}
+
+
+@router.get("/models", responses=openai_problems(401))
+async def openai_models(service: ServiceDep) -> ModelList:
+    """The models that can be asked for."""
+    return list_models(service)
+
+
+@router.get("/models/{model_id}", responses=openai_problems(401, 404))
+async def openai_model(model_id: str, service: ServiceDep) -> Model:
+    """One of them."""
+    return Model.of(find_model(service, model_id))
+
+
+@router.post("/completions", openapi_extra=json_request(CompletionRequest), responses=ANSWERS)
+async def openai_completions(asked: CompletionBody, service: ServiceDep, request: Request) -> Response:
+    """Continues `prompt`, or with a `suffix` fills the gap before it."""
+    prompts = [prompt if asked.echo else "" for prompt in asked.prompts for _ in range(asked.num_choices)]
+    return await _answer(asked, TEXT, service, request, openings=prompts)
+
+
+@router.post("/chat/completions", openapi_extra=json_request(ChatRequest), responses=ANSWERS)
+async def openai_chat(asked: ChatBody, service: ServiceDep, request: Request) -> Response:
+    """Writes the next turn of a conversation, which the model sees as its chat template says."""
+    return await _answer(asked, CHAT, service, request, openings=[""] * asked.num_choices)
+
+
+@router.post("/fim/completions", openapi_extra=json_request(FimRequest), responses=ANSWERS)
+async def openai_fim(asked: FimBody, service: ServiceDep, request: Request) -> Response:
+    """Fills the gap between `prompt` and `suffix`; answers in the words of Mercury and of Mistral together."""
+    return await _answer(asked, FIM, service, request, openings=[""] * asked.num_choices)
+
+
+async def _answer(
+    asked: OpenAIRequest, form: Form, service: DiffusionLLMService, request: Request, *, openings: Sequence[str]
+) -> Response:
+    generations = [start(service, params) for params in _params(asked, service)]
+    call_id = generations[0].request_id
+    if asked.stream:
+        tells_usage = bool(asked.stream_options and asked.stream_options.include_usage)
+        writer = ChunkWriter(form, call_id, openings=openings, num_choices=asked.num_choices, tells_usage=tells_usage)
+        return await stream_all(generations, chunks(generations, writer), request)
+    results = await collect_all(generations, request)
+    whole = Completion(
+        id=form.id_prefix + call_id,
+        object=form.object,
+        created=int(time.time()),
+        model=results[0].model_id,
+        choices=[
+            _choice(form, index, opening, result)
+            for index, (opening, result) in enumerate(zip(openings, results, strict=True))
+        ],
+        usage=usage_of([result.metadata for result in results], asked.num_choices),
+    )
+    return JsonResponse(whole.model_dump(exclude_unset=True))
+
+
+def _params(asked: OpenAIRequest, service: DiffusionLLMService) -> list[Params]:
+    try:
+        return asked.params(max_length_of(service, asked.model))
+    except ValidationError as error:
+        raise InvalidBody.of(error) from None
+
+
+def _choice(form: Form, index: int, opening: str, result: GenerationResult) -> Choice:
+    return Choice(
+        index=index,
+        **form.whole(opening + result.text),
+        logprobs=form.logprobs(result.metadata.get("logprobs", ())),
+        **end_of(result.metadata),
+    )

@@ -1,0 +1,42 @@
+"""The playground: a page at `/` that asks this server, and its files. They hold no secret and need no key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fastapi import APIRouter, Request, Response
+from starlette.staticfiles import StaticFiles
+
+from app.api.calls import PLAYGROUND_PREFIX
+
+FOLDER = Path(__file__).parents[1] / "assets" / "playground"
+FILES = StaticFiles(directory=FOLDER)
+
+HEADERS = {
+    "Cache-Control": "no-cache",  # kept, and asked for anew: a page and its scripts are of one release
+    # Nothing from elsewhere, no script but the page's own files, and no text that a script could turn into markup.
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; "
+        "trusted-types 'none'"
+    ),
+}
+
+router = APIRouter(include_in_schema=False)
+
+
+@router.api_route("/", methods=["GET", "HEAD"])
+async def playground(request: Request) -> Response:
+    return await _file("index.html", request)
+
+
+@router.api_route(PLAYGROUND_PREFIX + "{name}", methods=["GET", "HEAD"])
+async def playground_file(name: str, request: Request) -> Response:
+    return await _file(name, request)
+
+
+async def _file(name: str, request: Request) -> Response:
+    """The file, or 304 where the client has it already, or 404."""
+    response = await FILES.get_response(name, request.scope)
+    response.headers.update(HEADERS)
+    return response

@@ -1,0 +1,149 @@
+// The parameters of one side, as fields: which there are, and their bounds and defaults, is up to the server.
+
+import { element } from "./elements.js";
+
+const NUMBERS = {
+  max_length: "",
+  steps: "auto",
+  block_length: "auto",
+  initial_masks: "auto",
+  temperature: "",
+  top_p: "",
+  top_k: "",
+  repetition_penalty: "",
+  confidence_threshold: "off",
+  seed: "random",
+};
+const ESCAPES = { "\\n": "\n", "\\t": "\t", "\\\\": "\\" };
+
+/** @typedef {import("./server.js").Model} Model */
+
+export class Settings {
+  /** @type {Record<string, HTMLInputElement | HTMLSelectElement | HTMLTextAreaElement>} */
+  #inputs = {};
+  /** @type {Model[]} */
+  models = [];
+
+  /**
+   * @param {string} side `a` or `b`
+   * @param {HTMLElement} root
+   */
+  constructor(side, root) {
+    this.side = side;
+    this.root = root;
+    root.addEventListener("input", ({ target }) => clear(target));
+    this.#inputs.model_id = element("select");
+    this.#inputs.decoding = element("select");
+    for (const name of Object.keys(NUMBERS)) this.#inputs[name] = element("input", { type: "number", step: "any" });
+    this.#inputs.stop = element("textarea", { rows: 2, placeholder: "one per line; \\n is a line break" });
+    for (const [name, input] of Object.entries(this.#inputs)) root.append(this.#field(name, input));
+  }
+
+  /** Takes over what the server says.
+   * @param {{models: Model[], config: Record<string, any>, parameters: Record<string, any>}} facts
+   */
+  learn({ models, config, parameters }) {
+    this.models = models;
+    this.parameters = parameters;
+    const presets = parameters.decoding.anyOf.find((arm) => arm.enum).enum;
+    setChoices(this.#inputs.model_id, models.map(nameOf), config.default_model);
+    setChoices(this.#inputs.decoding, presets.map((preset) => [preset, preset]), config.decoding);
+    for (const [name, otherwise] of Object.entries(NUMBERS)) {
+      this.#inputs[name].placeholder = config[name] ?? otherwise;
+    }
+    for (const [name, input] of Object.entries(this.#inputs)) input.title = parameters[name].description ?? "";
+  }
+
+  /** Shows what the chosen model takes, and marks the models that cannot do `mode`. */
+  fit(mode) {
+    const model = this.models.find(({ model_id }) => model_id === this.#inputs.model_id.value);
+    for (const name of Object.keys(NUMBERS)) {
+      const isTaken = name === "seed" || !model?.is_available || !model.parameters || name in model.parameters;
+      this.#inputs[name].closest(".field").hidden = !isTaken;
+      this.#bound(name, boundsOf(name, model, this.parameters));
+    }
+    for (const option of this.#inputs.model_id.options) {
+      const { capabilities = [mode] } = this.models.find(({ model_id }) => model_id === option.value) ?? {};
+      option.disabled = !capabilities.includes(mode);
+    }
+  }
+
+  /** What is in the fields that are shown and not empty, as it was typed. */
+  raw() {
+    const shown = Object.entries(this.#inputs).filter(([, input]) => input.value && !input.closest(".field").hidden);
+    return Object.fromEntries(shown.map(([name, input]) => [name, input.value]));
+  }
+
+  /** The same, as the request takes it. */
+  values() {
+    const typed = ([name, text]) => [name, name in NUMBERS ? Number(text) : name === "stop" ? stops(text) : text];
+    return Object.fromEntries(Object.entries(this.raw()).map(typed));
+  }
+
+  /** @param {Record<string, string>} raw what `raw` gave once; fields that it does not name become empty */
+  restore(raw) {
+    for (const [name, input] of Object.entries(this.#inputs)) {
+      if (input instanceof HTMLSelectElement) this.#choose(input, raw[name]);
+      else input.value = raw[name] ?? "";
+      clear(input);
+    }
+  }
+
+  /** Before the server has said which choices there are, any will do. */
+  #choose(select, value) {
+    if (value && !this.models.length) select.append(element("option", { value }, value));
+    if ([...select.options].some((option) => option.value === value)) select.value = value;
+  }
+
+  #field(name, input) {
+    input.id = `${this.side}-${name}`;
+    const label = element("label", { htmlFor: input.id }, name);
+    const bounds = element("span", { className: "bounds", id: `${input.id}-bounds` });
+    const complaint = element("p", { className: "complaint", id: `${input.id}-complaint` });
+    input.setAttribute("aria-describedby", `${bounds.id} ${complaint.id}`);
+    return element("div", { className: "field" }, label, bounds, input, complaint);
+  }
+
+  #bound(name, [least, greatest]) {
+    const input = this.#inputs[name];
+    Object.assign(input, { min: least ?? "", max: greatest ?? "" });
+    const isTelling = greatest !== undefined && greatest <= 1e6;
+    input.closest(".field").querySelector(".bounds").textContent = isTelling ? `${least}–${greatest}` : "";
+  }
+}
+
+/** Marks a field, and says why beside it.
+ * @param {HTMLElement} input
+ * @param {string} message
+ */
+export function complain(input, message) {
+  input.setAttribute("aria-invalid", "true");
+  document.querySelector(`#${input.id}-complaint`).textContent = message;
+}
+
+/** @param {HTMLElement} input */
+export function clear(input) {
+  if (input.getAttribute("aria-invalid")) complain(input, "");
+  input.removeAttribute("aria-invalid");
+}
+
+/** A choice that the server does not have gives way to the default. */
+function setChoices(select, names, otherwise) {
+  const chosen = select.value;
+  select.replaceChildren(...names.map(([value, label]) => element("option", { value }, label)));
+  select.value = names.some(([value]) => value === chosen) ? chosen : otherwise;
+}
+
+const nameOf = ({ model_id, is_available }) => [model_id, is_available ? model_id : `${model_id} (not loaded)`];
+
+function boundsOf(name, model, parameters) {
+  const told = model?.parameters?.[name];
+  if (told) return [told.minimum, told.maximum];
+  const { minimum, exclusiveMinimum, maximum } = parameters[name].anyOf[0];
+  return [minimum ?? exclusiveMinimum, name === "max_length" && model ? model.max_length : maximum];
+}
+
+function stops(text) {
+  const unescaped = (line) => line.replace(/\\[nt\\]/g, (escape) => ESCAPES[escape]);
+  return text.split("\n").filter(Boolean).map(unescaped);
+}

@@ -1,0 +1,165 @@
+"""OpenAI's own package, unmodified, against a real server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import openai
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from openai import OpenAI
+
+from tests.api.plugin_models import words
+from tests.api.serving import Server
+
+CHAT: list[Any] = [{"role": "user", "content": "What is a fox?"}]
+
+
+@pytest.fixture(scope="module")
+def client(server: Server) -> Iterator[OpenAI]:
+    with OpenAI(base_url=f"{server.url}/v1", api_key="none is needed", max_retries=0) as client:
+        yield client
+
+
+def test_models(client: OpenAI) -> None:
+    listed = {model.id: model for model in client.models.list()}
+    assert {"dreamon", "llada", "words"} <= listed.keys()
+    assert client.models.retrieve("llada") == listed["llada"]
+    assert listed["llada"].model_extra == {"is_available": True, "context_length": 4096, "max_output_length": 1024}
+
+
+@pytest.mark.parametrize("model", ["llada", "dreamon"])
+def test_a_completion_is_the_native_answer(client: OpenAI, server: Server, model: str) -> None:
+    native = server.answer("/generate", {"text": "Once upon", "model_id": model, "max_length": 8, "seed": 5})
+    answer = client.completions.create(model=model, prompt="Once upon", max_tokens=8, seed=5)
+    (choice,) = answer.choices
+    assert (answer.model, choice.text) == (model, native["generated_text"])
+    assert choice.finish_reason == native["metadata"]["finish_reason"]
+    assert answer.usage is not None
+    assert answer.usage.completion_tokens == native["tokens_generated"]
+    assert answer.usage.prompt_tokens == native["metadata"]["prompt_tokens"]
+
+
+def test_a_suffix_makes_it_an_infilling(client: OpenAI, server: Server) -> None:
+    body = {"prefix": "def f(x):", "suffix": "return y", "model_id": "dreamon", "max_length": 8, "seed": 5}
+    native = server.answer("/infill", body)
+    asked: dict[str, Any] = {"model": "dreamon", "prompt": "def f(x):", "suffix": "return y", "max_tokens": 8}
+    answer = client.completions.create(**asked, seed=5, echo=True)
+    assert answer.choices[0].text == "def f(x):" + native["infilled_text"]
+    response = server.session.post(f"{server.url}/v1/fim/completions", json={**asked, "random_seed": 5})
+    (filled,) = response.json()["choices"]
+    assert filled["text"] == filled["message"]["content"] == native["infilled_text"]
+
+
+def test_our_own_parameters_have_their_effect(client: OpenAI, server: Server) -> None:
+    own = {"block_length": 2, "steps": 2, "algorithm": "random"}
+    native = server.answer("/generate", {"text": "a", "model_id": "llada", "max_length": 8, "seed": 5, **own})
+    answer = client.completions.create(model="llada", prompt="a", max_tokens=8, seed=5, extra_body=own)
+    assert answer.choices[0].text == native["generated_text"]
+
+
+def test_each_choice_is_the_answer_to_its_seed(client: OpenAI, server: Server) -> None:
+    before = server.wait_until_idle()
+    answer = client.completions.create(model="words", prompt=["a", "b"], n=2, max_tokens=3, seed=7, best_of=2)
+    assert [choice.index for choice in answer.choices] == [0, 1, 2, 3]
+    assert [choice.text for choice in answer.choices] == ["".join(words(seed, 3)) for seed in (7, 8, 7, 8)]
+    assert [(choice.model_extra or {})["seed"] for choice in answer.choices] == [7, 8, 7, 8]
+    assert answer.usage is not None
+    assert answer.usage.completion_tokens == 12
+    assert server.statistics()["successful_requests"] == before["successful_requests"] + 4
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    seed=st.integers(0, 50), length=st.integers(1, 12), n=st.integers(1, 3), stop=st.sampled_from([None, "in", "\n"])
+)
+def test_a_stream_is_the_whole_answer(client: OpenAI, seed: int, length: int, n: int, stop: str | None) -> None:
+    asked: dict[str, Any] = {"model": "words", "max_tokens": length, "n": n, "seed": seed, "stop": stop}
+    whole = client.chat.completions.create(messages=CHAT, **asked)
+    texts, reasons = [""] * n, [""] * n
+    options: Any = {"include_usage": True}
+    for chunk in client.chat.completions.create(messages=CHAT, stream=True, stream_options=options, **asked):
+        for choice in chunk.choices:
+            assert not reasons[choice.index]
+            texts[choice.index] += choice.delta.content or ""
+            reasons[choice.index] = choice.finish_reason or ""
+    assert texts == [choice.message.content for choice in whole.choices]
+    assert reasons == [choice.finish_reason for choice in whole.choices]
+    assert chunk.usage == whole.usage
+    assert stop is None or not any(stop in text for text in texts)
+
+
+def test_chat_goes_by_the_checkpoints_template(client: OpenAI) -> None:
+    """The tokens of the template's frame are counted; without a template the turns have names."""
+    by_template = client.chat.completions.create(model="llada", messages=CHAT, max_tokens=4, temperature=0)
+    as_text = client.completions.create(model="llada", prompt="What is a fox?", max_tokens=4, temperature=0)
+    assert by_template.choices[0].message.role == "assistant"
+    assert by_template.usage is not None
+    assert as_text.usage is not None
+    assert by_template.usage.prompt_tokens > as_text.usage.prompt_tokens
+    plain = client.chat.completions.create(model="dreamon", messages=CHAT, max_tokens=4, seed=3)
+    text = "User: What is a fox?\n\nAssistant:"
+    written = client.completions.create(model="dreamon", prompt=text, max_tokens=4, seed=3)
+    assert plain.choices[0].message.content == written.choices[0].text
+
+
+@pytest.mark.parametrize("model", ["llada", "dreamon"])
+def test_logprobs_are_those_of_the_text(client: OpenAI, model: str) -> None:
+    asked: dict[str, Any] = {"model": model, "max_tokens": 12, "seed": 3, "temperature": 1.0}
+    (choice,) = client.completions.create(prompt="Once upon", logprobs=2, **asked).choices
+    told: Any = choice.logprobs
+    of_tokens = list(zip(told.tokens, told.token_logprobs, told.top_logprobs, told.text_offset, strict=True))
+    assert of_tokens
+    for token, logprob, top, offset in of_tokens:
+        assert top[token] == logprob <= max(top.values()) <= 0
+        assert choice.text[offset:].startswith(token) or "\ufffd" in token
+    assert choice.text == client.completions.create(prompt="Once upon", **asked).choices[0].text
+
+
+def test_chat_logprobs_are_the_same_streamed(client: OpenAI) -> None:
+    asked: dict[str, Any] = {"model": "llada", "max_tokens": 10, "seed": 3, "logprobs": True, "top_logprobs": 1}
+    (choice,) = client.chat.completions.create(messages=CHAT, **asked).choices
+    streamed = [
+        token
+        for chunk in client.chat.completions.create(messages=CHAT, stream=True, **asked)
+        for told in (chunk.choices[0].logprobs,)
+        for token in (told.content or [] if told else [])
+    ]
+    assert choice.logprobs is not None
+    assert choice.logprobs.content == streamed
+    whole = b"".join(bytes(token.bytes or []) for token in streamed)
+    assert whole.decode(errors="replace") == choice.message.content
+
+
+def test_the_canvas_comes_in_chunks_without_choices(client: OpenAI) -> None:
+    asked: dict[str, Any] = {"model": "parrot", "prompt": "abcdef", "seed": 1, "n": 2, "stream": True}
+    plain = list(client.completions.create(**asked))
+    assert all(chunk.choices for chunk in plain)
+    drawn = list(client.completions.create(**asked, extra_body={"diffusing": True}))
+    steps = [(chunk.model_extra or {})["diffusion"] for chunk in drawn if not chunk.choices]
+    assert {step["index"] for step in steps} == {0, 1}
+    assert steps[-1]["canvas"] == ["ab", "cd", "ef"]
+    text = "".join(chunk.choices[0].text for chunk in drawn if chunk.choices and chunk.choices[0].index == 0)
+    assert text == "abcdef"
+
+
+def test_a_client_that_leaves_ends_all_choices(client: OpenAI, server: Server) -> None:
+    before = server.wait_until_idle()
+    with client.completions.create(model="endless", prompt="x", n=3, stream=True) as stream:
+        assert next(iter(stream)).choices
+    after = server.wait_until_idle(2.0)
+    assert after["cancelled_requests"] == before["cancelled_requests"] + 3
+
+
+def test_a_stream_that_breaks_tells_why(client: OpenAI) -> None:
+    stream = client.completions.create(model="breaks-later", prompt="x", stream=True)
+    assert [next(stream).choices[0].text, next(stream).choices[0].text] == ["", "so far"]
+    with pytest.raises(openai.APIError, match="broke while answering") as failure:
+        next(stream)
+    assert failure.value.code == "generation_failed"
+
+
+def test_text_that_is_no_unicode_is_made_some(client: OpenAI) -> None:
+    assert client.completions.create(model="surrogates", prompt="x").choices[0].text == "half ? pair"

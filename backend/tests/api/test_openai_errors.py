@@ -1,0 +1,129 @@
+"""Errors as OpenAI's package raises them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+from openai import OpenAI
+
+from tests.api.serving import Server, serving
+
+ASKED: dict[str, Any] = {"model": "words", "prompt": "a", "max_tokens": 2}
+
+
+@pytest.fixture(scope="module")
+def client(server: Server) -> Iterator[OpenAI]:
+    with OpenAI(base_url=f"{server.url}/v1", api_key="none is needed", max_retries=0) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory, plugin: Path) -> Iterator[Server]:
+    """A server that not everybody may use, and nobody for long texts."""
+    settings = {"API_KEYS": "right", "MAX_BODY_BYTES": "1024", "DEFAULT_MODEL": "words", "PRELOAD": "default"}
+    with serving(tmp_path_factory.mktemp("guarded"), plugin, **settings) as running:
+        yield running
+
+
+@pytest.mark.parametrize(
+    ("asked", "param", "message"),
+    [
+        ({"temperature": 2.5}, "temperature", "temperature=2.5 is above the maximum of 2"),
+        ({"max_tokens": 0}, "max_tokens", "max_tokens=0 is below the minimum of 1"),
+        ({"prompt": ""}, "prompt", "prompt is empty; at least 1 character is needed"),
+        ({"prompt": "a" * 10_001}, "prompt", "prompt has 10001 characters, more than the maximum of 10000"),
+        ({"frequency_penalty": 0.5}, "frequency_penalty", "frequency_penalty=0.5 is not supported; leave it out"),
+        ({"logit_bias": {"5": 1}}, "logit_bias", "logit_bias=an object of 1 is not supported; leave it out"),
+        ({"logprobs": 1}, "logprobs", "model 'words' gives no logprobs"),
+        ({"extra_body": {"temprature": 1}}, "temprature", "unknown field 'temprature'"),
+        ({"model": "llada", "extra_body": {"initial_masks": 1}}, "initial_masks", "initial_masks"),
+        ({"model": "silent", "suffix": "b"}, "model", "model 'silent' cannot infill"),
+    ],
+)
+def test_what_cannot_be_is_a_bad_request(client: OpenAI, asked: dict[str, Any], param: str, message: str) -> None:
+    with pytest.raises(openai.BadRequestError) as refusal:
+        client.completions.create(**{**ASKED, **asked})
+    body: Any = refusal.value.body
+    assert (refusal.value.param, refusal.value.type) == (param, "invalid_request_error")
+    assert body["message"].startswith(message)
+
+
+@pytest.mark.parametrize(
+    "asked", [{"tools": [{"type": "function"}]}, {"response_format": {"type": "json_object"}}, {"messages": []}]
+)
+def test_chat_refuses_by_name_too(client: OpenAI, asked: dict[str, Any]) -> None:
+    (name,) = asked
+    with pytest.raises(openai.BadRequestError) as refusal:
+        client.chat.completions.create(**{"model": "words", "messages": [{"role": "user", "content": "a"}], **asked})
+    assert refusal.value.param == name
+
+
+def test_an_unknown_model_lists_the_known_ones(client: OpenAI) -> None:
+    for ask in (lambda: client.completions.create(**{**ASKED, "model": "gpt-4o"}), lambda: client.models.retrieve("x")):
+        with pytest.raises(openai.NotFoundError, match="dreamon, llada") as refusal:
+            ask()
+        assert refusal.value.code == "model_not_found"
+
+
+def test_too_many_calls(client: OpenAI, server: Server) -> None:
+    with server.configured(rate_limit="1/hour"):
+        client.completions.create(**ASKED)
+        with pytest.raises(openai.RateLimitError) as refusal:
+            client.completions.create(**ASKED)
+    assert refusal.value.code == "rate_limit_exceeded"
+    assert int(refusal.value.response.headers["retry-after"]) > 0
+
+
+def test_what_the_server_cannot_do_now(client: OpenAI, server: Server) -> None:
+    with server.configured(enabled=False), pytest.raises(openai.InternalServerError) as refusal:
+        client.completions.create(**ASKED)
+    assert (refusal.value.status_code, refusal.value.code) == (503, "disabled")
+    with server.configured(timeout_seconds=0.2), pytest.raises(openai.InternalServerError) as refusal:
+        client.completions.create(**{**ASKED, "model": "silent"})
+    assert (refusal.value.status_code, refusal.value.code) == (504, "timeout")
+    with pytest.raises(openai.InternalServerError) as refusal:
+        client.completions.create(**{**ASKED, "model": "breaks-at-once"})
+    assert (refusal.value.status_code, refusal.value.code) == (500, "generation_failed")
+    assert "cause that no client may read" not in refusal.value.response.text
+
+
+def test_more_choices_than_may_wait(client: OpenAI, server: Server) -> None:
+    with server.configured(max_concurrent_requests=1, max_queued_requests=1):
+        with pytest.raises(openai.InternalServerError) as refusal:
+            client.completions.create(**{**ASKED, "model": "endless", "n": 3})
+        assert refusal.value.code == "queue_full"
+        server.wait_until_idle()
+
+
+def test_a_wrong_key(guarded: Server) -> None:
+    with OpenAI(base_url=f"{guarded.url}/v1", api_key="wrong", max_retries=0) as client:
+        with pytest.raises(openai.AuthenticationError) as refusal:
+            client.models.list()
+        assert refusal.value.code == "invalid_api_key"
+    with OpenAI(base_url=f"{guarded.url}/v1", api_key="right", max_retries=0) as client:
+        assert client.completions.create(**ASKED).choices[0].text
+
+
+def test_too_much_text(guarded: Server) -> None:
+    client = OpenAI(base_url=f"{guarded.url}/v1", api_key="right", max_retries=0)
+    with client, pytest.raises(openai.APIStatusError) as refusal:
+        client.completions.create(**{**ASKED, "prompt": "a" * 2_000})
+    assert (refusal.value.status_code, refusal.value.code) == (413, "body_too_large")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", "/v1/no-such", 404, "not_found"),
+        ("GET", "/v1/completions", 405, "method_not_allowed"),
+        ("POST", "/v1/completions", 400, "malformed_body"),
+        ("POST", "/infill", 400, "malformed_body"),
+    ],
+)
+def test_what_no_client_sends(server: Server, method: str, path: str, status: int, code: str) -> None:
+    response = server.session.request(method, server.url + path, headers={"Content-Type": "application/json"})
+    assert (response.status_code, response.json()["error"]["code"]) == (status, code)

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from app.api.llama_cpp.answers import InfillAnswer, in_time
+from app.api.llama_cpp.requests import InfillRequest
+from app.services.diffusion import DiffusionGenerationParams, DiffusionInfillingParams, DiffusionStreamEvent
+from tests.fakes import WordsModel
+from tests.unit.services.diffusion.serving import serving
+
+COMPLETE = {"model_id": "m", "prompt_tokens": 4, "tokens_generated": 3, "finish_reason": "stop", "seed": 9}
+
+
+def answered(asked: InfillRequest) -> InfillAnswer:
+    answer = InfillAnswer(asked, index=1, model_id="m", n_ctx=512)
+    answer.take(DiffusionStreamEvent(type="start", metadata={"model_id": "m", "prompt_tokens": 4, "seed": 9}))
+    for text in ("a", "b"):
+        answer.take(DiffusionStreamEvent(type="token", data=text))
+    return answer
+
+
+async def test_an_answer_is_what_the_events_said() -> None:
+    answer = answered(InfillRequest(input_prefix="x", n_predict=5))
+    answer.take(DiffusionStreamEvent(type="complete", metadata=COMPLETE))
+    whole = answer.whole()
+    assert (whole["content"], whole["stop"], whole["index"], whole["model"]) == ("ab", True, 1, "m")
+    assert (whole["tokens_predicted"], whole["tokens_evaluated"], whole["stop_type"]) == (3, 4, "eos")
+    assert (whole["generation_settings"]["n_ctx"], whole["generation_settings"]["n_predict"]) == (512, 5)
+    assert whole["timings"]["predicted_n"] == 3
+    last = answer.last()
+    assert (last["content"], last.keys()) == ("", whole.keys())
+
+
+async def test_only_what_is_asked_for() -> None:
+    asked = InfillRequest(input_prefix="x", response_fields=["content", "timings/prompt_n", "truncated", "no/such", ""])
+    assert answered(asked).whole() == {"content": "ab", "timings/prompt_n": 4, "truncated": False}
+
+
+async def test_one_that_was_cut_off_has_reached_a_limit() -> None:
+    whole = answered(InfillRequest(input_prefix="x" * 5_001)).whole()
+    assert (whole["stop_type"], whole["tokens_predicted"], whole["truncated"]) == ("limit", 2, True)
+
+
+class SlowWords(WordsModel):
+    """A word every 20 ms."""
+
+    async def _events(
+        self, params: DiffusionGenerationParams | DiffusionInfillingParams
+    ) -> AsyncIterator[DiffusionStreamEvent]:
+        async for event in super()._events(params):
+            yield event
+            await asyncio.sleep(0.02)
+
+
+async def test_a_line_that_is_there_in_time_is_enough() -> None:
+    async with serving(SlowWords(words=["a", "\n", *"word " * 50])) as service:
+        events = [event async for event in in_time(service.infill_stream("x"), limit_ms=30)]
+        assert service.statistics().cancelled_requests == 1
+    assert events[-1].type == "token"
+    assert 3 <= len(events) < 50
+
+
+async def test_without_a_line_or_a_limit_there_is_time() -> None:
+    async with serving(SlowWords(words=["a", "b", "c"])) as service:
+        hasty = [event.type async for event in in_time(service.infill_stream("x"), limit_ms=1)]
+        patient = [event.type async for event in in_time(service.infill_stream("x"), limit_ms=None)]
+    assert hasty == patient == ["start", "token", "token", "token", "complete"]

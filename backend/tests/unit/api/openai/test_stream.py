@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from app.api.generations import close_all, start
+from app.api.openai.answers import CHAT, FIM, TEXT, Form, usage_of
+from app.api.openai.stream import ChunkWriter, chunks
+from app.services.diffusion import (
+    DiffusionGenerationParams,
+    DiffusionInfillingParams,
+    DiffusionLLMService,
+    DiffusionStreamEvent,
+    Generation,
+    Overloaded,
+)
+from tests.fakes import BreakingModel, GatedModel, WordsModel
+from tests.unit.services.diffusion.serving import serving
+
+
+def asked(service: DiffusionLLMService, *model_ids: str) -> list[Generation]:
+    return [start(service, DiffusionGenerationParams(text="x", model_id=model_id, seed=4)) for model_id in model_ids]
+
+
+def writer(form: Form, *openings: str, num_choices: int = 1, tells_usage: bool = False) -> ChunkWriter:
+    return ChunkWriter(form, "1", openings=openings, num_choices=num_choices, tells_usage=tells_usage)
+
+
+async def chunks_of(generations: list[Generation], writer: ChunkWriter) -> list[dict[str, Any]]:
+    """All that was sent, but for the end mark, which must be there unless the last one is an error."""
+    try:
+        sent = b"".join([piece async for piece in chunks(generations, writer)]).decode()
+    finally:
+        await close_all(generations)
+    lines = [line.removeprefix("event: diffusion.step\n").removeprefix("data: ") for line in sent.split("\n\n")[:-1]]
+    assert lines[-1] == "[DONE]" or "error" in json.loads(lines[-1])
+    return [json.loads(line) for line in lines if line != "[DONE]"]
+
+
+async def test_chat_begins_with_a_role_and_ends_with_a_reason() -> None:
+    async with serving(WordsModel()) as service:
+        sent = await chunks_of(asked(service, "words"), writer(CHAT, ""))
+    assert {(chunk["id"], chunk["object"], chunk["model"]) for chunk in sent} == {
+        ("chatcmpl-1", "chat.completion.chunk", "words")
+    }
+    deltas = [chunk["choices"][0]["delta"] for chunk in sent]
+    assert deltas == [
+        {"role": "assistant", "content": ""}, {"content": "one"}, {"content": " two"}, {"content": " three"}, {},
+    ]  # fmt: skip
+    assert [chunk["choices"][0]["finish_reason"] for chunk in sent] == [None, None, None, None, "stop"]
+    assert sent[-1]["choices"][0]["seed"] == 4
+    assert not any("usage" in chunk for chunk in sent)
+
+
+async def test_completions_may_begin_with_the_prompt() -> None:
+    async with serving(WordsModel()) as service:
+        sent = await chunks_of(asked(service, "words"), writer(TEXT, "prompt"))
+    assert [chunk["choices"][0]["text"] for chunk in sent] == ["prompt", "one", " two", " three", ""]
+    assert sent[0]["object"] == "text_completion"
+
+
+async def test_fim_speaks_both_dialects() -> None:
+    async with serving(WordsModel(words=["a"])) as service:
+        sent = await chunks_of(asked(service, "words"), writer(FIM, ""))
+    choices = [chunk["choices"][0] for chunk in sent]
+    assert [(choice["text"], choice["delta"]["content"]) for choice in choices] == [("", ""), ("a", "a"), ("", "")]
+
+
+async def test_usage_is_the_last_chunk() -> None:
+    async with serving(WordsModel()) as service:
+        sent = await chunks_of(asked(service, "words", "words"), writer(TEXT, "", "", num_choices=2, tells_usage=True))
+    assert sent[-1]["choices"] == []
+    assert sent[-1]["usage"] == {"prompt_tokens": 0, "completion_tokens": 6, "total_tokens": 6}
+    assert all(chunk["usage"] is None for chunk in sent[:-1])
+
+
+def test_a_prompt_is_counted_once() -> None:
+    told = [{"prompt_tokens": tokens, "tokens_generated": 1} for tokens in (3, 3, 5, 5)]
+    usage = usage_of(told, num_choices=2)
+    assert (usage.prompt_tokens, usage.completion_tokens, usage.total_tokens) == (8, 4, 12)
+
+
+async def test_a_choice_that_fails_ends_the_call() -> None:
+    async with serving(GatedModel(), BreakingModel()) as service:
+        sent = await chunks_of(asked(service, "gated", "breaking"), writer(CHAT, "", "", num_choices=2))
+    assert (sent[-1]["error"]["code"], sent[-1]["error"]["type"]) == ("generation_failed", "server_error")
+    assert "secret" not in json.dumps(sent)
+
+
+async def test_a_refusal_after_the_beginning_is_a_chunk() -> None:
+    """The other choice waits for its place until the deadline."""
+    async with serving(GatedModel(), max_concurrent_requests=1, timeout_seconds=0.1) as service:
+        sent = await chunks_of(asked(service, "gated", "gated"), writer(TEXT, "", "", num_choices=2))
+    assert sent[-1]["error"]["code"] == "timeout"
+
+
+async def test_a_refusal_before_it_is_raised() -> None:
+    async with serving(GatedModel(), max_concurrent_requests=1, max_queued_requests=0) as service:
+        with pytest.raises(Overloaded):
+            await chunks_of(asked(service, "gated", "gated"), writer(TEXT, "", ""))
+
+
+class OddModel(WordsModel):
+    """Draws its canvas in a way of its own, and ends for a reason of its own."""
+
+    async def _events(
+        self, params: DiffusionGenerationParams | DiffusionInfillingParams
+    ) -> AsyncIterator[DiffusionStreamEvent]:
+        yield DiffusionStreamEvent(type="step", data="a drawing")
+        yield DiffusionStreamEvent(type="token", data="half \ud83d pair")
+        yield DiffusionStreamEvent(type="complete", metadata={"finish_reason": "tired"})
+
+
+async def test_a_model_of_ones_own_may_be_odd() -> None:
+    async with serving(OddModel("odd")) as service:
+        generation = start(service, DiffusionGenerationParams(text="x", stream_mode="canvas"))
+        sent = await chunks_of([generation], writer(CHAT, ""))
+    assert [chunk["diffusion"] for chunk in sent if not chunk["choices"]] == [{"data": "a drawing", "index": 0}]
+    assert sent[-2]["choices"][0]["delta"]["content"] == "half ? pair"
+    assert sent[-1]["choices"][0]["finish_reason"] == "stop"

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+
+import pytest
+from starlette.requests import ClientDisconnect, Request
+
+from app.api.generations import close_all, collect_all, merged, seeds_from, start, stream_all
+from app.services.diffusion import (
+    DiffusionGenerationParams,
+    DiffusionInfillingParams,
+    DiffusionLLMService,
+    DiffusionStreamEvent,
+    Generation,
+    GenerationFailed,
+    Overloaded,
+)
+from tests.fakes import BreakingModel, GatedModel, WordsModel
+from tests.unit.api.asgi import DISCONNECT, Client, http_scope
+from tests.unit.services.diffusion.serving import serving, until
+
+
+def generations(service: DiffusionLLMService, *model_ids: str) -> list[Generation]:
+    return [start(service, DiffusionGenerationParams(text="x", model_id=model_id)) for model_id in model_ids]
+
+
+def request(client: Client) -> Request:
+    return Request(http_scope(), client.receive)
+
+
+async def lines(asked: list[Generation]) -> AsyncGenerator[bytes, None]:
+    async for index, event in merged(asked):
+        yield f"{index} {event.type}\n".encode()
+
+
+def test_seeds_follow_each_other() -> None:
+    assert seeds_from(None, 2) == [None, None]
+    assert seeds_from(2**63 - 2, 3) == [2**63 - 2, 2**63 - 1, 0]
+
+
+async def test_infilling_and_generation_are_told_apart() -> None:
+    model = WordsModel()
+    async with serving(model) as service:
+        await start(service, DiffusionInfillingParams(prefix="a"))
+        await start(service, DiffusionGenerationParams(text="a"))
+    assert [type(params) for params in model.seen] == [DiffusionInfillingParams, DiffusionGenerationParams]
+
+
+async def test_results_come_in_the_order_of_the_generations() -> None:
+    async with serving(WordsModel(), WordsModel("other", ["x"])) as service:
+        results = await collect_all(generations(service, "words", "other", "words"), request(Client()))
+    assert [result.text for result in results] == ["one two three", "x", "one two three"]
+
+
+async def test_when_one_fails_the_others_are_given_up() -> None:
+    gated = GatedModel()
+    async with serving(gated, BreakingModel()) as service:
+        with pytest.raises(GenerationFailed):
+            await collect_all(generations(service, "gated", "breaking"), request(Client()))
+        counted = service.statistics()
+    assert (counted.failed_requests, counted.cancelled_requests, gated.num_open) == (1, 1, 0)
+
+
+async def test_when_the_client_leaves_all_are_given_up() -> None:
+    gated, client = GatedModel(), Client()
+    async with serving(gated) as service:
+        collecting = asyncio.create_task(collect_all(generations(service, "gated", "gated"), request(client)))
+        await until(lambda: gated.num_open == 2)
+        client.say(DISCONNECT)
+        with pytest.raises(ClientDisconnect):
+            await collecting
+        assert service.statistics().cancelled_requests == 2
+    assert gated.num_open == 0
+
+
+async def test_events_of_all_arrive_as_they_happen() -> None:
+    gated = GatedModel()
+    async with serving(gated, WordsModel()) as service:
+        seen: list[tuple[int, str]] = []
+        async for index, event in merged(generations(service, "gated", "words")):
+            seen.append((index, event.type))
+            if (1, "complete") in seen:
+                gated.release.set()
+    assert [kind for index, kind in seen if index == 0] == ["start", "token", "token", "complete"]
+    assert seen.index((1, "complete")) < seen.index((0, "complete"))
+
+
+async def test_streams_of_any_kind_are_merged() -> None:
+    async def numbers(count: int) -> AsyncGenerator[DiffusionStreamEvent, None]:
+        for number in range(count):
+            yield DiffusionStreamEvent(type="token", data=number)
+
+    seen = [(index, event.data) async for index, event in merged([numbers(2), numbers(0), numbers(3)])]
+    assert sorted(seen) == [(0, 0), (0, 1), (2, 0), (2, 1), (2, 2)]
+
+
+async def test_a_refusal_comes_before_everything_else() -> None:
+    async with serving(GatedModel(), max_concurrent_requests=1, max_queued_requests=0) as service:
+        asked, client = generations(service, "gated", "gated"), Client()
+        with pytest.raises(Overloaded):
+            await stream_all(asked, lines(asked), request(client))
+        assert client.sent == []
+        assert service.statistics().requests_in_flight == 0
+
+
+async def test_a_stream_leaves_piece_by_piece() -> None:
+    async with serving(WordsModel()) as service:
+        asked, client = generations(service, "words"), Client()
+        response = await stream_all(asked, lines(asked), request(client))
+        await client.call(response, http_scope())
+    assert client.headers["content-type"].startswith("text/event-stream")
+    assert [message["body"] for message in client.sent[1:-1]] == [b"0 start\n", *[b"0 token\n"] * 3, b"0 complete\n"]
+
+
+async def test_a_client_that_leaves_in_mid_stream_ends_all() -> None:
+    gated, client = GatedModel(), Client()
+    async with serving(gated) as service:
+        asked = generations(service, "gated", "gated")
+        response = await stream_all(asked, lines(asked), request(client))
+        calling = asyncio.create_task(client.call(response, http_scope()))
+        await until(lambda: gated.num_open == 2)
+        client.say(DISCONNECT)
+        await calling
+        assert service.statistics().cancelled_requests == 2
+
+
+async def test_closing_what_never_began_does_nothing() -> None:
+    async with serving(WordsModel()) as service:
+        await close_all(generations(service, "words"))
+        assert service.statistics().total_requests == 0
