@@ -1,13 +1,14 @@
 """Smoke test of a running server: `python test_diffusion_api.py`.
 
-Asks the server at DIFFUSION_URL (default http://localhost:8000) every endpoint once and prints a line for each. Starts
-a server of its own when none runs there. The exit code is 0 when everything works, otherwise 1. Needs nothing but
-Python's own library; set DIFFUSION_ADMIN_TOKEN where the server has one.
+Asks the server at --url (or DIFFUSION_URL; default http://localhost:8000) every endpoint once and prints a line for
+each. Starts a server of its own when none runs there. The exit code is 0 when everything works, otherwise 1. Where the
+server wants them, give it an API key (--api-key or DIFFUSION_API_KEY) and the admin token (--admin-token or
+DIFFUSION_ADMIN_TOKEN).
 """
 
 from __future__ import annotations
 
-import json
+import argparse
 import os
 import subprocess
 import sys
@@ -15,14 +16,20 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
-from urllib.request import Request, urlopen
 
-URL = os.environ.get("DIFFUSION_URL", "http://localhost:8000").rstrip("/")
-API = f"{URL}/api/diffusion"
-TOKEN = os.environ.get("DIFFUSION_ADMIN_TOKEN", "")
+import httpx
+
+from app.client import (
+    DEFAULT_URL,
+    DiffusionClient,
+    DiffusionError,
+    DiffusionStreamEvent,
+    GenerationResult,
+    InvalidRequest,
+    ServerUnreachable,
+)
+
 BACKEND = Path(__file__).resolve().parent
 START_TIMEOUT_S = 120
 ANSWER_TIMEOUT_S = 600
@@ -31,175 +38,157 @@ ANSWER_TIMEOUT_S = 600
 __test__ = False
 
 
-def call(method: str, path: str, body: dict[str, Any] | None = None, accept: str = "*/*") -> tuple[int, str]:
-    """Status and body of one call; an error status is an answer like any other."""
-    headers = {"Content-Type": "application/json", "Accept": accept}
-    if TOKEN:
-        headers["Authorization"] = f"Bearer {TOKEN}"
-    data = None if body is None else json.dumps(body).encode()
-    try:
-        with urlopen(Request(API + path, data, headers, method=method), timeout=ANSWER_TIMEOUT_S) as answer:
-            return answer.status, answer.read().decode()
-    except HTTPError as error:
-        return error.code, error.read().decode()
-
-
-def ask(method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-    """The JSON of a call that must succeed."""
-    status, text = call(method, path, body)
-    expect(status == 200, f"status {status}: {text[:300]}")
-    answer: dict[str, Any] = json.loads(text)
-    return answer
-
-
 def expect(holds: bool, otherwise: str) -> None:
     if not holds:
         raise AssertionError(otherwise)
 
 
-def check_models() -> str:
-    model_ids = [model["model_id"] for model in ask("GET", "/models")["models"]]
-    expect({"dreamon", "llada"} <= set(model_ids), f"only these: {model_ids}")
-    return ", ".join(model_ids)
+class Checks:
+    """One method for each endpoint; it returns what is worth telling, or raises."""
+
+    def __init__(self, client: DiffusionClient, options: argparse.Namespace) -> None:
+        self.client = client
+        self.options = options
+
+    def models(self) -> str:
+        model_ids = [model.model_id for model in self.client.models()]
+        expect({"dreamon", "llada"} <= set(model_ids), f"only these: {model_ids}")
+        return ", ".join(model_ids)
+
+    def generate(self) -> str:
+        return _told(self.client.generate("Once upon a time", max_length=16))
+
+    def infill(self) -> str:
+        return _told(self.client.infill("The quick brown fox", "over the lazy dog.", model_id="llada", max_length=8))
+
+    def generate_stream(self) -> str:
+        """As lines of JSON, which the client itself does not use."""
+        body = {"text": "Once upon a time", "max_length": 16, "seed": 1}
+        answer = httpx.post(
+            f"{self.options.url}/api/diffusion/generate/stream",
+            json=body,
+            headers={"Authorization": f"Bearer {self.options.api_key}"} if self.options.api_key else {},
+            timeout=ANSWER_TIMEOUT_S,
+        )
+        expect(answer.status_code == 200, f"status {answer.status_code}: {answer.text[:300]}")
+        events = [DiffusionStreamEvent.model_validate_json(line) for line in answer.iter_lines()]
+        return _checked(events, self.client.generate("Once upon a time", max_length=16, seed=1))
+
+    def infill_stream(self) -> str:
+        """As Server-Sent Events."""
+        events = list(self.client.infill_stream("def add(a, b):", "return total", max_length=8, seed=1))
+        return _checked(events, self.client.infill("def add(a, b):", "return total", max_length=8, seed=1))
+
+    def config(self) -> str:
+        configuration = self.client.config()
+        changed = self.client.configure(top_k=configuration["top_k"])
+        expect(changed.configuration == configuration, "an update to the same value changed something")
+        return f"{len(configuration)} settings"
+
+    def stats(self) -> str:
+        stats = self.client.stats()
+        ended = stats.successful_requests + stats.failed_requests + stats.cancelled_requests
+        expect(stats.total_requests == ended + stats.requests_in_flight, f"the counters do not add up: {stats}")
+        return f"{stats.total_requests} requests, error rate {stats.error_rate} %"
+
+    def health(self) -> str:
+        return self.client.health().status
+
+    def model_details(self) -> str:
+        models = [model for model in self.client.model_details() if model.is_available]
+        expect(bool(models), "no model is available")
+        return ", ".join(f"{model.model_id} on {model.device}" for model in models)
+
+    def reload(self) -> str:
+        model = self.client.reload("dreamon")
+        expect(model.is_available, f"not available after the reload: {model}")
+        return f"{model.model_id} in {model.load_time} s"
+
+    def cleanup(self) -> str:
+        return f"{self.client.cleanup().freed_bytes / 1e6:.1f} MB came back"
+
+    def validation(self) -> str:
+        try:
+            self.client.generate("a", max_length=5000)
+        except InvalidRequest as error:
+            expect(error.status == 422, f"status {error.status} instead of 422: {error}")
+            return str(error)
+        raise AssertionError("max_length=5000 was allowed")
+
+    def all(self) -> dict[str, Callable[[], str]]:
+        return {
+            "GET /models": self.models,
+            "POST /generate": self.generate,
+            "POST /generate/stream": self.generate_stream,
+            "POST /infill": self.infill,
+            "POST /infill/stream": self.infill_stream,
+            "GET, POST /config": self.config,
+            "GET /admin/stats": self.stats,
+            "GET /admin/health": self.health,
+            "GET /admin/models": self.model_details,
+            "POST /admin/models/dreamon/reload": self.reload,
+            "POST /admin/cleanup": self.cleanup,
+            "a value out of bounds": self.validation,
+        }
 
 
-def check_generate() -> str:
-    answer = ask("POST", "/generate", {"text": "Once upon a time", "max_length": 16})
-    expect(answer["success"], f"no success: {answer}")
-    return f"{answer['tokens_generated']} tokens by {answer['model_id']} in {answer['processing_time']:.2f} s"
+def _told(result: GenerationResult) -> str:
+    expect(result.success, f"no success: {result}")
+    return f"{result.tokens_generated} tokens by {result.model_id} in {result.processing_time:.2f} s"
 
 
-def check_infill() -> str:
-    body = {"prefix": "The quick brown fox", "suffix": "over the lazy dog.", "model_id": "llada", "max_length": 8}
-    answer = ask("POST", "/infill", body)
-    expect(answer["success"], f"no success: {answer}")
-    return f"{answer['tokens_generated']} tokens by {answer['model_id']} in {answer['processing_time']:.2f} s"
-
-
-def check_generate_stream() -> str:
-    body = {"text": "Once upon a time", "max_length": 16, "seed": 1}
-    status, lines = call("POST", "/generate/stream", body)
-    expect(status == 200, f"status {status}: {lines[:300]}")
-    return _check_events([json.loads(line) for line in lines.split("\n") if line], "/generate", body, "generated_text")
-
-
-def check_infill_stream() -> str:
-    body = {"prefix": "def add(a, b):", "suffix": "return total", "max_length": 8, "seed": 1}
-    status, text = call("POST", "/infill/stream", body, accept="text/event-stream")
-    expect(status == 200, f"status {status}: {text[:300]}")
-    data = [line.removeprefix("data: ") for line in text.split("\n") if line.startswith("data: ")]
-    return _check_events([json.loads(line) for line in data], "/infill", body, "infilled_text")
-
-
-def _check_events(events: list[dict[str, Any]], path: str, body: dict[str, Any], text_field: str) -> str:
-    kinds = [event["type"] for event in events]
+def _checked(events: list[DiffusionStreamEvent], plain: GenerationResult) -> str:
+    kinds = [event.type for event in events]
     expect(kinds[0] == "start" and kinds[-1] == "complete", f"the stream went {kinds}: {events[-1]}")
-    streamed = "".join(event["data"] for event in events if event["type"] == "token")
-    expect(streamed == ask("POST", path, body)[text_field], "streamed and plain text differ")
+    streamed = "".join(event.data for event in events if event.type == "token")
+    expect(streamed == plain.text, "streamed and plain text differ")
     return f"{len(events)} events, the same text as without streaming"
 
 
-def check_config() -> str:
-    configuration = ask("GET", "/config")
-    changed = ask("POST", "/config", {"top_k": configuration["top_k"]})
-    expect(changed["configuration"] == configuration, "an update to the same value changed something")
-    return f"{len(configuration)} settings"
-
-
-def check_stats() -> str:
-    stats = ask("GET", "/admin/stats")
-    ended = stats["successful_requests"] + stats["failed_requests"] + stats["cancelled_requests"]
-    expect(stats["total_requests"] == ended + stats["requests_in_flight"], f"the counters do not add up: {stats}")
-    return f"{stats['total_requests']} requests, error rate {stats['error_rate']} %"
-
-
-def check_health() -> str:
-    health = ask("GET", "/admin/health")
-    return str(health["status"])
-
-
-def check_model_details() -> str:
-    models = [model for model in ask("GET", "/admin/models")["models"] if model["is_available"]]
-    expect(bool(models), "no model is available")
-    return ", ".join(f"{model['model_id']} on {model['device']}" for model in models)
-
-
-def check_reload() -> str:
-    model = ask("POST", "/admin/models/dreamon/reload")["model"]
-    expect(model["is_available"], f"not available after the reload: {model}")
-    return f"{model['model_id']} in {model['load_time']} s"
-
-
-def check_cleanup() -> str:
-    report = ask("POST", "/admin/cleanup")
-    return f"{report['freed_bytes'] / 1e6:.1f} MB came back"
-
-
-def check_validation() -> str:
-    status, text = call("POST", "/generate", {"text": "a", "max_length": 5000})
-    expect(status == 422, f"status {status} instead of 422: {text[:300]}")
-    return str(json.loads(text)["detail"])
-
-
-CHECKS: dict[str, Callable[[], str]] = {
-    "GET /models": check_models,
-    "POST /generate": check_generate,
-    "POST /generate/stream": check_generate_stream,
-    "POST /infill": check_infill,
-    "POST /infill/stream": check_infill_stream,
-    "GET, POST /config": check_config,
-    "GET /admin/stats": check_stats,
-    "GET /admin/health": check_health,
-    "GET /admin/models": check_model_details,
-    "POST /admin/models/dreamon/reload": check_reload,
-    "POST /admin/cleanup": check_cleanup,
-    "a value out of bounds": check_validation,
-}
-
-
-def run_checks() -> int:
+def run_checks(checks: dict[str, Callable[[], str]]) -> int:
     """Runs all of them, whatever fails; returns how many did."""
     failed = 0
-    for name, check in CHECKS.items():
+    for name, check in checks.items():
         try:
             print(f"ok    {name}: {check()}", flush=True)
-        except (AssertionError, KeyError, ValueError, OSError) as error:
+        except (AssertionError, DiffusionError, httpx.HTTPError, ValueError) as error:
             failed += 1
             print(f"FAIL  {name}: {type(error).__name__}: {error}", flush=True)
-    print(f"{len(CHECKS) - failed} of {len(CHECKS)} checks passed")
+    print(f"{len(checks) - failed} of {len(checks)} checks passed")
     return failed
 
 
-def answers() -> bool:
+def answers(client: DiffusionClient) -> bool:
     try:
-        return call("GET", "/models")[0] == 200
-    except (URLError, ConnectionError, TimeoutError):
+        client.ping()
+    except ServerUnreachable:
         return False
+    return True
 
 
 @contextmanager
-def server() -> Iterator[None]:
+def server(client: DiffusionClient, url: str, *, is_named: bool) -> Iterator[None]:
     """The server that runs already, or one of our own for as long as the checks last."""
-    if answers():
-        print(f"using the server at {URL}")
+    if answers(client):
+        print(f"using the server at {url}")
         yield
         return
-    if "DIFFUSION_URL" in os.environ:
-        raise SystemExit(f"no server answers at {URL}")
+    if is_named:
+        raise SystemExit(f"no server answers at {url}")
     print("no server runs; starting one")
-    environment = {**os.environ, "DIFFUSION_PORT": str(urlsplit(URL).port)}
+    environment = {**os.environ, "DIFFUSION_PORT": str(urlsplit(url).port)}
     process = subprocess.Popen([sys.executable, "main.py"], cwd=BACKEND, env=environment)
     try:
-        _wait_for(process)
+        _wait_for(client, process)
         yield
     finally:
         process.terminate()
         process.wait()
 
 
-def _wait_for(process: subprocess.Popen[bytes]) -> None:
+def _wait_for(client: DiffusionClient, process: subprocess.Popen[bytes]) -> None:
     deadline_s = time.monotonic() + START_TIMEOUT_S
-    while not answers():
+    while not answers(client):
         if process.poll() is not None:
             raise SystemExit("the server did not start")
         if time.monotonic() > deadline_s:
@@ -208,8 +197,19 @@ def _wait_for(process: subprocess.Popen[bytes]) -> None:
 
 
 def main() -> int:
-    with server():
-        return 1 if run_checks() else 0
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--url", default=os.environ.get("DIFFUSION_URL", ""))
+    parser.add_argument("--api-key", default=os.environ.get("DIFFUSION_API_KEY", ""))
+    parser.add_argument("--admin-token", default=os.environ.get("DIFFUSION_ADMIN_TOKEN", ""))
+    options = parser.parse_args()
+    is_named = bool(options.url)
+    options.url = (options.url or DEFAULT_URL).rstrip("/")
+    secrets = {"api_key": options.api_key, "admin_token": options.admin_token}
+    with (
+        DiffusionClient(options.url, timeout_s=ANSWER_TIMEOUT_S, **secrets) as client,
+        server(client, options.url, is_named=is_named),
+    ):
+        return 1 if run_checks(Checks(client, options).all()) else 0
 
 
 if __name__ == "__main__":

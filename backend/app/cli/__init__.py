@@ -1,0 +1,1 @@
+"""The command line: the server's process, and clients of a server for a terminal. A command is a file in `commands`."""

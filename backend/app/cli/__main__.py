@@ -1,0 +1,9 @@
+"""`python -m app.cli` is `reynard-diffusion`."""
+
+from __future__ import annotations
+
+import sys
+
+from app.cli.main import main
+
+sys.exit(main())

@@ -1,0 +1,28 @@
+"""`reynard-diffusion models`."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from app.cli.table import table
+from app.cli.target import Target, connected, target_options
+
+
+@click.command("models")
+@click.option("--json", "is_json", is_flag=True, help="Print them as a JSON list.")
+@target_options
+def command(is_json: bool, target: Target) -> None:
+    """List the models that answer."""
+    with connected(target) as client:
+        models = client.models()
+    if is_json:
+        click.echo(json.dumps([model.model_dump() for model in models]))
+        return
+    rows = [("MODEL", "LOADED", "DEVICE", "MB", "MAX LENGTH", "")]
+    for model in models:
+        available = "yes" if model.is_available else "no"
+        numbers = (f"{model.memory_usage:.1f}", str(model.max_length))
+        rows.append((model.model_id, available, model.device, *numbers, model.description))
+    click.echo(table(rows))

@@ -1,0 +1,136 @@
+"""Settings, port, checkpoints and the server."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from app.cli.doctor.finding import Finding, ok, problem, warning
+
+if TYPE_CHECKING:
+    from app.core.settings import Settings
+
+
+def check_setup(url: str | None, api_key: str) -> Iterator[Finding]:
+    from app.core.settings import ENV_FILE, WrongSetting, load_settings, unknown_settings
+
+    place = Path(ENV_FILE).resolve()
+    try:
+        settings = load_settings()
+    except WrongSetting as error:
+        yield from (problem(f"{line} (environment, or {place})") for line in str(error).splitlines())
+        return
+    is_there = "" if place.exists() else ", which is not there"
+    yield ok(f"The settings are allowed; they come from the environment and {place}{is_there}.")
+    for name in unknown_settings():
+        yield warning(f"{name} is not a setting of this version; see diffusion_config_example.env")
+    yield from _app(settings)
+    yield from _checkpoints(settings)
+    yield from _server(url, api_key) if url else _port(settings)
+
+
+def _app(settings: Settings) -> Iterator[Finding]:
+    """What only shows when the settings are used, as a rules file does."""
+    from app.core.settings import WrongSetting
+    from app.server import create_app
+
+    try:
+        create_app(settings)
+    except WrongSetting as error:
+        yield problem(str(error))
+
+
+def _checkpoints(settings: Settings) -> Iterator[Finding]:
+    from app.services.diffusion.catalog import parse_extra_models
+    from app.services.diffusion.checkpoints import EMBEDDED_FOLDER
+    from app.services.diffusion.errors import InvalidParameters
+
+    places = {
+        "dreamon": settings.dreamon_path or str(EMBEDDED_FOLDER / "dreamon"),
+        "llada": settings.llada_path or str(EMBEDDED_FOLDER / "llada"),
+    }
+    with suppress(InvalidParameters):  # the app has complained of it
+        places |= dict(parse_extra_models(settings.extra_models))
+    for model_id, location in places.items():
+        yield _checkpoint(model_id, location, settings)
+
+
+def _checkpoint(model_id: str, location: str, settings: Settings) -> Finding:
+    from app.engine.errors import CheckpointError, EngineError
+    from app.services.diffusion.checkpoints import checkpoint_folder, download, is_hub_id
+    from app.text.errors import TextError
+
+    is_remote = is_hub_id(location) and not Path(location).is_dir()
+    try:
+        folder = download(location, is_online=False) if is_remote else checkpoint_folder(location)
+    except CheckpointError as error:
+        if is_remote:
+            return warning(
+                f"{model_id}: {location} is downloaded when it is first used; reynard-diffusion pull gets it"
+            )
+        return problem(f"{model_id}: {error}")
+    try:
+        return _room(model_id, folder, settings)
+    except (EngineError, TextError) as error:
+        return problem(f"{model_id}: the checkpoint in {folder} is broken: {error}")
+
+
+def _room(model_id: str, folder: Path, settings: Settings) -> Finding:
+    """Reads all there is but the numbers: configuration, tokenizer, and of the weights names, types and shapes."""
+    import torch
+
+    from app.engine.devices import choose_device
+    from app.engine.memory import device_memory
+    from app.engine.models.checkpoint import load_model, stored_bytes
+    from app.text.tokenizer import Tokenizer
+
+    special = load_model(folder, torch.device("meta"), torch.float32).config.special
+    tokenizer = Tokenizer.load(folder)
+    tokenizer.check_ids(vocab_size=1 << 31, mask=special.mask, eos=special.eos, expand=special.expand)
+    size_bytes = stored_bytes(folder)
+    device = choose_device(settings.device_preference, settings.memory_threshold, size_bytes)
+    memory = device_memory(device)
+    told = f"{model_id}: the checkpoint in {folder} is readable, {size_bytes / 1e6:,.0f} MB"
+    if memory is not None and size_bytes > memory.free_bytes:
+        return warning(f"{told}; {device} has only {memory.free_bytes / 1e6:,.0f} MB free")
+    return ok(f"{told}.")
+
+
+def _port(settings: Settings) -> Iterator[Finding]:
+    from app.client import DiffusionClient, DiffusionError
+
+    place = f"{settings.host}:{settings.port}"
+    try:
+        family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+        socket.create_server((settings.host, settings.port), family=family).close()
+        yield ok(f"Nothing listens on {place}, so a server can.")
+        return
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+    url = f"http://localhost:{settings.port}"
+    try:
+        with DiffusionClient(url, timeout_s=5, connect_timeout_s=2) as client:
+            client.ping()
+        yield ok(f"A server is running at {url}.")
+    except DiffusionError:
+        yield problem(f"no server can listen on {place}: {reason}; set DIFFUSION_HOST and DIFFUSION_PORT")
+
+
+def _server(url: str, api_key: str) -> Iterator[Finding]:
+    from app.client import AccessDenied, DiffusionClient, DiffusionError
+
+    try:
+        with DiffusionClient(url, api_key=api_key, timeout_s=10, connect_timeout_s=5) as client:
+            client.ping()
+            available = [model.model_id for model in client.models() if model.is_available]
+    except AccessDenied as error:
+        yield problem(f"the server at {url} runs, and refuses: {error}")
+    except (DiffusionError, ValueError) as error:
+        yield problem(str(error))
+    else:
+        told = f"The server at {url} runs; "
+        yield ok(f"{told}{', '.join(available)} can answer.") if available else warning(f"{told}no model is loaded")

@@ -1,0 +1,19 @@
+"""Commands that failed, with the words for their user."""
+
+from __future__ import annotations
+
+import click
+
+from app.cli import exit_codes
+
+
+class Failure(click.ClickException):
+    """Ends the command with a message."""
+
+    exit_code = exit_codes.FAILED
+
+
+class NotReachable(Failure):
+    """There is no server to ask."""
+
+    exit_code = exit_codes.NOT_REACHABLE

@@ -1,0 +1,70 @@
+"""Options for everything that a request may ask for, read off the service's own model of a request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, Literal, get_args, get_origin
+
+import click
+from annotated_types import Ge, Gt, Le
+from pydantic.fields import FieldInfo
+
+from app.services.diffusion.models import Sampling
+
+NO_OPTIONS = ("stream", "stream_mode")
+"""The output decides these."""
+FIRST = ("model_id", "max_length")
+
+
+def parameter_options(request: type[Sampling]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Adds options to a command, which gets those that were given as `parameters`."""
+    names = sorted(request.model_fields.keys() - set(NO_OPTIONS), key=lambda name: (name not in FIRST, name))
+
+    def extend(command: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(command)
+        def with_parameters(*args: Any, **options: Any) -> Any:
+            values = {name: options.pop(name) for name in names}
+            given = {name: _plain(value) for name, value in values.items() if value not in (None, ())}
+            return command(*args, parameters=given, **options)
+
+        extended: Callable[..., Any] = with_parameters
+        for name in reversed(names):
+            extended = _option(name, request.model_fields[name])(extended)
+        return extended
+
+    return extend
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _option(name: str, field: FieldInfo) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    flag = "--model" if name == "model_id" else f"--{name.replace('_', '-')}"
+    return click.option(
+        flag, name, type=_type(field), multiple=name == "stop", help=field.description, show_default=False
+    )
+
+
+def _type(field: FieldInfo) -> click.ParamType[Any]:
+    kind, *_ = get_args(field.annotation)
+    if get_origin(kind) is Literal:
+        return click.Choice(get_args(kind))
+    if kind is int:
+        return click.IntRange(**_bounds(field))
+    if kind is float:
+        return click.FloatRange(**_bounds(field))
+    return click.STRING
+
+
+def _bounds(field: FieldInfo) -> dict[str, Any]:
+    bounds: dict[str, Any] = {}
+    for rule in field.metadata:
+        if isinstance(rule, Ge):
+            bounds["min"] = rule.ge
+        elif isinstance(rule, Gt):
+            bounds |= {"min": rule.gt, "min_open": True}
+        elif isinstance(rule, Le):
+            bounds["max"] = rule.le
+    return bounds

@@ -1,0 +1,36 @@
+"""The server as a process of its own."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+from typing import Any
+
+from app.cli import exit_codes
+
+logger = logging.getLogger(__name__)
+
+
+def run_server(**given: Any) -> int:
+    """Serves until the process is told to stop; returns its exit code.
+
+    Args:
+        given: settings that win over the environment and `.env`.
+    """
+    from app.core.logging import configure_logging
+    from app.core.settings import WrongSetting, load_settings, unknown_settings
+    from app.server import create_app, serve
+
+    try:
+        settings = load_settings(**given)
+        app = create_app(settings)
+    except WrongSetting as error:
+        sys.stderr.write(f"{error}\n")
+        return exit_codes.WRONG_USAGE
+    configure_logging(settings)
+    for name in unknown_settings():
+        logger.warning("%s is not a setting of this version; it has no effect", name)
+    # Who tells it to stop gets the same end: with Ctrl-C and with SIGTERM it finishes, and that is a success.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    return exit_codes.OK if serve(app) else exit_codes.FAILED

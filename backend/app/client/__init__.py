@@ -1,0 +1,49 @@
+"""The server from Python, over HTTP: one client that blocks and one for asyncio, with the same calls.
+
+Light: neither torch nor the engine is imported. The data is the service's own, so a result or an event is the same here
+as in the server's process.
+"""
+
+from app.client.async_client import AsyncDiffusionClient
+from app.client.errors import (
+    AccessDenied,
+    ConnectionLost,
+    DiffusionError,
+    FieldError,
+    GenerationTimeout,
+    InvalidRequest,
+    NotFound,
+    RateLimited,
+    ServerFailed,
+    ServerUnreachable,
+    Unavailable,
+    UnexpectedAnswer,
+)
+from app.client.options import DEFAULT_URL
+from app.client.parameters import Parameters
+from app.client.streams import AsyncEventStream, EventStream
+from app.client.sync_client import DiffusionClient
+from app.services.diffusion.models import DiffusionStreamEvent, GenerationResult
+
+__all__ = [
+    "DEFAULT_URL",
+    "AccessDenied",
+    "AsyncDiffusionClient",
+    "AsyncEventStream",
+    "ConnectionLost",
+    "DiffusionClient",
+    "DiffusionError",
+    "DiffusionStreamEvent",
+    "EventStream",
+    "FieldError",
+    "GenerationResult",
+    "GenerationTimeout",
+    "InvalidRequest",
+    "NotFound",
+    "Parameters",
+    "RateLimited",
+    "ServerFailed",
+    "ServerUnreachable",
+    "Unavailable",
+    "UnexpectedAnswer",
+]

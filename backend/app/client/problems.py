@@ -1,0 +1,118 @@
+"""An answer that is no success, as an exception."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from time import time
+from typing import Any
+
+from app.client.errors import (
+    AccessDenied,
+    DiffusionError,
+    FieldError,
+    GenerationTimeout,
+    InvalidRequest,
+    NotFound,
+    RateLimited,
+    ServerFailed,
+    Unavailable,
+)
+
+BY_STATUS: dict[int, type[DiffusionError]] = {
+    400: InvalidRequest,
+    401: AccessDenied,
+    403: AccessDenied,
+    404: NotFound,
+    408: InvalidRequest,
+    413: InvalidRequest,
+    415: InvalidRequest,
+    422: InvalidRequest,
+    429: RateLimited,
+    503: Unavailable,
+    504: GenerationTimeout,
+}
+
+BY_CODE: dict[str, type[DiffusionError]] = {
+    "cancelled": Unavailable,
+    "content_rejected": InvalidRequest,
+    "disabled": Unavailable,
+    "invalid_parameters": InvalidRequest,
+    "model_unavailable": Unavailable,
+    "out_of_memory": Unavailable,
+    "queue_full": Unavailable,
+    "timeout": GenerationTimeout,
+}
+"""For a stream that had begun: its status was 200."""
+
+WAYS_OUT = {
+    "admin_token_required": "give admin_token to the client (DIFFUSION_ADMIN_TOKEN on the command line)",
+    "api_key_required": "give api_key to the client (DIFFUSION_API_KEY on the command line)",
+}
+"""What the server's own words leave open: they speak of headers."""
+
+
+def problem_of(status: int, headers: Mapping[str, str], body: bytes) -> DiffusionError:
+    """The error that an answer with this status tells of, whoever wrote it: the server, or a proxy on the way."""
+    told = _told(body)
+    code = str(told.get("code") or "")
+    retry_after_s = _retry_after_s(headers.get("retry-after", ""))
+    request_id = str(told.get("request_id") or headers.get("x-request-id", ""))
+    return BY_STATUS.get(status, ServerFailed)(
+        _message(_detail(told, status), code, retry_after_s, request_id),
+        status=status,
+        code=code,
+        errors=_field_errors(told.get("errors")),
+        retry_after_s=retry_after_s,
+        request_id=request_id,
+        partial_text=str(told.get("generated_text") or told.get("infilled_text") or ""),
+    )
+
+
+def problem_in_stream(message: str, *, code: str, request_id: str = "", partial_text: str = "") -> DiffusionError:
+    """The error that ended a stream."""
+    return BY_CODE.get(code, ServerFailed)(
+        _message(message, code, None, request_id), code=code, request_id=request_id, partial_text=partial_text
+    )
+
+
+def _told(body: bytes) -> dict[str, Any]:
+    """What a JSON answer tells: a problem document, or OpenAI's `{"error": …}` under `/v1`."""
+    with suppress(ValueError):
+        content = json.loads(body)
+        if isinstance(content, dict):
+            error = content.get("error")
+            return {"detail": error.get("message"), **error} if isinstance(error, dict) else content
+    return {}
+
+
+def _detail(told: Mapping[str, Any], status: int) -> str:
+    if detail := told.get("detail"):
+        return str(detail)
+    with suppress(ValueError):
+        return f"the server answered {status} {HTTPStatus(status).phrase}"
+    return f"the server answered {status}"
+
+
+def _message(detail: str, code: str, retry_after_s: float | None, request_id: str) -> str:
+    parts = [detail, WAYS_OUT.get(code), None if retry_after_s is None else f"try again in {retry_after_s:g} s"]
+    source = ", ".join(filter(None, [code, request_id and f"request {request_id}"]))
+    return "; ".join(filter(None, parts)) + (f" ({source})" if source else "")
+
+
+def _field_errors(errors: Any) -> tuple[FieldError, ...]:
+    if not isinstance(errors, list):
+        return ()
+    return tuple(FieldError(str(e.get("field", "")), str(e.get("message", ""))) for e in errors if isinstance(e, dict))
+
+
+def _retry_after_s(header: str) -> float | None:
+    """Seconds, as the server says it, or a date, as a proxy may."""
+    if header.strip().isdecimal():
+        return float(header)
+    with suppress(ValueError):
+        return max(0.0, parsedate_to_datetime(header).timestamp() - time())
+    return None

@@ -1,0 +1,111 @@
+"""Server-Sent Events, line by line, as typed events or as pieces of a conversation."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Generic, Protocol, TypeVar
+
+from pydantic import ValidationError
+
+from app.client.errors import ConnectionLost, UnexpectedAnswer
+from app.client.problems import problem_in_stream
+from app.services.diffusion.models import DiffusionStreamEvent, GenerationResult
+
+FIELD = "data:"
+"""Of a block of lines only this one counts; all others repeat it, or are there to keep the connection alive."""
+
+BROKEN_OFF = "the stream broke off before its end; ask again, with the same seed for the same text"
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Reader(Protocol, Generic[T_co]):
+    """What reads one stream."""
+
+    def feed(self, line: str) -> T_co | None:
+        """The item that this line completes.
+
+        Raises:
+            DiffusionError: the stream says that it failed.
+        """
+
+    def finish(self) -> None:
+        """Raises ConnectionLost unless the stream has come to its end."""
+
+
+class EventReader:
+    """Events of `/generate/stream` and `/infill/stream`."""
+
+    _is_complete = False
+
+    def feed(self, line: str) -> DiffusionStreamEvent | None:
+        if not line.startswith(FIELD):
+            return None
+        try:
+            event = DiffusionStreamEvent.model_validate_json(line.removeprefix(FIELD))
+        except ValidationError as error:
+            raise UnexpectedAnswer(f"this is no event of a stream: {line[:200]!r}") from error
+        if event.type == "error":
+            told = event.metadata
+            raise problem_in_stream(
+                str(event.data),
+                code=str(told.get("code", "")),
+                request_id=str(told.get("request_id", "")),
+                partial_text=str(told.get("text", "")),
+            )
+        self._is_complete = event.type == "complete"
+        return event
+
+    def finish(self) -> None:
+        if not self._is_complete:
+            raise ConnectionLost(BROKEN_OFF)
+
+
+class ChatReader:
+    """Pieces of text out of the chunks of `/v1/chat/completions`."""
+
+    _is_complete = False
+
+    def feed(self, line: str) -> str | None:
+        data = line.removeprefix(FIELD).strip() if line.startswith(FIELD) else ""
+        if data == "[DONE]":
+            self._is_complete = True
+        return _piece(data) if data.startswith("{") else None
+
+    def finish(self) -> None:
+        if not self._is_complete:
+            raise ConnectionLost(BROKEN_OFF)
+
+
+def _piece(data: str) -> str | None:
+    try:
+        chunk = json.loads(data)
+        if error := chunk.get("error"):
+            raise problem_in_stream(str(error["message"]), code=str(error.get("code") or ""))
+        choices: list[dict[str, Any]] = chunk.get("choices", [])
+        return choices[0]["delta"].get("content") or None if choices else None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UnexpectedAnswer(f"this is no chunk of a conversation: {data[:200]!r}") from error
+
+
+class Fold:
+    """What the events of a stream come to."""
+
+    def __init__(self) -> None:
+        self._pieces: list[str] = []
+        self._complete: DiffusionStreamEvent | None = None
+
+    def add(self, event: DiffusionStreamEvent) -> DiffusionStreamEvent:
+        """Takes an event in, and gives it back."""
+        if event.type == "token":
+            self._pieces.append(event.data)
+        elif event.type == "complete":
+            self._complete = event
+        return event
+
+    def result(self) -> GenerationResult:
+        if self._complete is None:
+            raise RuntimeError("this stream was closed before its end, so there is no result; read it to the end")
+        return GenerationResult.model_validate(
+            {**self._complete.metadata, "text": "".join(self._pieces), "metadata": self._complete.metadata}
+        )

@@ -1,0 +1,179 @@
+"""The client that blocks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Sequence
+from types import TracebackType
+from typing import Any, Self, TypeVar, Unpack
+
+import httpx
+
+from app.client import calls
+from app.client.calls import Call, Message, StreamCall
+from app.client.errors import DiffusionError
+from app.client.options import DEFAULT_URL, ClientOptions
+from app.client.parameters import Parameters
+from app.client.problems import problem_of
+from app.client.reading import ChatReader, EventReader, Reader
+from app.client.retries import Retries
+from app.client.streams import EventStream
+from app.client.transport import answer_to, check_stream, failures_translated, request_of
+from app.services.diffusion.models import (
+    CleanupReport,
+    ConfigurationChange,
+    DiffusionHealth,
+    DiffusionModelDetails,
+    DiffusionModelInfo,
+    DiffusionStatistics,
+    GenerationResult,
+)
+
+T = TypeVar("T")
+
+
+class DiffusionClient:
+    """Every call raises a DiffusionError where it does not succeed. May be used by several threads.
+
+    Args:
+        api_key: where the server wants one.
+        admin_token: for the calls that change or show the inside: configure, stats, health, model_details, reload,
+            cleanup.
+        timeout_s: of silence; the default is a little more than the server's own deadline.
+        max_retries: of a call that was refused with 429 or 503 and a `Retry-After`; 0 never tries again. A stream is
+            asked for again until it has begun, and never afterwards.
+        max_retry_wait_s: what all waits of one call may add up to.
+
+    Example:
+        with DiffusionClient() as client:
+            print(client.generate("Once upon a time", max_length=64))
+            for event in client.infill_stream("def add(a, b):", "return total"):
+                if event.type == "token":
+                    print(event.data, end="")
+    """
+
+    def __init__(
+        self,
+        url: str = DEFAULT_URL,
+        *,
+        api_key: str = "",
+        admin_token: str = "",
+        timeout_s: float = 330.0,
+        connect_timeout_s: float = 10.0,
+        max_retries: int = 2,
+        max_retry_wait_s: float = 30.0,
+    ) -> None:
+        self._options = ClientOptions(
+            url, api_key, admin_token, timeout_s, connect_timeout_s, max_retries, max_retry_wait_s
+        )
+        self._http = httpx.Client(**self._options.for_httpx())
+
+    def close(self) -> None:
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # -- requests ----------------------------------------------------------------------------------------------------
+
+    def generate(self, text: str, **parameters: Unpack[Parameters]) -> GenerationResult:
+        """Continues a text."""
+        return self._send(calls.generate(text, parameters))
+
+    def generate_stream(self, text: str, **parameters: Unpack[Parameters]) -> EventStream:
+        """Continues a text, event by event."""
+        return EventStream(self._read(calls.generate_stream(text, parameters), EventReader()))
+
+    def infill(self, prefix: str, suffix: str = "", **parameters: Unpack[Parameters]) -> GenerationResult:
+        """Fills the gap between two texts; one of them may be empty."""
+        return self._send(calls.infill(prefix, suffix, parameters))
+
+    def infill_stream(self, prefix: str, suffix: str = "", **parameters: Unpack[Parameters]) -> EventStream:
+        """Fills the gap between two texts, event by event."""
+        return EventStream(self._read(calls.infill_stream(prefix, suffix, parameters), EventReader()))
+
+    def chat_stream(self, messages: Sequence[Message], **parameters: Any) -> Generator[str, None, None]:
+        """The next turn of a conversation, piece by piece; parameters are those of `/v1/chat/completions`."""
+        return self._read(calls.chat_stream(messages, parameters), ChatReader())
+
+    # -- the server --------------------------------------------------------------------------------------------------
+
+    def models(self) -> list[DiffusionModelInfo]:
+        return self._send(calls.models())
+
+    def config(self) -> dict[str, Any]:
+        """The configuration in force."""
+        return self._send(calls.config())
+
+    def configure(self, **changes: Any) -> ConfigurationChange:
+        """Changes the settings that are named, all or none of them."""
+        return self._send(calls.configure(changes))
+
+    def stats(self) -> DiffusionStatistics:
+        return self._send(calls.stats())
+
+    def health(self) -> DiffusionHealth:
+        """Health, per model and device; a server that cannot answer requests is an answer too."""
+        return self._send(calls.health())
+
+    def model_details(self) -> list[DiffusionModelDetails]:
+        return self._send(calls.model_details())
+
+    def reload(self, model_id: str) -> DiffusionModelDetails:
+        """Loads a model again; requests in flight finish on the old one."""
+        return self._send(calls.reload(model_id))
+
+    def cleanup(self) -> CleanupReport:
+        """Releases caches and idle models."""
+        return self._send(calls.cleanup())
+
+    def ping(self) -> None:
+        """Returns where a server lives at the URL; needs no key."""
+        self._send(calls.ping())
+
+    # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _send(self, call: Call[T]) -> T:
+        def send() -> T:
+            with failures_translated(self._options):
+                response = self._http.send(self._http.build_request(**request_of(call, self._options)))
+            return answer_to(call, response)
+
+        return self._retried(send)
+
+    def _read(self, call: StreamCall, reader: Reader[T]) -> Generator[T, None, None]:
+        response = self._retried(lambda: self._opened(call))
+        try:
+            with failures_translated(self._options):
+                for line in response.iter_lines():
+                    if (item := reader.feed(line)) is not None:
+                        yield item
+            reader.finish()
+        finally:
+            response.close()
+
+    def _opened(self, call: StreamCall) -> httpx.Response:
+        with failures_translated(self._options):
+            response = self._http.send(self._http.build_request(**request_of(call, self._options)), stream=True)
+            try:
+                if response.status_code != 200:
+                    raise problem_of(response.status_code, response.headers, response.read())
+                check_stream(response)
+            except BaseException:
+                response.close()
+                raise
+            return response
+
+    def _retried(self, attempt: Callable[[], T]) -> T:
+        retries = Retries(self._options.max_retries, self._options.max_retry_wait_s)
+        while True:
+            try:
+                return attempt()
+            except DiffusionError as error:
+                wait_s = retries.wait_s(error)
+            time.sleep(wait_s)

@@ -1,0 +1,78 @@
+"""What both clients do around httpx: calls as requests, answers and failures as the caller's types."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import httpx
+
+from app.client.calls import Call, StreamCall
+from app.client.errors import ConnectionLost, ServerUnreachable, UnexpectedAnswer
+from app.client.options import ClientOptions
+from app.client.problems import problem_of
+
+SERVER_SENT_EVENTS = "text/event-stream"
+"""Of the two framings the one with a sign of life while nothing happens, so that a time limit means silence."""
+
+T = TypeVar("T")
+
+
+def request_of(call: Call[Any] | StreamCall, options: ClientOptions) -> dict[str, Any]:
+    """Arguments of httpx's `build_request`."""
+    if isinstance(call, StreamCall):
+        headers = {"Accept": SERVER_SENT_EVENTS, **options.headers(is_admin=False)}
+        return {"method": "POST", "url": call.path, "json": dict(call.body), "headers": headers}
+    content = None if call.body is None else dict(call.body)
+    return {
+        "method": call.method,
+        "url": call.path,
+        "json": content,
+        "headers": options.headers(is_admin=call.is_admin),
+    }
+
+
+def answer_to(call: Call[T], response: httpx.Response) -> T:
+    """What the call comes to.
+
+    Raises:
+        DiffusionError: the answer tells of one, or is none of this API's.
+    """
+    if response.status_code not in call.answers:
+        raise problem_of(response.status_code, response.headers, response.content)
+    try:
+        return call.read(response.json())
+    except (ValueError, KeyError, TypeError) as error:
+        if response.status_code != 200:
+            raise problem_of(response.status_code, response.headers, response.content) from None
+        raise _unexpected(response) from error
+
+
+def check_stream(response: httpx.Response) -> None:
+    """Raises UnexpectedAnswer where a success is no stream."""
+    if not response.headers.get("content-type", "").startswith(SERVER_SENT_EVENTS):
+        raise _unexpected(response)
+
+
+def _unexpected(response: httpx.Response) -> UnexpectedAnswer:
+    return UnexpectedAnswer(
+        f"{response.url} answered {response.status_code}, but not as a Reynard Diffusion server does; check the URL"
+    )
+
+
+@contextmanager
+def failures_translated(options: ClientOptions) -> Iterator[None]:
+    """Turns what httpx raises into DiffusionErrors."""
+    try:
+        yield
+    except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+        raise ServerUnreachable(
+            f"no server answers at {options.url} ({error}); start one with 'reynard-diffusion serve', or give its URL"
+        ) from error
+    except httpx.TimeoutException as error:
+        raise ConnectionLost(
+            f"{options.url} said nothing for {options.timeout_s:g} s; ask for less, or raise timeout_s"
+        ) from error
+    except httpx.TransportError as error:
+        raise ConnectionLost(f"the connection to {options.url} broke ({error}); ask again") from error

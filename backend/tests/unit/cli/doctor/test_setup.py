@@ -1,0 +1,112 @@
+"""The doctor in broken setups."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from app.cli.doctor.setup import check_setup
+from app.core.settings import ENV_PREFIX
+from tests.api.serving import CHECKPOINTS, free_port
+from tests.unit.client.scripted import Answer, scripted
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in os.environ:
+        if name.startswith(ENV_PREFIX):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def port(tmp_path: Path) -> int:
+    """Of the setup, which is otherwise sound."""
+    port = free_port()
+    write_settings(tmp_path, PORT=str(port))
+    return port
+
+
+def write_settings(folder: Path, **settings: str) -> None:
+    with (folder / ".env").open("a") as file:
+        file.writelines(f"{ENV_PREFIX}{name}={value}\n" for name, value in settings.items())
+
+
+def found(level: str, url: str | None = None, api_key: str = "") -> list[str]:
+    return [finding.text for finding in check_setup(url, api_key) if finding.level == level]
+
+
+def test_a_sound_setup(port: int) -> None:
+    findings = list(check_setup(None, ""))
+    assert {finding.level for finding in findings} == {"ok"}
+    texts = [finding.text for finding in findings]
+    assert [text.partition(":")[0] for text in texts[1:3]] == ["dreamon", "llada"]
+    assert f"Nothing listens on 127.0.0.1:{port}" in texts[-1]
+
+
+def test_wrong_and_unknown_settings(tmp_path: Path) -> None:
+    write_settings(tmp_path, TOP_K="lots", PORT="0")
+    problems = found("problem")
+    assert len(problems) == 2
+    assert problems[0].startswith("DIFFUSION_TOP_K='lots' is not allowed; allowed: a valid integer (environment, or ")
+    (tmp_path / ".env").write_text("DIFFUSION_TEMPRATURE=1\n")
+    assert found("warning")[0].startswith("DIFFUSION_TEMPRATURE is not a setting of this version")
+
+
+def test_a_rules_file_that_is_not_there(tmp_path: Path, port: int) -> None:
+    write_settings(tmp_path, CONTENT_FILTER="rules.toml")
+    (only,) = found("problem")
+    assert "rules.toml: there is no such file" in only
+
+
+def test_checkpoints_that_are_absent_broken_or_not_downloaded(tmp_path: Path, port: int) -> None:
+    broken = shutil.copytree(CHECKPOINTS / "llada-tiny", tmp_path / "broken")
+    weights = broken / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:100])
+    other = shutil.copytree(CHECKPOINTS / "llada-tiny", tmp_path / "other")
+    (other / "tokenizer.json").write_text("{")
+    write_settings(
+        tmp_path, DREAMON_PATH="/absent", LLADA_PATH=str(broken), EXTRA_MODELS=f"far=organisation/name,half={other}"
+    )
+    absent, unsafe, half = found("problem")
+    assert absent == "dreamon: checkpoint folder '/absent' does not exist; give an existing folder or a hub id"
+    assert unsafe.startswith(f"llada: the checkpoint in {broken} is broken: model.safetensors is no intact")
+    assert "tokenizer.json" in half
+    assert found("warning") == [
+        "far: organisation/name is downloaded when it is first used; reynard-diffusion pull gets it"
+    ]
+
+
+def test_a_device_that_is_not_there(tmp_path: Path, port: int) -> None:
+    write_settings(tmp_path, DEVICE_PREFERENCE="cuda:99")
+    assert all("device cuda:99 is not there" in text for text in found("problem"))
+
+
+def test_a_port_that_another_program_has() -> None:
+    with scripted(Answer(404, "{}")) as server:
+        write_settings(Path(), PORT=server.url.rpartition(":")[2])
+        (only,) = found("problem")
+    assert "Address already in use; set DIFFUSION_HOST and DIFFUSION_PORT" in only
+
+
+def test_a_port_that_the_server_has() -> None:
+    with scripted(Answer(body='{"status": "alive"}')) as server:
+        write_settings(Path(), PORT=server.url.rpartition(":")[2])
+        assert found("problem") == []
+        assert found("ok")[-1].startswith("A server is running at http://localhost:")
+
+
+def test_a_server_that_is_named() -> None:
+    models = '{"status": "alive", "models": []}'
+    denied = Answer(401, '{"detail": "send it", "code": "api_key_required"}')
+    with scripted(Answer(body=models)) as server:
+        assert found("warning", server.url, "key")[-1].endswith("no model is loaded")
+        assert server.header("Authorization") == "Bearer key"
+    with scripted(Answer(body=models), denied) as server:
+        assert "DIFFUSION_API_KEY" in found("problem", server.url)[-1]
+    assert "no server answers at http://127.0.0.1:9" in found("problem", "http://127.0.0.1:9")[-1]
+    assert "is no address" in found("problem", "nowhere")[-1]

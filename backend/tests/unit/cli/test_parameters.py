@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from app.cli.parameters import parameter_options
+from app.services.diffusion.models import Request
+
+
+@click.command()
+@parameter_options(Request)
+def ask(parameters: dict[str, Any]) -> None:
+    click.echo(repr(parameters))
+
+
+def asked(*arguments: str) -> Any:
+    done = CliRunner().invoke(ask, arguments)
+    assert done.exit_code == 0, done.output
+    return eval(done.output)
+
+
+def test_every_parameter_of_a_request_is_an_option() -> None:
+    names = {option.name for option in ask.params}
+    assert names == set(Request.model_fields) - {"stream", "stream_mode"}
+
+
+def test_only_what_is_given_is_asked_for_in_its_own_type() -> None:
+    assert asked() == {}
+    given = asked("--model", "llada", "--top-k", "5", "--temperature", "0", "--stop", "a", "--stop", "b")
+    assert given == {"model_id": "llada", "top_k": 5, "temperature": 0.0, "stop": ["a", "b"]}
+    assert Request.model_validate(given).temperature == 0
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--temperature", "2.1", "0.0<=x<=2.0"),
+        ("--confidence-threshold", "0", "0.0<x<=1.0"),
+        ("--max-length", "0", "1<=x<=2048"),
+        ("--decoding", "fastest", "'exact', 'balanced', 'fast'"),
+    ],
+)
+def test_bounds_are_those_of_the_service(option: str, value: str, message: str) -> None:
+    done = CliRunner().invoke(ask, [option, value])
+    assert done.exit_code == 2
+    assert message in done.output
