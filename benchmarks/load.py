@@ -11,33 +11,17 @@ import argparse
 import json
 import os
 import platform
-import re
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
+from benchmarks.machine import peak_bytes
+from benchmarks.shapes import LLADA_8B
+
 RESULTS = Path(__file__).parent / "results" / "load.json"
 SHARD_BYTES = 4 * 1024**3
-LLADA_8B: dict[str, Any] = {
-    "architectures": ["LLaDAModelLM"],
-    "model_type": "llada",
-    "d_model": 4096,
-    "n_layers": 32,
-    "n_heads": 32,
-    "n_kv_heads": 32,
-    "mlp_hidden_size": 12288,
-    "embedding_size": 126464,
-    "vocab_size": 126464,
-    "max_sequence_length": 4096,
-    "rope_theta": 500000.0,
-    "rms_norm_eps": 1e-5,
-    "weight_tying": False,
-    "mask_token_id": 126336,
-    "eos_token_id": 126081,
-    "pad_token_id": 126081,
-}
 
 
 def write_checkpoint(folder: Path, num_layers: int) -> None:
@@ -74,7 +58,7 @@ def measure(folder: Path) -> dict[str, Any]:
 
     from app.engine.models.checkpoint import load_model
 
-    before_bytes = _peak_bytes()
+    before_bytes = peak_bytes()
     started = time.perf_counter()
     model = load_model(folder, torch.device("cpu"), torch.bfloat16)
     loaded = time.perf_counter()
@@ -85,23 +69,17 @@ def measure(folder: Path) -> dict[str, Any]:
     assert torch.isfinite(logits).all()
     assert total == total
     size_bytes = sum(weight.numel() * weight.element_size() for weight in model.parameters())
-    peak_bytes = _peak_bytes()
+    after_bytes = peak_bytes()
     return {
         "parameters": sum(weight.numel() for weight in model.parameters()),
         "size_gb": size_bytes / 1e9,
         "map_s": loaded - started,
         "touch_s": touched - loaded,
-        "peak_gb": peak_bytes / 1e9,
+        "peak_gb": after_bytes / 1e9,
         "peak_before_loading_gb": before_bytes / 1e9,
-        "ratio": (peak_bytes - before_bytes) / size_bytes,
-        "ratio_with_interpreter": peak_bytes / size_bytes,
+        "ratio": (after_bytes - before_bytes) / size_bytes,
+        "ratio_with_interpreter": after_bytes / size_bytes,
     }
-
-
-def _peak_bytes() -> int:
-    """Peak resident memory of this process; `getrusage` would carry the parent's over."""
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) * 1024  # type: ignore[index]
 
 
 def main() -> None:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import platform
+import re
 import statistics
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 ROOT = Path(__file__).parents[1]
+CPU = torch.device("cpu")
+
+T = TypeVar("T")
 
 
 def describe() -> dict[str, Any]:
@@ -26,16 +32,45 @@ def describe() -> dict[str, Any]:
     }
 
 
-def limits() -> dict[str, float]:
-    """Measured peaks: float32 matrix products of the size that a step has, and reading memory that no cache holds."""
-    left, right = torch.randn(512, 1024), torch.randn(1024, 1024)
-    large = torch.randn(64 * 2**20)
-    product_s = best_s(lambda: left @ right, repeats=20)
-    sum_s = best_s(large.sum, repeats=5)
+def limits(device: torch.device = CPU, dtype: torch.dtype = torch.float32) -> dict[str, float]:
+    """Measured peaks: matrix products of the size that a step has, and reading memory that no cache holds."""
+    rows, width = (512, 1024) if device.type == "cpu" else (8192, 8192)
+    left, right = (torch.randn(size, width, device=device, dtype=dtype) for size in (rows, width))
+    large = torch.randn(2**26 if device.type == "cpu" else 2**29, device=device)
+    product_s = best_s(lambda: finished(left @ right, device), repeats=20)
+    sum_s = best_s(lambda: finished(large.sum(), device), repeats=5)
     return {
-        "float32_gflops": round(2 * 512 * 1024 * 1024 / product_s / 1e9, 1),
+        f"{name_of(dtype)}_gflops": round(2 * rows * width * width / product_s / 1e9, 1),
         "read_gb_per_s": round(large.numel() * 4 / sum_s / 1e9, 1),
     }
+
+
+def name_of(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def finished(result: Any, device: torch.device) -> Any:
+    """`result`, once the device has done all that it was given: a GPU works on while the clock is read."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return result
+
+
+def reset_peak(device: torch.device = CPU) -> None:
+    """Lets `peak_bytes` begin anew. On a CPU that needs Linux; elsewhere the peak is that of the whole process."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    else:
+        with suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_bytes(device: torch.device = CPU) -> int:
+    """Most memory that tensors had on a GPU, or this process on a CPU; `getrusage` would carry the parent's over."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) * 1024  # type: ignore[index]
 
 
 def timed_s(work: Callable[[], Any]) -> float:
@@ -49,15 +84,20 @@ def best_s(work: Callable[[], Any], repeats: int) -> float:
     return min(timed_s(work) for _ in range(repeats))
 
 
-def interleaved_s(works: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
-    """Times of each in turn, round after round, so that a disturbance meets all of them. The first round warms up."""
-    times: dict[str, list[float]] = {name: [] for name in works}
+def interleaved_s(works: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
+    """How long each takes, by `interleaved`."""
+    return interleaved({name: partial(timed_s, work) for name, work in works.items()}, rounds)
+
+
+def interleaved(works: Mapping[str, Callable[[], T]], rounds: int) -> dict[str, list[T]]:
+    """What each gives in turn, round after round, so that a disturbance meets all. The first round warms up."""
+    results: dict[str, list[T]] = {name: [] for name in works}
     for number in range(rounds + 1):
         for name, work in works.items():
-            duration_s = timed_s(work)
+            result = work()
             if number:
-                times[name].append(duration_s)
-    return times
+                results[name].append(result)
+    return results
 
 
 def median_ratio(slow: list[float], fast: list[float]) -> float:

@@ -26,7 +26,7 @@ class Decoded:
 @torch.inference_mode()
 def whole_canvas_logits(model: FamilyModel, x: Tensor) -> Tensor:
     """x [L] -> logits [L, V], aligned with what they predict."""
-    states = model.hidden(x, torch.arange(len(x)), [len(x)])
+    states = model.hidden(x, torch.arange(len(x), device=x.device), [len(x)])
     logits = model.head(states)
     if model.config.prediction_shift:
         logits = torch.cat((logits[:1], logits[:-1]))
@@ -37,7 +37,7 @@ def add_gumbel_noise(logits: Tensor, temperature: float, generator: torch.Genera
     if temperature == 0:
         return logits
     logits = logits.double()
-    noise = torch.rand(logits.shape, dtype=torch.float64, generator=generator)
+    noise = torch.rand(logits.shape, dtype=torch.float64, device=logits.device, generator=generator)
     return logits.exp() / (-noise.log()) ** temperature
 
 
@@ -53,8 +53,9 @@ def llada(
     seed: int = 0,
 ) -> Decoded:
     """`generate` of ML-GSAI/LLaDA with low-confidence remasking, without its early stop, for it has none."""
-    mask_id, generator = model.config.special.mask, torch.Generator().manual_seed(seed)
-    x = torch.tensor([*prompt, *[mask_id] * gen_length])
+    device = next(model.parameters()).device
+    mask_id, generator = model.config.special.mask, torch.Generator(device).manual_seed(seed)
+    x = torch.tensor([*prompt, *[mask_id] * gen_length], device=device)
     num_blocks = gen_length // block_length
     steps_per_block = steps // num_blocks
     for block in range(num_blocks):
@@ -114,9 +115,10 @@ def dreamon(
     seed: int = 0,
 ) -> Decoded:
     """`diffusion_generate` of DreamOn with one commit a step."""
-    special, generator = model.config.special, torch.Generator().manual_seed(seed)
+    device = next(model.parameters()).device
+    special, generator = model.config.special, torch.Generator(device).manual_seed(seed)
     assert special.expand is not None, "only checkpoints with an expand token have a variable length"
-    x = torch.tensor([*prefix, *[special.mask] * num_masks, *suffix])
+    x = torch.tensor([*prefix, *[special.mask] * num_masks, *suffix], device=device)
     budget, nfe = 2 * (max_new_tokens + len(suffix)), 0
     max_canvas = len(prefix) + max_new_tokens + len(suffix)
     while bool((x == special.mask).any()) and nfe < 4 * max_new_tokens:

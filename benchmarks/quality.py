@@ -116,17 +116,28 @@ def show(name: str, variation: Variation, rows: dict[str, dict[str, float]], is_
     print(f"{changed:34}" + "".join(f"{cell:>26}" for cell in cells), flush=True)
 
 
-async def measure(count: int) -> dict[str, list[dict[str, Any]]]:
+async def start_service() -> DiffusionLLMService:
     service = DiffusionLLMService(DiffusionConfig(max_concurrent_requests=AT_ONCE, timeout_seconds=3600))
     await service.initialize()
+    return service
+
+
+def questions(service: DiffusionLLMService, count: int) -> tuple[Ask, Ask]:
+    """What `llada` and what `dreamon` is asked."""
     prose, code = read_texts("llada")["heldout"], read_texts("dreamon")["heldout"]
     prompts, cases = beginnings(prose, count), hidden_lines(code.heldout, code.language, 3 * count)
+    return partial(continuations, service, prose, prompts), partial(infillings, service, cases)
+
+
+async def measure(count: int) -> dict[str, list[dict[str, Any]]]:
+    service = await start_service()
+    continues, infills = questions(service, count)
     tables: dict[str, list[dict[str, Any]]] = {}
-    questions: list[tuple[str, list[Variation], Ask]] = [
-        ("llada continues prose", CONTINUATION, partial(continuations, service, prose, prompts)),
-        ("dreamon fills a hidden line", INFILLING, partial(infillings, service, cases)),
+    asked: list[tuple[str, list[Variation], Ask]] = [
+        ("llada continues prose", CONTINUATION, continues),
+        ("dreamon fills a hidden line", INFILLING, infills),
     ]
-    for name, variations, ask in questions:
+    for name, variations, ask in asked:
         tables[name], exact = [], await ask({})
         for variation in variations:
             rows = compared(await ask(variation) if variation else exact, exact)

@@ -30,7 +30,7 @@ from benchmarks import machine
 
 HERE = Path(__file__).parent
 BACKEND = HERE.parent / "backend"
-START_TIMEOUT_S = 60
+START_TIMEOUT_S = 180
 PRESETS = ("exact", "balanced", "fast")
 PROMPTS = (
     "The morning after the ball, as they walked through the garden, she asked him",
@@ -51,14 +51,14 @@ class Visit:
 
 
 @contextmanager
-def server(max_concurrent: int) -> Iterator[str]:
+def server(max_concurrent: int, program: str = "main.py", **more: object) -> Iterator[str]:
     """A server process, and where it listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    settings = {"PORT": port, "MAX_CONCURRENT_REQUESTS": max_concurrent, "LOG_LEVEL": "warning"}
+    settings = {"PORT": port, "MAX_CONCURRENT_REQUESTS": max_concurrent, "LOG_LEVEL": "warning", **more}
     variables = {**os.environ, **{f"DIFFUSION_{name}": str(value) for name, value in settings.items()}}
-    process = subprocess.Popen([sys.executable, str(BACKEND / "main.py")], cwd=BACKEND, env=variables)
+    process = subprocess.Popen([sys.executable, str(BACKEND / program)], cwd=BACKEND, env=variables)
     url = f"http://127.0.0.1:{port}"
     try:
         _wait_until_ready(url)

@@ -19,19 +19,16 @@ from typing import Any
 
 import torch
 
-from app.engine.config import EngineConfig
-from app.engine.engine import Engine
-from app.engine.events import EngineEvent, Failed, Finished, Step
 from app.engine.models.base import FamilyModel
 from app.engine.models.checkpoint import load_model
 from app.engine.params import GenerationRequest
-from app.engine.request import RequestState
 from app.engine.runner import ModelRunner
 from app.engine.work import SequenceInput
 from app.services.diffusion.families import decoding_params, prompt_ids
 from app.services.diffusion.models import DiffusionGenerationParams, DiffusionInfillingParams
 from app.text.tokenizer import Tokenizer
 from benchmarks import machine, plain
+from benchmarks.runs import run_engine
 
 HERE = Path(__file__).parent
 MODELS = HERE.parent / "backend" / "app" / "assets" / "models"
@@ -149,21 +146,6 @@ def workloads() -> list[Workload]:
     ]
 
 
-def run_engine(runner: ModelRunner, requests: Sequence[GenerationRequest]) -> tuple[list[list[int]], list[Finished]]:
-    """New ids and last event of each request, all of them together."""
-    engine = Engine(runner, EngineConfig())
-    events: list[list[EngineEvent]] = [[] for _ in requests]
-    for request, told in zip(requests, events, strict=True):
-        engine.add(RequestState(request, runner.model.config, told.append))
-    while engine.has_work:
-        engine.step()
-    for told in events:
-        if isinstance(told[-1], Failed):
-            raise told[-1].error
-    ids = [[i for event in told if isinstance(event, Step) for i in event.new_final] for told in events]
-    return ids, [told[-1] for told in events if isinstance(told[-1], Finished)]
-
-
 @torch.inference_mode()
 def run_forwards(runner: ModelRunner, passes: Sequence[Sequence[SequenceInput]]) -> None:
     for sequences in passes:
@@ -176,7 +158,7 @@ def measure(workload: Workload, rounds: int) -> dict[str, Any]:
     recording = RecordingRunner(load_model(folder, torch.device("cpu"), torch.float32))
     runner = ModelRunner(recording.model)
     exact = workload.request(tokenizer, "exact")
-    (ids,), _ = run_engine(recording, [exact])
+    (ids,) = run_engine(recording, [exact]).ids
     jobs = {name: [workload.request(tokenizer, name, i) for i in range(AT_ONCE)] for name in PRESETS}
     works: dict[str, Callable[[], Any]] = {
         "plain": partial(workload.plain, runner.model, exact),
@@ -187,14 +169,13 @@ def measure(workload: Workload, rounds: int) -> dict[str, Any]:
         works[f"{name}, 8 at once"] = partial(run_engine, runner, requests)
     times = machine.interleaved_s(works, rounds)
     baseline = workload.plain(runner.model, exact)
-    num_plain = _num_tokens(baseline.ids, runner.model.config.special.eos)
+    num_plain = num_written(baseline.ids, runner.model.config.special.eos)
     plain_per_s = [max(num_plain, 1) / s for s in times["plain"]]
-    systems = [_system("plain", num_plain, baseline.nfe, times["plain"], plain_per_s)]
+    systems = [figures("plain", num_plain, baseline.nfe, times["plain"], plain_per_s)]
     for name, requests in jobs.items():
         for label, chosen in ((name, requests[:1]), (f"{name}, 8 at once", requests)):
-            told, ends = run_engine(runner, chosen)
-            nfe = sum(end.nfe for end in ends)
-            systems.append(_system(label, sum(map(len, told)), nfe, times[label], plain_per_s))
+            run = run_engine(runner, chosen)
+            systems.append(figures(label, run.num_tokens, run.nfe, times[label], plain_per_s))
     return {
         "workload": workload.name,
         "canvas": max(len(sequence.ids) for sequences in recording.passes for sequence in sequences),
@@ -204,7 +185,7 @@ def measure(workload: Workload, rounds: int) -> dict[str, Any]:
     }
 
 
-def _system(name: str, num_tokens: int, nfe: int, times: list[float], plain_per_s: list[float]) -> dict[str, Any]:
+def figures(name: str, num_tokens: int, nfe: int, times: list[float], plain_per_s: list[float]) -> dict[str, Any]:
     per_s = [max(num_tokens, 1) / s for s in times]
     return {
         "system": name,
@@ -218,7 +199,7 @@ def _system(name: str, num_tokens: int, nfe: int, times: list[float], plain_per_
     }
 
 
-def _num_tokens(ids: Sequence[int], eos: int) -> int:
+def num_written(ids: Sequence[int], eos: int) -> int:
     return ids.index(eos) if eos in ids else len(ids)
 
 

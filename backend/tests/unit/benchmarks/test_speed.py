@@ -10,7 +10,8 @@ from app.engine.runner import ModelRunner
 from app.services.diffusion.models import DiffusionGenerationParams, DiffusionInfillingParams
 from app.text.tokenizer import Tokenizer
 from benchmarks import machine, plain
-from benchmarks.speed import GREEDY, MODELS, SAMPLED, Workload, measure, run_engine, show
+from benchmarks.runs import run_engine
+from benchmarks.speed import GREEDY, MODELS, SAMPLED, Workload, measure, show
 
 
 def generating(model: str, num_tokens: int, sampling: dict[str, Any]) -> Workload:
@@ -29,11 +30,11 @@ def test_the_engine_writes_what_the_plain_loop_writes(workload: Workload) -> Non
     runner = ModelRunner(load_model(MODELS / workload.model, torch.device("cpu"), torch.float32))
     request = workload.request(tokenizer, "exact")
     decoded = workload.plain(runner.model, request)
-    (ids,), (finished,) = run_engine(runner, [request])
+    run = run_engine(runner, [request])
     eos = runner.model.config.special.eos
     written = decoded.ids[: decoded.ids.index(eos)] if eos in decoded.ids else decoded.ids
-    assert ids == written
-    assert finished.nfe <= decoded.nfe
+    assert run.ids == [written]
+    assert run.nfe <= decoded.nfe
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.7])

@@ -1,0 +1,113 @@
+"""llama.cpp's diffusion example beside this engine: the same weights, canvas, blocks and steps, in turns.
+
+    python -m benchmarks.llama_cpp --cli build/bin/llama-diffusion-cli --gguf llada-f32.gguf llada-q4_0.gguf
+
+docs/performance.md says how the program is built and the embedded llada converted. Its canvas is its micro-batch, with
+the prompt in it. Loading is left out of both: what a forward pass takes is the difference of a long and a short run. At
+temperature 0 it commits one token per pass in another order than LLaDA does; what that costs in time is the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from app.engine.models.checkpoint import load_model
+from app.engine.params import GenerationRequest
+from app.engine.runner import ModelRunner
+from app.services.diffusion.families import decoding_params
+from app.services.diffusion.models import DiffusionGenerationParams
+from app.text.tokenizer import Tokenizer
+from benchmarks import machine
+from benchmarks.runs import run_engine
+from benchmarks.speed import HERE, MODELS, PROSE
+
+CANVAS, NEW_TOKENS, BLOCK = 128, 64, 32
+PRESETS = ("exact", "balanced", "fast")
+AT_ONCE = 8
+STEPS = (128, 4)
+"""Of the long run and of the short one: more than the canvas has masks, for both run all that they are told to."""
+
+
+def peer_s(cli: Path, gguf: Path) -> float:
+    """Seconds per new token: it commits one in each forward pass."""
+    (long_s, many), (short_s, few) = (_peer_run(cli, gguf, steps) for steps in STEPS)
+    return (long_s - short_s) / (many - few)
+
+
+def _peer_run(cli: Path, gguf: Path, steps: int) -> tuple[float, int]:
+    size, threads = str(CANVAS), str(torch.get_num_threads())
+    command = [str(cli), "-m", str(gguf), "-p", PROSE, "-ub", size, "-b", size, "-c", "512", "-t", threads]
+    command += ["--diffusion-block-length", str(BLOCK), "--diffusion-steps", str(steps), "--temp", "0", "--top-k", "1"]
+    started = time.perf_counter()
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=True)
+    return time.perf_counter() - started, (done.stdout + done.stderr).count(b"diffusion step:")
+
+
+def request(tokenizer: Tokenizer, preset: str, number: int) -> GenerationRequest:
+    """The last tokens of the prose that fit the canvas, so that both compute as many."""
+    params = DiffusionGenerationParams.model_validate(
+        {"text": PROSE, "max_length": NEW_TOKENS, "temperature": 0.0, "decoding": preset}
+    )
+    decoding = decoding_params("llada", params)
+    prompt = (tokenizer.encode(PROSE) * 8)[: CANVAS - NEW_TOKENS]
+    return GenerationRequest(f"{preset} {number}", tuple(prompt), (), decoding, open_ended=True)
+
+
+def engine_s(runner: ModelRunner, requests: list[GenerationRequest]) -> float:
+    """Seconds per new token."""
+    run = run_engine(runner, requests)
+    return sum(run.steps_s) / run.num_tokens
+
+
+def measure(cli: Path, ggufs: list[Path], rounds: int) -> dict[str, Any]:
+    folder = MODELS / "llada"
+    runner = ModelRunner(load_model(folder, machine.CPU, torch.float32))
+    tokenizer = Tokenizer.load(folder)
+    works = {f"llama.cpp {path.stem}": partial(peer_s, cli, path) for path in ggufs}
+    for preset in PRESETS:
+        jobs = [request(tokenizer, preset, number) for number in range(AT_ONCE)]
+        works[preset] = partial(engine_s, runner, jobs[:1])
+        works[f"{preset}, {AT_ONCE} at once"] = partial(engine_s, runner, jobs)
+    times = machine.interleaved(works, rounds)
+    best = min(
+        (name for name in works if name.startswith("llama.cpp")), key=lambda name: statistics.median(times[name])
+    )
+    return {
+        "canvas": CANVAS,
+        "new_tokens": NEW_TOKENS,
+        "best_peer": best,
+        "systems": {
+            name: {
+                "ms_per_token": round(1e3 * statistics.median(taken), 3),
+                "speedup": round(machine.median_ratio(times[best], taken), 2),
+            }
+            for name, taken in times.items()
+        },
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cli", type=Path, required=True, help="llama-diffusion-cli")
+    parser.add_argument("--gguf", type=Path, nargs="+", required=True, help="the embedded llada in its formats")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--output", type=Path, default=HERE / "results" / "llama_cpp.json")
+    options = parser.parse_args()
+    result = measure(options.cli, options.gguf, options.rounds)
+    print(f"{'':28}{'ms/token':>10}{'x ' + result['best_peer']:>24}")
+    for name, row in result["systems"].items():
+        print(f"{name:28}{row['ms_per_token']:10.2f}{row['speedup']:24.2f}")
+    options.output.write_text(json.dumps({"machine": machine.describe(), **result}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""Runs of the engine with a clock in hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from app.engine.config import EngineConfig
+from app.engine.counters import EngineCounters
+from app.engine.engine import Engine
+from app.engine.errors import OutOfDeviceMemory
+from app.engine.events import Cancelled, EngineEvent, Failed, Finished, Step
+from app.engine.params import GenerationRequest
+from app.engine.request import RequestState
+from app.engine.runner import ModelRunner
+from benchmarks import machine
+
+DEFAULTS = EngineConfig()
+
+
+@dataclass(frozen=True, slots=True)
+class EngineRun:
+    """Requests that were denoised together."""
+
+    ids: list[list[int]]
+    """New ids of each request."""
+    nfe: int
+    """Of all requests."""
+    steps_s: list[float]
+    """How long each engine step took."""
+    counters: EngineCounters
+
+    @property
+    def num_tokens(self) -> int:
+        return sum(map(len, self.ids))
+
+    @property
+    def requests_per_pass(self) -> float:
+        return self.counters.num_sequences / self.counters.num_passes
+
+
+def run_engine(
+    runner: ModelRunner,
+    requests: Sequence[GenerationRequest],
+    config: EngineConfig = DEFAULTS,
+    max_steps: int | None = None,
+) -> EngineRun:
+    """Denoises the requests to their end, or for `max_steps` engine steps.
+
+    Raises:
+        EngineError: a request failed.
+        OutOfDeviceMemory: a request left the device for the CPU, so that times would tell of something else.
+    """
+    engine = Engine(runner, config)
+    events: list[list[EngineEvent]] = [[] for _ in requests]
+    for request, told in zip(requests, events, strict=True):
+        engine.add(RequestState(request, runner.model.config, told.append))
+    steps_s: list[float] = []
+    try:
+        while engine.has_work and len(steps_s) != max_steps:
+            steps_s.append(machine.timed_s(engine.step))
+            if engine.recovery.counters.num_moved_requests:
+                raise OutOfDeviceMemory(f"{len(requests)} requests together do not fit {runner.device_name}")
+    finally:
+        for request in requests:
+            engine.abort(request.request_id)  # nothing happens to those that are over
+    ends = [told[-1] for told in events]
+    for end in ends:
+        if isinstance(end, Failed):
+            raise end.error
+    ids = [[i for event in told if isinstance(event, Step) for i in event.new_final] for told in events]
+    nfe = sum(end.nfe for end in ends if isinstance(end, Finished | Cancelled))
+    return EngineRun(ids, nfe, steps_s, engine.recovery.counters)

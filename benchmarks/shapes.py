@@ -1,0 +1,79 @@
+"""Checkpoints by their shape: the published 7B and 8B, tiny ones to try a program with, and random weights for both."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from app.engine.models.base import FamilyModel
+from app.engine.models.registry import build_model
+
+LLADA_8B: dict[str, Any] = {
+    "architectures": ["LLaDAModelLM"],
+    "model_type": "llada",
+    "d_model": 4096,
+    "n_layers": 32,
+    "n_heads": 32,
+    "n_kv_heads": 32,
+    "mlp_hidden_size": 12288,
+    "embedding_size": 126464,
+    "vocab_size": 126464,
+    "max_sequence_length": 4096,
+    "rope_theta": 500000.0,
+    "rms_norm_eps": 1e-5,
+    "weight_tying": False,
+    "mask_token_id": 126336,
+    "eos_token_id": 126081,
+    "pad_token_id": 126081,
+}
+DREAMON_7B: dict[str, Any] = {
+    "architectures": ["DreamModel"],
+    "model_type": "Dream",
+    "hidden_size": 3584,
+    "num_hidden_layers": 28,
+    "num_attention_heads": 28,
+    "num_key_value_heads": 4,
+    "intermediate_size": 18944,
+    "vocab_size": 152064,
+    "max_position_embeddings": 131072,
+    "rope_theta": 1000000.0,
+    "rms_norm_eps": 1e-6,
+    "tie_word_embeddings": False,
+    "mask_token_id": 151666,
+    "eos_token_id": 151643,
+    "pad_token_id": 151643,
+    "expand_token_id": 151667,
+}
+_TINY_IDS = {"mask_token_id": 508, "eos_token_id": 509, "pad_token_id": 509, "vocab_size": 512}
+_TINY_LLADA = {"d_model": 64, "n_layers": 2, "n_heads": 4, "n_kv_heads": 4, "mlp_hidden_size": 192}
+_TINY_DREAMON = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2}
+
+SHAPES: dict[str, dict[str, dict[str, Any]]] = {
+    "true": {"dreamon": DREAMON_7B, "llada": LLADA_8B},
+    "tiny": {
+        "dreamon": {**DREAMON_7B, **_TINY_DREAMON, **_TINY_IDS, "intermediate_size": 160, "expand_token_id": 510},
+        "llada": {**LLADA_8B, **_TINY_LLADA, **_TINY_IDS, "embedding_size": 512},
+    },
+}
+
+
+def random_model(raw_config: dict[str, Any], device: torch.device, dtype: torch.dtype) -> FamilyModel:
+    """The model of a `config.json` with random weights, made where they are needed and in their final type.
+
+    The special tokens' rows of the head are zero and therefore never the best ones, so every canvas keeps its size and
+    every request its number of steps.
+    """
+    with torch.device("meta"):
+        model = build_model(raw_config).to(dtype)
+    model.to_empty(device=device).requires_grad_(False)
+    generator = torch.Generator(device).manual_seed(0)
+    for name, weight in model.named_parameters():
+        if weight.dim() == 2:
+            weight.normal_(std=0.02, generator=generator)
+        else:
+            weight.fill_(0 if name.endswith("bias") else 1)
+    special = model.config.special
+    *_, head = model.parameters()  # the last one in both families
+    head[[i for i in (special.mask, special.eos, special.expand) if i is not None]] = 0
+    return model
