@@ -1,6 +1,12 @@
 """Draws a canvas as it denoises, from a running server: `python docs/draw_denoising.py > docs/images/denoising.svg`.
 
-Standard library only. Grey cells are masks; a token is coloured by the confidence with which it was committed.
+Standard library only. Grey cells are masks; a token is coloured by the confidence with which it was committed. The
+pictures of blocks and of deletions in docs/decoding.md:
+
+    python docs/draw_denoising.py --model llada --text "It was a truth universally" --max-length 16 --block-length 8 \
+        --rows 16
+    python docs/draw_denoising.py --prefix $'with open(path) as ' --suffix $'\n        return file.read()\n' \
+        --initial-masks 8
 """
 
 from __future__ import annotations
@@ -18,9 +24,9 @@ INK, PAPER, MASK = "#e6edf3", "#0d1117", "#30363d"
 
 
 def steps(url: str, body: dict[str, Any]) -> list[dict[str, Any]]:
-    """The `data` of all step events of one infilling."""
+    """The `data` of all step events of one generation or infilling."""
     request = urllib.request.Request(
-        f"{url}/api/diffusion/infill/stream",
+        f"{url}/api/diffusion/{'generate' if 'text' in body else 'infill'}/stream",
         data=json.dumps({**body, "stream_mode": "canvas"}).encode(),
         headers={"Content-Type": "application/json"},
     )
@@ -47,12 +53,15 @@ def colour(confidence: float) -> str:
     return f"hsl({hue:.0f} 55% 32%)"
 
 
-def draw(all_steps: Sequence[dict[str, Any]], title: str, num_rows: int) -> str:
+def draw(all_steps: Sequence[dict[str, Any]], heading: str, num_rows: int, block_length: int | None) -> str:
+    """One row a step; blocks stand apart."""
     sure = confidence_of(all_steps)
-    rows, width, y = [], MARGIN + len(title) * CHARACTER_WIDTH, MARGIN + 30.0
+    rows, width, y = [], MARGIN + len(heading) * CHARACTER_WIDTH, MARGIN + 30.0
     for step in chosen(all_steps, num_rows):
         cells, x = [_text(MARGIN, y + 15, f"step {step['step']:>3}", "#8b949e")], MARGIN + 80.0
-        for piece in step["canvas"]:
+        for index, piece in enumerate(step["canvas"]):
+            if block_length and index % block_length == 0:
+                x += 3 * GAP
             shown = "    " if piece is None else piece.replace("\n", "⏎").replace(" ", "·")
             cell_width = max(len(shown), 2) * CHARACTER_WIDTH + 8
             fill = MASK if piece is None else colour(sure.get(piece, 0.5))
@@ -67,13 +76,34 @@ def draw(all_steps: Sequence[dict[str, Any]], title: str, num_rows: int) -> str:
         width, y = max(width, x + 80), y + CELL_HEIGHT + 6
     size = f'width="{width + MARGIN:.0f}" height="{y + MARGIN:.0f}"'
     style = 'font-family="ui-monospace, Menlo, Consolas, monospace" font-size="12.5" xml:space="preserve"'
-    heading = _text(MARGIN, MARGIN + 12, title, INK)
-    body = "\n".join([f'<rect {size} rx="8" fill="{PAPER}"/>', heading, *rows])
+    first = [f'<rect {size} rx="8" fill="{PAPER}"/>', _text(MARGIN, MARGIN + 12, heading, INK)]
+    body = "\n".join([*first, *rows])
     return f'<svg xmlns="http://www.w3.org/2000/svg" {size} {style}>\n{body}\n</svg>\n'
 
 
 def _text(x: float, y: float, text: str, fill: str) -> str:
     return f'<text x="{x:.0f}" y="{y:.0f}" fill="{fill}">{escape(text)}</text>'
+
+
+def asked(options: argparse.Namespace) -> dict[str, Any]:
+    """The request's body."""
+    given = {"text": options.text} if options.text else {"prefix": options.prefix, "suffix": options.suffix}
+    chosen = {
+        "model_id": options.model,
+        "max_length": options.max_length,
+        "temperature": 0.0,
+        "repetition_penalty": options.repetition_penalty,
+        "initial_masks": options.initial_masks if options.model == "dreamon" else None,
+        "block_length": options.block_length,
+    }
+    return given | {name: value for name, value in chosen.items() if value is not None}
+
+
+def title(options: argparse.Namespace) -> str:
+    """The words around the gap."""
+    before = " ".join((options.text or options.prefix).split()[-6:])
+    after = "" if options.text else " ".join(options.suffix.split()[:6])
+    return f"… {before}  ▢  {after}"
 
 
 def main() -> None:
@@ -84,21 +114,15 @@ def main() -> None:
         default="def __init__(self, name, value):\n    self.name = name\n    ",
     )
     parser.add_argument("--suffix", default="\n    self._cache = {}\n")
+    parser.add_argument("--text", help="to continue, instead of a gap between prefix and suffix")
     parser.add_argument("--model", default="dreamon")
+    parser.add_argument("--max-length", type=int, default=24)
     parser.add_argument("--initial-masks", type=int, default=3)
+    parser.add_argument("--block-length", type=int)
+    parser.add_argument("--repetition-penalty", type=float)
     parser.add_argument("--rows", type=int, default=8)
     options = parser.parse_args()
-    body: dict[str, Any] = {
-        "prefix": options.prefix,
-        "suffix": options.suffix,
-        "model_id": options.model,
-        "max_length": 24,
-        "temperature": 0.0,
-    }
-    if options.model == "dreamon":
-        body["initial_masks"] = options.initial_masks
-    title = "… " + " ".join(options.prefix.split()[-6:]) + "  ▢  " + " ".join(options.suffix.split()[:6])
-    sys.stdout.write(draw(steps(options.url, body), title, options.rows))
+    sys.stdout.write(draw(steps(options.url, asked(options)), title(options), options.rows, options.block_length))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,16 @@
+"""What programs in docs/ have written is what they would write now."""
+
+from __future__ import annotations
+
+import runpy
+
+import pytest
+
+from tests.docs.markdown import ROOT
+
+
+@pytest.mark.parametrize(("program", "made"), [("build_api_reference.py", "built"), ("draw_windows.py", "draw")])
+def test_it_is_up_to_date(program: str, made: str) -> None:
+    names = runpy.run_path(str(ROOT / "docs" / program))
+    written = names["TARGET"].read_text(encoding="utf-8")
+    assert written == names[made](), f"run: python docs/{program}"
