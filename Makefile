@@ -13,10 +13,14 @@ TORCH ?= torch==2.13.0
 # Length of `make soak`, without the rests between its rounds.
 SOAK_MINUTES ?= 10
 
-.PHONY: serve test lint conformance smoke soak bench eval train-llada train-dreamon clean
+.PHONY: serve serve-ray test lint conformance smoke soak bench eval train-llada train-dreamon docs clean
 
 serve: $(READY)
 	cd backend && $(BIN)/python main.py
+
+# On the Ray cluster of RAY_ADDRESS, else on a Ray of its own.
+serve-ray: $(READY)
+	cd backend && $(BIN)/python serve_ray.py
 
 test: lint
 	cd backend && $(BIN)/python -m pytest
@@ -44,6 +48,10 @@ bench: $(READY)
 eval: $(READY)
 	$(BIN)/python -m training.evaluate --model llada --preset $(PRESET)
 	$(BIN)/python -m training.evaluate --model dreamon --preset $(PRESET)
+
+# Pages and pictures that are made from the code; a test says when they are not up to date.
+docs: $(READY)
+	$(BIN)/python docs/build_api_reference.py && $(BIN)/python docs/draw_windows.py
 
 # Hours with PRESET=cpu; a minute with PRESET=quick, which leaves the embedded models alone.
 train-llada: $(READY)
