@@ -1,0 +1,94 @@
+"""One replica's tie to the others."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from ray.exceptions import RayError
+
+from app.ray.board import Changes, News, Report
+from app.services.diffusion.background import BackgroundTasks
+from app.services.diffusion.errors import InvalidParameters
+from app.services.diffusion.models import DiffusionModelDetails
+
+EXCHANGE_EVERY_S = 1.0
+
+logger = logging.getLogger(__name__)
+
+
+class Membership:
+    """Tells the board how this replica is, adopts the settings that it hears of, and answers what all are asked.
+    Belongs to one event loop.
+
+    Args:
+        board: handle of the actor.
+        report: what to tell, given the changes that are adopted.
+        adopt: takes over changed settings; may raise InvalidParameters.
+        answers: what this replica may be asked besides `exchange`.
+    """
+
+    def __init__(
+        self,
+        board: Any,
+        report: Callable[[Changes], Report],
+        adopt: Callable[[dict[str, Any]], Awaitable[object]],
+        answers: Mapping[str, Callable[[], Awaitable[Any]]],
+    ) -> None:
+        self._board = board
+        self._report = report
+        self._adopt = adopt
+        self._answers = {"exchange": self.exchange, **answers}
+        self._changes: Changes = {}
+        self._one_at_a_time = asyncio.Lock()
+        self._tasks = BackgroundTasks()
+        self.models: dict[str, dict[str, DiffusionModelDetails]] = {}
+        """Model id -> its replicas -> what they say, as of the last exchange."""
+
+    def begin(self) -> None:
+        """From now on it reports and answers by itself."""
+        self._tasks.start(self._again_and_again(self._report_soon), name="tell the board")
+        self._tasks.start(self._again_and_again(self._listen), name="hear the board")
+
+    async def exchange(self) -> None:
+        """Raises RayError where the board cannot be had."""
+        async with self._one_at_a_time:
+            news: News = await self._board.exchange.remote(self._report(self._changes))
+            self.models = news.models
+            known, self._changes = self._changes, news.changes
+            settings = {
+                name: value for name, (number, value) in news.changes.items() if number > known.get(name, (0, None))[0]
+            }
+            if settings:
+                await self._take_over(settings)
+
+    async def _take_over(self, settings: dict[str, Any]) -> None:
+        try:
+            await self._adopt(settings)
+        except InvalidParameters as error:  # such as a rules file that this node does not have
+            logger.error("settings that another replica took do not fit here: %s", error)
+
+    async def _again_and_again(self, work: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            try:
+                await work()
+            except RayError as error:
+                logger.warning("the board cannot be had, so nothing is heard of other replicas: %s", error)
+                await asyncio.sleep(EXCHANGE_EVERY_S)
+
+    async def _report_soon(self) -> None:
+        await asyncio.sleep(EXCHANGE_EVERY_S)
+        await self.exchange()
+
+    async def _listen(self) -> None:
+        """Until the board fails: another one in its place counts its questions from 1 again."""
+        member, known = self._report(self._changes).member, 0
+        while True:
+            for number, method in await self._board.questions.remote(member, known):
+                known = number
+                self._tasks.start(self._answer(member, number, method), name=f"answer {method}")
+
+    async def _answer(self, member: str, number: int, method: str) -> None:
+        await self._board.answer.remote(member, number, await self._answers[method]())

@@ -1,0 +1,227 @@
+"""A Ray in real processes, of one machine: two ingresses, and two replicas of each model."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import psutil
+import pytest
+import requests
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.api.serving import BACKEND, Json, Server, serving
+from tests.api.test_disconnect import connect_and_ask
+
+pytestmark = pytest.mark.ray
+
+PATIENCE_S = 120.0
+LONG: Json = {"text": "Once", "model_id": "llada", "max_length": 256, "block_length": 256}
+LLADA = "ServeReplica:reynard:model-llada"
+SHORT: Json = {"text": "Once", "model_id": "llada", "max_length": 4, "seed": 1}
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder, program = tmp_path_factory.mktemp("cluster"), (str(BACKEND / "serve_ray.py"),)
+    with serving(
+        folder, program=program, RAY_MIN_REPLICAS="2", RAY_INGRESS_REPLICAS="2", RAY_NUM_CPUS="0.1"
+    ) as running:
+        wait_until(lambda: num_replicas(running) == 4, running)
+        yield running
+
+
+def wait_until(condition: Callable[[], bool], cluster: Server) -> None:
+    deadline_s = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline_s, cluster.log[-5_000:]
+        time.sleep(0.1)
+
+
+def num_replicas(cluster: Server) -> int:
+    """Of all models, that are there and well; 0 while nobody can say."""
+    response = cluster.get("/admin/health")
+    if response.status_code != 200:
+        return 0
+    return sum(component["healthy"] for component in response.json()["components"].values())
+
+
+def processes(cluster: Server, title: str) -> list[psutil.Process]:
+    """Of an actor, or of the replicas of a deployment: Ray writes into their command lines what they are."""
+    found = []
+    for child in psutil.Process(cluster.process.pid).children(recursive=True):
+        with suppress(psutil.Error):  # it has just ended
+            if " ".join(child.cmdline()).startswith(f"ray::{title}"):
+                found.append(child)
+    return found
+
+
+def metric(cluster: Server, name: str) -> dict[str, float]:
+    """Values of a metric by replica."""
+    text = cluster.session.get(f"{cluster.url}/metrics", timeout=PATIENCE_S).text
+    samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+    return {sample.labels["replica"]: sample.value for sample in samples if sample.name == name}
+
+
+def num_running(cluster: Server) -> float:
+    """Requests that hold a place at an ingress, and once more those that hold one at a replica."""
+    return sum(metric(cluster, "reynard_requests_running").values())
+
+
+@dataclass
+class Visit:
+    """What one client got; no events where it did not ask for a stream, or got none."""
+
+    status: int
+    events: list[Json]
+    body: str
+    headers: Any
+
+
+def visit(cluster: Server, path: str, body: Json) -> Visit:
+    """A client with a connection of its own; one that is cut off gets the events until then."""
+    events: list[Json] = []
+    with requests.post(f"{cluster.url}/api/diffusion{path}", json=body, stream=True, timeout=PATIENCE_S) as response:
+        if not path.endswith("/stream") or response.status_code != 200:
+            return Visit(response.status_code, [], response.text, response.headers)
+        with suppress(requests.RequestException):
+            events.extend(json.loads(line) for line in response.iter_lines() if line)
+        return Visit(response.status_code, events, "", response.headers)
+
+
+def law_holds(counted: Json) -> bool:
+    ended = sum(counted[f"{outcome}_requests"] for outcome in ("successful", "failed", "cancelled"))
+    return bool(counted["total_requests"] == ended + counted["requests_in_flight"])
+
+
+@pytest.mark.parametrize("accept", ["*/*", "text/event-stream"])
+def test_a_stream_is_to_the_byte_the_answer(cluster: Server, accept: str) -> None:
+    body = {**LONG, "max_length": 24, "block_length": 8, "seed": 3}
+    events = cluster.events("/generate/stream", body, accept)
+    assert [events[0]["type"], events[-1]["type"]] == ["start", "complete"]
+    text = "".join(event["data"] for event in events if event["type"] == "token")
+    assert text == cluster.answer("/generate", body)["generated_text"]
+
+
+def test_a_stream_is_not_held_back(cluster: Server) -> None:
+    with cluster.post("/generate/stream", {**LONG, "stream_mode": "canvas"}, stream=True) as response:
+        times_s = [time.monotonic() for line in response.iter_lines(chunk_size=1) if line]
+    gaps_s = [after - before for before, after in pairwise(times_s)]
+    assert len(times_s) > 50
+    assert max(gaps_s) < 0.5 * (times_s[-1] - times_s[0])
+
+
+def test_a_gone_client_frees_its_place_on_the_replica(cluster: Server) -> None:
+    before = cluster.wait_until_idle(PATIENCE_S)
+    connection = connect_and_ask(cluster, "/generate/stream", {**LONG, "max_length": 1024, "block_length": 1024})
+    assert b"200 OK" in connection.recv(65_536)
+    cluster.wait_for(lambda statistics: statistics["requests_in_flight"] == 1)
+    wait_until(lambda: num_running(cluster) == 2, cluster)
+    connection.close()
+    after = cluster.wait_until_idle(PATIENCE_S)
+    assert after["cancelled_requests"] == before["cancelled_requests"] + 1
+    wait_until(lambda: num_running(cluster) == 0, cluster)
+
+
+def test_both_ingresses_answer_and_count_together(cluster: Server) -> None:
+    before = cluster.wait_until_idle(PATIENCE_S)
+    with ThreadPoolExecutor(4) as pool:
+        visits = list(pool.map(lambda _: visit(cluster, "/generate", SHORT), range(16)))
+    assert {visit.status for visit in visits} == {200}
+    after = cluster.statistics()
+    assert after["successful_requests"] == before["successful_requests"] + 16
+    assert len(metric(cluster, "reynard_http_responses_total")) == 2
+    assert sum(metric(cluster, "reynard_engine_forward_passes_total").values()) > 0
+
+
+def test_a_change_is_in_force_everywhere_when_it_is_answered(cluster: Server) -> None:
+    with cluster.configured(max_length=5):
+        answers = [visit(cluster, "/generate", {"text": "Once", "model_id": "llada"}).body for _ in range(8)]
+    assert all('"tokens_generated":5,' in answer for answer in answers), answers
+
+
+def test_what_shapes_the_deployments_is_refused(cluster: Server) -> None:
+    response = cluster.post("/config", {"max_queued_requests": 5})
+    assert response.status_code == 422
+    assert "deploy again" in response.json()["detail"]
+
+
+def test_a_wrong_value_is_found_by_the_replica_and_told_as_anywhere(cluster: Server) -> None:
+    response = cluster.post("/generate", {**SHORT, "model_id": "dreamon", "block_length": 4})
+    assert response.status_code == 422, response.text
+    assert response.json()["errors"][0]["field"] == "block_length"
+
+
+def test_a_reload_and_a_cleanup_reach_all(cluster: Server) -> None:
+    with cluster.configured(dtype="bfloat16"):
+        before = metric(cluster, "reynard_model_weights_bytes")
+        assert cluster.answer("/admin/models/llada/reload", {})["model"]["dtype"] == "bfloat16"
+        after = metric(cluster, "reynard_model_weights_bytes")
+    assert sum(after[replica] < before[replica] for replica in before) == 2
+    assert cluster.answer("/admin/models/llada/reload", {})["model"]["dtype"] == "float32"
+    assert cluster.answer("/admin/cleanup", {})["success"]
+
+
+def test_a_killed_replica_loses_what_it_was_doing_and_nothing_else(cluster: Server) -> None:
+    before = cluster.wait_until_idle(PATIENCE_S)
+    paths = ["/generate/stream"] * 5 + ["/generate"]  # as many as the two replicas have places
+    with cluster.configured(max_length=6), ThreadPoolExecutor(len(paths)) as pool:
+        visits = [pool.submit(visit, cluster, path, {**LONG, "seed": seed}) for seed, path in enumerate(paths)]
+        wait_until(lambda: num_running(cluster) == 2 * len(paths), cluster)
+        victim = processes(cluster, LLADA)[0]
+        victim.kill()
+        ended = [visit.result() for visit in visits]
+        after = cluster.wait_until_idle(PATIENCE_S)
+        wait_until(lambda: len(processes(cluster, LLADA)) == 2 and num_replicas(cluster) == 4, cluster)
+        assert '"tokens_generated":6,' in visit(cluster, "/generate", {"text": "Once", "model_id": "llada"}).body
+    failed = [one for one in ended if one.status != 200 or (one.events and one.events[-1]["type"] == "error")]
+    assert len(failed) == len(paths) / 2
+    for one in ended:
+        ends = [event["type"] for event in one.events if event["type"] in ("complete", "error")]
+        assert len(ends) == (1 if one.events else 0)
+        assert not ends or one.events[-1]["type"] == ends[0]
+    for one in failed:
+        code = one.events[-1]["metadata"]["code"] if one.events else json.loads(one.body)["code"]
+        assert code == "model_unavailable"
+        assert one.status == 200 or (one.status == 503 and int(one.headers["Retry-After"]) > 0)
+    assert law_holds(after)
+    assert after["failed_requests"] == before["failed_requests"] + len(failed)
+    assert after["successful_requests"] == before["successful_requests"] + len(paths) - len(failed)
+
+
+def test_a_killed_ingress_leaves_the_sum_right_and_its_successor_knows_the_settings(cluster: Server) -> None:
+    cluster.wait_until_idle(PATIENCE_S)
+    with cluster.configured(max_length=7):
+        before = cluster.statistics()
+        asking = threading.Thread(target=visit, args=(cluster, "/generate/stream", LONG))
+        asking.start()
+        cluster.wait_for(lambda statistics: statistics["requests_in_flight"] == 1)
+        for victim in processes(cluster, "ServeReplica:reynard:ingress"):
+            victim.kill()
+        asking.join()
+        wait_until(lambda: num_replicas(cluster) == 4, cluster)
+        cluster.session.close()
+        assert '"tokens_generated":7,' in visit(cluster, "/generate", {"text": "Once", "model_id": "llada"}).body
+        after = cluster.wait_until_idle(PATIENCE_S)
+        assert law_holds(after)
+        assert after["total_requests"] == before["total_requests"] + 2
+        assert after["failed_requests"] == before["failed_requests"] + 1
+
+
+def test_a_killed_board_comes_back_with_what_the_replicas_know(cluster: Server) -> None:
+    with cluster.configured(max_length=8):
+        (victim,) = processes(cluster, "Board")
+        victim.kill()
+        assert '"tokens_generated":8,' in visit(cluster, "/generate", {"text": "Once", "model_id": "llada"}).body
+        wait_until(lambda: victim.pid not in [one.pid for one in processes(cluster, "Board")], cluster)
+        wait_until(lambda: num_replicas(cluster) == 4, cluster)
+        wait_until(lambda: {cluster.get("/config").json()["max_length"] for _ in range(8)} == {8}, cluster)
+    assert law_holds(cluster.statistics())
+    assert visit(cluster, "/generate", SHORT).status == 200

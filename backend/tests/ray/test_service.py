@@ -1,0 +1,212 @@
+"""The service of an ingress, with a board that is here and deployments that say what a test wants."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from ray.exceptions import ActorDiedError
+from ray.serve.exceptions import BackPressureError
+
+from app.core.settings import DiffusionConfig
+from app.ray.board import INGRESS, Report
+from app.ray.service import Cluster, ClusterService
+from app.services.diffusion import InvalidParameters, ModelUnavailable, Overloaded
+from app.services.diffusion.models import DiffusionStreamEvent
+from tests.ray.fakes import FakeBoard, FakeHandle
+from tests.ray.samples import details, statistics
+
+pytestmark = pytest.mark.ray
+
+Event = DiffusionStreamEvent
+START = Event(type="start", metadata={"device": "cpu", "prompt_tokens": 1})
+COMPLETE = Event(type="complete", metadata={"tokens_generated": 2, "denoising_steps": 1, "device": "cpu"})
+
+
+class World:
+    """An ingress, its board, and a replica of each model that has reported."""
+
+    def __init__(self) -> None:
+        batches = [[START], [Event(type="token", data="Hello"), Event(type="token", data=" you")], [COMPLETE]]
+        self.models = {name: FakeHandle(list(batches)) for name in ("dreamon", "llada")}
+        self.board = FakeBoard()
+        cluster = Cluster("me", self.board, self.models, max_replicas=2)
+        self.service = ClusterService(DiffusionConfig(), cluster, {})
+
+    async def report(self, model_id: str, **facts: Any) -> None:
+        self.board.board.exchange(Report(f"{model_id}-0", model=details(model_id, **facts)))
+        await self.service.membership.exchange()
+
+
+@pytest_asyncio.fixture
+async def world() -> AsyncIterator[World]:
+    world = World()
+    await world.report("dreamon")
+    await world.report("llada")
+    assert await world.service.initialize()
+    yield world
+    await world.service.close()
+
+
+async def test_the_answer_of_a_replica_is_the_answer(world: World) -> None:
+    result = await world.service.generate_stream("x", model_id="llada")
+    assert (result.text, result.model_id, result.tokens_generated) == ("Hello you", "llada", 2)
+    assert not world.models["llada"].streams[0].is_cancelled
+
+
+async def test_a_replica_that_dies_ends_its_streams_with_an_error_event(world: World) -> None:
+    world.models["llada"].batches, world.models["llada"].error = [[START]], ActorDiedError()
+    events = [event async for event in world.service.generate_stream("x", model_id="llada")]
+    assert [event.type for event in events] == ["start", "error"]
+    assert events[-1].metadata["code"] == "model_unavailable"
+    counted = world.service.statistics()
+    assert (counted.total_requests, counted.failed_requests, counted.requests_in_flight) == (1, 1, 0)
+
+
+async def test_and_whoever_awaits_gets_an_error_that_says_to_try_again(world: World) -> None:
+    world.models["llada"].batches, world.models["llada"].error = [[START]], ActorDiedError()
+    with pytest.raises(ModelUnavailable, match="send the request again"):
+        await world.service.generate_stream("x", model_id="llada")
+
+
+async def test_an_error_of_the_replica_is_that_of_the_service(world: World) -> None:
+    world.models["llada"].batches = [[InvalidParameters("steps=0 is wrong", field="steps")]]
+    with pytest.raises(InvalidParameters, match="steps=0") as caught:
+        await world.service.generate_stream("x", model_id="llada")
+    assert caught.value.field == "steps"
+
+
+async def test_a_full_queue_of_the_deployment_is_an_overload(world: World) -> None:
+    world.models["llada"].batches = []
+    world.models["llada"].error = BackPressureError(num_queued_requests=64, max_queued_requests=64)
+    with pytest.raises(Overloaded, match="max_queued_requests"):
+        await world.service.generate_stream("x", model_id="llada")
+
+
+async def test_a_request_that_is_given_up_is_cancelled_at_the_replica(world: World) -> None:
+    world.models["llada"].batches = [[START], None]
+    generation = world.service.generate_stream("x", model_id="llada")
+    await generation.accepted()
+    await generation.aclose()
+    assert world.models["llada"].streams[0].is_cancelled
+    assert world.service.statistics().cancelled_requests == 1
+
+
+async def test_another_deployment_answers_for_one_that_cannot(world: World) -> None:
+    await world.report("llada", is_available=False, error="the checkpoint is damaged")
+    result = await world.service.generate_stream("x", model_id="llada")
+    assert (result.model_id, result.metadata["requested_model"]) == ("dreamon", "llada")
+    assert world.service.health().status == "degraded"
+    await world.report("llada")
+    assert (await world.service.generate_stream("x", model_id="llada")).model_id == "llada"
+    assert world.service.health().status == "healthy"
+
+
+async def test_one_that_cannot_stand_in_is_not_what_was_asked_for(world: World) -> None:
+    await world.report("llada", is_available=False, error="the checkpoint is damaged")
+    world.models["dreamon"].refusal = "it knows no blocks"
+    with pytest.raises(ModelUnavailable, match="'dreamon' cannot take its place: it knows no blocks"):
+        await world.service.generate_stream("x", model_id="llada", block_length=8)
+
+
+async def test_a_replica_that_is_still_loading_is_waited_for() -> None:
+    world = World()
+    await world.report("dreamon")
+    await world.report("llada", is_available=False)
+    await world.service.initialize()
+    generation = asyncio.ensure_future(world.service.generate_stream("x", model_id="llada"))
+    await asyncio.sleep(0.3)
+    assert not generation.done()
+    await world.report("llada")
+    assert (await generation).model_id == "llada"
+    await world.service.close()
+
+
+async def test_a_deployment_that_answers_at_last_is_taken_in() -> None:
+    world = World()
+    await world.report("dreamon")
+    await world.report("llada", is_available=False, error="no such folder")
+    await world.service.initialize()
+    async with asyncio.timeout(10):
+        while world.service.health().models["llada"].healthy:
+            await asyncio.sleep(0.01)
+        await world.report("llada")
+        while not world.service.health().models["llada"].healthy:
+            await asyncio.sleep(0.01)
+    await world.service.close()
+
+
+async def test_a_change_reaches_the_board_and_everybody_is_told(world: World) -> None:
+    change = await world.service.configure({"max_length": 7})
+    assert change.updated == {"max_length": 7}
+    assert world.board.board.exchange(Report("newcomer")).changes["max_length"] == (1, 7)
+    assert world.board.asked == [(INGRESS, "exchange"), ("dreamon", "exchange"), ("llada", "exchange")]
+
+
+async def test_a_change_that_is_refused_reaches_nobody(world: World) -> None:
+    with pytest.raises(InvalidParameters, match="max_length"):
+        await world.service.configure({"max_length": 0})
+    assert world.board.board.exchange(Report("newcomer")).changes == {}
+
+
+async def test_what_shapes_the_deployments_cannot_be_changed(world: World) -> None:
+    with pytest.raises(InvalidParameters, match="DIFFUSION_MAX_CONCURRENT_REQUESTS and deploy again") as caught:
+        await world.service.configure({"max_concurrent_requests": 5})
+    assert caught.value.field == "max_concurrent_requests"
+
+
+async def test_a_change_elsewhere_is_adopted_at_the_next_exchange(world: World) -> None:
+    world.board.board.change({"max_length": 9})
+    await world.service.membership.exchange()
+    assert world.service.configuration()["max_length"] == 9
+
+
+async def test_a_change_elsewhere_that_does_not_fit_here_does_no_harm(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.board.board.change({"content_filter": "/not/there.toml"})
+    await world.service.membership.exchange()
+    assert "do not fit here" in caplog.text
+    assert world.service.configuration()["content_filter"] == ""
+
+
+async def test_a_reload_says_on_how_many_replicas_it_failed(world: World) -> None:
+    world.board.answers["llada", "reload"] = [None, "no such folder"]
+    with pytest.raises(ModelUnavailable, match="on 1 of 2 replicas: no such folder"):
+        await world.service.reload_model("llada")
+    world.board.answers["llada", "reload"] = [None, None]
+    assert (await world.service.reload_model("llada")).is_available
+
+
+async def test_cleaning_up_adds_up(world: World) -> None:
+    world.board.answers["llada", "cleanup"] = [1, 2]
+    world.board.answers["dreamon", "cleanup"] = [4]
+    assert (await world.service.cleanup()).freed_bytes == 7
+
+
+async def test_statistics_are_those_of_all(world: World) -> None:
+    await world.service.generate_stream("x", model_id="llada")
+    world.board.board.exchange(Report("other", statistics=statistics(successful=2, in_flight=1)))
+    await world.service.membership.exchange()
+    await world.service.refresh()
+    counted = world.service.statistics()
+    assert (counted.total_requests, counted.successful_requests, counted.requests_in_flight) == (4, 3, 1)
+
+
+async def test_the_last_word_of_an_ingress_is_what_became_of_its_requests(world: World) -> None:
+    world.models["llada"].batches = [[START], None]
+    generation = world.service.generate_stream("x", model_id="llada")
+    await generation.accepted()
+    await world.service.membership.exchange()
+    assert world.board.board.statistics().requests_in_flight == 1
+    await world.service.close()
+    told = world.board.board.statistics()
+    assert (told.requests_in_flight, told.cancelled_requests) == (0, 1)
+
+
+async def test_health_has_a_component_per_replica(world: World) -> None:
+    components = world.service.health().components
+    assert components["replica llada-0"].detail == "llada on cpu, 1.5 MB of weights"
