@@ -22,8 +22,9 @@ serve: $(READY)
 serve-ray: $(READY)
 	cd backend && $(BIN)/python serve_ray.py
 
+# Two at a time: most tests wait for a server. A file stays with one of the two, so its server is started once.
 test: lint
-	cd backend && $(BIN)/python -m pytest
+	cd backend && $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 lint: $(READY)
 	$(BIN)/ruff format --check . && $(BIN)/ruff check .

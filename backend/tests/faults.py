@@ -62,7 +62,7 @@ def _serve() -> int:
 
     text = os.environ.get("FAULTS", "")
 
-    def make_runner(model: FamilyModel, *_: Any) -> ModelRunner:
+    def make_runner(model: FamilyModel, *_: Any, **_options: Any) -> ModelRunner:
         return FaultyRunner(model, schedule(text))
 
     setattr(thread, "ModelRunner", make_runner)  # noqa: B010 - to a type checker a class is no place for a function

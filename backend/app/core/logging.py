@@ -11,8 +11,8 @@ from typing import Any
 from app.core.log_handler import UnwaitingHandler
 from app.core.settings import Settings
 
-NOT_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
-"""What every record has, and uvicorn's copy of its message for terminals; other attributes came in by `extra`."""
+NOT_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message", "_ray_timestamp_ns"}
+"""What every record has, uvicorn's copy of its message for terminals, Ray's clock; all else came in by `extra`."""
 
 _request_id: ContextVar[str] = ContextVar("request_id", default="")
 

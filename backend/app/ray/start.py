@@ -39,7 +39,7 @@ def serve_here(settings: Settings) -> None:
     Raises:
         WrongSetting: the settings do not go together.
     """
-    ray.init(include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES)
+    ray.init("local", include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ray's own handler would leave requests unanswered
     try:
         deploy(settings)

@@ -175,7 +175,7 @@ def test_pages_of_other_origins_are_shut_out_by_default(server: Server) -> None:
 def test_pages_of_an_origin_that_is_named_may_call(keyed: Server) -> None:
     status, headers = preflight(keyed, ORIGIN)
     assert (status, headers["access-control-allow-origin"]) == (200, ORIGIN)
-    assert "X-API-Key" in headers["access-control-allow-headers"]
+    assert "x-api-key" in headers["access-control-allow-headers"]
     response = keyed.post("/generate/stream", BODY, headers={**bearer(KEYS[0]), "Origin": ORIGIN})
     assert response.headers["access-control-allow-origin"] == ORIGIN
     assert "RateLimit-Remaining" in response.headers["access-control-expose-headers"]

@@ -111,8 +111,9 @@ def test_unknown_path(server: Server, path: str) -> None:
     check_problem(server.get(path), 404, "not_found")
 
 
-def test_root_is_a_problem_document_too(server: Server) -> None:
-    check_problem(server.session.get(server.url), 404, "not_found")
+def test_what_is_outside_the_api_is_a_problem_document_too(server: Server) -> None:
+    check_problem(server.session.get(f"{server.url}/nowhere"), 404, "not_found")
+    check_problem(server.session.post(server.url), 405, "method_not_allowed")
 
 
 @pytest.mark.parametrize("path", ALL_GENERATIONS)

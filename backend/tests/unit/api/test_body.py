@@ -86,7 +86,7 @@ async def test_very_many_unknown_fields_are_refused_quickly() -> None:
     started_s = time.perf_counter()
     with pytest.raises(InvalidBody) as caught:
         await read(body)
-    assert time.perf_counter() - started_s < 0.5
+    assert time.perf_counter() - started_s < 2  # with time that grows by the square it would be minutes
     assert len(caught.value.errors) == MAX_ERRORS
 
 
