@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
+SERVING := $(VENV)/.serving
 READY := $(VENV)/.ready
 # Section of the training recipes: cpu, gpu or quick.
 PRESET ?= cpu
@@ -15,7 +16,7 @@ SOAK_MINUTES ?= 10
 
 .PHONY: serve serve-ray test lint conformance smoke soak bench eval train-llada train-dreamon docs clean
 
-serve: $(READY)
+serve: $(SERVING)
 	cd backend && $(BIN)/python main.py
 
 # On the Ray cluster of RAY_ADDRESS, else on a Ray of its own.
@@ -61,11 +62,16 @@ train-llada: $(READY)
 train-dreamon: $(READY)
 	$(BIN)/python -m training.train --model dreamon --preset $(PRESET)
 
-$(READY): backend/requirements.txt backend/pyproject.toml
+# What serving needs; the tools of those who change it come on top.
+$(SERVING): backend/requirements.txt backend/pyproject.toml
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Python 3.11 or later is needed: make PYTHON=python3.12')"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet "$(TORCH)"
+	$(BIN)/python -m pip install --quiet -e backend
+	touch $(SERVING)
+
+$(READY): $(SERVING)
 	$(BIN)/python -m pip install --quiet -e "backend[dev]"
 	touch $(READY)
 

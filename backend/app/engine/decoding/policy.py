@@ -332,9 +332,9 @@ class VariableLengthPolicy:
         return Edits(committed, tuple(deleted), tuple(length.before_deletions(expanded, deleted)))
 
     def _end_cycles(self, canvas: Canvas) -> None:
-        """With a cache, expanding and deleting in turn is not worth waiting for the published limit: the text around
-        the span does not change any more, so what did not help once never will."""
-        if self._params.cache == "none":
+        """Where decoding is not the published one, expanding and deleting in turn is not worth waiting for its limit:
+        the text around the span does not change, so what did not help once hardly ever will."""
+        if self._params.cache == "none" and not self._params.is_adaptive:
             return
         span = tuple(canvas.span_ids)
         if span in self._seen:

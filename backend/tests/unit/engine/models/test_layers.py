@@ -98,3 +98,22 @@ def test_attention_looks_both_ways() -> None:
 def test_swiglu_is_its_formula() -> None:
     gate, up = normal(4, 6), normal(4, 6, seed=1)
     torch.testing.assert_close(swiglu(gate, up), plain.gated(gate, up))
+
+
+def test_angles_that_are_kept_are_those_that_would_be_computed() -> None:
+    rotary = Rotary(8, 1e4)
+    with torch.inference_mode():
+        rotary.angles(torch.tensor([3, 0]))
+    for positions in ([7, 2, 7], [0], list(range(300)), [Rotary.MAX_TABLE + 5, 1], []):
+        asked = torch.tensor(positions, dtype=torch.long)
+        for kept, computed in zip(rotary.angles(asked), Rotary(8, 1e4)._computed(asked), strict=True):
+            assert torch.equal(kept, computed)
+
+
+def test_training_may_use_the_angles_that_decoding_has_kept() -> None:
+    rotary, positions = Rotary(8, 1e4), torch.arange(4)
+    with torch.inference_mode():
+        rotary.angles(positions)
+    states = torch.randn(4, 2, 8, requires_grad=True)
+    Rotary.rotate(states, *rotary.angles(positions)).sum().backward()
+    assert states.grad is not None
