@@ -94,6 +94,7 @@ def draw_ablation(report: Report, figure: Figure) -> None:
         differences, errors = ([cell[part] for cell in cells] for part in ("difference", "error"))
         right.errorbar(differences, places, xerr=errors, fmt="o", markersize=4, color=LOOKS["exact"]["color"])
         right.axvline(0, color=LOOKS["plain"]["color"], linewidth=1)
+        right.locator_params(axis="x", nbins=6)
         right.set(xlabel=f"{QUALITY[quantity]}: difference from exact")
 
 
