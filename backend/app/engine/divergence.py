@@ -13,13 +13,15 @@ class LastDistributions:
 
     def __init__(self) -> None:
         self._last: dict[str, tuple[tuple[int, ...], Tensor]] = {}
+        self._newest: dict[str, tuple[tuple[int, ...], Tensor]] = {}
 
     def divergences(self, name: str, positions: Sequence[int], logits: Tensor) -> list[float]:
         """Σ p·(log p - log q) in nats, of the new distributions p, softmax(logits [R, V]), from the last ones q at the
-        same positions; infinite where there was none. The new ones are kept in their place."""
+        same positions; infinite where there was none. The new ones take their place with `step_is_done`: a step that
+        runs out of memory is run again, and must find what it found before."""
         new = logits.float().log_softmax(-1)
         before, old = self._last.get(name, ((), new))
-        self._last[name] = (tuple(positions), new)
+        self._newest[name] = (tuple(positions), new)
         rows = {position: row for row, position in enumerate(before)}
         both = [(index, rows[position]) for index, position in enumerate(positions) if position in rows]
         told = [math.inf] * len(positions)
@@ -29,6 +31,11 @@ class LastDistributions:
             for (index, _), divergence in zip(both, moved, strict=True):
                 told[index] = divergence
         return told
+
+    def step_is_done(self) -> None:
+        """Nothing of it will be asked again."""
+        self._last |= self._newest
+        self._newest = {}
 
     def forget(self, name: str) -> None:
         """Drops what is kept under `name`, if anything is."""

@@ -82,7 +82,9 @@ class ModelRunner:
             guided = [_guided(work, part) for work, part in zip(works, parts, strict=True)]
             wanted = [rows[: len(rows) - len(work.doubted_ids)] for work, rows in zip(works, guided, strict=True)]
             predictions = _read(works, [_penalised(work, rows) for work, rows in zip(works, wanted, strict=True)])
-            return [self._with_more(*each) for each in zip(works, guided, predictions, strict=True)]
+            told = [self._with_more(*each) for each in zip(works, guided, predictions, strict=True)]
+            self._last.step_is_done()
+            return told
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise

@@ -38,11 +38,10 @@ def leaping(confidences: Sequence[float], positions: Sequence[int], threshold: f
     def is_near(position: int) -> bool:
         return any(abs(position - anchor) <= LEAP for anchor in anchors)
 
-    lowest = min(threshold, near)
     return [
         index
-        for index in reaching(confidences, lowest)
-        if confidences[index] >= threshold or (confidences[index] >= near and is_near(positions[index]))
+        for index, (sure, position) in enumerate(zip(confidences, positions, strict=True))
+        if sure >= threshold or (sure >= near and is_near(position))
     ]
 
 

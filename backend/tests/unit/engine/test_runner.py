@@ -9,6 +9,7 @@ import torch
 from app.engine.decoding.guidance import guide
 from app.engine.decoding.rules import LogitRules, Score
 from app.engine.decoding.sampling import penalise_repetition, predict
+from app.engine.divergence import LastDistributions
 from app.engine.errors import OutOfDeviceMemory
 from app.engine.models.base import FamilyModel
 from app.engine.models.graphs import GraphedModel
@@ -209,3 +210,13 @@ def test_divergences_are_counted_from_the_step_before(llada: ModelRunner) -> Non
     assert step(after, [5]) == [pytest.approx(0.0, abs=1e-6)]
     llada.forget("w")
     assert step(after, [5]) == [float("inf")]
+
+
+def test_a_step_that_is_run_again_finds_the_distributions_of_the_step_before() -> None:
+    last = LastDistributions()
+    before, after = torch.tensor([[0.0, 1.0]]), torch.tensor([[1.0, 0.0]])
+    last.divergences("w", [3], before)
+    last.step_is_done()
+    failed = last.divergences("w", [3], after)  # and something else of this step did not fit
+    assert last.divergences("w", [3], after) == failed
+    assert failed[0] > 0.1
