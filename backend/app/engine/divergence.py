@@ -39,4 +39,5 @@ class LastDistributions:
 
     def forget(self, name: str) -> None:
         """Drops what is kept under `name`, if anything is."""
-        self._last.pop(name, None)
+        for kept in (self._last, self._newest):
+            kept.pop(name, None)
