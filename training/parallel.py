@@ -30,6 +30,7 @@ class Gradients:
         self._device = next(model.parameters()).device
         self._is_bf16 = is_bf16
         self._num_threads = num_threads or (torch.get_num_threads() if self._device.type == "cpu" else 1)
+        self._num_threads_before = torch.get_num_threads()
         self._threads = ThreadPoolExecutor(self._num_threads, "gradient", initializer=_use_one_core)
 
     def compute(self, batch: Batch) -> float:
@@ -47,6 +48,8 @@ class Gradients:
 
     def close(self) -> None:
         self._threads.shutdown()
+        # What they asked for themselves is also what threads begin with that are started later.
+        torch.set_num_threads(self._num_threads_before)
 
     def _part(self, batch: Batch, total_weight: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         with bf16_computation(self._device, enabled=self._is_bf16):
