@@ -19,13 +19,17 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from app.engine import graph_forward
 from app.engine import runner as runner_module
 from app.engine.engine import Engine
+from app.engine.forward import ModuleForward
+from app.engine.graph_forward import GraphForward
 from app.engine.models.attention import PackedAttention
-from app.engine.models.graphs import GraphedModel, can_run
+from app.engine.models.graphs import PassGraph, can_run
 from app.engine.models.layers import Linear, RMSNorm, Rotary
 from app.engine.models.llada import LLaDA
 from app.engine.params import GenerationRequest
+from app.engine.pool import KeyPool
 from app.engine.recovery import Recovery
 from app.engine.request import RequestState
 from app.engine.runner import ModelRunner
@@ -43,9 +47,11 @@ PARTS: list[tuple[str, Any, str]] = [
     ("attention", PackedAttention, "__call__"),
     ("rotation of queries and keys", Rotary, "rotate"),
     ("residuals, activations, embedding", LLaDA, "hidden"),
-    ("graphs", GraphedModel, "hidden"),
-    ("head as a graph", GraphedModel, "head"),
-    ("packing, indices, logits", ModelRunner, "logits"),
+    ("graphs", PassGraph, "run"),
+    ("layout of a pass", graph_forward, "arrays_of"),
+    ("keys that are kept", KeyPool, "write"),
+    ("groups of sequences", GraphForward, "logits"),
+    ("packing, indices", ModuleForward, "logits"),
     ("sampling", runner_module, "predict"),
     ("reading of logits", ModelRunner, "run"),
     ("policy, canvas, events", RequestState, "advance"),

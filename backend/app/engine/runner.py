@@ -9,17 +9,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from app.engine.batch import pack
 from app.engine.config import RuntimeName
 from app.engine.decoding.guidance import guide
 from app.engine.decoding.policy import Prediction
 from app.engine.decoding.rules import LogitRules
 from app.engine.decoding.sampling import log_probabilities, penalise_repetition, predict, probabilities_of
-from app.engine.devices import is_out_of_memory, row_quantum
+from app.engine.devices import is_out_of_memory
 from app.engine.divergence import LastDistributions
 from app.engine.errors import OutOfDeviceMemory
+from app.engine.forward import Forward, ModuleForward
+from app.engine.graph_forward import MAX_SCORE_BYTES, GraphForward
 from app.engine.models import graphs
-from app.engine.models.attention import Doubted, Extra, Kept, KeyValues
 from app.engine.models.base import FamilyModel
 from app.engine.work import SequenceInput, Work
 
@@ -41,9 +41,7 @@ class ModelRunner:
         self.device_name = device_name or str(self.device)
         self.dtype = next(model.parameters()).dtype
         self._is_graphed = cpu_runtime == "auto" and graphs.can_run(model)
-        self._forward = graphs.GraphedModel(model) if self._is_graphed else model
-        self._quantum = graphs.ROW_QUANTUM if self._is_graphed else row_quantum(self.device)
-        self._stores: dict[str, KeyValues] = {}
+        self._forward: Forward = GraphForward(model) if self._is_graphed else ModuleForward(model)
         self._last = LastDistributions()
 
     @property
@@ -53,16 +51,19 @@ class ModelRunner:
 
     @property
     def memory_bytes(self) -> int:
-        """Bytes of the weights, and of the graphs' copy of them."""
+        """Bytes of the weights, and of the copies of them that the two graphs hold."""
         weights = (*self.model.parameters(), *self.model.buffers())
-        return sum(weight.numel() * weight.element_size() for weight in weights) * (2 if self._is_graphed else 1)
+        return sum(weight.numel() * weight.element_size() for weight in weights) * (3 if self._is_graphed else 1)
 
     def bytes_of_pass(self, num_tokens: int, num_rows: int) -> int:
         """What a forward pass of so many tokens and rows of logits takes beside the weights, estimated from above."""
         config = self.model.config
         # The residual stream and its normalised copy, float32 copies of queries and keys, and the gate, up and product.
         values_per_token = 4 * config.width + 3 * config.width * 2 + 3 * config.mlp_width
-        return num_tokens * values_per_token * max(self.dtype.itemsize, 4) + num_rows * self.bytes_per_row
+        num_bytes = num_tokens * values_per_token * max(self.dtype.itemsize, 4) + num_rows * self.bytes_per_row
+        if self._is_graphed:  # scores and their mask; modules never hold them all
+            num_bytes += min(4 * (config.num_heads + 1) * num_tokens**2, 2 * MAX_SCORE_BYTES)
+        return num_bytes
 
     def bytes_kept(self, num_tokens: int) -> int:
         """Keys and values of so many tokens."""
@@ -93,37 +94,12 @@ class ModelRunner:
 
     def logits(self, sequences: Sequence[SequenceInput]) -> Tensor:
         """Raw logits [R, V] of all wanted positions, sequence by sequence, aligned with what they predict."""
-        config = self.model.config
-        sequences = [self._with_usable_window(sequence) for sequence in sequences]
-        special = config.special
-        batch = pack(sequences, config.prediction_shift, special.pad, special.mask, self._quantum)
-        extras = [self._extra(sequence) for sequence in sequences]
-        ids, positions, rows = map(self._indices, (batch.ids, batch.positions, batch.rows))
-        logits = self._forward.head(self._forward.hidden(ids, positions, batch.lengths, rows, extras))[: batch.num_rows]
-        for sequence, extra in zip(sequences, extras, strict=True):
-            if sequence.window is not None and isinstance(extra, Kept):
-                self._stores[sequence.window.name] = extra.store
-        return logits
+        return self._forward.logits(sequences)
 
     def forget(self, name: str) -> None:
         """Drops what is kept under `name`, if anything is."""
-        self._stores.pop(name, None)
+        self._forward.forget(name)
         self._last.forget(name)
-
-    def _with_usable_window(self, sequence: SequenceInput) -> SequenceInput:
-        """The whole sequence where nothing is kept of it: it has come from another device."""
-        window = sequence.window
-        if window is None or window.span is None or window.name in self._stores:
-            return sequence
-        return replace(sequence, window=replace(window, span=None))
-
-    def _extra(self, sequence: SequenceInput) -> Extra | None:
-        if sequence.window is None:
-            return Doubted(sequence.doubted) if sequence.doubted else None
-        if sequence.window.span is None:
-            return Kept(KeyValues(), fills=True)
-        start, end = sequence.window.span
-        return Kept(self._stores[sequence.window.name], start, len(sequence.ids) - end)
 
     def _with_more(self, work: Work, logits: Tensor, prediction: Prediction) -> Prediction:
         """What only some requests ask for, from the model's own logits."""
@@ -137,9 +113,6 @@ class ModelRunner:
         if work.doubted_ids:
             more["support"] = probabilities_of(doubted, work.doubted_ids)
         return replace(prediction, **more) if more else prediction
-
-    def _indices(self, values: list[int]) -> Tensor:
-        return torch.tensor(values, dtype=torch.long, device=self.device)
 
 
 def _guided(work: Work, logits: Tensor) -> Tensor:
@@ -165,7 +138,7 @@ def _read(works: Sequence[Work], logits: Sequence[Tensor]) -> list[Prediction]:
         groups.setdefault(work.rules, []).append(index)
     predicted = []
     for members in groups.values():
-        rows = torch.cat([logits[index] for index in members])
+        rows = torch.cat([logits[index] for index in members]) if len(works) > 1 else logits[0]
         draws = [u for index in members for u in works[index].uniforms]
         uniforms = torch.tensor(draws, dtype=torch.float64, device=rows.device) if draws else None
         predicted.append(predict(rows, works[members[0]].rules, uniforms))

@@ -34,7 +34,9 @@ def predict(logits: Tensor, rules: LogitRules, uniforms: Tensor | None) -> Tenso
 
 
 def _predict_from_all(logits: Tensor, rules: LogitRules, uniforms: Tensor | None) -> Tensor:
-    shaped = keep_top_k(keep_top_p(_warmed(logits, rules), rules), rules)
+    shaped = logits
+    if uniforms is not None or rules.scores_see_filters:  # else the best token is what counts, and no filter drops that
+        shaped = keep_top_k(keep_top_p(_warmed(logits, rules), rules), rules)
     tokens = shaped.argmax(-1) if uniforms is None else draw(shaped, uniforms)
     seen = shaped if rules.scores_see_filters else _forbid(logits, rules.unscored)
     return _scored(tokens, tokens, seen.softmax(-1), rules)
@@ -42,8 +44,9 @@ def _predict_from_all(logits: Tensor, rules: LogitRules, uniforms: Tensor | None
 
 def _only_the_best_count(rules: LogitRules, vocab_size: int) -> bool:
     """Whether the k best logits and the sum of all decide everything: then nothing is sorted or kept for the rest."""
-    is_cut = rules.top_k is not None and rules.top_k < vocab_size
-    return is_cut and (rules.scores_see_filters or rules.score is Score.PROBABILITY)
+    if rules.top_k is None or rules.top_k >= vocab_size:
+        return False
+    return rules.scores_see_filters or (rules.temperature > 0 and rules.score is Score.PROBABILITY)
 
 
 def _predict_from_best(logits: Tensor, rules: LogitRules, uniforms: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -51,25 +54,25 @@ def _predict_from_best(logits: Tensor, rules: LogitRules, uniforms: Tensor | Non
     among those that are left out."""
     assert rules.top_k is not None, "asked before"
     warmed = _warmed(logits, rules)
-    best, columns = warmed.topk(rules.top_k + 1, dim=-1)
+    best, by_rank = warmed.topk(rules.top_k + 1, dim=-1)
     is_tied = best[:, -2] == best[:, -1]
     best[:, -1] = -torch.inf
-    columns, order = columns.sort(-1)
-    shaped = _above_top_p(best, warmed, rules).gather(-1, order)
+    columns, order = by_rank.sort(-1)
+    shaped = _above_top_p(best, warmed, by_rank, rules).gather(-1, order)
     chosen = shaped.argmax(-1) if uniforms is None else draw(shaped, uniforms)
     tokens = columns.gather(-1, chosen[:, None])[:, 0]
     if rules.scores_see_filters:
         return _scored(tokens, chosen, shaped.softmax(-1), rules), is_tied
     seen = _forbid(logits, rules.unscored)
-    confidence = (seen.gather(-1, tokens[:, None])[:, 0] - seen.logsumexp(-1)).exp()
+    confidence = seen.softmax(-1).gather(-1, tokens[:, None])[:, 0]
     return torch.stack((tokens.double(), confidence.double(), confidence.double())), is_tied
 
 
-def _above_top_p(best: Tensor, warmed: Tensor, rules: LogitRules) -> Tensor:
-    """`keep_top_p` for the best logits of each row, in falling order."""
+def _above_top_p(best: Tensor, warmed: Tensor, columns: Tensor, rules: LogitRules) -> Tensor:
+    """`keep_top_p` for the best logits of each row, in falling order, which stand in these columns of `warmed`."""
     if rules.top_p is None or rules.top_p >= 1.0:
         return best
-    probabilities = (best - warmed.logsumexp(-1, keepdim=True)).exp()
+    probabilities = warmed.softmax(-1).gather(-1, columns)
     dropped = probabilities.cumsum(-1) - probabilities > rules.top_p
     dropped[:, 0] = False
     return best.masked_fill(dropped, -torch.inf)

@@ -1,33 +1,35 @@
-"""A small model's layers as ONNX Runtime graphs, for CPUs.
+"""A small model's forward pass as one ONNX Runtime graph, for CPUs.
 
-With few tokens a pass of PyTorch modules spends most of its time between the matrix products. A graph is all that lies
-between two attentions: projection out, MLP, norm, projections in. Attention itself stays where batches of unequal
-sequences and kept keys are understood (`attention.py`). The arithmetic is that of the modules in float32, and results
-agree to rounding.
+With few tokens a pass of PyTorch modules spends most of its time between the matrix products: in calls, in small
+copies, in threads that fall asleep. A graph has none of that. The arithmetic is that of the modules in float32, and
+results agree to rounding. What each array holds is said in `app/engine/layout.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any, cast
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from app.engine.models.attention import Extra, PackedAttention
 from app.engine.models.base import FamilyModel, LayerParts
-from app.engine.models.layers import Linear, RMSNorm, chosen
+from app.engine.models.layers import Linear, RMSNorm
 
-MAX_WEIGHT_BYTES = 256 * 1024**2
-"""Graphs hold copies of the weights; and the larger a model, the more of its time is in the matrix products anyway."""
-
-ROW_QUANTUM = 4
-"""Rows from which on a row's result does not depend on how many there are."""
+MAX_WEIGHT_BYTES = 128 * 1024**2
+"""Two graphs hold a copy each; and the larger a model, the more of its time is in the matrix products anyway."""
 
 _OPSET = 23
-"""The first with RMSNormalization."""
+"""The first with RMSNormalization, RotaryEmbedding and Attention."""
+_SPIN_US = 30
+"""How long threads wait awake for the next product. As in `app.engine`: those that wait for long take the processor
+from others, and those that sleep at once are late."""
+
+Array = npt.NDArray[Any]
 
 
 def can_run(model: FamilyModel) -> bool:
@@ -41,115 +43,192 @@ def can_run(model: FamilyModel) -> bool:
     )
 
 
-class GraphedModel:
-    """Computes what `model` computes, behind the same two methods."""
-
-    def __init__(self, model: FamilyModel) -> None:
-        stack = model.stack()
-        layers = [layer.parts() for layer in stack.layers]
-        self._model = model
-        self._embedding = stack.embedding
-        self._graphs = [
-            _between(before, behind, stack.norm)
-            for before, behind in zip([None, *layers], [*layers, None], strict=True)
-        ]
-        self._head = _head(stack.head)
-
-    def hidden(
-        self,
-        ids: Tensor,
-        positions: Tensor,
-        lengths: Sequence[int],
-        rows: Tensor | None = None,
-        extras: Sequence[Extra | None] = (),
-    ) -> Tensor:
-        """See `FamilyModel.hidden`."""
-        attention = PackedAttention(self._model.rotary, positions, lengths, extras)
-        first, *others, last = self._graphs
-        x = self._embedding(ids)
-        projected = first.run(x)
-        for graph in others:
-            x, *projected = graph.run(x, self._attend(attention, projected))
-        return last.run(chosen(x, rows), chosen(self._attend(attention, projected), rows))[0]
-
-    def head(self, states: Tensor) -> Tensor:
-        """See `FamilyModel.head`."""
-        return self._head.run(states)[0]
-
-    def _attend(self, attention: PackedAttention, projected: Sequence[Tensor]) -> Tensor:
-        config = self._model.config
-        q, k, v = projected
-        return attention(
-            q.view(-1, config.num_heads, config.head_dim),
-            k.view(-1, config.num_kv_heads, config.head_dim),
-            v.view(-1, config.num_kv_heads, config.head_dim),
-        )
+@dataclass(frozen=True, slots=True)
+class PassOutput:
+    logits: Array
+    """[R, V]"""
+    fresh: list[Array]
+    """Keys, not rotated, and values of all tokens of the pass, [N, K·D]: those of the first layer, then of the next."""
 
 
-class _Graph:
-    """float32 tensors in, float32 tensors out, in the order in which they were declared."""
+class PassGraph:
+    """From token ids to logits.
 
-    def __init__(self, inputs: dict[str, int], outputs: dict[str, int], builder: _Builder) -> None:
-        self._names = tuple(inputs)
-        self._session = builder.session(inputs, outputs)
+    Args:
+        windowed: tokens see keys of earlier passes too, which are given; else only each other's.
+    """
 
-    def run(self, *inputs: Tensor) -> list[Tensor]:
-        arrays = {name: x.numpy() for name, x in zip(self._names, inputs, strict=True)}
+    def __init__(self, model: FamilyModel, *, windowed: bool) -> None:
+        self._names = ["logits", *fresh_names(len(model.stack().layers))]
+        self._session = _PassBuilder(model, windowed).session(self._names)
+
+    def run(self, arrays: Mapping[str, Array], keeps: bool) -> PassOutput:
+        """`keeps`: whether the fresh keys and values are wanted."""
         try:
-            outputs = self._session.run(None, arrays)
+            logits, *fresh = self._session.run(self._names if keeps else self._names[:1], arrays)
         except Exception as error:
             # The library has an error type of its own, and tells of a lack of memory in words only.
             kind = MemoryError if "bad_alloc" in str(error) else RuntimeError
             raise kind(str(error)) from error
-        return [torch.from_numpy(array) for array in outputs]
+        return PassOutput(logits, fresh)
+
+
+def fresh_names(num_layers: int) -> list[str]:
+    return [f"layer_{layer}_{kind}" for layer in range(num_layers) for kind in ("k", "v")]
+
+
+def kept_names(num_layers: int) -> list[str]:
+    """What windows are given: keys and values of earlier passes, layer by layer."""
+    return [f"kept_{layer}_{kind}" for layer in range(num_layers) for kind in ("k", "v")]
 
 
 class _Builder:
     """Nodes of one graph, each named after what it computes."""
 
     def __init__(self) -> None:
-        from onnx import helper, numpy_helper
+        from onnx import TensorProto, helper, numpy_helper
 
-        self._helper, self._numpy = helper, numpy_helper
+        self._helper, self._numpy, self._types = helper, numpy_helper, TensorProto
+        self._inputs: list[Any] = []
         self._nodes: list[Any] = []
-        self._weights: list[Any] = []
+        self._constants: dict[str, Any] = {}
+
+    def given(self, name: str, shape: Sequence[int | str], *, floats: bool = False) -> str:
+        """An input; letters stand for sizes that differ from pass to pass."""
+        kind = self._types.FLOAT if floats else self._types.INT64
+        self._inputs.append(self._helper.make_tensor_value_info(name, kind, shape))
+        return name
 
     def node(self, kind: str, *inputs: str, name: str, **attributes: Any) -> str:
         self._nodes.append(self._helper.make_node(kind, list(inputs), [name], **attributes))
         return name
 
+    def constant(self, value: Array, name: str) -> str:
+        self._constants[name] = self._numpy.from_array(np.ascontiguousarray(value), name)
+        return name
+
+    def shaped(self, x: str, *shape: int, name: str) -> str:
+        wanted = self.constant(np.array(shape, np.int64), "shape_" + "_".join(map(str, shape)))
+        return self.node("Reshape", x, wanted, name=name)
+
     def product(self, x: str, weight: Tensor, name: str) -> str:
         """With weights [out, in]."""
-        return self.node("MatMul", x, self._weight(weight.T, f"{name}_weight"), name=name)
+        return self.node("MatMul", x, self.constant(weight.T.numpy(), f"{name}_weight"), name=name)
 
     def linear(self, x: str, linear: Linear, name: str) -> str:
         bias = cast("Tensor | None", linear.bias)
         if bias is None:
             return self.product(x, linear.weight, name)
         product = self.product(x, linear.weight, f"{name}_product")
-        return self.node("Add", product, self._weight(bias, f"{name}_bias"), name=name)
+        return self.node("Add", product, self.constant(bias.numpy(), f"{name}_bias"), name=name)
 
     def norm(self, x: str, norm: RMSNorm, name: str) -> str:
-        weight = self._weight(norm.weight, f"{name}_weight")
+        weight = self.constant(norm.weight.numpy(), f"{name}_weight")
         return self.node("RMSNormalization", x, weight, name=name, axis=-1, epsilon=norm.eps)
 
-    def session(self, inputs: dict[str, int], outputs: dict[str, int]) -> Any:
+    def session(self, outputs: Sequence[str]) -> Any:
         import onnxruntime
 
-        graph = self._helper.make_graph(
-            self._nodes, "layers", self._declared(inputs), self._declared(outputs), self._weights
-        )
+        told = [self._helper.make_tensor_value_info(name, self._types.FLOAT, None) for name in outputs]
+        graph = self._helper.make_graph(self._nodes, "pass", self._inputs, told, list(self._constants.values()))
         opsets = [self._helper.make_opsetid("", _OPSET)]
         content = self._helper.make_model(graph, opset_imports=opsets, ir_version=10).SerializeToString()
         return onnxruntime.InferenceSession(content, _options(), providers=["CPUExecutionProvider"])
 
-    def _declared(self, widths: dict[str, int]) -> list[Any]:
-        """float32 arrays of so many columns."""
-        return [self._helper.make_tensor_value_info(name, 1, ["rows", width]) for name, width in widths.items()]
 
-    def _weight(self, weight: Tensor, name: str) -> str:
-        self._weights.append(self._numpy.from_array(np.ascontiguousarray(weight.numpy()), name))
-        return name
+class _PassBuilder(_Builder):
+    """Letters of shapes as in `app/engine/layout.py`."""
+
+    def __init__(self, model: FamilyModel, windowed: bool) -> None:
+        super().__init__()
+        self._config, self._windowed = model.config, windowed
+        stack, head_dim = model.stack(), model.config.head_dim
+        self.given("positions", [1, "N"])
+        self.given("cos", ["P", head_dim // 2], floats=True)
+        self.given("sin", ["P", head_dim // 2], floats=True)
+        self.given("key_rows", ["B", "K", "T"])
+        if windowed:
+            self.given("key_positions", ["B", "T"])
+            self.given("fresh_places", ["N", "K", 3])
+            for name in kept_names(len(stack.layers)):
+                self.given(name, ["S", head_dim], floats=True)
+        self._give_queries("")
+        self._give_queries("last_")
+        self.given("rows", ["R"])
+        self.given("row_positions", [1, "R"])
+        x = self.node("Gather", self._embedding(stack.embedding), self.given("ids", ["N"]), name="x")
+        *layers, last = [layer.parts() for layer in stack.layers]
+        for number, parts in enumerate(layers):
+            x = self._layer(x, parts, f"layer_{number}", "")
+        x = self._layer(x, last, f"layer_{len(layers)}", "last_")
+        self.product(self.norm(x, stack.norm, "states"), stack.head, "logits")
+
+    def _embedding(self, embedding: torch.nn.Module) -> str:
+        return self.constant(cast(Tensor, embedding.weight).numpy(), "embedding")
+
+    def _give_queries(self, prefix: str) -> None:
+        self.given(f"{prefix}query_rows", ["B", "C", "L"])
+        self.given(f"{prefix}places", ["N", "H"])
+        self.given(f"{prefix}mask", ["B", 1, "L", "T"], floats=True)
+
+    def _layer(self, x: str, parts: LayerParts, name: str, prefix: str) -> str:
+        """With the prefix of the last layer: what lies behind its keys and values is computed for the wanted rows."""
+        normed = self.norm(x, parts.attention_norm, f"{name}_attention_norm")
+        k, v = self._keys(normed, parts.k, f"{name}_k"), self._values(normed, parts.v, f"{name}_v")
+        positions = "positions"
+        if prefix:
+            x = self.node("Gather", x, "rows", name=f"{name}_rows")
+            normed = self.node("Gather", normed, "rows", name=f"{name}_normed_rows")
+            positions = "row_positions"
+        q = self._rotated(self.linear(normed, parts.q, f"{name}_q"), positions, self._config.num_heads)
+        attended = self._attention(q, k, v, name, prefix)
+        x = self.node("Add", x, self.linear(attended, parts.out, f"{name}_out"), name=f"{name}_attended")
+        return self._mlp(x, parts, name)
+
+    def _keys(self, normed: str, linear: Linear, name: str) -> str:
+        k = self.linear(normed, linear, name)
+        if not self._windowed:
+            return self._spread(self._rotated(k, "positions", self._config.num_kv_heads), name)
+        inputs = (self._among_kept(k, name), "cos", "sin", "key_positions")
+        return self.node("RotaryEmbedding", *inputs, name=f"{name}_rotated")
+
+    def _values(self, normed: str, linear: Linear, name: str) -> str:
+        v = self.linear(normed, linear, name)
+        return self._among_kept(v, name) if self._windowed else self._spread(v, name)
+
+    def _rotated(self, x: str, positions: str, num_heads: int) -> str:
+        """x [N, heads·D], not yet by heads -> [1, N, heads·D]"""
+        stacked = self.shaped(x, 1, -1, num_heads * self._config.head_dim, name=f"{x}_stacked")
+        inputs = (stacked, "cos", "sin", positions)
+        return self.node("RotaryEmbedding", *inputs, name=f"{x}_rotated", num_heads=num_heads)
+
+    def _spread(self, x: str, name: str) -> str:
+        """x [N, K·D] -> [B, K, T, D]"""
+        by_head = self.shaped(x, -1, self._config.head_dim, name=f"{name}_by_head")
+        return self.node("Gather", by_head, "key_rows", name=f"{name}_spread")
+
+    def _among_kept(self, x: str, name: str) -> str:
+        """x [N, K·D] -> [B, K, T, D], beside those of earlier passes"""
+        by_head = self.shaped(x, -1, self._config.num_kv_heads, self._config.head_dim, name=f"{name}_by_head")
+        kept = self.node("Gather", name.replace("layer", "kept"), "key_rows", name=f"{name}_kept")
+        return self.node("ScatterND", kept, "fresh_places", by_head, name=f"{name}_all")
+
+    def _attention(self, q: str, k: str, v: str, name: str, prefix: str) -> str:
+        """q [1, N, H·D], k and v [B, K, T, D] -> [N, H·D]"""
+        config = self._config
+        by_head = self.shaped(q, -1, config.head_dim, name=f"{q}_by_head")
+        spread = self.node("Gather", by_head, f"{prefix}query_rows", name=f"{q}_spread")
+        attended = self.node("Attention", spread, k, v, f"{prefix}mask", name=f"{name}_attention")
+        packed = self.shaped(attended, -1, config.head_dim, name=f"{name}_attention_by_head")
+        gathered = self.node("Gather", packed, f"{prefix}places", name=f"{name}_attention_packed")
+        return self.shaped(gathered, -1, config.num_heads * config.head_dim, name=f"{name}_attention_rows")
+
+    def _mlp(self, x: str, parts: LayerParts, name: str) -> str:
+        normed = self.norm(x, parts.mlp_norm, f"{name}_mlp_norm")
+        gate = self.linear(normed, parts.gate, f"{name}_gate")
+        silu = self.node("Mul", gate, self.node("Sigmoid", gate, name=f"{name}_sigmoid"), name=f"{name}_silu")
+        product = self.node("Mul", silu, self.linear(normed, parts.up, f"{name}_up"), name=f"{name}_gated")
+        return self.node("Add", x, self.linear(product, parts.down, f"{name}_down"), name=f"{name}_x")
 
 
 def _options() -> Any:
@@ -157,42 +236,10 @@ def _options() -> Any:
 
     options = SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
-    # As in `app.engine`: threads that wait for long must not take the processor from others.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.intra_op.spin_duration_us", str(_SPIN_US))
+    options.add_session_config_entry("session.force_spinning_stop", "1")  # the next pass may be long in coming
     # Passes come in any number of rows, and what is kept for one is of no use to the next.
     options.enable_mem_pattern = False
     options.enable_cpu_mem_arena = False
     options.log_severity_level = 4  # what goes wrong is raised
     return options
-
-
-def _between(before: LayerParts | None, behind: LayerParts | None, final_norm: RMSNorm) -> _Graph:
-    """What follows the attention of the layer `before` (none: the embedding) and leads to that of the layer `behind`
-    (none: the final norm). Gives the residual stream, where it has changed, and q, k and v."""
-    builder, x = _Builder(), "x"
-    width = final_norm.weight.numel()
-    inputs, outputs = {"x": width}, {}
-    if before is not None:
-        inputs["attended"] = before.out.in_features
-        x = _second_half(builder, before)
-        outputs[x] = width
-    if behind is None:
-        return _Graph(inputs, {builder.norm(x, final_norm, "states"): width}, builder)
-    normed = builder.norm(x, behind.attention_norm, "attention_norm")
-    for name, linear in (("q", behind.q), ("k", behind.k), ("v", behind.v)):
-        outputs[builder.linear(normed, linear, name)] = linear.out_features
-    return _Graph(inputs, outputs, builder)
-
-
-def _head(weight: Tensor) -> _Graph:
-    builder = _Builder()
-    return _Graph({"x": weight.shape[1]}, {builder.product("x", weight, "logits"): weight.shape[0]}, builder)
-
-
-def _second_half(builder: _Builder, layer: LayerParts) -> str:
-    x = builder.node("Add", "x", builder.linear("attended", layer.out, "out"), name="x_attended")
-    normed = builder.norm(x, layer.mlp_norm, "mlp_norm")
-    gate = builder.linear(normed, layer.gate, "gate")
-    silu = builder.node("Mul", gate, builder.node("Sigmoid", gate, name="gate_sigmoid"), name="gate_silu")
-    product = builder.node("Mul", silu, builder.linear(normed, layer.up, "up"), name="gated")
-    return builder.node("Add", x, builder.linear(product, layer.down, "down"), name="x_mlp")

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 import app.engine
+from app.engine.models.base import FamilyModel
 from app.engine.models.registry import build_model
 from tests import conformance
 
@@ -36,6 +37,20 @@ DREAM_CONFIG: Mapping[str, Any] = json.loads("""{
   "num_attention_heads": 2, "num_key_value_heads": 1, "intermediate_size": 16, "vocab_size": 12,
   "max_position_embeddings": 64, "mask_token_id": 11, "eos_token_id": 10, "rope_theta": 1e6, "rms_norm_eps": 1e-06
 }""")
+
+
+def small_llada(**changes: Any) -> FamilyModel:
+    torch.manual_seed(0)
+    return build_model({**LLADA_CONFIG, **changes}).requires_grad_(False)
+
+
+def small_dream(**changes: Any) -> FamilyModel:
+    """Heads that share keys, and random biases: the published start is 0, which would hide one that is forgotten."""
+    torch.manual_seed(0)
+    model = build_model({**DREAM_CONFIG, **changes}).requires_grad_(False)
+    for weight in model.parameters():
+        weight.normal_()
+    return model
 
 
 def weights_for(config: Mapping[str, Any], dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:

@@ -11,8 +11,9 @@ from app.engine.decoding.rules import LogitRules, Score
 from app.engine.decoding.sampling import penalise_repetition, predict
 from app.engine.divergence import LastDistributions
 from app.engine.errors import OutOfDeviceMemory
+from app.engine.forward import ModuleForward
+from app.engine.graph_forward import GraphForward
 from app.engine.models.base import FamilyModel
-from app.engine.models.graphs import GraphedModel
 from app.engine.recovery import copied
 from app.engine.runner import ModelRunner
 from app.engine.work import SequenceInput, Window, Work
@@ -86,7 +87,7 @@ def test_guidance_and_penalty_are_applied_before_the_rules(llada: ModelRunner) -
 def test_memory_is_counted_from_the_weights_and_the_vocabulary(llada: ModelRunner) -> None:
     num_weights = sum(weight.numel() for weight in llada.model.parameters())
     assert ModelRunner(llada.model, cpu_runtime="torch").memory_bytes == 4 * num_weights
-    assert llada.memory_bytes == 2 * 4 * num_weights  # as modules and as graphs
+    assert llada.memory_bytes == 3 * 4 * num_weights  # as modules and as two graphs
     # At least the float32 logits and the float64 distribution that a token is drawn from.
     assert llada.bytes_per_row >= llada.model.config.vocab_size * (4 + 8)
 
@@ -95,7 +96,7 @@ def test_a_device_that_is_full_is_an_error_of_its_own(llada: ModelRunner, monkey
     def fill_the_device(*_: object) -> None:
         raise torch.OutOfMemoryError("tried to allocate 3 TiB")
 
-    monkeypatch.setattr(GraphedModel, "hidden", fill_the_device)
+    monkeypatch.setattr(GraphForward, "logits", fill_the_device)
     with pytest.raises(OutOfDeviceMemory, match="a step of 1 requests did not fit cpu: tried to allocate 3 TiB"):
         llada.run([Work((SequenceInput([5], [0]),), RULES)])
 
@@ -164,7 +165,12 @@ def test_a_request_leaves_nothing_behind(runners: Mapping[str, ModelRunner]) -> 
     for runner in runners.values():
         requests = mixed_requests(runner.model.config, seed=11, count=6)
         traces.run(runner, requests, together=True)
-        assert runner._stores == {}
+        forward = runner._forward
+        if isinstance(forward, GraphForward):
+            assert forward._pool._slots == {}
+            forward = forward._modules
+        assert isinstance(forward, ModuleForward)
+        assert forward._stores == {}
 
 
 # -- more than a token per position -----------------------------------------------------------------------------------

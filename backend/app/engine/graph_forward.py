@@ -1,0 +1,147 @@
+"""Forward passes of small models on a CPU, as graphs: what goes together, what is kept, and what modules do better."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from app.engine.forward import ModuleForward, whole_unless
+from app.engine.layout import ROW_QUANTUM, Arrays, Floats, Heads, Part, arrays_of
+from app.engine.models.base import FamilyModel
+from app.engine.models.graphs import PassGraph, kept_names
+from app.engine.pool import KeyPool
+from app.engine.work import SequenceInput
+
+MAX_SCORE_BYTES = 32 * 1024**2
+"""Graphs hold all attention scores of a layer; a sequence that has more of them goes through the modules."""
+_SPARE_SCORES = 8192
+"""Scores more than their own that sequences may cost each other: with so few, a pass of one's own costs more."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A sequence of the pass, and which one it is."""
+
+    index: int
+    sequence: SequenceInput
+    part: Part
+
+    @property
+    def size(self) -> tuple[bool, int, int]:
+        return self.part.slots is None, self.part.num_keys, self.part.num_queries
+
+
+class GraphForward:
+    """Sequences of similar sizes share a pass. What a sequence gets does not depend on which ones do."""
+
+    def __init__(self, model: FamilyModel) -> None:
+        config, num_layers = model.config, len(model.stack().layers)
+        self._model = model
+        self._heads = Heads(config.num_heads, config.num_kv_heads)
+        self._num_threads = torch.get_num_threads()
+        self._whole, self._window = (PassGraph(model, windowed=windowed) for windowed in (False, True))
+        self._kept_names = kept_names(num_layers)
+        self._pool = KeyPool(num_layers, config.num_kv_heads, config.head_dim)
+        self._modules = ModuleForward(model)
+        self._angles: Arrays = {}
+
+    def logits(self, sequences: Sequence[SequenceInput]) -> Tensor:
+        """See `Forward.logits`."""
+        for_modules = [index for index, sequence in enumerate(sequences) if self._is_for_modules(sequence)]
+        entries = [self._entry(*each) for each in enumerate(sequences) if each[0] not in for_modules]
+        groups = _groups(entries, MAX_SCORE_BYTES // (4 * self._heads.queries))
+        if len(groups) == 1 and not for_modules:
+            return self._run(groups[0])
+        indices = [*for_modules, *(entry.index for group in groups for entry in group)]
+        runs = [self._run(group) for group in groups]
+        if for_modules:
+            runs.insert(0, self._modules.logits([sequences[index] for index in for_modules]))
+        parts = torch.split(torch.cat(runs), [sequences[index].num_rows for index in indices])
+        return torch.cat([parts[indices.index(index)] for index in range(len(sequences))])
+
+    def forget(self, name: str) -> None:
+        """See `Forward.forget`."""
+        self._pool.drop(name)
+        self._modules.forget(name)
+
+    def _is_for_modules(self, sequence: SequenceInput) -> bool:
+        """By its own size alone, so in any company. Windows follow the pass that filled what they look at."""
+        window = sequence.window
+        if window is not None and window.span is not None and window.name in self._pool:
+            return False
+        if window is not None and window.span is not None and self._modules.keeps(window.name):
+            return True
+        num_tokens = len(sequence.ids) + len(sequence.doubted)
+        return 4 * self._heads.queries * num_tokens**2 > MAX_SCORE_BYTES
+
+    def _entry(self, index: int, sequence: SequenceInput) -> _Entry:
+        sequence = whole_unless(sequence, self._pool)
+        window, (start, end) = sequence.window, sequence.span
+        slots = None
+        if window is not None and window.span is not None:
+            slots = self._pool.fit(window.name, start, end, len(sequence.ids) - end)
+        shift, mask_id = self._model.config.prediction_shift, self._model.config.special.mask
+        rows = [max(position - shift, 0) - start for position in sequence.wanted]
+        rows += range(end - start, end - start + len(sequence.doubted))
+        ids = [*sequence.ids[start:end], *[mask_id] * len(sequence.doubted)]
+        return _Entry(
+            index, sequence, Part(ids, [*range(start, end), *sequence.doubted], rows, sequence.doubted, slots, start)
+        )
+
+    def _run(self, group: Sequence[_Entry]) -> Tensor:
+        parts = [entry.part for entry in group]
+        arrays = arrays_of(parts, self._heads, self._num_threads)
+        # The library wants no fewer angles than tokens, whatever their positions.
+        num_tokens = sum(part.num_queries for part in parts) + ROW_QUANTUM
+        arrays |= self._table(max(num_tokens, *(part.num_keys for part in parts)))
+        graph = self._whole
+        if parts[0].slots is not None:
+            graph = self._window
+            arrays |= dict(zip(self._kept_names, self._pool.arrays, strict=True))
+        output = graph.run(arrays, keeps=any(entry.sequence.window is not None for entry in group))
+        self._keep(group, output.fresh)
+        return torch.from_numpy(output.logits[: sum(len(part.rows) for part in parts)])
+
+    def _keep(self, group: Sequence[_Entry], fresh: Sequence[Floats]) -> None:
+        slots, rows, row = [], [], 0
+        for entry in group:
+            part, window = entry.part, entry.sequence.window
+            if window is not None and part.slots is None:
+                self._modules.forget(window.name)
+                slots.append(self._pool.make(window.name, part.num_keys))
+            elif part.slots is not None:
+                slots.append(part.slots[part.start : part.start + part.num_queries])
+            if window is not None:
+                rows.append(np.arange(row, row + part.num_queries))
+            row += part.num_queries
+        if rows:
+            self._pool.write(np.concatenate(slots), np.concatenate(rows), fresh)
+
+    def _table(self, num_positions: int) -> Arrays:
+        """Angles of at least so many positions: cos and sin, [P, D / 2] each."""
+        if not self._angles or len(self._angles["cos"]) < num_positions:
+            half = self._model.config.head_dim // 2
+            cos, sin = self._model.rotary.angles(torch.arange(2 * num_positions))
+            self._angles = {"cos": cos[:, 0, :half].numpy().copy(), "sin": sin[:, 0, half:].numpy().copy()}
+        return self._angles
+
+
+def _groups(entries: Sequence[_Entry], most_scores: int) -> list[list[_Entry]]:
+    """Windows apart from the rest; then as many of similar size as waste little on what they are filled up with."""
+    groups: list[list[_Entry]] = []
+    own = 0
+    for entry in sorted(entries, key=lambda entry: entry.size):
+        num_scores = entry.part.num_queries * entry.part.num_keys
+        group = [*groups[-1], entry] if groups and groups[-1][0].size[0] == entry.size[0] else []
+        filled = len(group) * max((entry.part.num_queries for entry in group), default=0) * entry.part.num_keys
+        own += num_scores
+        if group and filled <= min(own + own // 8 + _SPARE_SCORES, most_scores):
+            groups[-1] = group
+        else:
+            groups.append([entry])
+            own = num_scores
+    return [sorted(group, key=lambda entry: entry.index) for group in groups]

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from random import Random
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.engine import graph_forward
+from app.engine.forward import ModuleForward
+from app.engine.graph_forward import GraphForward
+from app.engine.runner import ModelRunner
+from app.engine.work import SequenceInput, Window
+from tests.unit.engine.checkpoints import CHECKPOINTS, small_dream, small_llada
+
+GRAPHED = GraphForward(small_llada(d_model=64, mlp_hidden_size=96, max_sequence_length=512))
+SHARED = small_dream(num_hidden_layers=2)
+
+
+def assert_same(left: torch.Tensor, right: torch.Tensor) -> None:
+    torch.testing.assert_close(left, right, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", CHECKPOINTS)
+@torch.inference_mode()
+def test_graphs_compute_what_the_modules_compute(name: str, runners: Mapping[str, ModelRunner]) -> None:
+    model = runners[name].model
+    ids = [(7 * index) % model.config.vocab_size for index in range(100)]
+    sequences = [SequenceInput(ids[:length], [1, 3, length - 1]) for length in (7, 50, 100)]
+    assert_same(GraphForward(model).logits(sequences), ModuleForward(model).logits(sequences))
+
+
+@torch.inference_mode()
+def test_biases_and_heads_that_share_keys_are_not_forgotten() -> None:
+    sequences = [SequenceInput(range(1, 9), [3, 7]), SequenceInput(range(10), range(10))]
+    assert_same(GraphForward(SHARED).logits(sequences), ModuleForward(SHARED).logits(sequences))
+
+
+@given(st.lists(st.tuples(st.integers(1, 9), st.integers(0, 5), st.integers(1, 9)), min_size=1, max_size=4), st.data())
+@torch.inference_mode()
+def test_windows_that_grow_and_shrink_see_what_those_of_the_modules_see(
+    sizes: list[tuple[int, int, int]], data: st.DataObject
+) -> None:
+    """Several sequences at once, each with text before, inside and behind its window, of three lengths in turn."""
+    graphed, modules = GraphForward(SHARED), ModuleForward(SHARED)
+    for step in range(3):
+        sequences = []
+        for number, (before, inside, behind) in enumerate(sizes):
+            inside += data.draw(st.integers(1, 4)) if step else 1
+            new = data.draw(st.lists(st.integers(0, 9), min_size=inside, max_size=inside))
+            ids = [*([1] * before), *new, *([2] * behind)]
+            window = Window(str(number), (before, before + inside) if step else None)
+            sequences.append(SequenceInput(ids, range(before + 1, before + inside), window))
+        assert_same(graphed.logits(sequences), modules.logits(sequences))
+
+
+@given(st.integers(1, 80), st.lists(st.integers(1, 80), max_size=5), st.integers(0, 99))
+@torch.inference_mode()
+def test_a_sequence_gives_the_same_bits_in_any_company(length: int, others: list[int], seed: int) -> None:
+    random = Random(seed)
+
+    def drawn(size: int) -> SequenceInput:
+        return SequenceInput(random.choices(range(12), k=size), range(size))
+
+    sequence, company = drawn(length), [drawn(size) for size in others]
+    together = GRAPHED.logits([*company, sequence])
+    assert torch.equal(GRAPHED.logits([sequence]), together[sum(others) :])
+
+
+@torch.inference_mode()
+def test_long_sequences_go_through_the_modules_and_their_windows_with_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graph_forward, "MAX_SCORE_BYTES", 4 * 2 * 20**2)  # twenty tokens
+    graphed, modules = GraphForward(SHARED), ModuleForward(SHARED)
+    texts = {"long": [1, 2, 3] * 8, "short": [4, 5, 6]}
+    whole = [SequenceInput(ids, [2], Window(name)) for name, ids in texts.items()]
+    assert_same(graphed.logits(whole), modules.logits(whole))
+    assert graphed._modules.keeps("long")
+    assert "short" in graphed._pool
+    windows = [SequenceInput(ids, [2], Window(name, (1, 3))) for name, ids in texts.items()]
+    assert_same(graphed.logits(windows[::-1]), modules.logits(windows[::-1]))
+    # It has become short, is filled anew, and moves.
+    again = [SequenceInput([1, 2, 3], [2], Window("long"))]
+    assert_same(graphed.logits(again), modules.logits(again))
+    assert not graphed._modules.keeps("long")
+    graphed.forget("long")
+    assert "long" not in graphed._pool
+
+
+@torch.inference_mode()
+def test_a_broken_sequence_leaves_the_others_of_its_pass_alone() -> None:
+    """Not a number spreads to whatever reads it."""
+    model = small_llada(embedding_size=12, d_model=64, mlp_hidden_size=96)
+    next(model.stack().embedding.parameters())[7] = torch.nan
+    graphed = GraphForward(model)
+    broken, sound = SequenceInput([7] * 20, [3], Window("a")), SequenceInput([1] * 17, [3], Window("b"))
+    alone = graphed.logits([sound])
+    for sequences in ([broken, sound], [sound, broken]):
+        told = graphed.logits(sequences)
+        assert torch.equal(told[sequences.index(sound)], alone[0])
+        assert told[sequences.index(broken)].isnan().all()
+    windows = [SequenceInput(s.ids, [3], Window(w, (2, 6))) for s, w in ((broken, "a"), (sound, "b"))]
+    together = graphed.logits(windows)
+    assert torch.equal(together[1], graphed.logits(windows[1:])[0])
+    assert together[0].isnan().all()
