@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 
+from app.engine.config import QuantizationName
 from app.engine.models.checkpoint import load_model
 from app.engine.params import GenerationRequest
 from app.engine.runner import ModelRunner
@@ -33,6 +34,7 @@ from benchmarks.speed import HERE, MODELS, PROSE
 CANVAS, NEW_TOKENS, BLOCK = 128, 64, 32
 PRESETS = ("exact", "balanced", "fast")
 AT_ONCE = 8
+WEIGHTS: tuple[tuple[str, QuantizationName], ...] = (("", "none"), (", int8", "int8"))
 STEPS = (128, 4)
 """Of the long run and of the short one: more than the canvas has masks, for both run all that they are told to."""
 
@@ -70,13 +72,14 @@ def engine_s(runner: ModelRunner, requests: list[GenerationRequest]) -> float:
 
 def measure(cli: Path, ggufs: list[Path], rounds: int) -> dict[str, Any]:
     folder = MODELS / "llada"
-    runner = ModelRunner(load_model(folder, machine.CPU, torch.float32))
+    runners = {name: ModelRunner(load_model(folder, machine.CPU, torch.float32, scheme)) for name, scheme in WEIGHTS}
     tokenizer = Tokenizer.load(folder)
     works = {f"llama.cpp {path.stem}": partial(peer_s, cli, path) for path in ggufs}
     for preset in PRESETS:
         jobs = [request(tokenizer, preset, number) for number in range(AT_ONCE)]
-        works[preset] = partial(engine_s, runner, jobs[:1])
-        works[f"{preset}, {AT_ONCE} at once"] = partial(engine_s, runner, jobs)
+        for name, runner in runners.items():
+            works[f"{preset}{name}"] = partial(engine_s, runner, jobs[:1])
+            works[f"{preset}{name}, {AT_ONCE} at once"] = partial(engine_s, runner, jobs)
     times = machine.interleaved(works, rounds)
     best = min(
         (name for name in works if name.startswith("llama.cpp")), key=lambda name: statistics.median(times[name])

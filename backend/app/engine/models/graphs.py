@@ -1,8 +1,8 @@
 """A small model's forward pass as one ONNX Runtime graph, for CPUs.
 
 With few tokens a pass of PyTorch modules spends most of its time between the matrix products: in calls, in small
-copies, in threads that fall asleep. A graph has none of that. The arithmetic is that of the modules in float32, and
-results agree to rounding. What each array holds is said in `app/engine/layout.py`.
+copies, in threads that fall asleep. A graph has none of that. The arithmetic is that of the modules, in float32 and
+with weights of int8, and results agree to rounding. What each array holds is said in `app/engine/layout.py`.
 """
 
 from __future__ import annotations
@@ -15,16 +15,21 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from app.engine.models.base import FamilyModel, LayerParts
 from app.engine.models.layers import Linear, RMSNorm
+from app.engine.models.quantisation import LARGEST, SMALLEST_FACTOR, Int8Linear, QuantisedLinear, multiplies_int8
 
 MAX_WEIGHT_BYTES = 128 * 1024**2
 """Two graphs hold a copy each; and the larger a model, the more of its time is in the matrix products anyway."""
 
 _OPSET = 23
 """The first with RMSNormalization, RotaryEmbedding and Attention."""
+_OWN_DOMAIN = "com.microsoft"
+"""Of operators that ONNX Runtime has and ONNX has not."""
+_ZERO = 128
+"""The byte that stands for 0: products of a byte without a sign and one with are the fast ones."""
 _SPIN_US = 30
 """How long threads wait awake for the next product. As in `app.engine`: those that wait for long take the processor
 from others, and those that sleep at once are late."""
@@ -34,13 +39,20 @@ Array = npt.NDArray[Any]
 
 def can_run(model: FamilyModel) -> bool:
     """Whether the model is one for graphs, and ONNX Runtime is installed."""
-    weights = list(model.parameters())
+    weights = [*model.parameters(), *model.buffers()]
     return (
-        all(weight.device.type == "cpu" and weight.dtype == torch.float32 for weight in weights)
-        and all(type(linear) is Linear for layer in model.stack().layers for linear in layer.parts().linears)
+        all(weight.device.type == "cpu" for weight in weights)
+        and all(weight.dtype == torch.float32 for weight in model.parameters())
+        and all(_is_writable(linear) for layer in model.stack().layers for linear in layer.parts().linears)
         and sum(weight.numel() * weight.element_size() for weight in weights) <= MAX_WEIGHT_BYTES
         and all(find_spec(name) is not None for name in ("onnx", "onnxruntime"))
     )
+
+
+def _is_writable(linear: nn.Module) -> bool:
+    if isinstance(linear, QuantisedLinear):
+        return isinstance(linear.product, Int8Linear) and multiplies_int8(torch.device("cpu"))
+    return type(linear) is Linear
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +104,7 @@ class _Builder:
         self._inputs: list[Any] = []
         self._nodes: list[Any] = []
         self._constants: dict[str, Any] = {}
+        self._bytes: dict[str, tuple[str, str]] = {}
 
     def given(self, name: str, shape: Sequence[int | str], *, floats: bool = False) -> str:
         """An input; letters stand for sizes that differ from pass to pass."""
@@ -115,12 +128,42 @@ class _Builder:
         """With weights [out, in]."""
         return self.node("MatMul", x, self.constant(weight.T.numpy(), f"{name}_weight"), name=name)
 
-    def linear(self, x: str, linear: Linear, name: str) -> str:
-        bias = cast("Tensor | None", linear.bias)
+    def linear(self, x: str, linear: Linear | QuantisedLinear, name: str) -> str:
+        bias = linear.bias
+        product = name if bias is None else f"{name}_product"
+        if isinstance(linear, QuantisedLinear):
+            self.product_of_bytes(x, cast(Int8Linear, linear.product), product)
+        else:
+            self.product(x, linear.weight, product)
         if bias is None:
-            return self.product(x, linear.weight, name)
-        product = self.product(x, linear.weight, f"{name}_product")
+            return product
         return self.node("Add", product, self.constant(bias.numpy(), f"{name}_bias"), name=name)
+
+    def product_of_bytes(self, x: str, linear: Int8Linear, name: str) -> str:
+        """What `Int8Linear` computes: sums of whole numbers, times a factor for each row and one for each output."""
+        numbers, row_factors = self._rounded(x)
+        weights = self.constant(linear.numbers.numpy(), f"{name}_weights")
+        factors = self.constant(linear.factors.numpy(), f"{name}_factors")
+        inputs = (numbers, weights, self._number(1 / LARGEST), factors, self._number(_ZERO, np.uint8))
+        sums = self.node("MatMulIntegerToFloat", *inputs, name=f"{name}_sums", domain=_OWN_DOMAIN)
+        return self.node("Mul", sums, row_factors, name=name)
+
+    def _rounded(self, x: str) -> tuple[str, str]:
+        """Rows as bytes, and their largest numbers, once for all projections of the same rows."""
+        if x not in self._bytes:
+            axis = self.constant(np.array([-1], np.int64), "last_axis")
+            sizes = self.node("ReduceMax", self.node("Abs", x, name=f"{x}_size"), axis, name=f"{x}_largest_or_0")
+            largest = self.node("Max", sizes, self._number(SMALLEST_FACTOR), name=f"{x}_largest")
+            inputs = (
+                self.node("Div", x, largest, name=f"{x}_scaled"),
+                self._number(1 / LARGEST),
+                self._number(_ZERO, np.uint8),
+            )
+            self._bytes[x] = self.node("QuantizeLinear", *inputs, name=f"{x}_bytes"), largest
+        return self._bytes[x]
+
+    def _number(self, value: float, dtype: type[np.generic] = np.float32) -> str:
+        return self.constant(np.array(value, dtype), f"{dtype.__name__}_{value}")
 
     def norm(self, x: str, norm: RMSNorm, name: str) -> str:
         weight = self.constant(norm.weight.numpy(), f"{name}_weight")
@@ -131,7 +174,7 @@ class _Builder:
 
         told = [self._helper.make_tensor_value_info(name, self._types.FLOAT, None) for name in outputs]
         graph = self._helper.make_graph(self._nodes, "pass", self._inputs, told, list(self._constants.values()))
-        opsets = [self._helper.make_opsetid("", _OPSET)]
+        opsets = [self._helper.make_opsetid("", _OPSET), self._helper.make_opsetid(_OWN_DOMAIN, 1)]
         content = self._helper.make_model(graph, opset_imports=opsets, ir_version=10).SerializeToString()
         return onnxruntime.InferenceSession(content, _options(), providers=["CPUExecutionProvider"])
 
@@ -163,7 +206,7 @@ class _PassBuilder(_Builder):
         x = self._layer(x, last, f"layer_{len(layers)}", "last_")
         self.product(self.norm(x, stack.norm, "states"), stack.head, "logits")
 
-    def _embedding(self, embedding: torch.nn.Module) -> str:
+    def _embedding(self, embedding: nn.Module) -> str:
         return self.constant(cast(Tensor, embedding.weight).numpy(), "embedding")
 
     def _give_queries(self, prefix: str) -> None:

@@ -28,8 +28,8 @@ from app.engine.models.registry import build_model
 NF4_BLOCK = 64
 """Weights that share a factor."""
 
-_LARGEST = 127
-_SMALLEST_FACTOR = 1e-30
+LARGEST = 127
+SMALLEST_FACTOR = 1e-30
 """Of a row of zeros."""
 
 
@@ -94,7 +94,7 @@ class QuantisedLinear(nn.Module):
 def rounded(x: Tensor) -> tuple[Tensor, Tensor]:
     """x [R, d] as whole numbers of int8 [R, d], and the factors [R, 1] in float32 that make them x again."""
     largest = x.abs().amax(-1, keepdim=True).float()  # several times faster than aminmax, or a norm
-    factors = largest.div_(_LARGEST).clamp_min_(_SMALLEST_FACTOR)
+    factors = largest.div_(LARGEST).clamp_min_(SMALLEST_FACTOR)
     return (x / factors).round_().to(torch.int8), factors
 
 

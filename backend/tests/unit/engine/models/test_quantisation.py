@@ -10,13 +10,15 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from app.engine.config import QuantizationName
-from app.engine.models import checkpoint, quantisation
+from app.engine.models import checkpoint, graphs, quantisation
 from app.engine.models.checkpoint import load_model, read_json
+from app.engine.models.graphs import can_run
 from app.engine.models.layers import Linear
 from app.engine.models.quantisation import (
     Int8Linear,
     Nf4Linear,
     QuantisedLinear,
+    multiplies_int8,
     rounded,
     weight_bytes,
     weights_to_quantise,
@@ -155,6 +157,23 @@ def test_its_logits_are_nearly_those_of_the_model(
     assert relative_error(some_logits(quantised[name, scheme]), some_logits(runners[name])) < MOST_ERROR[scheme]
 
 
+@pytest.mark.parametrize("name", ["embedded-llada", "embedded-dreamon"])
+@pytest.mark.skipif(not multiplies_int8(CPU), reason="without VNNI no graph multiplies bytes")
+def test_a_graph_of_bytes_computes_what_the_modules_compute(name: str, quantised: Quantised) -> None:
+    graphed = quantised[name, "int8"]
+    assert can_run(graphed.model)
+    by_modules = ModelRunner(graphed.model, cpu_runtime="torch")
+    assert relative_error(some_logits(graphed), some_logits(by_modules)) < MOST_ERROR["int8"] / 2
+
+
+def test_graphs_are_for_int8_alone_and_where_bytes_are_multiplied(
+    quantised: Quantised, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not can_run(quantised["llada-tiny", "nf4"].model)
+    monkeypatch.setattr(graphs, "multiplies_int8", lambda device: False)
+    assert not can_run(quantised["llada-tiny", "int8"].model)
+
+
 @pytest.mark.parametrize("name", ["llada-tiny", "dreamon-tiny"])
 @schemes
 def test_a_request_tells_the_same_alone_and_in_a_batch(
@@ -206,7 +225,7 @@ def test_a_copy_keeps_the_quantised_weights_whatever_becomes_of_the_others(
 @schemes
 def test_a_quantised_model_moves_between_a_gpu_and_the_cpu(scheme: QuantizationName) -> None:
     on_gpu = ModelRunner(load_model(CHECKPOINTS["embedded-dreamon"], CUDA, torch.float32, scheme))
-    on_cpu = ModelRunner(copied(on_gpu.model, CPU, torch.float32))
+    on_cpu = ModelRunner(copied(on_gpu.model, CPU, torch.float32), cpu_runtime="torch")
     back = ModelRunner(copied(on_cpu.model, CUDA, torch.float32))
     assert on_gpu.memory_bytes == on_cpu.memory_bytes == back.memory_bytes
     assert relative_error(some_logits(on_cpu), some_logits(on_gpu).cpu()) < MOST_ERROR["int8"]
