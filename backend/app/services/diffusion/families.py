@@ -28,7 +28,7 @@ DREAMON_MASKS = {"generate": 32, "infill": 8}
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "llada": {
         "balanced": {"cache": "dual", "cache_refresh": 4},
-        "fast": {"cache": "dual", "block_length": 8, "cache_refresh": 16},
+        "fast": {"cache": "dual", "block_length": 8, "cache_refresh": 16, "confidence_threshold": 0.9},
     },
     "dream": {
         "balanced": {"cache": "dual", "cache_refresh": 8},
@@ -107,7 +107,8 @@ def decoding_params(
 
 def _threshold(params: Request, preset: dict[str, Any]) -> float | None:
     """A preset's gives way to any other rule of the request's own."""
-    has_own_rule = params.confidence_factor is not None or params.entropy_bound is not None
+    own_rules = (params.confidence_factor, params.entropy_bound, params.steps)
+    has_own_rule = any(rule is not None for rule in own_rules) or params.algorithm == "random"
     return params.confidence_threshold or (None if has_own_rule else preset.get("confidence_threshold"))
 
 

@@ -91,6 +91,14 @@ def test_a_preset_of_llada_has_its_own_blocks() -> None:
     assert decoding_params("llada", infilling(decoding="fast")).block_length is None
 
 
+@pytest.mark.parametrize(
+    "own", [{"confidence_factor": 1.0}, {"entropy_bound": 1.0}, {"steps": 8}, {"algorithm": "random"}]
+)
+def test_the_threshold_of_a_preset_gives_way_to_a_rule_of_the_request(own: dict[str, Any]) -> None:
+    assert decoding_params("llada", generating(decoding="fast")).confidence_threshold == 0.9
+    assert decoding_params("llada", generating(decoding="fast", **own)).confidence_threshold is None
+
+
 @pytest.mark.parametrize("family", ["llada", "dream", "dreamon"])
 @pytest.mark.parametrize("preset", ["exact", "balanced", "fast"])
 def test_every_preset_suits_its_family(family: str, preset: str) -> None:
