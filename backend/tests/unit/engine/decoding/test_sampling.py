@@ -18,6 +18,7 @@ from app.engine.decoding.sampling import (
     draw,
     keep_top_k,
     keep_top_p,
+    largest,
     penalise_repetition,
     predict,
 )
@@ -81,6 +82,21 @@ def test_top_k_keeps_what_the_plain_loop_keeps(seed: int, top_k: int) -> None:
     logits = random_logits(seed, 3).round()  # whole numbers: equals of the k-th stay
     expected = [top_k_columns(row, min(top_k, VOCAB_SIZE)) for row in as_rows(logits)]
     assert kept_columns(keep_top_k(logits, replace(GREEDY, top_k=top_k)), logits) == expected
+
+
+@given(
+    seed=st.integers(0, 2**32),
+    num_columns=st.sampled_from([8, 64, 96, 100, 2048]),
+    count=st.integers(1, 8),
+    num_values=st.sampled_from([2, 10, 10**6]),
+)
+def test_the_largest_are_those_of_topk(seed: int, num_columns: int, count: int, num_values: int) -> None:
+    """With few values there are many equals; which of them are told is open, but not how many."""
+    x = torch.randint(0, num_values, (3, num_columns), generator=torch.Generator().manual_seed(seed)).float()
+    values, columns = largest(x, count)
+    assert torch.equal(values, x.topk(count).values)
+    assert torch.equal(x.gather(-1, columns), values)
+    assert all(len(set(row)) == count for row in columns.tolist())
 
 
 @pytest.mark.parametrize("top_p", [1e-9, 0.0])
