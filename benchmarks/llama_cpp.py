@@ -65,9 +65,8 @@ def request(tokenizer: Tokenizer, preset: str, number: int) -> GenerationRequest
 
 
 def engine_s(runner: ModelRunner, requests: list[GenerationRequest]) -> float:
-    """Seconds per new token."""
-    run = run_engine(runner, requests)
-    return sum(run.steps_s) / run.num_tokens
+    """Seconds per new token, those behind the end of the text included, as the peer counts them."""
+    return sum(run_engine(runner, requests).steps_s) / (NEW_TOKENS * len(requests))
 
 
 def measure(cli: Path, ggufs: list[Path], rounds: int) -> dict[str, Any]:

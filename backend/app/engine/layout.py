@@ -29,6 +29,8 @@ ROW_QUANTUM = 4
 """Rows from which on a row's result does not depend on how many there are."""
 MIN_CHUNK = 16
 """Queries for which another chunk is worth while."""
+_MAX_LAYOUTS = 64
+"""Kept of each kind: the next step is mostly one of the same sizes, with a token less to choose."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,8 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Heads:
+    """How many a layer has; those of queries share those of keys evenly."""
+
     queries: int
     keys: int
 
@@ -66,8 +70,8 @@ def arrays_of(parts: Sequence[Part], heads: Heads, num_threads: int) -> Arrays:
     """What a graph is given, but for kept keys and the table of angles. Either all parts are windows or none is."""
     lengths, counts = tuple(part.num_queries for part in parts), tuple(len(part.rows) for part in parts)
     starts = list(accumulate(lengths, initial=0))
-    num_filling, num_filling_rows = -starts[-1] % ROW_QUANTUM, -sum(counts) % ROW_QUANTUM
-    num_filling_rows += 0 if any(counts) else ROW_QUANTUM
+    num_filling = -starts[-1] % ROW_QUANTUM
+    num_filling_rows = -sum(counts) % ROW_QUANTUM if any(counts) else ROW_QUANTUM
     ids = [token_id for part in parts for token_id in part.ids]
     positions = [position for part in parts for position in part.positions]
     rows = [start + row for part, start in zip(parts, starts, strict=False) for row in part.rows]
@@ -91,7 +95,7 @@ def arrays_of(parts: Sequence[Part], heads: Heads, num_threads: int) -> Arrays:
     return arrays | _kept(parts, num_filling, heads.keys)
 
 
-@lru_cache(maxsize=128)
+@lru_cache(maxsize=_MAX_LAYOUTS)
 def _queries(counts: tuple[int, ...], num_filling: int, num_heads: int, num_threads: int) -> tuple[Indices, Indices]:
     """`query_rows` [B, C, L] and `places` [N, H], where so many tokens of each sequence ask."""
     most = max(counts)
@@ -124,7 +128,7 @@ def _mask(parts: Sequence[Part], tokens: Sequence[Sequence[int]], length: int) -
     return mask
 
 
-@lru_cache(maxsize=128)
+@lru_cache(maxsize=_MAX_LAYOUTS)
 def _key_rows(lengths: tuple[int, ...], num_heads: int) -> Indices:
     """Blocks are filled up with the sequence's own first token, so that no sequence ever touches another's."""
     starts = np.cumsum((0, *lengths[:-1]))
@@ -148,7 +152,7 @@ def _kept(parts: Sequence[Part], num_filling: int, num_heads: int) -> Arrays:
     }
 
 
-@lru_cache(maxsize=128)
+@lru_cache(maxsize=_MAX_LAYOUTS)
 def _fresh_places(spans: tuple[tuple[int, int], ...], num_filling: int, num_heads: int) -> Indices:
     """[N, K, 3]: for each token of the pass its sequence, the head, and where among that sequence's keys it stands."""
     tokens = [(number, start + index) for number, (start, count) in enumerate(spans) for index in range(count)]
