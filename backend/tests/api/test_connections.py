@@ -122,7 +122,7 @@ def test_thousands_of_idle_connections_hold_nobody_up(tmp_path: Path, plugin: Pa
         with idle_connections(busy, NUM_IDLE):
             assert busy.answer("/generate", BODY)["success"]
             assert process.num_fds() >= num_files + NUM_IDLE
-            assert process.memory_info().rss - most_bytes < 0.5 * NUM_IDLE * 1024, "what was freed is used again"
+            assert process.memory_info().rss - most_bytes < 2 * NUM_IDLE * 1024, "what was freed is used again"
         wait_for(lambda: process.num_fds() <= num_files + 1)
 
 

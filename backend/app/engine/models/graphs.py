@@ -57,6 +57,8 @@ def _is_writable(linear: nn.Module) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class PassOutput:
+    """What a pass gives."""
+
     logits: Array
     """[R, V]"""
     fresh: list[Array]

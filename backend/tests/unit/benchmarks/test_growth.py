@@ -28,6 +28,7 @@ def test_of_a_long_request_the_first_steps_stand_for_the_rest() -> None:
 
 def test_the_peak_is_that_of_the_work_alone() -> None:
     before = bytearray(50 * 2**20)
-    assert peak_of(lambda: bytearray(30 * 2**20)) == pytest.approx(30 * 2**20, rel=0.3)
+    # The most of three: whatever else gives memory back meanwhile must not count.
+    assert max(peak_of(lambda: bytearray(30 * 2**20)) for _ in range(3)) == pytest.approx(30 * 2**20, rel=0.3)
     assert peak_of(lambda: None) < 10 * 2**20
     del before
