@@ -11,6 +11,7 @@ from torch import Tensor
 
 from app.engine.forward import ModuleForward, whole_unless
 from app.engine.layout import ROW_QUANTUM, Arrays, Floats, Heads, Part, arrays_of
+from app.engine.memory import free_caches
 from app.engine.models.base import FamilyModel
 from app.engine.models.graphs import PassGraph, kept_names
 from app.engine.pool import KeyPool
@@ -44,6 +45,7 @@ class GraphForward:
         self._heads = Heads(config.num_heads, config.num_kv_heads)
         self._num_threads = torch.get_num_threads()
         self._whole, self._window = (PassGraph(model, windowed=windowed) for windowed in (False, True))
+        free_caches("cpu")  # writing a graph takes some copies of the weights, which the allocator would keep
         self._kept_names = kept_names(num_layers)
         self._pool = KeyPool(num_layers, config.num_kv_heads, config.head_dim)
         self._modules = ModuleForward(model)
