@@ -93,9 +93,12 @@ def new_masks_of_passes(page: Page, num_passes: int) -> set[int]:
 
 
 def test_each_token_says_how_sure_the_model_was(page: Page) -> None:
-    run(page)
+    """A page that is slower than the engine is sent some passes as one, and cannot tell then."""
     token = page.get_by_label("Canvas A").locator(".text").first
-    confidence = token.get_attribute("data-number")
+    for _ in range(5):
+        run(page)
+        if (confidence := token.get_attribute("data-number")) != "?":
+            break
     assert token.get_attribute("title") == f"confidence {confidence}, written in pass 1"
     page.get_by_label("show the numbers").check()
     assert token.evaluate("token => getComputedStyle(token, '::after').content") == f'"{confidence}"'
