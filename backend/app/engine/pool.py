@@ -22,7 +22,7 @@ class KeyPool:
 
     def __init__(self, num_layers: int, num_heads: int, head_dim: int) -> None:
         self._shape = (2 * num_layers, num_heads, head_dim)
-        self._slots: dict[str, Indices] = {}
+        self._slots: dict[str, Indices] = {}  # of each sequence, in its order
         self._free: list[int] = []
         self._num_slots = 0
         self._kept = self._zeros(0)
@@ -35,10 +35,6 @@ class KeyPool:
         """Keys of the first layer, its values, those of the next: [S · K, D] each."""
         num_arrays, _, head_dim = self._shape
         return list(self._kept.reshape(num_arrays, -1, head_dim))
-
-    def slots(self, name: str) -> Indices:
-        """Where a sequence's tokens are, in its order."""
-        return self._slots[name]
 
     def make(self, name: str, num_tokens: int) -> Indices:
         """Slots for a new sequence, or one that is filled anew."""

@@ -19,7 +19,7 @@ def kept(pool: KeyPool, name: str) -> list[list[float]]:
     """What each array holds for a sequence, all heads and dimensions alike."""
     told = []
     for array in pool.arrays:
-        tokens = array.reshape(-1, HEADS * HEAD_DIM)[pool.slots(name)]
+        tokens = array.reshape(-1, HEADS * HEAD_DIM)[pool._slots[name]]
         assert (tokens == tokens[:, :1]).all()
         told.append(tokens[:, 0].tolist())
     return told
@@ -50,7 +50,7 @@ def test_every_sequence_finds_what_it_left(moves: list[tuple[int, str, int]]) ->
             texts[name] = [*texts[name][:start], *new, *behind]
         for each, tokens in texts.items():
             assert kept(pool, each) == expected(tokens)
-        taken = [slot for each in texts for slot in pool.slots(each).tolist()]
+        taken = [slot for each in texts for slot in pool._slots[each].tolist()]
         assert len(taken) == len(set(taken))
         assert 0 not in taken
         assert all(not array[:HEADS].any() for array in pool.arrays)
