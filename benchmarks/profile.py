@@ -29,7 +29,6 @@ from app.engine.models.graphs import PassGraph, can_run
 from app.engine.models.layers import Linear, RMSNorm, Rotary
 from app.engine.models.llada import LLaDA
 from app.engine.params import GenerationRequest
-from app.engine.pool import KeyPool
 from app.engine.recovery import Recovery
 from app.engine.request import RequestState
 from app.engine.runner import ModelRunner
@@ -49,7 +48,7 @@ PARTS: list[tuple[str, Any, str]] = [
     ("residuals, activations, embedding", LLaDA, "hidden"),
     ("graphs", PassGraph, "run"),
     ("layout for graphs", graph_forward, "arrays_of"),
-    ("kept keys of graphs", KeyPool, "write"),
+    ("kept keys of graphs", GraphForward, "_keep"),
     ("groups for graphs", GraphForward, "logits"),
     ("packing, indices", ModuleForward, "logits"),
     ("sampling", runner_module, "predict"),

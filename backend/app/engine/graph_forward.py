@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from app.engine.forward import ModuleForward, whole_unless
-from app.engine.layout import ROW_QUANTUM, Arrays, Floats, Heads, Part, arrays_of
+from app.engine.kept import KeptKeys, Stack
+from app.engine.layout import ROW_QUANTUM, Arrays, Heads, Kept, Part, arrays_of, kept_positions
 from app.engine.memory import free_caches
 from app.engine.models.base import FamilyModel
-from app.engine.models.graphs import PassGraph, kept_names
-from app.engine.pool import KeyPool
+from app.engine.models.graphs import PassGraph, keeps_unrotated, kept_names
 from app.engine.work import SequenceInput
 
 MAX_SCORE_BYTES = 32 * 1024**2
@@ -32,8 +31,13 @@ class _Entry:
     part: Part
 
     @property
-    def size(self) -> tuple[bool, int, int]:
-        return self.part.slots is None, self.part.num_keys, self.part.num_queries
+    def kind(self) -> int:
+        """Only sequences of a kind share a pass: windows of about a size, or whole sequences."""
+        return 0 if self.part.kept is None else self.part.num_places
+
+    @property
+    def size(self) -> tuple[int, int, int]:
+        return self.kind, self.part.num_keys, self.part.num_queries
 
 
 class GraphForward:
@@ -47,7 +51,8 @@ class GraphForward:
         self._whole, self._window = (PassGraph(model, windowed=windowed) for windowed in (False, True))
         free_caches("cpu")  # writing a graph takes some copies of the weights, which the allocator would keep
         self._kept_names = kept_names(num_layers)
-        self._pool = KeyPool(num_layers, config.num_kv_heads, config.head_dim)
+        self._may_move = keeps_unrotated(model)
+        self._kept = KeptKeys()
         self._modules = ModuleForward(model)
         self._angles: Arrays = {}
 
@@ -67,13 +72,13 @@ class GraphForward:
 
     def forget(self, name: str) -> None:
         """See `Forward.forget`."""
-        self._pool.drop(name)
+        self._kept.drop(name)
         self._modules.forget(name)
 
     def _is_for_modules(self, sequence: SequenceInput) -> bool:
         """By its own size alone, so in any company. Windows follow the pass that filled what they look at."""
         window = sequence.window
-        if window is not None and window.span is not None and window.name in self._pool:
+        if window is not None and window.span is not None and window.name in self._kept:
             return False
         if window is not None and window.span is not None and self._modules.keeps(window.name):
             return True
@@ -81,47 +86,52 @@ class GraphForward:
         return 4 * self._heads.queries * num_tokens**2 > MAX_SCORE_BYTES
 
     def _entry(self, index: int, sequence: SequenceInput) -> _Entry:
-        sequence = whole_unless(sequence, self._pool)
+        sequence = whole_unless(sequence, self._kept)
         window, (start, end) = sequence.window, sequence.span
-        slots = None
+        kept = None
         if window is not None and window.span is not None:
-            slots = self._pool.fit(window.name, start, end, len(sequence.ids) - end)
+            length, num_behind = self._kept.length(window.name), len(sequence.ids) - end
+            kept = Kept(length, start, length - num_behind, len(sequence.ids) - length)
+            assert self._may_move or not kept.shift, "tokens move in families whose length can change, and in no others"
         shift, mask_id = self._model.config.prediction_shift, self._model.config.special.mask
         rows = [max(position - shift, 0) - start for position in sequence.wanted]
         rows += range(end - start, end - start + len(sequence.doubted))
         ids = [*sequence.ids[start:end], *[mask_id] * len(sequence.doubted)]
-        return _Entry(
-            index, sequence, Part(ids, [*range(start, end), *sequence.doubted], rows, sequence.doubted, slots, start)
-        )
+        part = Part(ids, [*range(start, end), *sequence.doubted], rows, sequence.doubted, kept)
+        return _Entry(index, sequence, part)
 
     def _run(self, group: Sequence[_Entry]) -> Tensor:
         parts = [entry.part for entry in group]
-        arrays = arrays_of(parts, self._heads, self._num_threads)
+        windows = [entry.sequence.window for entry in group]
+        graph, stack = self._whole, []
+        if parts[0].kept is not None:
+            graph, stack = self._window, self._kept.together([window.name for window in windows if window is not None])
+        num_kept = stack[0].shape[2] if stack else 0
+        arrays = arrays_of(parts, self._heads, self._num_threads, num_kept)
+        arrays |= zip(self._kept_names, stack, strict=False)
+        if stack and self._may_move:
+            arrays["kept_positions"] = kept_positions(parts, num_kept)
         # The library wants no fewer angles than tokens, whatever their positions.
         num_tokens = sum(part.num_queries for part in parts) + ROW_QUANTUM
-        arrays |= self._table(max(num_tokens, *(part.num_keys for part in parts)))
-        graph = self._whole
-        if parts[0].slots is not None:
-            graph = self._window
-            arrays |= dict(zip(self._kept_names, self._pool.arrays, strict=True))
-        output = graph.run(arrays, keeps=any(entry.sequence.window is not None for entry in group))
-        self._keep(group, output.fresh)
+        arrays |= self._table(max(num_tokens, num_kept, *(part.num_keys for part in parts)))
+        keeps = any(window is not None and (window.span is None or window.renews) for window in windows)
+        output = graph.run(arrays, keeps)
+        if keeps:
+            self._keep(group, output.fresh)
         return torch.from_numpy(output.logits[: sum(len(part.rows) for part in parts)])
 
-    def _keep(self, group: Sequence[_Entry], fresh: Sequence[Floats]) -> None:
-        slots, rows, row = [], [], 0
-        for entry in group:
-            part, window = entry.part, entry.sequence.window
-            if window is not None and part.slots is None:
-                self._modules.forget(window.name)
-                slots.append(self._pool.make(window.name, part.num_keys))
-            elif part.slots is not None:
-                slots.append(part.slots[part.start : part.start + part.num_queries])
-            if window is not None:
-                rows.append(np.arange(row, row + part.num_queries))
-            row += part.num_queries
-        if rows:
-            self._pool.write(np.concatenate(slots), np.concatenate(rows), fresh)
+    def _keep(self, group: Sequence[_Entry], fresh: Stack) -> None:
+        windows = [entry.sequence.window for entry in group]
+        if group[0].part.kept is None:
+            names = [None if window is None else window.name for window in windows]
+            self._kept.keep(names, [entry.part.num_queries for entry in group], fresh)
+            for name in filter(None, names):
+                self._modules.forget(name)
+            return
+        for lane, (entry, window) in enumerate(zip(group, windows, strict=True)):
+            if window is not None and window.renews:
+                new = [array[lane, :, : entry.part.num_queries] for array in fresh]
+                self._kept.renew(window.name, entry.sequence.span[0], new)
 
     def _table(self, num_positions: int) -> Arrays:
         """Angles of at least so many positions: cos and sin, [P, D / 2] each."""
@@ -133,12 +143,12 @@ class GraphForward:
 
 
 def _groups(entries: Sequence[_Entry], most_scores: int) -> list[list[_Entry]]:
-    """Windows apart from the rest; then as many of similar size as waste little on what they are filled up with."""
+    """Those of a kind; then as many of similar size as waste little on what they are filled up with."""
     groups: list[list[_Entry]] = []
     own = 0
     for entry in sorted(entries, key=lambda entry: entry.size):
         num_scores = entry.part.num_queries * entry.part.num_keys
-        group = [*groups[-1], entry] if groups and groups[-1][0].size[0] == entry.size[0] else []
+        group = [*groups[-1], entry] if groups and groups[-1][0].kind == entry.kind else []
         filled = len(group) * max((entry.part.num_queries for entry in group), default=0) * entry.part.num_keys
         own += num_scores
         if group and filled <= min(own + own // 8 + _SPARE_SCORES, most_scores):

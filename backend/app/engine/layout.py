@@ -5,10 +5,12 @@ Index arrays lead from one to the other and back, so that neither copies more th
 cut into chunks, which threads can share.
 
     N tokens of a pass · R wanted rows · B sequences · H heads, K of keys and values · C = H · chunks
-    L queries of a chunk · T keys of the longest sequence · S = K · places for kept keys · P positions
+    L queries of a chunk · T keys that the pass computes, of the longest sequence · S kept keys, of the longest sequence
+    P positions
 
 Blocks are filled up, and what they are filled with is masked: it adds zeros to a sequence's sums, behind its own terms,
-and changes no bit of them.
+and changes no bit of them. Windows see their own keys first and then the kept ones; so what fills their own up may
+depend on nothing but themselves, and only windows that fill the same number of places share a pass.
 """
 
 from __future__ import annotations
@@ -29,8 +31,22 @@ ROW_QUANTUM = 4
 """Rows from which on a row's result does not depend on how many there are."""
 MIN_CHUNK = 16
 """Queries for which another chunk is worth while."""
+_WINDOW_QUANTUM = 16
+"""Windows are filled up to a multiple of this, large ones of more."""
 _MAX_LAYOUTS = 64
 """Kept of each kind: the next step is mostly one of the same sizes, with a token less to choose."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The keys that a window finds."""
+
+    length: int
+    start: int
+    end: int
+    """Of those in [start, end) the window computes new ones."""
+    shift: int = 0
+    """How far the tokens behind these have moved since."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +60,24 @@ class Part:
     """Which of its tokens are wanted."""
     doubted: Sequence[int] = ()
     """As many of its last tokens stand beside the sequence: each sees it, without the token here, and itself."""
-    slots: Indices | None = None
-    """Of a window: where the keys of all of the sequence are kept."""
-    start: int = 0
-    """Of a window: its first place in the sequence."""
+    kept: Kept | None = None
+    """Of a window."""
 
     @property
     def num_queries(self) -> int:
         return len(self.ids)
 
     @property
+    def num_places(self) -> int:
+        """For the keys that it computes."""
+        if self.kept is None:
+            return self.num_queries
+        quantum = max(_WINDOW_QUANTUM, 1 << max(self.num_queries.bit_length() - 3, 0))
+        return -(-self.num_queries // quantum) * quantum
+
+    @property
     def num_keys(self) -> int:
-        return len(self.ids) if self.slots is None else len(self.slots)
+        return self.num_places + (0 if self.kept is None else self.kept.length)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +88,13 @@ class Heads:
     keys: int
 
 
-def arrays_of(parts: Sequence[Part], heads: Heads, num_threads: int) -> Arrays:
-    """What a graph is given, but for kept keys and the table of angles. Either all parts are windows or none is."""
+def arrays_of(parts: Sequence[Part], heads: Heads, num_threads: int, num_kept: int = 0) -> Arrays:
+    """What a graph is given, but for kept keys, their positions, and the table of angles.
+
+    Args:
+        parts: windows with the same number of places, or none of them a window.
+        num_kept: places for kept keys.
+    """
     lengths, counts = tuple(part.num_queries for part in parts), tuple(len(part.rows) for part in parts)
     starts = list(accumulate(lengths, initial=0))
     num_filling = -starts[-1] % ROW_QUANTUM
@@ -84,15 +111,25 @@ def arrays_of(parts: Sequence[Part], heads: Heads, num_threads: int) -> Arrays:
         "rows": wanted,
         "row_positions": packed[None, wanted],
     }
+    num_places = max(part.num_places for part in parts)
+    arrays["key_rows"] = _key_rows(lengths, num_places, heads.keys)
+    arrays["key_positions"] = packed[arrays["key_rows"][:, 0] // heads.keys]
     most_threads = 1 if any(part.doubted for part in parts) else num_threads
     for prefix, asking, filling in (("", lengths, num_filling), ("last_", counts, num_filling_rows)):
         queries = _queries(asking, filling, heads.queries, most_threads)
         tokens = [range(length) for length in lengths] if not prefix else [part.rows for part in parts]
         arrays[f"{prefix}query_rows"], arrays[f"{prefix}places"] = queries
-        arrays[f"{prefix}mask"] = _mask(parts, tokens, queries[0].shape[-1])
-    if parts[0].slots is None:
-        return arrays | {"key_rows": _key_rows(lengths, heads.keys)}
-    return arrays | _kept(parts, num_filling, heads.keys)
+        arrays[f"{prefix}mask"] = _mask(parts, tokens, queries[0].shape[-1], num_kept)
+    return arrays
+
+
+def kept_positions(parts: Sequence[Part], num_kept: int) -> Indices:
+    """[B, S]: where the kept keys of windows stand by now."""
+    positions = np.tile(np.arange(num_kept), (len(parts), 1))
+    for number, part in enumerate(parts):
+        if part.kept is not None:
+            positions[number, part.kept.end : part.kept.length] += part.kept.shift
+    return positions
 
 
 @lru_cache(maxsize=_MAX_LAYOUTS)
@@ -115,12 +152,16 @@ def _queries(counts: tuple[int, ...], num_filling: int, num_heads: int, num_thre
     return by_head.reshape(-1, num_heads * num_chunks, length), places[:, None] + each_head * block
 
 
-def _mask(parts: Sequence[Part], tokens: Sequence[Sequence[int]], length: int) -> Floats:
-    """[B, 1, L, T]: 0 where a query sees a key, and minus infinity where it does not."""
-    mask = np.zeros((len(parts), 1, length, max(part.num_keys for part in parts)), np.float32)
+def _mask(parts: Sequence[Part], tokens: Sequence[Sequence[int]], length: int, num_kept: int) -> Floats:
+    """[B, 1, L, T + S]: 0 where a query sees a key, and minus infinity where it does not."""
+    num_places = max(part.num_places for part in parts)
+    mask = np.zeros((len(parts), 1, length, num_places + num_kept), np.float32)
     for number, part in enumerate(parts):
-        num_own = part.num_keys - len(part.doubted)
-        mask[number, 0, :, num_own:] = -np.inf
+        num_own = part.num_queries - len(part.doubted)
+        mask[number, 0, :, num_own:num_places] = -np.inf
+        if part.kept is not None:
+            mask[number, 0, :, num_places + part.kept.start : num_places + part.kept.end] = -np.inf
+            mask[number, 0, :, num_places + part.kept.length :] = -np.inf
         for row, token in enumerate(tokens[number] if part.doubted else ()):
             if token >= num_own:
                 mask[number, 0, row, token] = 0.0
@@ -129,38 +170,11 @@ def _mask(parts: Sequence[Part], tokens: Sequence[Sequence[int]], length: int) -
 
 
 @lru_cache(maxsize=_MAX_LAYOUTS)
-def _key_rows(lengths: tuple[int, ...], num_heads: int) -> Indices:
-    """Blocks are filled up with the sequence's own first token, so that no sequence ever touches another's."""
+def _key_rows(lengths: tuple[int, ...], num_places: int, num_heads: int) -> Indices:
+    """[B, K, T]. Filled up with the sequence's own first token, so that no sequence ever touches another's."""
     starts = np.cumsum((0, *lengths[:-1]))
-    rows = np.repeat(starts[:, None], max(lengths), axis=1)
+    rows = np.repeat(starts[:, None], num_places, axis=1)
     for number, length in enumerate(lengths):
         rows[number, :length] += np.arange(length)
-    return _by_head(rows, num_heads)
-
-
-def _kept(parts: Sequence[Part], num_filling: int, num_heads: int) -> Arrays:
-    """Of windows: where the kept keys are. Slot 0 is zeros, and belongs to nobody."""
-    slots = np.zeros((len(parts), max(part.num_keys for part in parts)), np.int64)
-    for number, part in enumerate(parts):
-        if part.slots is not None:
-            slots[number, : part.num_keys] = part.slots
-    spans = tuple((part.start, part.num_queries) for part in parts)
-    return {
-        "key_rows": _by_head(slots, num_heads),
-        "key_positions": np.arange(slots.size).reshape(slots.shape) % slots.shape[1],
-        "fresh_places": _fresh_places(spans, num_filling, num_heads),
-    }
-
-
-@lru_cache(maxsize=_MAX_LAYOUTS)
-def _fresh_places(spans: tuple[tuple[int, int], ...], num_filling: int, num_heads: int) -> Indices:
-    """[N, K, 3]: for each token of the pass its sequence, the head, and where among that sequence's keys it stands."""
-    tokens = [(number, start + index) for number, (start, count) in enumerate(spans) for index in range(count)]
-    numbers, columns = np.array(tokens + tokens[:1] * num_filling, np.int64).T[:, :, None]
-    return np.stack(np.broadcast_arrays(numbers, np.arange(num_heads), columns), axis=-1)
-
-
-def _by_head(rows: Indices, num_heads: int) -> Indices:
-    """[B, T] -> [B, K, T]"""
     by_head: Indices = rows[:, None, :] * num_heads + np.arange(num_heads)[:, None]
     return by_head

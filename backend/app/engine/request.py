@@ -268,7 +268,7 @@ class RequestState:
         if plan.window is None:
             return Window(name)
         start, end = plan.window
-        return Window(name, (max(start - self._config.prediction_shift, 0), end))
+        return Window(name, (max(start - self._config.prediction_shift, 0), end), plan.renews)
 
     def _committed_ids(self) -> tuple[int, ...]:
         """What a repetition is penalised for: text. The end of it may stand at any number of places."""

@@ -16,6 +16,9 @@ class Window:
     span: tuple[int, int] | None = None
     """Positions [start, end) that are computed anew, beside the kept rest; `None`: all, and they are kept. Until the
     next such pass tokens may come and go inside the span, and nowhere else."""
+    renews: bool = False
+    """Whether what is computed in the span takes the place of what is kept of it, for later spans without these tokens.
+    Else nobody will look at what is kept there. As many tokens as before have to be in it."""
 
 
 @dataclass(frozen=True, slots=True)

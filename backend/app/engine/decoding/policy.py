@@ -29,6 +29,8 @@ class StepPlan:
     rules: LogitRules
     window: tuple[int, int] | None = None
     """With a cache: the positions [start, end) that are computed anew; `None`: all."""
+    renews: bool = False
+    """Whether what is computed in the window is kept: later windows will leave some of it out."""
     doubted: tuple[int, ...] = ()
     """Positions whose token may be taken back: how probable is it, seen from the rest of the canvas?"""
     watches_divergence: bool = False
@@ -118,9 +120,12 @@ class BlockPolicy:
             if self._block_is_filled_early(canvas) and not self._computes_filled_block():
                 self._counts.clear()
             elif (positions and self._counts[0]) or self._params.run_to_end:
+                # Later windows of the block are all of the next one's first that was not renewed here.
+                renews = window is not None and self._num_steps == 0
                 self._num_steps += 1
                 doubted = () if self._revision is None else self._revision.doubted
-                return StepPlan(positions, self._rules, window, doubted, self._params.stability_bound is not None)
+                watches = self._params.stability_bound is not None
+                return StepPlan(positions, self._rules, window, renews, doubted, watches)
             else:
                 self._counts.pop(0)
         return None

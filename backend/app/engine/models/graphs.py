@@ -62,14 +62,15 @@ class PassOutput:
     logits: Array
     """[R, V]"""
     fresh: list[Array]
-    """Keys, not rotated, and values of all tokens of the pass, [N, K·D]: those of the first layer, then of the next."""
+    """Keys and values of all tokens of the pass, [B, K, T, D]: those of the first layer, then of the next. Keys are
+    rotated, unless their tokens may move (`keeps_unrotated`)."""
 
 
 class PassGraph:
     """From token ids to logits.
 
     Args:
-        windowed: tokens see keys of earlier passes too, which are given; else only each other's.
+        windowed: tokens see keys of earlier passes too, which are given as they came; else only each other's.
     """
 
     def __init__(self, model: FamilyModel, *, windowed: bool) -> None:
@@ -85,6 +86,11 @@ class PassGraph:
             kind = MemoryError if "bad_alloc" in str(error) else RuntimeError
             raise kind(str(error)) from error
         return PassOutput(logits, fresh)
+
+
+def keeps_unrotated(model: FamilyModel) -> bool:
+    """Whether keys are kept as they are before rotation, for tokens may come and go before them."""
+    return model.config.special.expand is not None
 
 
 def fresh_names(num_layers: int) -> list[str]:
@@ -114,8 +120,9 @@ class _Builder:
         self._inputs.append(self._helper.make_tensor_value_info(name, kind, shape))
         return name
 
-    def node(self, kind: str, *inputs: str, name: str, **attributes: Any) -> str:
-        self._nodes.append(self._helper.make_node(kind, list(inputs), [name], **attributes))
+    def node(self, kind: str, *inputs: str, name: str, also: Sequence[str] = (), **attributes: Any) -> str:
+        """`also`: names of further results."""
+        self._nodes.append(self._helper.make_node(kind, list(inputs), [name, *also], **attributes))
         return name
 
     def constant(self, value: Array, name: str) -> str:
@@ -187,16 +194,18 @@ class _PassBuilder(_Builder):
     def __init__(self, model: FamilyModel, windowed: bool) -> None:
         super().__init__()
         self._config, self._windowed = model.config, windowed
+        self._unrotated = keeps_unrotated(model)
         stack, head_dim = model.stack(), model.config.head_dim
         self.given("positions", [1, "N"])
         self.given("cos", ["P", head_dim // 2], floats=True)
         self.given("sin", ["P", head_dim // 2], floats=True)
         self.given("key_rows", ["B", "K", "T"])
+        self.given("key_positions", ["B", "T"])
         if windowed:
-            self.given("key_positions", ["B", "T"])
-            self.given("fresh_places", ["N", "K", 3])
             for name in kept_names(len(stack.layers)):
-                self.given(name, ["S", head_dim], floats=True)
+                self.given(name, ["B", "K", "S", head_dim], floats=True)
+        if windowed and self._unrotated:
+            self.given("kept_positions", ["B", "S"])
         self._give_queries("")
         self._give_queries("last_")
         self.given("rows", ["R"])
@@ -214,12 +223,15 @@ class _PassBuilder(_Builder):
     def _give_queries(self, prefix: str) -> None:
         self.given(f"{prefix}query_rows", ["B", "C", "L"])
         self.given(f"{prefix}places", ["N", "H"])
-        self.given(f"{prefix}mask", ["B", 1, "L", "T"], floats=True)
+        self.given(f"{prefix}mask", ["B", 1, "L", "T + S"], floats=True)
 
     def _layer(self, x: str, parts: LayerParts, name: str, prefix: str) -> str:
         """With the prefix of the last layer: what lies behind its keys and values is computed for the wanted rows."""
         normed = self.norm(x, parts.attention_norm, f"{name}_attention_norm")
-        k, v = self._keys(normed, parts.k, f"{name}_k"), self._values(normed, parts.v, f"{name}_v")
+        rotated, plain = (f"{name}_k", f"{name}_k_plain") if not self._unrotated else (f"{name}_k_rotated", f"{name}_k")
+        spread = self._spread(self.linear(normed, parts.k, f"{name}_keys"), plain)
+        k = self.node("RotaryEmbedding", spread, "cos", "sin", "key_positions", name=rotated)
+        v = self._spread(self.linear(normed, parts.v, f"{name}_values"), f"{name}_v")
         positions = "positions"
         if prefix:
             x = self.node("Gather", x, "rows", name=f"{name}_rows")
@@ -230,17 +242,6 @@ class _PassBuilder(_Builder):
         x = self.node("Add", x, self.linear(attended, parts.out, f"{name}_out"), name=f"{name}_attended")
         return self._mlp(x, parts, name)
 
-    def _keys(self, normed: str, linear: Linear, name: str) -> str:
-        k = self.linear(normed, linear, name)
-        if not self._windowed:
-            return self._spread(self._rotated(k, "positions", self._config.num_kv_heads), name)
-        inputs = (self._among_kept(k, name), "cos", "sin", "key_positions")
-        return self.node("RotaryEmbedding", *inputs, name=f"{name}_rotated")
-
-    def _values(self, normed: str, linear: Linear, name: str) -> str:
-        v = self.linear(normed, linear, name)
-        return self._among_kept(v, name) if self._windowed else self._spread(v, name)
-
     def _rotated(self, x: str, positions: str, num_heads: int) -> str:
         """x [N, heads·D], not yet by heads -> [1, N, heads·D]"""
         stacked = self.shaped(x, 1, -1, num_heads * self._config.head_dim, name=f"{x}_stacked")
@@ -249,21 +250,27 @@ class _PassBuilder(_Builder):
 
     def _spread(self, x: str, name: str) -> str:
         """x [N, K·D] -> [B, K, T, D]"""
-        by_head = self.shaped(x, -1, self._config.head_dim, name=f"{name}_by_head")
-        return self.node("Gather", by_head, "key_rows", name=f"{name}_spread")
+        by_head = self.shaped(x, -1, self._config.head_dim, name=f"{x}_by_head")
+        return self.node("Gather", by_head, "key_rows", name=name)
 
-    def _among_kept(self, x: str, name: str) -> str:
-        """x [N, K·D] -> [B, K, T, D], beside those of earlier passes"""
-        by_head = self.shaped(x, -1, self._config.num_kv_heads, self._config.head_dim, name=f"{name}_by_head")
-        kept = self.node("Gather", name.replace("layer", "kept"), "key_rows", name=f"{name}_kept")
-        return self.node("ScatterND", kept, "fresh_places", by_head, name=f"{name}_all")
+    def _attended(self, q: str, k: str, v: str, mask: str, name: str) -> str:
+        """q [B, C, L, D] -> the same shape"""
+        if not self._windowed:
+            return self.node("Attention", q, k, v, mask, name=f"{name}_attention")
+        kept_k, kept_v = (f"{name.replace('layer', 'kept')}_{kind}" for kind in ("k", "v"))
+        if self._unrotated:
+            inputs = (kept_k, "cos", "sin", "kept_positions")
+            kept_k = self.node("RotaryEmbedding", *inputs, name=f"{kept_k}_rotated")
+        # What the operator takes for the past stands before the rest, without a copy of it before.
+        both = (f"{name}_all_k", f"{name}_all_v")
+        return self.node("Attention", q, kept_k, kept_v, mask, k, v, name=f"{name}_attention", also=both)
 
     def _attention(self, q: str, k: str, v: str, name: str, prefix: str) -> str:
         """q [1, N, H·D], k and v [B, K, T, D] -> [N, H·D]"""
         config = self._config
         by_head = self.shaped(q, -1, config.head_dim, name=f"{q}_by_head")
         spread = self.node("Gather", by_head, f"{prefix}query_rows", name=f"{q}_spread")
-        attended = self.node("Attention", spread, k, v, f"{prefix}mask", name=f"{name}_attention")
+        attended = self._attended(spread, k, v, f"{prefix}mask", name)
         packed = self.shaped(attended, -1, config.head_dim, name=f"{name}_attention_by_head")
         gathered = self.node("Gather", packed, f"{prefix}places", name=f"{name}_attention_packed")
         return self.shaped(gathered, -1, config.num_heads * config.head_dim, name=f"{name}_attention_rows")

@@ -17,6 +17,9 @@ from tests.unit.engine.checkpoints import CHECKPOINTS, small_dream, small_llada
 
 GRAPHED = GraphForward(small_llada(d_model=64, mlp_hidden_size=96, max_sequence_length=512))
 SHARED = small_dream(num_hidden_layers=2)
+FIXED_LENGTH = GraphForward(SHARED), ModuleForward(SHARED)
+VARIABLE = small_dream(num_hidden_layers=2, expand_token_id=9)
+VARIABLE_LENGTH = GraphForward(VARIABLE), ModuleForward(VARIABLE)
 
 
 def assert_same(left: torch.Tensor, right: torch.Tensor) -> None:
@@ -44,7 +47,7 @@ def test_windows_that_grow_and_shrink_see_what_those_of_the_modules_see(
     sizes: list[tuple[int, int, int]], data: st.DataObject
 ) -> None:
     """Several sequences at once, each with text before, inside and behind its window, of three lengths in turn."""
-    graphed, modules = GraphForward(SHARED), ModuleForward(SHARED)
+    graphed, modules = VARIABLE_LENGTH
     for step in range(3):
         sequences = []
         for number, (before, inside, behind) in enumerate(sizes):
@@ -53,6 +56,22 @@ def test_windows_that_grow_and_shrink_see_what_those_of_the_modules_see(
             ids = [*([1] * before), *new, *([2] * behind)]
             window = Window(str(number), (before, before + inside) if step else None)
             sequences.append(SequenceInput(ids, range(before + 1, before + inside), window))
+        assert_same(graphed.logits(sequences), modules.logits(sequences))
+
+
+@given(st.lists(st.integers(13, 30), min_size=1, max_size=4), st.data())
+@torch.inference_mode()
+def test_windows_that_move_on_leave_renewed_keys_behind(sizes: list[int], data: st.DataObject) -> None:
+    """As decoding in blocks does it: each block first with the one before it. Some sequences are a block ahead."""
+    graphed, modules = FIXED_LENGTH
+    ahead = [data.draw(st.booleans()) for _ in sizes]
+    for step, window in enumerate([None, (2, 5), (2, 8), (5, 8), (5, 11), (8, 11), (8, 13)]):
+        sequences = []
+        for number, (size, is_ahead) in enumerate(zip(sizes, ahead, strict=True)):
+            span = window if window is None or not is_ahead else (window[0] + 2, window[1] + 2)
+            ids = data.draw(st.lists(st.integers(0, 9), min_size=size + 2, max_size=size + 2))
+            wanted = range((span or (2, 8))[0] + 1, (span or (2, 8))[1])
+            sequences.append(SequenceInput(ids, wanted, Window(str(number), span, step in (2, 4, 6))))
         assert_same(graphed.logits(sequences), modules.logits(sequences))
 
 
@@ -69,6 +88,25 @@ def test_a_sequence_gives_the_same_bits_in_any_company(length: int, others: list
     assert torch.equal(GRAPHED.logits([sequence]), together[sum(others) :])
 
 
+@given(st.lists(st.tuples(st.integers(1, 60), st.integers(1, 40)), min_size=2, max_size=5), st.integers(0, 99))
+@torch.inference_mode()
+def test_a_window_gives_the_same_bits_in_any_company(sizes: list[tuple[int, int]], seed: int) -> None:
+    random = Random(seed)
+    texts = [random.choices(range(12), k=around + inside) for around, inside in sizes]
+    whole = [SequenceInput(ids, [0], Window(str(number))) for number, ids in enumerate(texts)]
+    windows = []
+    for ids, (around, inside), sequence in zip(texts, sizes, whole, strict=True):
+        start = around // 2
+        assert sequence.window is not None
+        window = Window(sequence.window.name, (start, start + inside))
+        windows.append(SequenceInput(ids, range(start, start + inside), window))
+    GRAPHED.logits(whole)
+    together = torch.split(GRAPHED.logits(windows), [inside for _, inside in sizes])
+    for sequence, narrow, expected in zip(whole, windows, together, strict=True):
+        GRAPHED.logits([sequence])
+        assert torch.equal(GRAPHED.logits([narrow]), expected)
+
+
 @torch.inference_mode()
 def test_long_sequences_go_through_the_modules_and_their_windows_with_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(graph_forward, "MAX_SCORE_BYTES", 4 * 2 * 20**2)  # twenty tokens
@@ -77,7 +115,7 @@ def test_long_sequences_go_through_the_modules_and_their_windows_with_them(monke
     whole = [SequenceInput(ids, [2], Window(name)) for name, ids in texts.items()]
     assert_same(graphed.logits(whole), modules.logits(whole))
     assert graphed._modules.keeps("long")
-    assert "short" in graphed._pool
+    assert "short" in graphed._kept
     windows = [SequenceInput(ids, [2], Window(name, (1, 3))) for name, ids in texts.items()]
     assert_same(graphed.logits(windows[::-1]), modules.logits(windows[::-1]))
     # It has become short, is filled anew, and moves.
@@ -85,7 +123,7 @@ def test_long_sequences_go_through_the_modules_and_their_windows_with_them(monke
     assert_same(graphed.logits(again), modules.logits(again))
     assert not graphed._modules.keeps("long")
     graphed.forget("long")
-    assert "long" not in graphed._pool
+    assert "long" not in graphed._kept
 
 
 @torch.inference_mode()

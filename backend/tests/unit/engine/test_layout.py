@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.engine.layout import ROW_QUANTUM, Arrays, Heads, Part, arrays_of
+from app.engine.layout import ROW_QUANTUM, Arrays, Heads, Kept, Part, arrays_of, kept_positions
 
 lengths = st.lists(st.integers(1, 70), min_size=1, max_size=5)
 
@@ -44,23 +44,29 @@ def test_keys_are_the_sequences_own_and_the_rest_is_masked(sizes: list[int]) -> 
         start += size
 
 
-@given(st.lists(st.tuples(st.integers(0, 9), st.integers(1, 9), st.integers(0, 9)), min_size=1, max_size=4))
-def test_the_fresh_keys_of_windows_stand_in_their_order_among_the_kept(spans: list[tuple[int, int, int]]) -> None:
-    parts, first = [], 1
-    for before, inside, behind in spans:
-        slots = np.arange(first, first + before + inside + behind)
-        first += len(slots)
-        parts.append(Part(range(inside), range(before, before + inside), [0], slots=slots, start=before))
-    made = arrays(parts)
-    for number, part in enumerate(parts):
-        assert part.slots is not None
-        assert made["key_rows"][number, 0, : part.num_keys].tolist() == [2 * slot for slot in part.slots.tolist()]
-        assert set(made["key_rows"][number, 0, part.num_keys :].tolist()) <= {0}
-        assert made["key_positions"][number].tolist() == list(range(made["key_positions"].shape[1]))
-    expected = [
-        (number, head, part.start + i) for number, part in enumerate(parts) for i in part.ids for head in (0, 1)
-    ]
-    assert [tuple(place) for place in made["fresh_places"].reshape(-1, 3).tolist()][: len(expected)] == expected
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 9), st.integers(1, 9), st.integers(0, 9), st.integers(-3, 3)), min_size=1, max_size=4
+    )
+)
+def test_a_window_sees_itself_and_the_kept_keys_around_it(spans: list[tuple[int, int, int, int]]) -> None:
+    parts = []
+    for before, inside, behind, shift in spans:
+        num_now = max(inside + shift, 1)
+        kept = Kept(before + inside + behind, before, before + inside, num_now - inside)
+        parts.append(Part(range(num_now), range(before, before + num_now), [0], kept=kept))
+    num_kept = max(sum(span[:3]) for span in spans) + 1
+    made = arrays_of(parts, Heads(2, 2), 2, num_kept)
+    told = kept_positions(parts, num_kept)
+    for number, (part, (before, _, behind, _)) in enumerate(zip(parts, spans, strict=True)):
+        now = part.num_queries
+        positions = [*made["key_positions"][number].tolist(), *told[number].tolist()]
+        for prefix in ("", "last_"):
+            for query in made[f"{prefix}mask"][number, 0]:
+                seen = [position for position, hidden in zip(positions, query, strict=True) if hidden == 0]
+                assert seen[:now] == list(range(before, before + now))
+                assert sorted(seen) == list(range(before + now + behind)), "every position once"
+                assert len(query) == part.num_places + num_kept
 
 
 def test_a_doubted_token_is_seen_by_nobody_and_sees_all_but_the_token_in_its_place() -> None:

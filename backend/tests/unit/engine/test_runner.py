@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from app.engine.config import RuntimeName
 from app.engine.decoding.guidance import guide
 from app.engine.decoding.rules import LogitRules, Score
 from app.engine.decoding.sampling import penalise_repetition, predict
@@ -117,16 +118,18 @@ def test_a_window_in_an_unchanged_canvas_gives_what_the_whole_pass_gives(
     runner.forget("w")
 
 
-@checkpoints
+@pytest.mark.parametrize("runtime", ["auto", "torch"])
 @torch.inference_mode()
-def test_what_is_behind_a_window_moves_with_its_length(name: str, runners: Mapping[str, ModelRunner]) -> None:
+def test_what_is_behind_a_window_moves_with_its_length(
+    runtime: RuntimeName, runners: Mapping[str, ModelRunner]
+) -> None:
     """In the first layer keys and values depend on token and place alone, so a model cut down to it shows no error
     of what is kept: only whether kept keys were turned to where their tokens stand now."""
-    model, before, behind = runners[name].model, list(range(5, 25)), list(range(60, 80))
+    model, before, behind = runners["dreamon-tiny"].model, list(range(5, 25)), list(range(60, 80))
     start = 20 - model.config.prediction_shift
     cut = copied(model, torch.device("cpu"), torch.float32)
     _keep_first_layer(cut)
-    short = ModelRunner(cut)
+    short = ModelRunner(cut, cpu_runtime=runtime)
     short.logits([SequenceInput([*before, 30, 31, 32, *behind], [20], Window("w"))])
     longer, wanted = [*before, 30, 40, 41, 42, 32, *behind], range(20, 25)
     exact = short.logits([SequenceInput(longer, wanted)])
@@ -167,7 +170,7 @@ def test_a_request_leaves_nothing_behind(runners: Mapping[str, ModelRunner]) -> 
         traces.run(runner, requests, together=True)
         forward = runner._forward
         if isinstance(forward, GraphForward):
-            assert forward._pool._slots == {}
+            assert forward._kept._places == {}
             forward = forward._modules
         assert isinstance(forward, ModuleForward)
         assert forward._stores == {}
