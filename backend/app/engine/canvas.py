@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Collection, Sequence
+from contextlib import suppress
 
 
 class Canvas:
@@ -35,8 +36,13 @@ class Canvas:
 
     def masked(self, before: int | None = None) -> list[int]:
         """Positions that hold a mask, in reading order; only those left of `before` if it is given."""
-        ids = self.ids if before is None else self.ids[:before]
-        return [index for index, token_id in enumerate(ids) if token_id == self.mask_id]
+        end = len(self.ids) if before is None else before
+        positions, position = [], -1
+        with suppress(ValueError):  # that there are no more
+            while True:
+                position = self.ids.index(self.mask_id, position + 1, end)
+                positions.append(position)
+        return positions
 
     def commit(self, index: int, token_id: int) -> None:
         """A mask becomes a token. The mask token itself is allowed and leaves the place undecided."""
@@ -63,17 +69,14 @@ class Canvas:
         if index < self.span_end:
             self.span_end += by
 
-    def final_ids(self, end_ids: Container[int], revisable_from: int | None = None) -> tuple[list[int], bool]:
+    def final_ids(self, end_ids: Collection[int], revisable_from: int | None = None) -> tuple[list[int], bool]:
         """The part of the span that can no longer change for the reader, and whether it reaches the end of the text.
 
         It goes up to the first mask, to the first id in `end_ids`, which is not part of it, or to `revisable_from`.
         """
-        final: list[int] = []
         end = self.span_end if revisable_from is None else min(self.span_end, revisable_from)
-        for token_id in self.ids[self.span_start : end]:
-            if token_id == self.mask_id:
-                return final, False
-            if token_id in end_ids:
-                return final, True
-            final.append(token_id)
-        return final, False
+        final = self.ids[self.span_start : end]
+        if self.mask_id in final:
+            final = final[: final.index(self.mask_id)]
+        ends = [final.index(token_id) for token_id in end_ids if token_id in final]
+        return final[: min(ends, default=None)], bool(ends)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -22,7 +23,7 @@ _SPARE_SCORES = 8192
 """Scores more than their own that sequences may cost each other: with so few, a pass of one's own costs more."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Entry:
     """A sequence of the pass, and which one it is."""
 
@@ -30,12 +31,12 @@ class _Entry:
     sequence: SequenceInput
     part: Part
 
-    @property
+    @cached_property
     def kind(self) -> int:
         """Only sequences of a kind share a pass: windows of about a size, or whole sequences."""
         return 0 if self.part.kept is None else self.part.num_places
 
-    @property
+    @cached_property
     def size(self) -> tuple[int, int, int]:
         return self.kind, self.part.num_keys, self.part.num_queries
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import accumulate
 
 import numpy as np
@@ -49,7 +49,7 @@ class Kept:
     """How far the tokens behind these have moved since."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Part:
     """What one sequence brings to a pass."""
 
@@ -63,11 +63,11 @@ class Part:
     kept: Kept | None = None
     """Of a window."""
 
-    @property
+    @cached_property
     def num_queries(self) -> int:
         return len(self.ids)
 
-    @property
+    @cached_property
     def num_places(self) -> int:
         """For the keys that it computes."""
         if self.kept is None:
@@ -75,7 +75,7 @@ class Part:
         quantum = max(_WINDOW_QUANTUM, 1 << max(self.num_queries.bit_length() - 3, 0))
         return -(-self.num_queries // quantum) * quantum
 
-    @property
+    @cached_property
     def num_keys(self) -> int:
         return self.num_places + (0 if self.kept is None else self.kept.length)
 

@@ -39,9 +39,16 @@ def _predict_from_all(logits: Tensor, rules: LogitRules, uniforms: Tensor | None
     shaped = logits
     if uniforms is not None or rules.scores_see_filters:  # else the best token is what counts, and no filter drops that
         shaped = keep_top_k(keep_top_p(_warmed(logits, rules), rules), rules)
-    tokens = shaped.argmax(-1) if uniforms is None else draw(shaped, uniforms)
+    tokens = most_probable(shaped) if uniforms is None else draw(shaped, uniforms)
     seen = shaped if rules.scores_see_filters else _forbid(logits, rules.unscored)
     return _scored(tokens, tokens, seen.softmax(-1), rules)
+
+
+def most_probable(logits: Tensor) -> Tensor:
+    """logits [R, V] -> [R]. On a CPU by NumPy: its search takes a tenth of the time, and wakes no threads."""
+    if logits.device.type != "cpu":
+        return logits.argmax(-1)
+    return torch.from_numpy(logits.numpy().argmax(-1))
 
 
 def _only_the_best_count(rules: LogitRules, vocab_size: int) -> bool:
