@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import socket
 import statistics
 import subprocess
 import time
@@ -27,12 +26,13 @@ from typing import Any
 
 import httpx
 
+from benchmarks.serving import PROMPTS, free_port, server, wait_until_ready
+
 HERE = Path(__file__).parent
 FOLDER = HERE.parent / "backend" / "app" / "assets" / "models" / "llada"
 NEW_TOKENS, BLOCK, AT_ONCE = 128, 32, 8
 PRESETS = ("exact", "balanced", "fast")
 NAME = "embedded-llada"
-START_TIMEOUT_S = 120
 
 Ask = Callable[[str], str]
 """A prompt to the text that follows it."""
@@ -81,9 +81,9 @@ def serve(port: int) -> None:
 
     os.environ |= {"DLMSERVE_MODEL": NAME, "DLMSERVE_DEVICE": "cpu", "DLMSERVE_LOG_LEVEL": "warning"}
     dlmserve.engine.load_model = loaded
-    from dlmserve.api.server import app as server
+    from dlmserve.api.server import app as application
 
-    uvicorn.run(server, port=port, log_level="warning")
+    uvicorn.run(application, port=port, log_level="warning")
 
 
 def _prompt_ids(tokenizer: Any, text: str) -> list[int]:
@@ -95,23 +95,13 @@ def _prompt_ids(tokenizer: Any, text: str) -> list[int]:
 @contextmanager
 def peer(python: Path) -> Iterator[str]:
     """The peer's process, and where it listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    root = HERE.parent
+    port, root = free_port(), HERE.parent
     variables = {**os.environ, "PYTHONPATH": f"{root / 'backend'}:{root}"}
     command = [str(python), "-m", "benchmarks.dlmserve", "--serve", str(port)]
     process = subprocess.Popen(command, env=variables, cwd=root)
     url = f"http://127.0.0.1:{port}"
     try:
-        deadline_s = time.monotonic() + START_TIMEOUT_S
-        while time.monotonic() < deadline_s and process.poll() is None:
-            time.sleep(0.2)
-            try:
-                if httpx.get(f"{url}/ready").status_code == 200:
-                    break
-            except httpx.TransportError:
-                continue
+        wait_until_ready(f"{url}/ready")
         yield url
     finally:
         process.kill()  # it does not end when it is only asked to
@@ -159,8 +149,6 @@ def answers(ask: Ask, prompts: Sequence[str]) -> tuple[float, list[str]]:
 
 
 def measure(python: Path, rounds: int) -> list[dict[str, Any]]:
-    from benchmarks.serving import PROMPTS, server
-
     prompts = [prompt[:60].rstrip() for prompt in PROMPTS] * (AT_ONCE // len(PROMPTS))
     with peer(python) as theirs, server(AT_ONCE) as ours, httpx.Client(timeout=600) as client:
         systems = {"dlmserve": of_peer(client, theirs)}

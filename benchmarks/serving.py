@@ -53,26 +53,31 @@ class Visit:
 @contextmanager
 def server(max_concurrent: int, program: str = "main.py", **more: object) -> Iterator[str]:
     """A server process, and where it listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     settings = {"PORT": port, "MAX_CONCURRENT_REQUESTS": max_concurrent, "LOG_LEVEL": "warning", **more}
     variables = {**os.environ, **{f"DIFFUSION_{name}": str(value) for name, value in settings.items()}}
     process = subprocess.Popen([sys.executable, str(BACKEND / program)], cwd=BACKEND, env=variables)
     url = f"http://127.0.0.1:{port}"
     try:
-        _wait_until_ready(url)
+        wait_until_ready(f"{url}/health/ready")
         yield url
     finally:
         process.terminate()
         process.wait()
 
 
-def _wait_until_ready(url: str) -> None:
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_until_ready(url: str) -> None:
+    """Until it is answered with 200."""
     deadline_s = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline_s:
         try:
-            if httpx.get(f"{url}/health/ready").status_code == 200:
+            if httpx.get(url).status_code == 200:
                 return
         except httpx.TransportError:
             pass

@@ -92,13 +92,13 @@ class GraphForward:
         kept = None
         if window is not None and window.span is not None:
             length, num_behind = self._kept.length(window.name), len(sequence.ids) - end
-            kept = Kept(length, start, length - num_behind, len(sequence.ids) - length)
-            assert self._may_move or not kept.shift, "tokens move in families whose length can change, and in no others"
+            kept = Kept(length, start, length - num_behind)
         shift, mask_id = self._model.config.prediction_shift, self._model.config.special.mask
         rows = [max(position - shift, 0) - start for position in sequence.wanted]
         rows += range(end - start, end - start + len(sequence.doubted))
         ids = [*sequence.ids[start:end], *[mask_id] * len(sequence.doubted)]
         part = Part(ids, [*range(start, end), *sequence.doubted], rows, sequence.doubted, kept)
+        assert self._may_move or not part.shift, "tokens move in families whose length can change, and in no others"
         return _Entry(index, sequence, part)
 
     def _run(self, group: Sequence[_Entry]) -> Tensor:

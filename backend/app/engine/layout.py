@@ -45,8 +45,6 @@ class Kept:
     start: int
     end: int
     """Of those in [start, end) the window computes new ones."""
-    shift: int = 0
-    """How far the tokens behind these have moved since."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +72,11 @@ class Part:
             return self.num_queries
         quantum = max(_WINDOW_QUANTUM, 1 << max(self.num_queries.bit_length() - 3, 0))
         return -(-self.num_queries // quantum) * quantum
+
+    @property
+    def shift(self) -> int:
+        """How far the tokens behind a window have moved since their keys were kept."""
+        return 0 if self.kept is None else self.num_queries - (self.kept.end - self.kept.start)
 
     @cached_property
     def num_keys(self) -> int:
@@ -128,7 +131,7 @@ def kept_positions(parts: Sequence[Part], num_kept: int) -> Indices:
     positions = np.tile(np.arange(num_kept), (len(parts), 1))
     for number, part in enumerate(parts):
         if part.kept is not None:
-            positions[number, part.kept.end : part.kept.length] += part.kept.shift
+            positions[number, part.kept.end : part.kept.length] += part.shift
     return positions
 
 

@@ -120,7 +120,7 @@ class BlockPolicy:
             if self._block_is_filled_early(canvas) and not self._computes_filled_block():
                 self._counts.clear()
             elif (positions and self._counts[0]) or self._params.run_to_end:
-                # Later windows of the block are all of the next one's first that was not renewed here.
+                # The next block begins with this one, and leaves out the one before: its last chance is the first step.
                 renews = window is not None and self._num_steps == 0
                 self._num_steps += 1
                 doubted = () if self._revision is None else self._revision.doubted

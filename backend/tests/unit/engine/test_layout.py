@@ -53,7 +53,7 @@ def test_a_window_sees_itself_and_the_kept_keys_around_it(spans: list[tuple[int,
     parts = []
     for before, inside, behind, shift in spans:
         num_now = max(inside + shift, 1)
-        kept = Kept(before + inside + behind, before, before + inside, num_now - inside)
+        kept = Kept(before + inside + behind, before, before + inside)
         parts.append(Part(range(num_now), range(before, before + num_now), [0], kept=kept))
     num_kept = max(sum(span[:3]) for span in spans) + 1
     made = arrays_of(parts, Heads(2, 2), 2, num_kept)

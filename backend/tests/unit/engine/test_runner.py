@@ -15,6 +15,7 @@ from app.engine.errors import OutOfDeviceMemory
 from app.engine.forward import ModuleForward
 from app.engine.graph_forward import GraphForward
 from app.engine.models.base import FamilyModel
+from app.engine.params import DecodingParams, GenerationRequest
 from app.engine.recovery import copied
 from app.engine.runner import ModelRunner
 from app.engine.work import SequenceInput, Window, Work
@@ -162,6 +163,16 @@ def test_windows_give_the_same_bits_in_any_company(name: str, runners: Mapping[s
     start = len(company[0].wanted)
     assert torch.equal(runner.logits([window]), together[start : start + 2])
     runner.forget("w")
+
+
+def test_blocks_that_begin_with_the_one_before_keep_its_keys(runners: Mapping[str, ModelRunner]) -> None:
+    """The modules keep what every window computes, the graphs only what they are told to."""
+    params = DecodingParams(32, block_length=4, cache="dual", cache_refresh=9)
+    requests = [GenerationRequest(str(seed), tuple(range(5 + seed, 25)), (), params) for seed in range(8)]
+    graphed, modules = (
+        traces.run(runners[name], requests, together=True) for name in ("llada-tiny", "llada-tiny by modules")
+    )
+    assert [trace.canvases for trace in graphed] == [trace.canvases for trace in modules]
 
 
 def test_a_request_leaves_nothing_behind(runners: Mapping[str, ModelRunner]) -> None:

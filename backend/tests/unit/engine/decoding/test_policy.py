@@ -454,6 +454,31 @@ def test_nothing_is_predicted_outside_a_window(
             assert all(start <= position < end for position in step.plan.positions)
 
 
+@given(st.integers(1, 12), st.integers(1, 5), st.sampled_from(["prefix", "dual"]), st.none() | st.integers(1, 9), seeds)
+def test_text_before_a_window_was_kept_after_it_was_written(
+    length: int, block_length: int, cache: CacheName, refresh: int | None, seed: int
+) -> None:
+    params = DecodingParams(length, block_length=block_length, cache=cache, cache_refresh=refresh)
+    kept: list[int] = []  # tokens as they were when their keys were last kept
+    for step in steps_of("llada", Canvas([5], length, [7], MASK), params, Oracle(seed)):
+        start, end = step.plan.window or (0, len(step.before))
+        assert kept[:start] == list(step.before[:start])
+        if step.plan.window is None or step.plan.renews:
+            kept[start:end] = step.before[start:end]
+
+
+@given(st.integers(1, 12), st.integers(1, 5), st.sampled_from(["prefix", "dual"]), seeds)
+def test_windows_are_kept_only_where_a_later_one_leaves_some_of_it_out(
+    length: int, block_length: int, cache: CacheName, seed: int
+) -> None:
+    params = DecodingParams(length, block_length=block_length, cache=cache, cache_refresh=9)
+    steps = steps_of("llada", Canvas([5], length, [7], MASK), params, Oracle(seed))
+    starts = [(step.plan.window or (0, 0))[0] for step in steps]
+    for step, start, following in zip(steps, starts, [*starts[1:], None], strict=True):
+        if step.plan.renews:
+            assert following is None or following > start or block_length == 1
+
+
 @pytest.mark.parametrize("family", ["dream", "dreamon"])
 @pytest.mark.parametrize(("refresh", "whole"), [(None, [0]), (3, [0, 3, 6]), (1, list(range(7)))])
 def test_the_window_of_a_gap_is_the_gap(family: str, refresh: int | None, whole: list[int]) -> None:
