@@ -11,7 +11,7 @@ from pydantic_core import from_json
 
 from app.api.errors import InvalidBody, MalformedBody, UnsupportedMediaType
 from app.api.problem import FieldError
-from app.api.validation import MAX_ERRORS
+from app.core.complaints import MAX_COMPLAINTS
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -25,7 +25,7 @@ def body_of(model: type[M]) -> Callable[[Request], Awaitable[M]]:
         try:
             return model.model_validate(content)
         except ValidationError as error:
-            raise InvalidBody.of(error) from None
+            raise InvalidBody.of(error, content) from None
 
     return read
 
@@ -66,6 +66,6 @@ def _check_declaration(request: Request) -> None:
 def _few_unknown(content: dict[str, Any], known: Container[str]) -> dict[str, Any]:
     """Some unknown fields are enough to complain of; a hundred thousand complaints would hold up everybody else."""
     unknown = [name for name in content if name not in known]
-    for name in unknown[MAX_ERRORS:]:
+    for name in unknown[MAX_COMPLAINTS:]:
         del content[name]
     return content

@@ -110,8 +110,9 @@ class InvalidBody(ApiError):
         self.errors = list(errors)
 
     @classmethod
-    def of(cls, error: ValidationError | RequestValidationError) -> InvalidBody:
-        return cls(field_errors(error.errors()))
+    def of(cls, error: ValidationError, given: Any) -> InvalidBody:
+        """The error of a body, or of another value `given` by a client."""
+        return cls(field_errors(error.errors(include_url=False), given))
 
 
 class RateLimited(ApiError):
@@ -241,7 +242,8 @@ async def _answer_other_method(request: Request, error: Exception) -> Response:
 
 async def _answer_validation(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    return problem_response(request.scope, InvalidBody.of(error))
+    given = {"path": request.path_params, "query": dict(request.query_params)}
+    return problem_response(request.scope, InvalidBody(field_errors(error.errors(), given)))
 
 
 async def _answer_nobody(request: Request, error: Exception) -> Response:

@@ -64,7 +64,7 @@ def test_odd_model_ids_reach_no_file(server: Server, model_id: str) -> None:
         ({"repetition_penalty": 0.5}, "repetition_penalty=0.5 is below the minimum of 1"),
         ({"seed": -1}, "seed=-1 is below the minimum of 0"),
         ({"temprature": 1}, "unknown field 'temprature'"),
-        ({"top_k": "5"}, "top_k='5' should be a valid integer"),
+        ({"top_k": "5"}, "top_k='5' must be an integer"),
     ],
 )
 @pytest.mark.parametrize("path", ALL_GENERATIONS)

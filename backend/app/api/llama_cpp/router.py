@@ -82,7 +82,7 @@ def _start(asked: InfillRequest, service: DiffusionLLMService, max_length: int) 
     try:
         return [start(service, params) for params in asked.params(max_length)]
     except ValidationError as error:
-        raise InvalidBody.of(error) from None
+        raise InvalidBody.of(error, {}) from None
 
 
 def _body(answers: Sequence[InfillAnswer]) -> Response:

@@ -94,7 +94,7 @@ def _params(asked: OpenAIRequest, service: DiffusionLLMService) -> list[Params]:
     try:
         return asked.params(max_length_of(service, asked.model))
     except ValidationError as error:
-        raise InvalidBody.of(error) from None
+        raise InvalidBody.of(error, {}) from None
 
 
 def _choice(form: Form, index: int, opening: str, result: GenerationResult) -> Choice:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import reprlib
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from app.core.complaints import complaints
 from app.core.settings import DiffusionConfig, Settings, update_config
 from app.services.diffusion.errors import InvalidParameters
 from app.services.diffusion.models import DiffusionGenerationParams, DiffusionInfillingParams
@@ -41,7 +41,7 @@ def changed(config: DiffusionConfig, changes: Mapping[str, Any]) -> DiffusionCon
     try:
         return update_config(config, dict(changes))
     except ValidationError as error:
-        raise _as_invalid_parameters(error) from None
+        raise _as_invalid_parameters(error, changes) from None
 
 
 def validated(kind: type[ParamsType], values: dict[str, Any]) -> ParamsType:
@@ -49,12 +49,10 @@ def validated(kind: type[ParamsType], values: dict[str, Any]) -> ParamsType:
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        raise _as_invalid_parameters(error) from None
+        raise _as_invalid_parameters(error, values) from None
 
 
-def _as_invalid_parameters(error: ValidationError) -> InvalidParameters:
+def _as_invalid_parameters(error: ValidationError, given: Mapping[str, Any]) -> InvalidParameters:
     """The first thing that is wrong, by name. Long values are cut, so that no message repeats a whole text."""
-    first = error.errors(include_url=False, include_context=False)[0]
-    field = ".".join(str(part) for part in first["loc"])
-    value = reprlib.repr(first["input"])
-    return InvalidParameters(f"{field}={value}: {first['msg']}", field=field)
+    first, *_ = complaints(error.errors(include_url=False), given)
+    return InvalidParameters(first.message, field=first.path)

@@ -9,7 +9,7 @@ from starlette.requests import Request
 
 from app.api.body import body_of, object_for
 from app.api.errors import InvalidBody, MalformedBody, UnsupportedMediaType
-from app.api.validation import MAX_ERRORS
+from app.core.complaints import MAX_COMPLAINTS
 from app.core.settings import DiffusionConfig
 from app.services.diffusion.models import DiffusionGenerationParams
 from tests.unit.api.asgi import Client, body_messages, http_scope
@@ -87,7 +87,7 @@ async def test_very_many_unknown_fields_are_refused_quickly() -> None:
     with pytest.raises(InvalidBody) as caught:
         await read(body)
     assert time.perf_counter() - started_s < 2  # with time that grows by the square it would be minutes
-    assert len(caught.value.errors) == MAX_ERRORS
+    assert len(caught.value.errors) == MAX_COMPLAINTS
 
 
 @pytest.mark.parametrize("content", [{}, {"top_k": 3}, {"unknown": {"deep": [1, None]}}])
