@@ -13,7 +13,7 @@ RuntimeName = Literal["auto", "torch"]
 @dataclass(frozen=True, slots=True)
 class EngineConfig:
     device: str = "auto"
-    """auto, cpu, cuda, cuda:N or mps. `auto` takes the CUDA device with most free memory, then MPS, then the CPU."""
+    """auto, cpu, cuda, cuda:N or mps. `auto` takes the CUDA device with most free memory, or the CPU; never MPS."""
     memory_threshold: float = 0.8
     """`auto` passes over a CUDA device of which a larger share is in use already."""
     dtype: DTypeName = "auto"

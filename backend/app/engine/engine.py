@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 
 from app.engine.config import EngineConfig
+from app.engine.devices import is_out_of_memory
 from app.engine.errors import EngineError, EngineStopped, OutOfDeviceMemory
 from app.engine.events import Admitted, Cancelled, Failed
 from app.engine.memory import logits_budget
@@ -98,7 +99,8 @@ class Engine:
         try:
             move()
         except Exception as error:
-            failure = EngineStopped(f"decoding failed: {type(error).__name__}: {error}")
+            kind = OutOfDeviceMemory if is_out_of_memory(error) else EngineStopped
+            failure = kind(f"decoding failed: {type(error).__name__}: {error}")
             failure.__cause__ = error
             self._fail(state, failure)
             return

@@ -5,6 +5,7 @@ EngineError
 ├── CheckpointError     a checkpoint folder that is damaged, incomplete or of an unknown kind
 ├── QueueFull           the bounded waiting queue has no room
 ├── OutOfDeviceMemory   a step did not fit the device
+├── DeviceBroken        the device does nothing more for this process
 └── EngineStopped       the engine thread has ended, or its step failed
 """
 
@@ -35,6 +36,10 @@ class QueueFull(EngineError):
 
 class OutOfDeviceMemory(EngineError):
     """A step did not fit into the memory of the device."""
+
+
+class DeviceBroken(EngineError):
+    """The device does nothing more for this process: only another process can use it again."""
 
 
 class EngineStopped(EngineError):

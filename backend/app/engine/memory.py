@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import gc
 from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -38,7 +39,10 @@ def device_memory(device: str | torch.device) -> DeviceMemory | None:
     if device.type == "cpu":
         return _host_memory()
     if device.type == "cuda" and torch.cuda.is_available():
-        free, total = torch.cuda.mem_get_info(device)
+        try:
+            free, total = torch.cuda.mem_get_info(device)
+        except RuntimeError:  # its context is broken
+            return None
         kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return DeviceMemory(total - free - kept, total)
     if device.type == "mps" and torch.backends.mps.is_available():
@@ -68,7 +72,8 @@ def free_caches(device: str | torch.device) -> None:
     device = _known(device)
     gc.collect()  # tensors hang in reference cycles of exceptions
     if device.type == "cuda" and torch.cuda.is_available():
-        torch.cuda.empty_cache()
+        with suppress(RuntimeError):  # its context is broken, and has nothing to give back
+            torch.cuda.empty_cache()
     elif device.type == "mps" and torch.backends.mps.is_available():
         torch.mps.empty_cache()
     elif device.type == "cpu" and (trim := _malloc_trim()):

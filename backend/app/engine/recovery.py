@@ -26,6 +26,7 @@ from torch import nn
 from app.engine.config import EngineConfig
 from app.engine.counters import EngineCounters
 from app.engine.decoding.policy import Prediction
+from app.engine.devices import first_line, is_out_of_memory
 from app.engine.errors import OutOfDeviceMemory
 from app.engine.memory import DeviceMemory, device_memory, free_caches
 from app.engine.models.base import FamilyModel
@@ -277,8 +278,8 @@ class Recovery:
             return
         try:
             model = copied(self.runner.model, self._home.device, self._home.dtype)
-        except OutOfDeviceMemory as error:
-            log.warning("the model stays on the CPU: %s", error)
+        except (OutOfDeviceMemory, RuntimeError) as error:  # what a broken device says is no reason to stop on the CPU
+            log.warning("the model stays on the CPU: %s", first_line(error))
             return
         log.info("the model is back on %s", self._home.name)
         self.runner = ModelRunner(model, self._home.name)
@@ -302,7 +303,9 @@ def copied(model: FamilyModel, device: torch.device, dtype: torch.dtype) -> Fami
         weights = {id(w): nn.Parameter(w.to(device, dtype), requires_grad=False) for w in model.parameters()}
         quantised = {id(w): w.to(device) for w in model.buffers()}
         return copy.deepcopy(model, {**weights, **quantised})
-    except (RuntimeError, MemoryError) as error:
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
         raise OutOfDeviceMemory(f"the weights do not fit {device}: {error}") from None
 
 

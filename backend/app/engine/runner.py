@@ -14,7 +14,7 @@ from app.engine.decoding.guidance import guide
 from app.engine.decoding.policy import Prediction
 from app.engine.decoding.rules import LogitRules
 from app.engine.decoding.sampling import log_probabilities, penalise_repetition, predict, probabilities_of
-from app.engine.devices import is_out_of_memory
+from app.engine.devices import has_float64, is_out_of_memory
 from app.engine.divergence import LastDistributions
 from app.engine.errors import OutOfDeviceMemory
 from app.engine.forward import Forward, ModuleForward
@@ -79,6 +79,8 @@ class ModelRunner:
         """
         try:
             logits = self.logits([sequence for work in works for sequence in work.sequences])
+            if not has_float64(self.device):  # tokens are drawn, and their probabilities told, in double precision
+                logits = logits.cpu()
             parts = torch.split(logits, [work.num_rows for work in works])
             guided = [_guided(work, part) for work, part in zip(works, parts, strict=True)]
             wanted = [rows[: len(rows) - len(work.doubted_ids)] for work, rows in zip(works, guided, strict=True)]
@@ -86,7 +88,7 @@ class ModelRunner:
             told = [self._with_more(*each) for each in zip(works, guided, predictions, strict=True)]
             self._last.step_is_done()
             return told
-        except (RuntimeError, MemoryError) as error:
+        except Exception as error:  # what a library raises where memory is short has no common type
             if not is_out_of_memory(error):
                 raise
             message = f"a step of {len(works)} requests did not fit {self.device_name}: {error}"

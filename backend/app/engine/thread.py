@@ -13,9 +13,9 @@ import torch
 from app.engine.config import EngineConfig
 from app.engine.counters import EngineCounters
 from app.engine.decoding.policy import algorithms
-from app.engine.devices import choose_device, choose_dtype
+from app.engine.devices import choose_device, choose_dtype, first_line, is_broken
 from app.engine.engine import Engine
-from app.engine.errors import EngineError, EngineStopped, OutOfDeviceMemory, QueueFull
+from app.engine.errors import DeviceBroken, EngineError, EngineStopped, OutOfDeviceMemory, QueueFull
 from app.engine.memory import free_caches
 from app.engine.models.base import FamilyModel
 from app.engine.models.checkpoint import load_model, read_json
@@ -145,11 +145,13 @@ class EngineThread:
         self._engine.fail_all(reason)
 
     def _step(self) -> None:
-        """One step that fails may be the fault of its requests; several in a row are not."""
+        """One step that fails may be the fault of its requests; several in a row are not, nor is a broken device."""
         try:
             self._engine.step()
         except Exception as error:
             log.exception("an engine step failed; its requests are ended")
+            if is_broken(error):
+                raise _device_broken(self.device, error) from error
             self._engine.fail_all(_as_engine_error(error))
             self._num_failures_in_a_row += 1
             if self._num_failures_in_a_row >= MAX_FAILURES_IN_A_ROW:
@@ -180,12 +182,19 @@ def _load_where_there_is_room(folder: Path, config: EngineConfig) -> FamilyModel
     device = choose_device(config.device, config.memory_threshold, needed_bytes)
     try:
         return load_model(folder, device, choose_dtype(config.dtype, device), config.quantization)
-    except OutOfDeviceMemory as error:
-        if config.device != "auto" or device.type == "cpu":
-            raise
-        log.warning("%s; it is loaded on the CPU", error)
+    except (OutOfDeviceMemory, RuntimeError) as error:
+        why = _device_broken(str(device), error) if is_broken(error) else error
+        if isinstance(why, RuntimeError) or config.device != "auto" or device.type == "cpu":
+            raise why from error
+        log.warning("%s; it is loaded on the CPU", why)
     free_caches(device)
     return load_model(folder, CPU, choose_dtype(config.dtype, CPU), config.quantization)
+
+
+def _device_broken(device: str, error: Exception) -> DeviceBroken:
+    return DeviceBroken(
+        f"{device} is broken for this process: {first_line(error)}; restart the server to use the device again"
+    )
 
 
 def _as_engine_error(error: Exception) -> EngineError:

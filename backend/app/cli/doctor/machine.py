@@ -50,7 +50,10 @@ def _devices() -> Iterator[Finding]:
             "that https://pytorch.org/get-started names"
         )
     elif torch.backends.mps.is_available():
-        yield ok("PyTorch can use this machine's GPU (mps).")
+        yield ok(
+            "Models run on the CPU. PyTorch can use this machine's GPU too, but nobody has run this server on one of "
+            "its kind: DIFFUSION_DEVICE_PREFERENCE=mps tries it."
+        )
     else:
         yield ok("There is no GPU; models run on the CPU.")
 

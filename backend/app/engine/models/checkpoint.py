@@ -47,7 +47,7 @@ def load_model(
                 model.set_submodule(name.removesuffix(".weight"), quantised)
             else:
                 _place(model, name, weight.to(device=device, dtype=dtype))
-    except (RuntimeError, MemoryError) as error:
+    except Exception as error:
         if not is_out_of_memory(error):
             raise
         raise OutOfDeviceMemory(f"the weights in {folder.name} do not fit {device}: {error}") from error

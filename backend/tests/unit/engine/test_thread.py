@@ -8,11 +8,19 @@ from typing import Any
 
 import pytest
 import torch
+from onnxruntime.capi.onnxruntime_pybind11_state import RuntimeException as OrtError
 
 from app.engine import thread
 from app.engine.config import EngineConfig, QuantizationName
 from app.engine.engine import Engine
-from app.engine.errors import CheckpointError, EngineStopped, InvalidRequest, OutOfDeviceMemory, QueueFull
+from app.engine.errors import (
+    CheckpointError,
+    DeviceBroken,
+    EngineStopped,
+    InvalidRequest,
+    OutOfDeviceMemory,
+    QueueFull,
+)
 from app.engine.events import Admitted, Cancelled, EngineEvent, Failed, Finished, Step
 from app.engine.models.base import FamilyModel
 from app.engine.models.checkpoint import load_model
@@ -298,6 +306,65 @@ def test_a_thread_whose_steps_fail_one_after_the_other_gives_up(start: Start, mo
     assert engine.problem == "its engine has stopped: RuntimeError: the device is broken"
     with pytest.raises(EngineStopped, match="the device is broken"):
         engine.submit(request_of("late"), Listener())
+
+
+ASSERT = "CUDA error: device-side assert triggered\nCUDA kernel errors might be reported at some other API call"
+
+
+def test_a_broken_device_ends_the_engine_at_once_and_says_what_to_do(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fail_next_steps(monkeypatch, RuntimeError(ASSERT))
+    engine, gate = start(max_running=1), Gate()
+    engine.submit(request_of("running"), gate)
+    assert gate.reached.wait(PATIENCE_S)
+    waiting = submit(engine, request_of("waiting"))
+    gate.opened.set()
+    for listener in (gate, waiting):
+        assert isinstance(listener.error, EngineStopped)
+    engine.close()
+    assert engine.counters.num_out_of_memory == 0
+    assert engine.problem == (
+        "its engine has stopped: DeviceBroken: cpu is broken for this process: CUDA error: device-side assert "
+        "triggered; restart the server to use the device again"
+    )
+
+
+@pytest.mark.parametrize("preference", ["auto", "mps"])
+def test_weights_that_meet_a_broken_device_are_loaded_elsewhere_only_by_auto(
+    preference: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(folder: Path, device: torch.device, *how: Any) -> FamilyModel:
+        if device.type != "cpu":
+            raise RuntimeError(ASSERT)
+        return load_model(folder, device, *how)
+
+    monkeypatch.setattr(thread, "load_model", broken)
+    monkeypatch.setattr(thread, "choose_device", lambda *_: torch.device("mps"))
+    config = EngineConfig(device=preference)
+    if preference == "auto":
+        engine = EngineThread.load(CHECKPOINTS["llada-tiny"], config)
+        engine.close()
+        assert engine.device == "cpu"
+    else:
+        with pytest.raises(DeviceBroken, match="mps is broken for this process: CUDA error: device-side assert"):
+            EngineThread.load(CHECKPOINTS["llada-tiny"], config)
+
+
+def test_a_library_whose_errors_have_no_common_type_may_be_short_of_memory(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    intact, to_raise = ModelRunner.logits, [OrtError("[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : std::bad_alloc")]
+
+    def logits(self: ModelRunner, sequences: Any) -> Any:
+        if to_raise:
+            raise to_raise.pop()
+        return intact(self, sequences)
+
+    monkeypatch.setattr(ModelRunner, "logits", logits)
+    engine = start()
+    assert isinstance(submit(engine, request_of("a")).wait()[-1], Finished)
+    assert engine.counters.num_out_of_memory == 1
 
 
 def test_a_thread_that_dies_fails_all_its_requests_at_once(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
