@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import TypeAlias
 
+from app.text.line_ends import to_lf
 from app.text.pattern import Pattern
 
 Span: TypeAlias = tuple[int, int]
@@ -33,6 +34,7 @@ class PatternSearch:
         self._origins: list[int] = []  # of each folded character: where it comes from in the text
         self._position = 0  # [0, _position) of the folded text is settled
         self._num_characters = 0
+        self._is_after_return = False
 
     @property
     def open_start(self) -> int:
@@ -53,10 +55,16 @@ class PatternSearch:
 
     def _add(self, text: str) -> None:
         for offset, character in enumerate(text, self._num_characters):
-            folded = self._pattern.fold(character)
+            folded = self._pattern.fold(self._line_ended(character))
             self._folded += folded
             self._origins += [offset] * len(folded)
         self._num_characters += len(text)
+
+    def _line_ended(self, character: str) -> str:
+        r"""A pattern sees `\n` at the end of every line; the second half of `\r\n` shows nothing."""
+        is_second_half = self._is_after_return and character == "\n"
+        self._is_after_return = character == "\r"
+        return "" if is_second_half else to_lf(character)
 
     def _settle(self, *, is_over: bool) -> list[Span]:
         found = []
@@ -120,7 +128,7 @@ def _runs(pieces: Sequence[str | None]) -> Iterator[tuple[int, list[str]]]:
 
 def _folded(pattern: Pattern, run: Sequence[str]) -> tuple[str, list[int]]:
     """The folded text of a run, and of each character which piece it comes from."""
-    folded = ["".join(map(pattern.fold, piece)) for piece in run]
+    folded = ["".join(map(pattern.fold, to_lf(piece))) for piece in run]
     origins = [index for index, piece in enumerate(folded) for _ in piece]
     return "".join(folded), origins
 

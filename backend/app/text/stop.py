@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from app.text.errors import TextError
+from app.text.line_ends import with_line_end
 
 
 class StopStrings:
@@ -13,19 +14,23 @@ class StopStrings:
     The rule: the match that starts earliest wins; of several that start there, the shortest. The output
     and `matched` therefore depend on the whole text alone, not on how it was split. For that, text is
     held back from the first place on where a stop string may still turn out to have begun.
+
+    Args:
+        line_end: that of the text; stop strings are looked for with the same, however they were given.
     """
 
-    def __init__(self, stops: Sequence[str]) -> None:
+    def __init__(self, stops: Sequence[str], line_end: str = "\n") -> None:
         if "" in stops:
             raise TextError("a stop string is empty; it would stop every text at once")
-        self._stops = sorted(set(stops), key=len)
+        self._given = {with_line_end(stop, line_end): stop for stop in reversed(stops)}
+        self._stops = sorted(self._given, key=len)
         self._held = ""
         self._matched: str | None = None
 
     @property
     def matched(self) -> str | None:
-        """The stop string that ended the text, once one has."""
-        return self._matched
+        """The stop string that ended the text, once one has, as it was given."""
+        return None if self._matched is None else self._given[self._matched]
 
     def feed(self, text: str) -> str:
         """The text that is safe to show now; empty after a match."""

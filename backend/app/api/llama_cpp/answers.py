@@ -108,7 +108,7 @@ async def in_time(generation: Generation, limit_ms: int | None) -> AsyncGenerato
         if event.type != "token" or limit_ms is None:
             continue
         first_text_s = loop.time() if first_text_s is None else first_text_s
-        has_line |= "\n" in event.data
+        has_line |= "\n" in event.data or "\r" in event.data
         if has_line and (loop.time() - first_text_s) * 1000 > limit_ms:
             await generation.aclose()
             return

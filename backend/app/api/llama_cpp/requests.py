@@ -14,6 +14,7 @@ from app.api.foreign_fields import Ignored, Only
 from app.api.generations import MAX_CHOICES, seeds_from
 from app.services.diffusion import DiffusionInfillingParams
 from app.services.diffusion.models import MAX_SIDE_CHARACTERS
+from app.text.line_ends import LineEnds
 
 GREATEST_TOP_K = 100
 
@@ -63,7 +64,9 @@ class InfillRequest(BaseModel):
     def prefix(self) -> str:
         """All that stands before the gap, the nearest part of it."""
         extra = "".join(f"{snippet.text}\n\n" for snippet in self.input_extra)
-        return (extra + self._own_prefix)[-MAX_SIDE_CHARACTERS:]
+        # The line ends of the answer are those of the file.
+        line_ends = LineEnds.around(self._own_prefix, self.input_suffix)
+        return (line_ends.written(extra) + self._own_prefix)[-MAX_SIDE_CHARACTERS:]
 
     @property
     def suffix(self) -> str:

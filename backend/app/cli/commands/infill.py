@@ -29,15 +29,14 @@ class Gap(NamedTuple):
     suffix: str
 
     def filled(self, text: str) -> str:
-        """The whole text; what is new gets the line ends of the rest."""
-        return self.prefix + (text.replace("\n", "\r\n") if "\r\n" in self.prefix + self.suffix else text) + self.suffix
+        """The whole text; an answer has the line ends of the text around it."""
+        return self.prefix + text + self.suffix
 
     def for_model(self) -> Gap:
-        """What the model is shown: plain line ends, and no more than a request may hold."""
-        prefix, suffix = (side.replace("\r\n", "\n") for side in self)
-        if max(len(prefix), len(suffix)) > MAX_SIDE_CHARACTERS:
+        """What the model is shown: no more than a request may hold."""
+        if max(map(len, self)) > MAX_SIDE_CHARACTERS:
             note(f"the model sees only the {MAX_SIDE_CHARACTERS} characters on each side of the gap")
-        return Gap(prefix[-MAX_SIDE_CHARACTERS:], suffix[:MAX_SIDE_CHARACTERS])
+        return Gap(self.prefix[-MAX_SIDE_CHARACTERS:], self.suffix[:MAX_SIDE_CHARACTERS])
 
 
 @click.command("infill")

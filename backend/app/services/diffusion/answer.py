@@ -1,4 +1,4 @@
-"""What one request is answered: its text, up to a stop string, and its token count."""
+"""What one request is answered: its text with the client's line ends, up to a stop string, and its token count."""
 
 from __future__ import annotations
 
@@ -6,18 +6,22 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from app.text.line_ends import LineEndWriter
 from app.text.stop import StopStrings
 
 
 class Answer:
-    """Passes pieces of final text on, keeps back what may be the beginning of a stop string, and counts tokens.
+    """Passes pieces of final text on with the line ends of the given text, and counts tokens.
+
+    What may be the beginning of a stop string is kept back.
 
     The counting rule: a token counts if its text begins before the end of the kept text. So a token that a stop string
     cuts in two counts, and one that lies wholly inside or behind the stop string does not.
     """
 
-    def __init__(self, stops: Sequence[str]) -> None:
-        self._stops = StopStrings(stops)
+    def __init__(self, stops: Sequence[str], line_end: str = "\n") -> None:
+        self._writer = LineEndWriter(line_end)
+        self._stops = StopStrings(stops, line_end)
         self._num_kept_characters = 0
         self._num_characters = 0
         self._starts: list[tuple[int, int]] = []  # of each piece: where it begins, how many tokens it stands for
@@ -39,6 +43,7 @@ class Answer:
         Args:
             notes: one per token; `take_notes` gives them back once the token counts.
         """
+        piece = self._writer.feed(piece)
         self._starts.append((self._num_characters, num_tokens))
         self._notes.extend((self._num_characters, note) for note in notes)
         self._num_characters += len(piece)

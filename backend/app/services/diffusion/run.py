@@ -18,8 +18,10 @@ from app.services.diffusion.answer import Answer
 from app.services.diffusion.base import DiffusionModel
 from app.services.diffusion.content_filter import ContentFilter, FilteredOutput, filtered_input
 from app.services.diffusion.errors import GenerationFailed, GenerationTimeout, InvalidParameters, ServiceError
+from app.services.diffusion.line_ends import line_ends_around, step_with, token_with, with_plain_line_ends
 from app.services.diffusion.models import DiffusionGenerationParams, DiffusionInfillingParams, DiffusionStreamEvent
 from app.services.diffusion.stats import Outcome, RunReport, Statistics
+from app.text.line_ends import Joint
 
 Params: TypeAlias = DiffusionGenerationParams | DiffusionInfillingParams
 Emit: TypeAlias = Callable[[DiffusionStreamEvent], Awaitable[None]]
@@ -66,8 +68,10 @@ class Run:
         self.request_id = secrets.token_hex(12)
         self._params = params
         self._facilities = facilities
-        self._answer = Answer(params.stop_strings)
+        self._line_ends = line_ends_around(params)
+        self._answer = Answer(params.stop_strings, self._line_ends.line_end)
         self._output = FilteredOutput()
+        self._joint = Joint(self._line_ends)
         self._facts: dict[str, Any] = {"request_id": self.request_id}  # what the service knows
         self._told: dict[str, Any] = {}  # what the model says in the metadata of its events
         self._has_started = False
@@ -108,7 +112,7 @@ class Run:
         except TimeoutError:
             raise GenerationTimeout(
                 f"no complete answer within timeout_seconds={timeout_s:g}; ask for less, or try again later",
-                partial_text=self._output.text,
+                partial_text=self._line_ends.opening + self._output.text if self._output.text else "",
             ) from None
 
     async def _guarded(self, emit: Emit) -> DiffusionStreamEvent:
@@ -143,7 +147,7 @@ class Run:
     async def _read_stream(self, model: DiffusionModel, params: Params, emit: Emit) -> None:
         device = model.device
         self._facts |= {"device": device, "seed": params.seed}
-        async with opened(model, params) as stream:
+        async with opened(model, with_plain_line_ends(params)) as stream:
             async for event in stream:
                 _raise_if_cancelled()
                 await self._take(event, params, emit)
@@ -153,6 +157,7 @@ class Run:
         await self._start(emit)
         await self._tell(await self._output.feed(self._answer.flush()), emit)
         await self._tell(await self._output.flush(), emit)
+        await self._send(self._joint.flush(), emit)
         self._note_where_it_ran(device)
 
     async def _take(self, event: DiffusionStreamEvent, params: Params, emit: Emit) -> None:
@@ -171,7 +176,7 @@ class Run:
             text = self._answer.feed(event.data, int(event.metadata.get("tokens", 1)), logprobs)
             await self._tell(await self._output.feed(text), emit)
         elif event.type == "step" and params.stream_mode == "canvas":
-            data = await self._output.filter_step(event.data)
+            data = await self._output.filter_step(step_with(self._line_ends, event.data))
             if data is not None:
                 await emit(DiffusionStreamEvent(type="step", data=data))
 
@@ -193,9 +198,15 @@ class Run:
         await emit(DiffusionStreamEvent(type="start", metadata=metadata))
 
     async def _tell(self, text: str, emit: Emit) -> None:
+        await self._send(self._joint.feed(text), emit)
+
+    async def _send(self, text: str, emit: Emit) -> None:
         if text:
             self._first_text_s = self._elapsed_s() if self._first_text_s is None else self._first_text_s
-            logprobs = [{**noted, "offset": offset} for offset, noted in self._answer.take_notes()]
+            logprobs = [
+                {**token_with(self._line_ends, noted), "offset": self._joint.num_added + offset}
+                for offset, noted in self._answer.take_notes()
+            ]
             metadata = {"logprobs": logprobs} if logprobs else {}
             await emit(DiffusionStreamEvent(type="token", data=text, metadata=metadata))
 

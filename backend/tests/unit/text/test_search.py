@@ -8,7 +8,7 @@ from app.text.pattern import Pattern, pattern_of_expression, patterns_of_terms
 from app.text.search import PatternSearch, Span, find_all, pieces_at_risk
 from tests.unit.text.test_pattern_parts import EXPRESSIONS
 
-LETTERS = st.text("abAB -\u200b\u0301ß", max_size=12)
+LETTERS = st.text("abAB -\u200b\u0301ß\r\n", max_size=12)
 TERMS = st.lists(st.text("abB s\u0301", min_size=1, max_size=4), min_size=1, max_size=4)
 
 
@@ -38,6 +38,14 @@ def fed(pattern: Pattern, pieces: list[str]) -> list[Span]:
 @given(patterns(), st.lists(LETTERS, max_size=8))
 def test_the_whole_text_decides_and_not_how_it_was_split(pattern: Pattern, pieces: list[str]) -> None:
     assert fed(pattern, pieces) == fed(pattern, list("".join(pieces))) == find_all(pattern, "".join(pieces))
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
+def test_a_line_end_is_a_line_end(line_end: str) -> None:
+    pattern = pattern_of_expression("key\\n[A-Z]+", ignore_case=False, whole_words=False, max_length=20)
+    text = f"a {line_end}key{line_end}ABC"
+    assert [text[start:end] for start, end in fed(pattern, list(text))] == [f"key{line_end}ABC"]
+    assert pieces_at_risk(pattern, ["a key", line_end, "ABC"]) == {0, 1, 2}
 
 
 @settings(max_examples=300, deadline=None)

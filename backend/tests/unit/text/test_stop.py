@@ -31,6 +31,13 @@ def test_the_whole_text_decides_and_not_how_it_was_split(stops: list[str], piece
     assert fed(stops, pieces) == expected(stops, "".join(pieces))
 
 
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("stop", ["b\n", "b\r\n", "b\r"])
+def test_a_stop_string_has_the_line_ends_of_the_text(stop: str, line_end: str) -> None:
+    watcher = StopStrings([stop], line_end)
+    assert (watcher.feed(f"a{line_end}b{line_end}c"), watcher.matched) == (f"a{line_end}", stop)
+
+
 @given(stop_lists, letters)
 def test_only_what_may_become_a_stop_string_is_held_back(stops: list[str], text: str) -> None:
     watcher = StopStrings(stops)

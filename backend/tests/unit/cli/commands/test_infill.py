@@ -26,8 +26,8 @@ def test_line_ends_stay_as_they_are(tmp_path: Path) -> None:
     path = tmp_path / "windows.py"
     path.write_bytes(b"\xef\xbb\xbfdef f():\r\n    <FILL>\r\n")
     gap = _gap(text_of_file(path), "<FILL>")
-    assert gap.for_model() == Gap("\ufeffdef f():\n    ", "\n")
-    _replace(path, gap.filled("x = 1\n    return x"))
+    assert gap.for_model() == gap == Gap("\ufeffdef f():\r\n    ", "\r\n")
+    _replace(path, gap.filled("x = 1\r\n    return x"))
     assert path.read_bytes() == b"\xef\xbb\xbfdef f():\r\n    x = 1\r\n    return x\r\n"
 
 
