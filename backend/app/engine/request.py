@@ -76,8 +76,8 @@ class RequestState:
         self._rng = np.random.Generator(np.random.Philox(key=params.seed))
         self._window = fit_window(request.prefix, request.suffix, params.max_new_tokens, config.context_length)
         self.num_truncated = self._window.num_truncated
-        eos, turn = config.special.eos, params.end_of_turn
-        self._transcript = Transcript((eos,) if turn is None else (eos, turn))
+        ends, turn = config.special.ends, params.end_of_turn
+        self._transcript = Transcript(ends if turn is None else (*ends, turn))
         self._logprobs = None if request.num_logprobs is None else LogprobTrack()
         self._choosing = self._candidate_lengths()
         self._policy: Policy
@@ -172,7 +172,7 @@ class RequestState:
         """One canvas per candidate length, all in one forward pass (see `decoding/span.py`)."""
         canvases = [self._blank_canvas(length) for length in self._choosing]
         sequences = tuple(SequenceInput(canvas.ids, range(canvas.span_start, canvas.span_end)) for canvas in canvases)
-        banned = (self._config.special.eos,) if self.request.params.eos_never_predicted else ()
+        banned = self._config.special.ends if self.request.params.eos_never_predicted else ()
         return Work(sequences, LogitRules(Score.PROBABILITY, 0.0, None, None, scores_see_filters=False, banned=banned))
 
     def _take_chosen_length(self, predicted: Prediction) -> int:

@@ -11,7 +11,26 @@ class SpecialIds:
 
     mask: int
     eos: int
+    """The end of the text, and DreamOn's delete token."""
     pad: int
     bos: int | None = None
     expand: int | None = None
     """DreamOn: one expand token becomes two masks. `None` where the length of a canvas is fixed."""
+    other_ends: tuple[int, ...] = ()
+    """Further tokens that end the text, where a checkpoint has several."""
+
+    @property
+    def ends(self) -> tuple[int, ...]:
+        """Every token that ends the text."""
+        return self.eos, *self.other_ends
+
+    @classmethod
+    def with_ends(
+        cls, ends: tuple[int, ...], *, mask: int, pad: int | None, bos: int | None, expand: int | None = None
+    ) -> SpecialIds:
+        """The ids of a checkpoint that has several ends: the end of the text is the one that pads, as in every release
+        with a single one, else the first.
+        """
+        eos = pad if pad in ends and pad is not None else ends[0]
+        others = tuple(end for end in ends if end != eos)
+        return cls(mask, eos, eos if pad is None else pad, bos, expand, others)

@@ -18,7 +18,8 @@ from app.engine.engine import Engine
 from app.engine.errors import DeviceBroken, EngineError, EngineStopped, OutOfDeviceMemory, QueueFull
 from app.engine.memory import free_caches
 from app.engine.models.base import FamilyModel
-from app.engine.models.checkpoint import load_model, read_json
+from app.engine.models.checkpoint import load_model
+from app.engine.models.checkpoint_files import read_config
 from app.engine.models.quantisation import weight_bytes
 from app.engine.params import GenerationRequest
 from app.engine.recovery import CPU
@@ -178,7 +179,7 @@ class EngineThread:
 def _load_where_there_is_room(folder: Path, config: EngineConfig) -> FamilyModel:
     """On the device of the configuration; `auto` makes do with the CPU where the weights do not fit the best one."""
     on_cuda = choose_dtype(config.dtype, torch.device("cuda"))
-    needed_bytes = weight_bytes(read_json(folder / "config.json"), on_cuda, config.quantization)
+    needed_bytes = weight_bytes(read_config(folder), on_cuda, config.quantization)
     device = choose_device(config.device, config.memory_threshold, needed_bytes)
     try:
         return load_model(folder, device, choose_dtype(config.dtype, device), config.quantization)

@@ -191,14 +191,14 @@ class BlockPolicy:
 def _block_rules(params: DecodingParams, special: SpecialIds) -> LogitRules:
     # The published sampler removes eos from the scores at temperature 0 only, through shared storage: at higher
     # temperatures just the end of turn goes.
-    last = {params.end_of_turn} | ({special.eos} if params.temperature == 0 else set())
+    last = {params.end_of_turn} | (set(special.ends) if params.temperature == 0 else set())
     return LogitRules(
         score=Score.PROBABILITY if params.entropy_bound is None else Score.NEGATIVE_ENTROPY,
         temperature=params.temperature,
         top_p=params.top_p,
         top_k=params.top_k,
         scores_see_filters=False,
-        banned=(special.eos,) if params.eos_never_predicted else (),
+        banned=special.ends if params.eos_never_predicted else (),
         unscored=tuple(sorted(i for i in last if i is not None)) if params.eos_last else (),
     )
 
@@ -252,7 +252,7 @@ class TimestepPolicy:
 
     def __init__(self, canvas: Canvas, params: DecodingParams, special: SpecialIds) -> None:
         self._params = params
-        banned = (special.eos,) if params.eos_never_predicted else ()
+        banned = special.ends if params.eos_never_predicted else ()
         self._rules = replace(_dream_rules(params, self.DEFAULT_ALGORITHM), banned=banned)
         steps = len(params.transfer_counts) or params.steps or max(canvas.span_length, 1)
         self._times = schedule.timesteps(steps, params.timestep_eps)

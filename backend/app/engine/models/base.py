@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import ClassVar, cast
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -82,6 +82,11 @@ class Stack:
 
 class FamilyModel(nn.Module):
     """A bidirectional transformer, split in two so that the head is computed only where it is wanted."""
+
+    EMBEDDING_NAME: ClassVar[str]
+    """Of the tensor in the published files."""
+    HEAD_NAME: ClassVar[str]
+    """The same of the head, where it is no other than the embedding too."""
 
     config: ModelConfig
     rotary: Rotary

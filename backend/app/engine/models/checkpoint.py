@@ -7,24 +7,22 @@ writing into them. No code from the folder runs, and nothing but JSON and safete
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+import reprlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from app.engine.config import QuantizationName
 from app.engine.devices import is_out_of_memory
 from app.engine.errors import CheckpointError, OutOfDeviceMemory
 from app.engine.models.base import FamilyModel
+from app.engine.models.checkpoint_files import open_weights, read_config, weight_files
 from app.engine.models.quantisation import QuantisedLinear, weights_to_quantise
 from app.engine.models.registry import build_model
-
-_MAX_JSON_BYTES = 64 * 1024**2
-_INDEX_NAME = "model.safetensors.index.json"
 
 
 def load_model(
@@ -36,12 +34,13 @@ def load_model(
         CheckpointError: a file is missing or damaged, the family unknown, or a tensor missing, surplus, misshapen.
         OutOfDeviceMemory: the weights do not fit.
     """
+    raw = read_config(folder)
+    _refuse_quantised(raw)
     with torch.device("meta"):
-        model = build_model(read_json(folder / "config.json"))
-    expected = {name: tuple(weight.shape) for name, weight in model.named_parameters()}
+        model = build_model(raw)
     to_quantise = weights_to_quantise(model) if quantization != "none" else {}
     try:
-        for name, weight in _checked_tensors(folder, expected):
+        for name, weight in _checked_tensors(folder, _Expected.of(model)):
             if name in to_quantise:
                 quantised = QuantisedLinear(to_quantise[name], weight.to(device), quantization)
                 model.set_submodule(name.removesuffix(".weight"), quantised)
@@ -55,92 +54,112 @@ def load_model(
 
 
 def stored_bytes(folder: Path) -> int:
-    """Size of the weights as they are stored; about what they take on a device that computes in their type."""
-    return sum(path.stat().st_size for path in folder.glob("*.safetensors"))
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a checkpoint folder.
+    """Size of the weights as they are stored; about what they take on a device that computes in their type.
 
     Raises:
-        CheckpointError: missing, too large, or no JSON object.
+        CheckpointError: a weight file is missing.
     """
-    try:
-        if path.stat().st_size > _MAX_JSON_BYTES:
-            raise CheckpointError(f"{path.name} is larger than {_MAX_JSON_BYTES} bytes")
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{path} is missing; a checkpoint folder needs it") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path.name} cannot be read: {error}") from error
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{path.name} holds no JSON object")
-    return content
+    return sum(path.stat().st_size for path in weight_files(folder))
 
 
-def _checked_tensors(folder: Path, expected: dict[str, tuple[int, ...]]) -> Iterator[tuple[str, Tensor]]:
+def _refuse_quantised(raw: Mapping[str, Any]) -> None:
+    settings = raw.get("quantization_config")
+    if settings:
+        method = settings.get("quant_method") if isinstance(settings, dict) else settings
+        raise CheckpointError(f"config.json: quantization_config asks for {reprlib.repr(method)}: {_NOT_READ}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Expected:
+    """The tensors that a model has."""
+
+    shapes: dict[str, tuple[int, ...]]
+    embedding: str
+    head: str
+    """May stand in a file although it is the embedding; then the two must be equal."""
+
+    @classmethod
+    def of(cls, model: FamilyModel) -> _Expected:
+        shapes = {name: tuple(weight.shape) for name, weight in model.named_parameters()}
+        return cls(shapes, model.EMBEDDING_NAME, model.HEAD_NAME)
+
+    def shape_of(self, name: str) -> tuple[int, ...] | None:
+        return self.shapes.get(name) or (self.shapes[self.embedding] if name == self.head else None)
+
+
+# Buffers that older releases saved; they follow from the config, and are computed from it.
+_DERIVED = ("inv_freq", "original_inv_freq", "cos_cached", "sin_cached", "position_ids")
+
+
+def _checked_tensors(folder: Path, expected: _Expected) -> Iterator[tuple[str, Tensor]]:
     """Every expected tensor once, file by file. All names and shapes are checked before the first one is given."""
-    files = _weight_files(folder)
-    homes: dict[str, Path] = {}
-    for path in files:
-        for name, shape in _shapes(path).items():
-            _check_tensor(name, shape, expected, path, homes)
-            homes[name] = path
-    missing = sorted(expected.keys() - homes.keys())
+    homes = _homes(folder, expected)
+    missing = sorted(expected.shapes.keys() - homes.keys())
     if missing:
-        raise CheckpointError(f"{folder.name} lacks {len(missing)} tensors, the first is {missing[0]!r}")
-    for path in files:
-        with _open(path) as file:
+        way_out = "; if the head is the embedding, the config must say so" if missing == [expected.head] else ""
+        raise CheckpointError(f"{folder.name} lacks {len(missing)} tensors, the first is {missing[0]!r}{way_out}")
+    if expected.head in homes.keys() - expected.shapes.keys():
+        _check_head(expected, homes)
+    for path in dict.fromkeys(homes.values()):
+        with open_weights(path) as file:
             for name in file.keys():  # noqa: SIM118 - not a dict
-                yield name, file.get_tensor(name)
+                if name in expected.shapes:
+                    yield name, file.get_tensor(name)
 
 
-def _check_tensor(
-    name: str, shape: tuple[int, ...], expected: dict[str, tuple[int, ...]], path: Path, homes: dict[str, Path]
-) -> None:
-    if name not in expected:
-        raise CheckpointError(f"{path.name} holds {name!r}, which this model does not have")
-    if shape != expected[name]:
-        raise CheckpointError(f"{path.name}: {name!r} has shape {shape}, the config wants {expected[name]}")
+def _homes(folder: Path, expected: _Expected) -> dict[str, Path]:
+    """Which file each tensor is read from."""
+    homes: dict[str, Path] = {}
+    for path in weight_files(folder):
+        with open_weights(path) as file:
+            for name in file.keys():  # noqa: SIM118 - not a dict
+                if name.rpartition(".")[2] not in _DERIVED:
+                    _check_tensor(name, file.get_slice(name), expected, path, homes)
+                    homes[name] = path
+    return homes
+
+
+def _check_tensor(name: str, stored: Any, expected: _Expected, path: Path, homes: dict[str, Path]) -> None:
+    shape, wanted = tuple(stored.get_shape()), expected.shape_of(name)
+    _check_type(name, stored.get_dtype(), path)
+    if wanted is None:
+        told = f"{path.name} holds {name!r}"
+        raise CheckpointError(
+            f"{told}: {_NOT_READ}" if name.endswith(_SCALES) else f"{told}, which this model does not have"
+        )
+    if shape != wanted:
+        raise CheckpointError(f"{path.name}: {name!r} has shape {shape}, the config wants {wanted}")
     if name in homes:
         raise CheckpointError(f"{name!r} stands in {homes[name].name} and again in {path.name}")
 
 
-def _weight_files(folder: Path) -> list[Path]:
-    if (folder / _INDEX_NAME).exists():
-        names = read_json(folder / _INDEX_NAME).get("weight_map")
-        if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
-            raise CheckpointError(f"{_INDEX_NAME} has no weight_map from tensor names to file names")
-        return [_inside(folder, name) for name in sorted(set(names.values()))]
-    return [_inside(folder, "model.safetensors")]
-
-
-def _inside(folder: Path, name: str) -> Path:
-    if Path(name).name != name or not name.endswith(".safetensors"):
-        raise CheckpointError(f"{_INDEX_NAME} names {name!r}; only .safetensors files of the same folder are opened")
-    path = folder / name
-    if len(name) > 255 or not path.is_file():
-        raise CheckpointError(f"{name[:255]} is missing in {folder}; weights are read from safetensors files only")
-    return path
-
-
-def _open(path: Path) -> Any:
-    try:
-        return safe_open(path, framework="pt", device="cpu")
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path.name} is no intact safetensors file: {error}") from error
-
-
 _FLOATING = {"F64", "F32", "F16", "BF16"}
+_NARROW = ("F8_", "F6_", "F4")
+_SCALES = ("_scale", "_scale_inv", ".scales", ".qzeros", ".absmax")
+_NOT_READ = (
+    "quantised weights (float8, int8, int4) are not supported; take the checkpoint in bfloat16, and make it smaller "
+    "with DIFFUSION_QUANTIZATION"
+)
 
 
-def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    with _open(path) as file:
-        slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-        for name, view in slices.items():
-            if view.get_dtype() not in _FLOATING:
-                raise CheckpointError(f"{path.name}: {name!r} holds {view.get_dtype()}, not floating point numbers")
-        return {name: tuple(view.get_shape()) for name, view in slices.items()}
+def _check_type(name: str, kind: str, path: Path) -> None:
+    if kind.startswith(_NARROW):
+        raise CheckpointError(f"{path.name}: {name!r} holds {kind}: {_NOT_READ}")
+    if kind not in _FLOATING:
+        raise CheckpointError(f"{path.name}: {name!r} holds {kind}, not floating point numbers; {_NOT_READ}")
+
+
+def _check_head(expected: _Expected, homes: dict[str, Path]) -> None:
+    """Raises CheckpointError where a tied head is stored, and is another matrix than the embedding."""
+    home = homes[expected.head]
+    with open_weights(home) as file, open_weights(homes[expected.embedding]) as other:
+        head, embedding = file.get_tensor(expected.head), other.get_tensor(expected.embedding)
+    # Each may have been stored in a type of its own; what counts is the numbers.
+    if not torch.equal(head, embedding.to(head.dtype)):
+        raise CheckpointError(
+            f"config.json says that the head is the embedding, but {home.name} holds {expected.head!r}, which differs "
+            f"from {expected.embedding!r}; set tie_word_embeddings (LLaDA: weight_tying) to false, or remove that head"
+        )
 
 
 def _place(model: nn.Module, name: str, weight: Tensor) -> None:

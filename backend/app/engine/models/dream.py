@@ -15,9 +15,11 @@ from app.engine.models.attention import PackedAttention
 from app.engine.models.base import FamilyModel, Layer, LayerParts, ModelConfig, Stack
 from app.engine.models.fields import ConfigFields
 from app.engine.models.layers import Embedding, Linear, RMSNorm, Rotary, chosen, swiglu
+from app.engine.models.positions import PositionDefaults, read_positions
 from app.engine.special import SpecialIds
 
-_ONLY_VARIANT = {"hidden_act": "silu", "rope_scaling": None, "use_sliding_window": False, "use_mrope": False}
+_ONLY_VARIANT = {"hidden_act": "silu"}
+_POSITION_DEFAULTS = PositionDefaults("Dream", context_length=2048, window_needs_switch=True)
 
 
 def parse_config(raw: Mapping[str, Any]) -> ModelConfig:
@@ -28,25 +30,26 @@ def parse_config(raw: Mapping[str, Any]) -> ModelConfig:
     """
     fields = ConfigFields(raw)
     fields.refuse_other_than(_ONLY_VARIANT, "Dream")
+    width, num_layers = fields.integer("hidden_size"), fields.integer("num_hidden_layers")
     num_heads = fields.integer("num_attention_heads")
-    eos = fields.integer("eos_token_id")
+    positions = read_positions(raw, _POSITION_DEFAULTS, num_layers=num_layers, head_dim=width // max(num_heads, 1))
     expand = fields.integer_or_none("expand_token_id")
     return ModelConfig(
         family="dream" if expand is None else "dreamon",
         vocab_size=fields.integer("vocab_size"),
-        width=fields.integer("hidden_size"),
-        num_layers=fields.integer("num_hidden_layers"),
+        width=width,
+        num_layers=num_layers,
         num_heads=num_heads,
         num_kv_heads=fields.integer("num_key_value_heads", num_heads),
         mlp_width=fields.integer("intermediate_size"),
-        context_length=fields.integer("max_position_embeddings", 2048),
-        rope_theta=fields.positive_number("rope_theta", 10000.0),
+        context_length=positions.context_length,
+        rope_theta=positions.theta,
         norm_eps=fields.positive_number("rms_norm_eps", 1e-6),
         tied=fields.flag("tie_word_embeddings", False),
-        special=SpecialIds(
+        special=SpecialIds.with_ends(
+            fields.integers("eos_token_id"),
             mask=fields.integer("mask_token_id"),
-            eos=eos,
-            pad=fields.integer("pad_token_id", eos),
+            pad=fields.integer_or_none("pad_token_id"),
             bos=fields.integer_or_none("bos_token_id"),
             expand=expand,
         ),
@@ -114,6 +117,9 @@ class Inner(nn.Module):
 
 
 class Dream(FamilyModel):
+    EMBEDDING_NAME = "model.embed_tokens.weight"
+    HEAD_NAME = "lm_head.weight"
+
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config

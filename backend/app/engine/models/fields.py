@@ -29,6 +29,16 @@ class ConfigFields:
             raise CheckpointError(f"config.json lacks {key!r}")
         return value
 
+    def integers(self, key: str) -> tuple[int, ...]:
+        """One number or a list of them, each once and in their order."""
+        value = self._raw.get(key)
+        values = value if isinstance(value, list) else [value]
+        found = (ConfigFields({key: each}).integer_or_none(key) for each in values)
+        numbers = tuple(dict.fromkeys(number for number in found if number is not None))
+        if not numbers:
+            raise CheckpointError(f"config.json lacks {key!r}")
+        return numbers
+
     def integer_or_none(self, key: str) -> int | None:
         value = self._raw.get(key)
         if value is None:
@@ -58,7 +68,7 @@ class ConfigFields:
     def refuse_other_than(self, expected: Mapping[str, Any], family: str) -> None:
         """The published code has switches that no release of a family uses; say so instead of guessing."""
         for key, value in expected.items():
-            if key in self._raw and self._raw[key] != value:
+            if self._raw.get(key) not in (None, value):
                 given = reprlib.repr(self._raw[key])
                 raise CheckpointError(f"config.json: {key}={given} is not supported for {family}; expected {value!r}")
 

@@ -15,6 +15,7 @@ from app.engine.models.attention import PackedAttention
 from app.engine.models.base import FamilyModel, Layer, LayerParts, ModelConfig, Stack
 from app.engine.models.fields import ConfigFields
 from app.engine.models.layers import Embedding, Linear, RMSNorm, Rotary, chosen, swiglu
+from app.engine.models.positions import PositionDefaults, read_positions
 from app.engine.special import SpecialIds
 
 _ONLY_VARIANT = {
@@ -23,12 +24,11 @@ _ONLY_VARIANT = {
     "layer_norm_type": "rms",
     "include_bias": False,
     "include_qkv_bias": False,
-    "alibi": False,
-    "rope": True,
     "scale_logits": False,
     "input_emb_norm": False,
     "attention_layer_norm": False,
 }
+_POSITION_DEFAULTS = PositionDefaults("LLaDA", context_length=4096, window_needs_switch=False)
 
 
 def parse_config(raw: Mapping[str, Any]) -> ModelConfig:
@@ -40,23 +40,24 @@ def parse_config(raw: Mapping[str, Any]) -> ModelConfig:
     fields = ConfigFields(raw)
     fields.refuse_other_than(_ONLY_VARIANT, "LLaDA")
     width, num_heads = fields.integer("d_model"), fields.integer("n_heads")
-    eos = fields.integer("eos_token_id")
+    num_layers = fields.integer("n_layers")
+    positions = read_positions(raw, _POSITION_DEFAULTS, num_layers=num_layers, head_dim=width // max(num_heads, 1))
     return ModelConfig(
         family="llada",
         vocab_size=fields.integer("embedding_size", fields.integer_or_none("vocab_size")),
         width=width,
-        num_layers=fields.integer("n_layers"),
+        num_layers=num_layers,
         num_heads=num_heads,
         num_kv_heads=fields.integer("n_kv_heads", num_heads),
         mlp_width=fields.integer("mlp_hidden_size", width * fields.integer("mlp_ratio", 4)),
-        context_length=fields.integer("max_sequence_length", 4096),
-        rope_theta=fields.positive_number("rope_theta", 10000.0),
+        context_length=positions.context_length,
+        rope_theta=positions.theta,
         norm_eps=fields.positive_number("rms_norm_eps", 1e-5),
         tied=fields.flag("weight_tying", False),
-        special=SpecialIds(
+        special=SpecialIds.with_ends(
+            fields.integers("eos_token_id"),
             mask=fields.integer("mask_token_id"),
-            eos=eos,
-            pad=fields.integer("pad_token_id", eos),
+            pad=fields.integer_or_none("pad_token_id"),
             bos=fields.integer_or_none("bos_token_id"),
         ),
         prediction_shift=0,
@@ -112,6 +113,9 @@ class Inner(nn.Module):
 
 
 class LLaDA(FamilyModel):
+    EMBEDDING_NAME = "model.transformer.wte.weight"
+    HEAD_NAME = "model.transformer.ff_out.weight"
+
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config

@@ -89,7 +89,9 @@ def _check_shape(config: ModelConfig) -> None:
         raise CheckpointError(
             f"config.json: {config.num_heads} heads cannot share {config.num_kv_heads} key/value heads"
         )
-    for role in ("mask", "eos", "pad", "expand"):
-        token_id = getattr(config.special, role)
-        if token_id is not None and not 0 <= token_id < config.vocab_size:
-            raise CheckpointError(f"config.json: the {role} token {token_id} is outside the vocabulary")
+    special = config.special
+    roles = {"mask": (special.mask,), "eos": special.ends, "pad": (special.pad,), "expand": (special.expand,)}
+    for role, token_ids in roles.items():
+        for token_id in token_ids:
+            if token_id is not None and not 0 <= token_id < config.vocab_size:
+                raise CheckpointError(f"config.json: the {role} token {token_id} is outside the vocabulary")

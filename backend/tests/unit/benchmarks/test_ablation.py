@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.engine.models.checkpoint import read_json
+from app.engine.models.checkpoint_files import read_json
 from app.engine.models.registry import family_of
 from app.engine.validation import validate
 from app.services.diffusion.models import DiffusionInfillingParams

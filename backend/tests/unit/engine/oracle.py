@@ -27,8 +27,9 @@ TOKENS = range(4, VOCAB_SIZE)
 """Ids without a role."""
 
 
-def config_of(family: str, context_length: int = 64) -> ModelConfig:
+def config_of(family: str, context_length: int = 64, other_ends: tuple[int, ...] = ()) -> ModelConfig:
     """The config of a checkpoint that does not exist."""
+    expand = EXPAND if family == "dreamon" else None
     return ModelConfig(
         family=family,
         vocab_size=VOCAB_SIZE,
@@ -41,7 +42,7 @@ def config_of(family: str, context_length: int = 64) -> ModelConfig:
         norm_eps=1e-5,
         tied=False,
         context_length=context_length,
-        special=SpecialIds(mask=MASK, eos=EOS, pad=EOS, expand=EXPAND if family == "dreamon" else None),
+        special=SpecialIds(mask=MASK, eos=EOS, pad=EOS, expand=expand, other_ends=other_ends),
         prediction_shift=0 if family == "llada" else 1,
     )
 
@@ -83,9 +84,10 @@ class Writer(Oracle):
     """Writes from left to right and ends the text at canvas position `end`."""
 
     end: int = 0
+    end_id: int = EOS
 
     def _row(self, ids: Sequence[int], position: int, rules: LogitRules) -> tuple[int, float]:
-        token_id = EOS if position >= self.end else TOKENS[position % len(TOKENS)]
+        token_id = self.end_id if position >= self.end else TOKENS[position % len(TOKENS)]
         return token_id, 1.0 / (1 + position)
 
 

@@ -189,6 +189,14 @@ def test_the_end_of_a_turn_ends_the_text_too() -> None:
     assert (visible_text(events), end_of(events).reason) == ([], FinishReason.STOP)
 
 
+@families
+@pytest.mark.parametrize("end_id", [EOS, 22, 23])
+def test_each_of_several_ends_ends_the_text(family: str, end_id: int) -> None:
+    config = config_of(family, other_ends=(22, 23))
+    events = run_request(request_of(40, open_ended=True), config, Writer(0, end=9, end_id=end_id))
+    assert (len(visible_text(events)), end_of(events).reason) == (7, FinishReason.STOP)
+
+
 def test_a_gap_that_shrinks_stops_with_what_is_left() -> None:
     request = GenerationRequest("r", (5,), (6,), DecodingParams(16))
     end = end_of(run_request(request, config_of("dreamon"), Writer(0, end=4)))
@@ -389,6 +397,18 @@ def test_the_end_of_the_text_is_not_penalised() -> None:
     works = works_of(replace(request_of(12), params=params), "llada", Oracle(0, favourites=(EOS, 5)))
     assert any({EOS, 5} <= set(work.sequences[0].ids) for work in works)
     assert not any({EOS, 5} & set(work.penalised_ids) for work in works)
+
+
+def test_none_of_several_ends_is_penalised() -> None:
+    request = replace(request_of(12), params=DecodingParams(12, repetition_penalty=1.3, run_to_end=True))
+    oracle, config = Oracle(0, favourites=(EOS, 23)), config_of("llada", other_ends=(23,))
+    state = RequestState(request, config, lambda event: None)
+    state.move_to(Status.RUNNING)
+    state.start()
+    while state.work is not None:
+        assert not {EOS, 23} & set(state.work.penalised_ids)
+        state.advance(oracle.answer(state.work))
+    assert {EOS, 23} <= set(state.canvas.ids)
 
 
 def test_what_earlier_rounds_wrote_is_penalised_too() -> None:

@@ -209,6 +209,15 @@ def test_the_end_of_the_text_can_be_banned() -> None:
     assert llada_rules(eos_never_predicted=True).banned == (EOS,)
 
 
+@pytest.mark.parametrize("family", ["llada", "dream"])
+def test_all_of_several_ends_are_banned_together(family: str) -> None:
+    canvas, special = Canvas([5], 2, [], MASK), config_of(family, other_ends=(22, 23)).special
+    policy = build_policy(family, canvas, DecodingParams(2, steps=1, eos_never_predicted=True), special)
+    plan = policy.plan(canvas, np.random.default_rng(0))
+    assert plan is not None
+    assert plan.rules.banned == (EOS, 22, 23)
+
+
 def test_the_end_of_the_text_can_come_last() -> None:
     assert llada_rules(eos_last=True).unscored == (EOS, TURN)
     # As published: above temperature 0 only the end of turn loses its score.

@@ -19,7 +19,8 @@ from torch import Tensor
 
 from app.engine.errors import CheckpointError, OutOfDeviceMemory
 from app.engine.models.base import FamilyModel
-from app.engine.models.checkpoint import load_model, read_json
+from app.engine.models.checkpoint import load_model, stored_bytes
+from app.engine.models.checkpoint_files import read_json
 from tests.unit.engine.checkpoints import (
     CHECKPOINTS,
     DREAM_CONFIG,
@@ -96,6 +97,90 @@ def test_a_loaded_model_is_not_trained(single: Path) -> None:
     assert not any(weight.requires_grad for weight in load(single).parameters())
 
 
+TIED = {
+    "llada": ({**LLADA_CONFIG, "weight_tying": True}, HEAD, "model.transformer.wte.weight"),
+    "dream": ({**DREAM_CONFIG, "tie_word_embeddings": True}, "lm_head.weight", "model.embed_tokens.weight"),
+}
+tied_families = pytest.mark.parametrize("family", TIED)
+
+
+@tied_families
+@pytest.mark.parametrize("stored", [torch.float32, torch.bfloat16])
+def test_a_tied_head_may_be_stored_too(tmp_path: Path, family: str, stored: torch.dtype) -> None:
+    config, head, embedding = TIED[family]
+    weights = weights_for(config)
+    write_checkpoint(tmp_path, config, {**weights, head: weights[embedding].to(stored).clone()})
+    assert holds(load(tmp_path), weights)
+
+
+@tied_families
+def test_a_tied_head_that_is_another_matrix_is_a_contradiction(tmp_path: Path, family: str) -> None:
+    config, head, embedding = TIED[family]
+    weights = weights_for(config)
+    write_checkpoint(tmp_path, config, {**weights, head: weights[embedding] + 1})
+    refuses(tmp_path, re.escape(f"holds {head!r}, which differs from {embedding!r}; set tie_word_embeddings"))
+    write_checkpoint(tmp_path, config, {**weights, head: weights[embedding][1:].clone()})
+    refuses(tmp_path, f"{head!r} has shape")
+
+
+@tied_families
+def test_a_head_that_is_missing_may_be_meant_as_tied(tmp_path: Path, family: str) -> None:
+    config, head, _ = TIED[family]
+    untied = {**config, "weight_tying": False, "tie_word_embeddings": False}
+    write_checkpoint(tmp_path, untied, weights_for(config))
+    refuses(tmp_path, f"the first is '{head}'; if the head is the embedding, the config must say so")
+
+
+@pytest.mark.parametrize(
+    ("name", "buffer"),
+    [
+        ("model.layers.0.self_attn.rotary_emb.inv_freq", torch.ones(2)),
+        ("model.rotary_emb.inv_freq", torch.ones(2)),
+        ("model.rotary_emb.original_inv_freq", torch.ones(2)),
+        ("model.layers.0.self_attn.rotary_emb.cos_cached", torch.ones(1, 1, 64, 4)),
+        ("model.embeddings.position_ids", torch.arange(64)),
+    ],
+)
+def test_buffers_that_follow_from_the_config_are_passed_over(tmp_path: Path, name: str, buffer: Tensor) -> None:
+    write_checkpoint(tmp_path, LLADA_CONFIG, {**WEIGHTS, name: buffer})
+    assert holds(load(tmp_path), WEIGHTS)
+
+
+@pytest.mark.parametrize("key", ["torch_dtype", "dtype"])
+@pytest.mark.parametrize("value", ["bfloat16", "auto", None, {"model": "bfloat16"}])
+def test_the_type_that_a_config_names_does_not_matter(tmp_path: Path, key: str, value: Any) -> None:
+    write_checkpoint(tmp_path, {**LLADA_CONFIG, key: value}, WEIGHTS)
+    assert holds(load(tmp_path), WEIGHTS)
+
+
+@pytest.mark.parametrize(
+    ("own", "generation", "ends"),
+    [
+        (10, {}, (10,)),
+        (10, {"eos_token_id": None}, (10,)),
+        (10, {"eos_token_id": 10}, (10,)),
+        (10, {"eos_token_id": [9, 10]}, (10, 9)),
+        ([10, 8], {"eos_token_id": 9}, (10, 8, 9)),
+        (None, {"eos_token_id": [9, 10]}, (9, 10)),
+    ],
+)
+def test_the_ends_of_both_configs_count(tmp_path: Path, own: Any, generation: Any, ends: tuple[int, ...]) -> None:
+    write_checkpoint(tmp_path, {**LLADA_CONFIG, "eos_token_id": own}, WEIGHTS)
+    (tmp_path / "generation_config.json").write_text(json.dumps(generation))
+    assert load(tmp_path).config.special.ends == ends
+
+
+def test_a_damaged_generation_config_is_named(single: Path) -> None:
+    (single / "generation_config.json").write_text("{")
+    refuses(single, "generation_config.json cannot be read")
+
+
+def test_json_may_begin_with_a_byte_order_mark(single: Path) -> None:
+    path = single / "config.json"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert holds(load(single), WEIGHTS)
+
+
 def mapped_ranges(path: Path) -> list[tuple[int, int]]:
     """Where the process has mapped `path`."""
     lines = Path("/proc/self/maps").read_text().splitlines()
@@ -147,10 +232,28 @@ def test_tensors_that_are_no_floating_point_numbers_are_named(tmp_path: Path, dt
     refuses(tmp_path, f"'{NORM}' holds .*, not floating point numbers")
 
 
-@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2, torch.complex64])
-def test_exotic_numbers_are_refused_too(tmp_path: Path, dtype: torch.dtype) -> None:
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2])
+def test_float8_is_called_by_its_name(tmp_path: Path, dtype: torch.dtype) -> None:
     write_checkpoint(tmp_path, LLADA_CONFIG, {**WEIGHTS, NORM: torch.ones(8).to(dtype)})
+    refuses(tmp_path, f"'{NORM}' holds F8_.*: quantised weights \\(float8, .* take the checkpoint in bfloat16")
+
+
+def test_complex_numbers_are_refused_too(tmp_path: Path) -> None:
+    write_checkpoint(tmp_path, LLADA_CONFIG, {**WEIGHTS, NORM: torch.ones(8).to(torch.complex64)})
     refuses(tmp_path, NORM)
+
+
+@pytest.mark.parametrize("scale", ["weight_scale_inv", "weight_scale", "input_scale"])
+def test_scales_of_quantised_weights_say_what_the_checkpoint_is(tmp_path: Path, scale: str) -> None:
+    name = f"model.transformer.blocks.0.q_proj.{scale}"
+    write_checkpoint(tmp_path, LLADA_CONFIG, {**WEIGHTS, name: torch.ones(1)})
+    refuses(tmp_path, f"holds '{name}': quantised weights .* are not supported")
+
+
+@pytest.mark.parametrize("settings", [{"quant_method": "fp8"}, {"quant_method": "awq", "bits": 4}, "gptq"])
+def test_a_quantised_checkpoint_is_called_by_its_method(tmp_path: Path, settings: Any) -> None:
+    write_checkpoint(tmp_path, {**LLADA_CONFIG, "quantization_config": settings}, WEIGHTS)
+    refuses(tmp_path, "quantization_config asks for '(fp8|awq|gptq)': quantised weights")
 
 
 def test_a_tensor_in_two_files_is_named(tmp_path: Path) -> None:
@@ -204,7 +307,7 @@ def test_a_config_that_is_a_folder(tmp_path: Path) -> None:
 
 
 def test_json_of_absurd_size_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.engine.models.checkpoint._MAX_JSON_BYTES", 10)
+    monkeypatch.setattr("app.engine.models.checkpoint_files._MAX_JSON_BYTES", 10)
     (tmp_path / "config.json").write_text('{"a": 123456}')
     with pytest.raises(CheckpointError, match=r"config\.json is larger than 10 bytes"):
         read_json(tmp_path / "config.json")
@@ -305,6 +408,21 @@ def test_an_index_without_a_map(sharded: Path, index: Any) -> None:
 def test_an_index_without_files(sharded: Path) -> None:
     (sharded / "model.safetensors.index.json").write_text('{"weight_map": {}}')
     refuses(sharded, f"lacks {len(WEIGHTS)} tensors")
+
+
+def test_a_single_file_comes_before_an_index_whose_shards_are_gone(sharded: Path) -> None:
+    save_file(WEIGHTS, sharded / "model.safetensors")
+    (sharded / SECOND).unlink()
+    assert holds(load(sharded), WEIGHTS)
+
+
+def test_a_single_file_comes_before_shards_that_differ(sharded: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """As in transformers; and the log says so."""
+    others = {name: weight + 1 for name, weight in WEIGHTS.items()}
+    save_file(others, sharded / "model.safetensors")
+    assert holds(load(sharded), others)
+    assert "model.safetensors is read, and model.safetensors.index.json beside it is not" in caplog.text
+    assert stored_bytes(sharded) == (sharded / "model.safetensors").stat().st_size
 
 
 def test_a_lost_shard_is_named(sharded: Path) -> None:

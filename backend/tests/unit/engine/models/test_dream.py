@@ -52,6 +52,31 @@ def test_the_real_config_is_read_as_it_is() -> None:
     assert config.special == SpecialIds(mask=151666, eos=151643, pad=151643, bos=151643)
 
 
+def test_null_means_the_default() -> None:
+    absent = {"use_mrope": None, "hidden_act": None, "use_sliding_window": None, "tie_word_embeddings": None}
+    with torch.device("meta"):
+        assert build_model({**DREAM_7B, **absent}).config == build_model(DREAM_7B).config
+
+
+@pytest.mark.parametrize("ends", [[151643], [151645, 151643], [151643, 151645, 151645]])
+def test_of_several_ends_the_one_that_pads_is_the_first(ends: list[int]) -> None:
+    with torch.device("meta"):
+        special = build_model({**DREAM_7B, "eos_token_id": ends}).config.special
+    assert (special.eos, special.ends) == (151643, (151643, 151645)[: len(set(ends))])
+
+
+@pytest.mark.parametrize("ends", [[], None, [None]])
+def test_a_config_without_an_end_is_refused(ends: list[int] | None) -> None:
+    with pytest.raises(CheckpointError, match="lacks 'eos_token_id'"):
+        build_model({**DREAM_CONFIG, "eos_token_id": ends})
+
+
+@pytest.mark.parametrize(("ends", "reason"), [([10, 99], "eos token 99 is outside"), ([10, "x"], "eos_token_id='x'")])
+def test_every_end_is_checked(ends: list[Any], reason: str) -> None:
+    with pytest.raises(CheckpointError, match=reason):
+        build_model({**DREAM_CONFIG, "eos_token_id": ends})
+
+
 def test_an_expand_token_makes_it_dreamon() -> None:
     with torch.device("meta"):
         config = build_model({**DREAM_7B, "expand_token_id": 151667}).config
@@ -121,10 +146,3 @@ def test_a_tied_head_is_the_embedding(tmp_path: Path) -> None:
     model = load_model(write_checkpoint(tmp_path, tied, weights), torch.device("cpu"), torch.float32)
     states = model.hidden(torch.tensor([1, 2, 3]), torch.arange(3), [3])
     torch.testing.assert_close(model.head(states), states @ weights["model.embed_tokens.weight"].T)
-
-
-def test_a_tied_checkpoint_stores_no_head(tmp_path: Path) -> None:
-    tied = {**DREAM_CONFIG, "tie_word_embeddings": True}
-    write_checkpoint(tmp_path, tied, weights_for(DREAM_CONFIG))
-    with pytest.raises(CheckpointError, match=r"'lm_head.weight', which this model does not have"):
-        load_model(tmp_path, torch.device("cpu"), torch.float32)

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from app.engine.config import QuantizationName
 from app.engine.models import checkpoint, graphs, quantisation
-from app.engine.models.checkpoint import load_model, read_json
+from app.engine.models.checkpoint import load_model
+from app.engine.models.checkpoint_files import read_json
 from app.engine.models.graphs import can_run
 from app.engine.models.layers import Linear
 from app.engine.models.quantisation import (
