@@ -27,8 +27,15 @@ class Transcript:
         return self._num_told
 
     def follow(self, canvas: Canvas, revisable_from: int | None = None) -> None:
-        """Takes in the canvas after a step; what stands from `revisable_from` on may still be taken back."""
-        self._final, self.ended = canvas.final_ids(self.end_ids, revisable_from)
+        """Takes in the canvas after a step; what stands from `revisable_from` on may still be taken back.
+
+        Raises:
+            AssertionError: what was final is not any more, a defect of the policy; a reader may have seen it.
+        """
+        final, ended = canvas.final_ids(self.end_ids, revisable_from)
+        self._check_growth(final)
+        assert ended or not self.ended, "the text had ended, and goes on"
+        self._final, self.ended = final, ended
 
     def close_round(self, canvas: Canvas) -> list[int]:
         """No mask that is still there will be filled: what stands behind them is final too. Returns the round's ids."""
@@ -37,9 +44,14 @@ class Transcript:
         if ends:
             del written[ends[0] :]
             self.ended = True
+        self._check_growth(written)
         self.closed += written
         self._final = []
         return written
+
+    def _check_growth(self, ids: Sequence[int]) -> None:
+        was = self._final
+        assert list(ids[: len(was)]) == was, f"final ids {was} have become {list(ids[: len(was)])}"
 
     def take_untold(self) -> tuple[int, ...]:
         """Final ids that have not been taken before."""

@@ -68,7 +68,8 @@ class Edits:
 class Policy(Protocol):
     @property
     def revisable_from(self) -> int | None:
-        """The first position whose commit may still be taken back; `None`: no commit ever is."""
+        """The first position that may still change, by a commit that is taken back or a mask that is filled, where
+        commits are taken back; `None`: no commit that stands ever is."""
         ...
 
     def plan(self, canvas: Canvas, rng: np.random.Generator) -> StepPlan | None:
@@ -106,10 +107,11 @@ class BlockPolicy:
         self._counts: list[int] = []
         self._surety = Surety(params)
         self._revision: Revision | None = None
+        self._revisable_from: int | None = None
 
     @property
     def revisable_from(self) -> int | None:
-        return self._blocks[self._block_index][0] if self._revision is not None and self._counts else None
+        return self._revisable_from
 
     def plan(self, canvas: Canvas, rng: np.random.Generator) -> StepPlan | None:
         while self._counts or self._enter_next_block(canvas):
@@ -145,8 +147,12 @@ class BlockPolicy:
         revoked = revision.revoked(predicted.support, committed)
         for position in revoked:
             canvas.remask(position)
-        if canvas.mask_id not in canvas.ids[slice(*self._blocks[self._block_index])]:
+        end = self._blocks[self._block_index][1]
+        if self._block_is_filled_early(canvas):
             self._counts.clear()
+        # Not the start of the block: masks that an earlier one left open are committed, and doubted, with this one.
+        open_positions = [*revision.doubted, *canvas.masked(before=end)] if self._counts else []
+        self._revisable_from = min(open_positions, default=None)
         return replace(edits, revoked=tuple(revoked))
 
     def _enter_next_block(self, canvas: Canvas) -> bool:
@@ -185,6 +191,8 @@ class BlockPolicy:
         if not self._params.is_adaptive:
             return False
         start, end = self._blocks[self._block_index]
+        if self._revision is not None:  # what it took back may stand left of it
+            start = 0
         return canvas.mask_id not in canvas.ids[start:end]
 
 

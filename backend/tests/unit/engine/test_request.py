@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app.engine.decoding.policy import Prediction
 from app.engine.decoding.rules import LogitRules
 from app.engine.events import CanvasSnapshot, EngineEvent, FinishReason, Step
 from app.engine.params import DecodingParams, GenerationRequest
@@ -286,6 +287,46 @@ def test_steps_are_spread_over_rounds() -> None:
     request = replace(request_of(16, open_ended=True), params=DecodingParams(16, steps=8))
     events = run_request(request, config_of("llada", 12), Oracle(0))
     assert (end_of(events).num_tokens, end_of(events).nfe) == (16, 8)
+
+
+# -- commits that are taken back -------------------------------------------------------------------------------------
+
+
+@settings(max_examples=150)
+@given(st.integers(1, 14), st.integers(1, 5), st.floats(0.1, 0.9), st.floats(0.1, 0.9), st.booleans(), seeds)
+def test_what_was_told_stays_whatever_is_taken_back(
+    length: int, block_length: int, threshold: float, doubt: float, open_ended: bool, seed: int
+) -> None:
+    """A model that predicts the mask token leaves places open in blocks that are over."""
+    params = DecodingParams(
+        length, block_length=block_length, confidence_threshold=threshold, revoke_threshold=doubt, temperature=1.0
+    )
+    request = GenerationRequest("r", (5, 6), (), params, open_ended=open_ended, snapshots=True)
+    told: list[int] = []
+    for event in run_request(request, config_of("llada", 12), Oracle(seed, (MASK, EOS), devotion=0.4)):
+        told += getattr(event, "new_final", ())
+        if isinstance(event, Step) and event.snapshot is not None:
+            assert list(event.snapshot.ids[: len(told)]) == told
+
+
+def test_a_place_that_an_earlier_block_left_open_is_doubted_with_this_one() -> None:
+    told: list[int] = []
+    params = DecodingParams(4, block_length=2, confidence_threshold=0.5, revoke_threshold=0.9)
+    state = RequestState(
+        GenerationRequest("r", (5, 6), (), params),
+        config_of("llada"),
+        lambda event: told.extend(getattr(event, "new_final", ())),
+    )
+    state.start()
+    for step in range(100):
+        if state.work is None:
+            break
+        wanted, doubted = state.work.sequences[0].wanted, state.work.sequences[0].doubted
+        tokens = [MASK if step < 2 else 4 + position + step for position in wanted]
+        sure = [0.95 if step != 2 or position < 4 else 0.1 for position in wanted]
+        state.advance(Prediction(tokens, sure, sure, support=[0.05] * len(doubted)))
+        assert told == state.canvas.span_ids[: len(told)]
+    assert len(told) == 4
 
 
 # -- the length of a gap ----------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -80,3 +81,26 @@ def test_a_mask_that_nobody_fills_is_left_out_when_the_round_is_closed() -> None
     assert transcript.take_untold() == (4,)
     assert transcript.close_round(canvas) == [4, 5]
     assert transcript.take_untold() == (5,)
+
+
+def test_final_text_that_changes_is_a_defect_and_is_never_told() -> None:
+    transcript = Transcript((END,))
+    canvas = Canvas([], 3, [], MASK)
+    for index in range(2):
+        canvas.commit(index, 4 + index)
+    transcript.follow(canvas)
+    canvas.remask(1)
+    with pytest.raises(AssertionError, match=r"final ids \[4, 5\] have become \[4\]"):
+        transcript.follow(canvas)
+    with pytest.raises(AssertionError, match="have become"):
+        transcript.close_round(canvas)
+
+
+def test_a_text_that_has_ended_does_not_go_on() -> None:
+    transcript = Transcript((END,))
+    canvas = Canvas([], 2, [], MASK)
+    canvas.commit(0, END)
+    transcript.follow(canvas)
+    canvas.remask(0)
+    with pytest.raises(AssertionError, match="had ended"):
+        transcript.follow(canvas)
