@@ -17,8 +17,7 @@ class LastDistributions:
 
     def divergences(self, name: str, positions: Sequence[int], logits: Tensor) -> list[float]:
         """Σ p·(log p - log q) in nats, of the new distributions p, softmax(logits [R, V]), from the last ones q at the
-        same positions; infinite where there was none. The new ones take their place with `step_is_done`: a step that
-        runs out of memory is run again, and must find what it found before."""
+        same positions; infinite where there was none. The new ones take their place with `step_is_done`."""
         new = logits.float().log_softmax(-1)
         before, old = self._last.get(name, ((), new))
         self._newest[name] = (tuple(positions), new)
@@ -33,9 +32,19 @@ class LastDistributions:
         return told
 
     def step_is_done(self) -> None:
-        """Nothing of it will be asked again."""
+        """Puts the new distributions in the place of the last ones."""
         self._last |= self._newest
         self._newest = {}
+
+    def step_is_over(self) -> None:
+        """Drops the new distributions of a step that was not done: when it is run again, whole or in parts, every part
+        must find what was there before it."""
+        self._newest = {}
+
+    @property
+    def names(self) -> set[str]:
+        """Whose distributions are kept."""
+        return {*self._last, *self._newest}
 
     def forget(self, name: str) -> None:
         """Drops what is kept under `name`, if anything is."""

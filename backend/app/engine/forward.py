@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -17,7 +17,11 @@ from app.engine.work import SequenceInput
 
 
 class Forward(Protocol):
-    """One way to compute a model. What it keeps lies under the names of windows until it is told to forget them."""
+    """One way to compute a model. What it keeps lies under the names of windows until it is told to forget them.
+
+    A pass that fails, wherever that is, can be run again and gives what it would have given: what is kept of each
+    sequence is then what was kept before, but for the window that the pass computes, or nothing.
+    """
 
     def logits(self, sequences: Sequence[SequenceInput]) -> Tensor:
         """Raw logits [R, V] of all wanted positions, sequence by sequence, aligned with what they predict."""
@@ -25,6 +29,14 @@ class Forward(Protocol):
 
     def forget(self, name: str) -> None:
         """Drops what is kept under `name`, if anything is."""
+        ...
+
+    def kept_names(self) -> set[str]:
+        """Names under which anything is kept.
+
+        Raises:
+            AssertionError: what is kept contradicts itself.
+        """
         ...
 
 
@@ -35,6 +47,9 @@ class ModuleForward:
         self._model = model
         self._device = next(model.parameters()).device
         self._stores: dict[str, KeyValues] = {}
+        self._unfinished: dict[
+            str, tuple[int, int]
+        ] = {}  # windows that a pass began to write, and did not come to an end
 
     def keeps(self, name: str) -> bool:
         return name in self._stores
@@ -42,7 +57,12 @@ class ModuleForward:
     def logits(self, sequences: Sequence[SequenceInput]) -> Tensor:
         """See `Forward.logits`."""
         config, special = self._model.config, self._model.config.special
+        for name, span in windows_of(sequences):
+            # The same window overwrites all that a failed pass has left of it; for any other one that is no past.
+            if span is None or self._unfinished.get(name, span) != span:
+                self.forget(name)
         sequences = [whole_unless(sequence, self._stores) for sequence in sequences]
+        self._unfinished |= {name: span for name, span in windows_of(sequences) if span is not None}
         quantum = row_quantum(self._device)
         batch = pack(sequences, config.prediction_shift, special.pad, special.mask, quantum)
         extras = [self._extra(sequence) for sequence in sequences]
@@ -51,11 +71,20 @@ class ModuleForward:
         for sequence, extra in zip(sequences, extras, strict=True):
             if sequence.window is not None and isinstance(extra, Kept):
                 self._stores[sequence.window.name] = extra.store
+                self._unfinished.pop(sequence.window.name, None)
         return logits[: batch.num_rows]
 
     def forget(self, name: str) -> None:
         """See `Forward.forget`."""
         self._stores.pop(name, None)
+        self._unfinished.pop(name, None)
+
+    def kept_names(self) -> set[str]:
+        """See `Forward.kept_names`."""
+        assert self._unfinished.keys() <= self._stores.keys(), "a window is being written of which nothing is kept"
+        for name, store in self._stores.items():
+            store.check(name, len(self._model.stack().layers))
+        return {*self._stores}
 
     def _extra(self, sequence: SequenceInput) -> Extra | None:
         if sequence.window is None:
@@ -67,6 +96,11 @@ class ModuleForward:
 
     def _indices(self, values: list[int]) -> Tensor:
         return torch.tensor(values, dtype=torch.long, device=self._device)
+
+
+def windows_of(sequences: Sequence[SequenceInput]) -> Iterator[tuple[str, tuple[int, int] | None]]:
+    """Name and span of every window."""
+    return ((sequence.window.name, sequence.window.span) for sequence in sequences if sequence.window is not None)
 
 
 def whole_unless(sequence: SequenceInput, kept: Container[str]) -> SequenceInput:

@@ -9,12 +9,12 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from app.engine.forward import ModuleForward, whole_unless
+from app.engine.forward import ModuleForward, whole_unless, windows_of
 from app.engine.kept import KeptKeys, Stack
 from app.engine.layout import ROW_QUANTUM, Arrays, Heads, Kept, Part, arrays_of, kept_positions
 from app.engine.memory import free_caches
 from app.engine.models.base import FamilyModel
-from app.engine.models.graphs import PassGraph, keeps_unrotated, kept_names
+from app.engine.models.graphs import PassGraph, PassOutput, keeps_unrotated, kept_names
 from app.engine.work import SequenceInput
 
 MAX_SCORE_BYTES = 32 * 1024**2
@@ -59,15 +59,22 @@ class GraphForward:
 
     def logits(self, sequences: Sequence[SequenceInput]) -> Tensor:
         """See `Forward.logits`."""
+        for name, span in windows_of(sequences):
+            if span is None:  # what modules or graphs have kept of it is of no use from here on, whichever run it now
+                self.forget(name)
         for_modules = [index for index, sequence in enumerate(sequences) if self._is_for_modules(sequence)]
         entries = [self._entry(*each) for each in enumerate(sequences) if each[0] not in for_modules]
         groups = _groups(entries, MAX_SCORE_BYTES // (4 * self._heads.queries))
-        if len(groups) == 1 and not for_modules:
-            return self._run(groups[0])
-        indices = [*for_modules, *(entry.index for group in groups for entry in group)]
-        runs = [self._run(group) for group in groups]
+        outputs = [self._run(group) for group in groups]
+        runs = [_rows_of(group, output) for group, output in zip(groups, outputs, strict=True)]
         if for_modules:
             runs.insert(0, self._modules.logits([sequences[index] for index in for_modules]))
+        for group, output in zip(groups, outputs, strict=True):  # now that nothing can fail
+            if output.fresh:
+                self._keep(group, output.fresh)
+        if len(runs) == 1 and not for_modules:
+            return runs[0]
+        indices = [*for_modules, *(entry.index for group in groups for entry in group)]
         parts = torch.split(torch.cat(runs), [sequences[index].num_rows for index in indices])
         return torch.cat([parts[indices.index(index)] for index in range(len(sequences))])
 
@@ -75,6 +82,12 @@ class GraphForward:
         """See `Forward.forget`."""
         self._kept.drop(name)
         self._modules.forget(name)
+
+    def kept_names(self) -> set[str]:
+        """See `Forward.kept_names`."""
+        by_graphs, by_modules = self._kept.kept_names(), self._modules.kept_names()
+        assert not by_graphs & by_modules, f"{by_graphs & by_modules} are kept twice"
+        return by_graphs | by_modules
 
     def _is_for_modules(self, sequence: SequenceInput) -> bool:
         """By its own size alone, so in any company. Windows follow the pass that filled what they look at."""
@@ -101,7 +114,8 @@ class GraphForward:
         assert self._may_move or not part.shift, "tokens move in families whose length can change, and in no others"
         return _Entry(index, sequence, part)
 
-    def _run(self, group: Sequence[_Entry]) -> Tensor:
+    def _run(self, group: Sequence[_Entry]) -> PassOutput:
+        """Keeps nothing yet: other parts of the pass may fail."""
         parts = [entry.part for entry in group]
         windows = [entry.sequence.window for entry in group]
         graph, stack = self._whole, []
@@ -116,18 +130,13 @@ class GraphForward:
         num_tokens = sum(part.num_queries for part in parts) + ROW_QUANTUM
         arrays |= self._table(max(num_tokens, num_kept, *(part.num_keys for part in parts)))
         keeps = any(window is not None and (window.span is None or window.renews) for window in windows)
-        output = graph.run(arrays, keeps)
-        if keeps:
-            self._keep(group, output.fresh)
-        return torch.from_numpy(output.logits[: sum(len(part.rows) for part in parts)])
+        return graph.run(arrays, keeps)
 
     def _keep(self, group: Sequence[_Entry], fresh: Stack) -> None:
         windows = [entry.sequence.window for entry in group]
         if group[0].part.kept is None:
             names = [None if window is None else window.name for window in windows]
             self._kept.keep(names, [entry.part.num_queries for entry in group], fresh)
-            for name in filter(None, names):
-                self._modules.forget(name)
             return
         for lane, (entry, window) in enumerate(zip(group, windows, strict=True)):
             if window is not None and window.renews:
@@ -141,6 +150,11 @@ class GraphForward:
             cos, sin = self._model.rotary.angles(torch.arange(2 * num_positions))
             self._angles = {"cos": cos[:, 0, :half].numpy().copy(), "sin": sin[:, 0, half:].numpy().copy()}
         return self._angles
+
+
+def _rows_of(group: Sequence[_Entry], output: PassOutput) -> Tensor:
+    """The wanted rows, without what they were filled up with."""
+    return torch.from_numpy(output.logits[: sum(len(entry.part.rows) for entry in group)])
 
 
 def _groups(entries: Sequence[_Entry], most_scores: int) -> list[list[_Entry]]:

@@ -68,6 +68,18 @@ class KeptKeys:
         for kept, new in zip(place.stack, fresh, strict=True):
             kept[place.lane, :, start : start + new.shape[1]] = new
 
+    def kept_names(self) -> set[str]:
+        """Names of the sequences, each with a lane of its own in a stack that holds all of its tokens."""
+        lanes = [(id(place.stack), place.lane) for place in self._places.values()]
+        assert len({*lanes}) == len(lanes), "two sequences share a lane"
+        for name, place in self._places.items():
+            sizes = {(array.shape[0], array.shape[2]) for array in place.stack}
+            assert len(sizes) == 1, f"layers of {name} hold {sorted(sizes)} lanes and tokens"
+            num_lanes, num_places = sizes.pop()
+            assert place.lane < num_lanes, f"{name} is in lane {place.lane} of {num_lanes}"
+            assert place.length <= num_places, f"{name} has {place.length} tokens in {num_places} places"
+        return {*self._places}
+
     def drop(self, name: str) -> None:
         """Forgets a sequence, if it is kept; a stack goes with the last of its sequences."""
         self._places.pop(name, None)

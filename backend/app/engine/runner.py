@@ -93,6 +93,8 @@ class ModelRunner:
                 raise
             message = f"a step of {len(works)} requests did not fit {self.device_name}: {error}"
             raise OutOfDeviceMemory(message) from error
+        finally:
+            self._last.step_is_over()
 
     def logits(self, sequences: Sequence[SequenceInput]) -> Tensor:
         """Raw logits [R, V] of all wanted positions, sequence by sequence, aligned with what they predict."""
@@ -102,6 +104,14 @@ class ModelRunner:
         """Drops what is kept under `name`, if anything is."""
         self._forward.forget(name)
         self._last.forget(name)
+
+    def kept_names(self) -> set[str]:
+        """Names under which anything is kept between two passes, of requests that run or did until a moment ago.
+
+        Raises:
+            AssertionError: what is kept contradicts itself, which no fault may bring about.
+        """
+        return self._forward.kept_names() | self._last.names
 
     def _with_more(self, work: Work, logits: Tensor, prediction: Prediction) -> Prediction:
         """What only some requests ask for, from the model's own logits."""

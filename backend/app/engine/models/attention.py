@@ -34,15 +34,26 @@ class KeyValues:
             kept.append(new.clone())
 
     def resize(self, start: int, length: int, num_behind: int, rotary: Rotary) -> None:
-        """Makes a window of `length` tokens at `start`, whatever its length was; what is behind it moves."""
+        """Makes a window of `length` tokens at `start`, whatever its length was; what is behind it moves.
+
+        All layers change, or none does where memory runs out on the way.
+        """
         total = start + length + num_behind
         if total == len(self):
             return
         angles = rotary.angles(torch.arange(total, device=self._keys[0].device))
-        for layer, (keys, values) in enumerate(zip(self._keys, self._values, strict=True)):
-            self._keys[layer] = _with_room(keys, start, length, num_behind)
-            self._values[layer] = _with_room(values, start, length, num_behind)
-            self._rotated[layer] = Rotary.rotate(self._keys[layer], *angles)
+        keys, values = (
+            [_with_room(layer, start, length, num_behind) for layer in kept] for kept in (self._keys, self._values)
+        )
+        rotated = [Rotary.rotate(layer, *angles) for layer in keys]
+        self._keys, self._values, self._rotated = keys, values, rotated
+
+    def check(self, name: str, num_layers: int) -> None:
+        """Asserts that all layers hold keys and values of the same tokens."""
+        lengths = {len(layer) for kept in (self._keys, self._rotated, self._values) for layer in kept}
+        assert len(lengths) == 1, f"layers of {name} hold {sorted(lengths)} tokens"
+        counts = {len(self._keys), len(self._rotated), len(self._values)}
+        assert counts == {num_layers}, f"{name} has {sorted(counts)} layers of {num_layers}"
 
     def renew(self, layer: int, start: int, keys: Tensor, rotated: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Puts a layer's fresh ones into a window; gives all rotated keys and all values of that layer."""

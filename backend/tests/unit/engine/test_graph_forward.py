@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from random import Random
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +12,8 @@ from hypothesis import strategies as st
 from app.engine import graph_forward
 from app.engine.forward import ModuleForward
 from app.engine.graph_forward import GraphForward
+from app.engine.models.attention import KeyValues
+from app.engine.models.graphs import PassGraph
 from app.engine.runner import ModelRunner
 from app.engine.work import SequenceInput, Window
 from tests.unit.engine.checkpoints import CHECKPOINTS, small_dream, small_llada
@@ -142,3 +145,73 @@ def test_a_broken_sequence_leaves_the_others_of_its_pass_alone() -> None:
     together = graphed.logits(windows)
     assert torch.equal(together[1], graphed.logits(windows[1:])[0])
     assert together[0].isnan().all()
+
+
+@given(st.lists(st.sampled_from(["short", "long", "window"]), min_size=2, max_size=8), st.integers(0, 99))
+@torch.inference_mode()
+def test_a_window_looks_at_the_last_whole_pass_whichever_way_that_went(moves: list[str], seed: int) -> None:
+    """A canvas that grows is computed by graphs at one time and by modules at another."""
+    random = Random(seed)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(graph_forward, "MAX_SCORE_BYTES", 4 * 2 * 20**2)  # twenty tokens
+        graphed, modules = GraphForward(VARIABLE), ModuleForward(VARIABLE)
+        ids = random.choices(range(9), k=10)
+        for move in ["short", *moves]:
+            if move != "window":
+                ids = random.choices(range(9), k=10 if move == "short" else 30)
+            inside = random.choices(range(9), k=random.randint(1, 6))
+            now = ids if move != "window" else [*ids[:3], *inside, *ids[-4:]]
+            window = Window("w", None if move != "window" else (3, 3 + len(inside)))
+            sequence = SequenceInput(now, [4], window)
+            assert_same(graphed.logits([sequence]), modules.logits([sequence]))
+            assert graphed.kept_names() == {"w"}
+
+
+@torch.inference_mode()
+def test_a_pass_that_fails_in_its_last_part_has_kept_nothing_of_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    graphed, modules = GraphForward(VARIABLE), ModuleForward(VARIABLE)
+    texts = {"a": [1, 2, 3, 4, 5], "b": [4] * 40}
+
+    def windows(length: int | None) -> list[SequenceInput]:
+        spans = {name: None if length is None else (2, 2 + length * len(ids) // 5) for name, ids in texts.items()}
+        return [
+            SequenceInput([*ids[:2], *[7] * (span[1] - 2), *ids[-1:]] if span else ids, [3], Window(name, span))
+            for (name, ids), span in zip(texts.items(), spans.values(), strict=True)
+        ]
+
+    for each in (graphed, modules):
+        each.logits(windows(None))
+    with monkeypatch.context() as patch:
+        run, counted = PassGraph.run, iter(range(2))
+
+        def fail(self: PassGraph, *args: Any) -> Any:
+            if next(counted) == 1:
+                raise MemoryError
+            return run(self, *args)
+
+        patch.setattr(PassGraph, "run", fail)
+        with pytest.raises(MemoryError):
+            graphed.logits(windows(3))
+    assert graphed.kept_names() == {"a", "b"}
+    assert_same(graphed.logits(windows(2)), modules.logits(windows(2)))
+
+
+@torch.inference_mode()
+def test_a_window_that_a_failed_pass_left_half_written_is_no_past(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same window may be computed again; for any other one the whole canvas is."""
+    modules, fresh, ids = ModuleForward(SHARED), ModuleForward(SHARED), list(range(12))
+    modules.logits([SequenceInput([5] * 12, [4], Window("w"))])
+    with monkeypatch.context() as patch:
+        renew, counted = KeyValues.renew, iter(range(2))
+
+        def fail(self: KeyValues, *args: Any) -> Any:
+            if next(counted) == 1:
+                raise torch.OutOfMemoryError
+            return renew(self, *args)
+
+        patch.setattr(KeyValues, "renew", fail)
+        with pytest.raises(torch.OutOfMemoryError):
+            modules.logits([SequenceInput(ids, [4], Window("w", (3, 6), renews=True))])
+    other = SequenceInput(ids, [7], Window("w", (6, 9)))
+    assert_same(modules.logits([other]), fresh.logits([SequenceInput(ids, [7])]))
+    assert modules.kept_names() == {"w"}

@@ -240,3 +240,32 @@ def test_a_step_that_is_run_again_finds_the_distributions_of_the_step_before() -
     failed = last.divergences("w", [3], after)  # and something else of this step did not fit
     assert last.divergences("w", [3], after) == failed
     assert failed[0] > 0.1
+
+
+def test_what_a_failed_step_saw_is_not_taken_for_the_step_before(
+    llada: ModelRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two requests in one pass that fails after both were read, then one after the other."""
+
+    def works(token_id: int) -> list[Work]:
+        ids = [*range(5, 16), token_id]
+        return [Work((SequenceInput(ids, [3]),), RULES, watched=name) for name in ("a", "b")]
+
+    llada.run(works(40))
+    expected = llada.run(works(41))[0].divergences
+    for name in ("a", "b"):
+        llada.forget(name)
+    llada.run(works(40))
+    with monkeypatch.context() as patch:
+
+        def fail(*_: object) -> None:
+            raise torch.OutOfMemoryError
+
+        patch.setattr(LastDistributions, "step_is_done", fail)
+        with pytest.raises(OutOfDeviceMemory):
+            llada.run(works(41))
+    assert [llada.run([work])[0].divergences for work in works(41)] == [expected, expected]
+    assert expected[0] > 0.01
+    for name in ("a", "b"):
+        llada.forget(name)
+    assert llada.kept_names() == set()

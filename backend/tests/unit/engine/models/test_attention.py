@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+from contextlib import suppress
+from typing import Any
+
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from app.engine.models import attention as models_attention
 from app.engine.models.attention import Kept, KeyValues, PackedAttention
 from app.engine.models.layers import Rotary
 
@@ -85,3 +90,33 @@ def test_sequences_with_and_without_a_window_share_a_pass() -> None:
     attended = attention(positions, [5, 2], (None, Kept(store, start=1, num_behind=1)))(*together)
     torch.testing.assert_close(attended[:5], attention(torch.arange(5), [5])(*plain))
     torch.testing.assert_close(attended[5:], whole[1:3], atol=1e-5, rtol=1e-4)
+
+
+@given(st.integers(1, 5), st.integers(0, 5), st.integers(0, 30), st.integers(1, 4))
+def test_a_window_that_finds_no_room_half_way_changes_no_layer(
+    length: int, num_behind: int, strikes_at: int, num_layers: int
+) -> None:
+    store, rotary, total = KeyValues(), Rotary(HEAD_DIM, 1e4), 3 + 4 + num_behind
+    attend = attention(torch.arange(total), [total], (Kept(store, fills=True),))
+    for layer in range(num_layers):
+        attend(*qkv(total, seed=layer))
+    before = [layer.clone() for kept in (store._keys, store._rotated, store._values) for layer in kept]
+    with pytest.MonkeyPatch.context() as patch:
+        countdown = iter(range(strikes_at, -1, -1))
+
+        def strike(*args: Any) -> Tensor:
+            if next(countdown, 1) == 0:
+                raise torch.OutOfMemoryError
+            return with_room(*args)
+
+        with_room = models_attention._with_room
+        patch.setattr(models_attention, "_with_room", strike)
+        with suppress(torch.OutOfMemoryError):
+            store.resize(3, length, num_behind, rotary)
+            return
+    store.check("w", num_layers)
+    after = [layer for kept in (store._keys, store._rotated, store._values) for layer in kept]
+    assert all(torch.equal(*pair) for pair in zip(before, after, strict=True))
+    store.resize(3, length, num_behind, rotary)
+    store.check("w", num_layers)
+    assert len(store) == 3 + length + num_behind
