@@ -18,6 +18,8 @@ class LastDistributions:
     def divergences(self, name: str, positions: Sequence[int], logits: Tensor) -> list[float]:
         """Σ p·(log p - log q) in nats, of the new distributions p, softmax(logits [R, V]), from the last ones q at the
         same positions; infinite where there was none. The new ones take their place with `step_is_done`."""
+        if name in self._newest:  # the step is run again
+            self._newest = {}
         new = logits.float().log_softmax(-1)
         before, old = self._last.get(name, ((), new))
         self._newest[name] = (tuple(positions), new)
