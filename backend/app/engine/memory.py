@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
-from collections.abc import Callable
 from contextlib import suppress
-from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
 import psutil
 import torch
+
+from app.engine import allocator
 
 CGROUP = Path("/sys/fs/cgroup")
 
@@ -76,8 +75,8 @@ def free_caches(device: str | torch.device) -> None:
             torch.cuda.empty_cache()
     elif device.type == "mps" and torch.backends.mps.is_available():
         torch.mps.empty_cache()
-    elif device.type == "cpu" and (trim := _malloc_trim()):
-        trim(0)
+    elif device.type == "cpu":
+        allocator.trim()
 
 
 def _known(device: str | torch.device) -> torch.device:
@@ -112,13 +111,3 @@ def _cgroup_reclaimable_bytes() -> int:
     except OSError:
         return 0
     return sum(int(line.split()[1]) for line in lines if line.startswith(("inactive_file ", "active_file ")))
-
-
-@lru_cache(maxsize=1)
-def _malloc_trim() -> Callable[[int], int] | None:
-    """glibc keeps freed memory in its arenas; this gives it back to the system. `None` with any other C library."""
-    try:
-        trim: Callable[[int], int] = ctypes.CDLL(None).malloc_trim
-    except (AttributeError, OSError, TypeError):
-        return None
-    return trim

@@ -11,6 +11,8 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
+from app.services.diffusion.caretaker import LOOK_EVERY_S
+from app.services.diffusion.memory_at_rest import REST_S
 from tests.soak.client import Json, call, text
 from tests.soak.ledger import Ledger, Seen, Visit
 from tests.soak.report import TABLE_HEAD, Plan, Report, Rest, Row
@@ -92,7 +94,6 @@ class Course:
         """No traffic: everything must have ended, every count agree, and memory come back."""
         await asyncio.sleep(RETIRING_S)
         idle = await self._until_idle()
-        await call(self._server.port, "POST", f"{API}/admin/cleanup")
         self._report.blame(name, self._ledger.differences(idle, await self._metrics(), self._server.ends()))
         rest = await self._measured()
         self._report.rests.append(rest)
@@ -107,8 +108,9 @@ class Course:
             await asyncio.sleep(0.1)
 
     async def _measured(self) -> Rest:
-        """The median of some samples, once models that were retired have gone."""
-        await asyncio.sleep(RETIRING_S)
+        """The median of some samples, once models that were retired have gone. Nobody cleans up: what the traffic has
+        left behind must go by itself."""
+        await asyncio.sleep(REST_S + LOOK_EVERY_S + RETIRING_S)
         samples = []
         for _ in range(NUM_SAMPLES):
             samples.append(self._server.memory_bytes())

@@ -16,7 +16,9 @@ from tests.soak.ledger import OUTCOME_OF_CODE, Seen, Visit
 
 API = "/api/diffusion"
 SSE = "text/event-stream"
-TEXTS = ("Once upon a time", "def add(a, b):", "漢字 and 🙂", "The quick brown fox ", "x" * 3_000)
+TEXTS = ("Once upon a time", "def add(a, b):", "漢字 and 🙂", "The quick brown fox ")
+LONG_TEXTS = ("x" * 3_000, "A long walk in the rain. " * 120, "def add(a, b):\n    return a + b\n\n\n" * 80)
+"""Canvases as long as the context: what they take while they run must not stay."""
 
 WEATHER = frozenset({"queue_full", "disabled", "out_of_memory", "timeout"})
 """Refusals that any request may meet here: configuration changes and faults are part of the traffic."""
@@ -248,7 +250,7 @@ WEIGHTS: Mapping[Visitor, float] = {
     speaks_no_http: 3,
     is_no_admin: 3,
     looks_around: 5,
-    reloads: 1.5,
+    reloads: 3,
     cleans_up: 1,
     changes_the_configuration: 1.5,
 }
@@ -262,8 +264,12 @@ def _request(place: Place, model_id: str) -> tuple[str, Json]:
     dice = place.dice
     body: Json = {"model_id": model_id, "max_length": dice.randint(1, 32), "seed": dice.randrange(2**31)}
     if dice.random() < 0.6:
-        return "/generate", {**body, "text": dice.choice(TEXTS)}
-    return "/infill", {**body, "prefix": dice.choice(TEXTS), "suffix": dice.choice(("", "return x"))}
+        return "/generate", {**body, "text": dice.choice((*TEXTS, dice.choice(LONG_TEXTS)))}
+    return "/infill", {
+        **body,
+        "prefix": dice.choice((*TEXTS, dice.choice(LONG_TEXTS))),
+        "suffix": dice.choice(("", "return x")),
+    }
 
 
 async def _plain(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from app.core.settings import DiffusionConfig
+from app.services.diffusion.memory_at_rest import MemoryAtRest
 from app.services.diffusion.models import CleanupReport
 from app.services.diffusion.observation import memory_of
 from app.services.diffusion.residency import Residency
@@ -67,6 +68,7 @@ class Caretaker:
         self._config = config
         self._memory = memory
         self._clock = clock
+        self._at_rest = MemoryAtRest(residency)
         self._repairs: dict[str, Repair] = {}
         self._memory_next_s = 0.0
         self._is_short: dict[str, bool] = {}
@@ -86,6 +88,7 @@ class Caretaker:
         if self._clock() >= self._memory_next_s:
             self._memory_next_s = self._clock() + MEMORY_EVERY_S
             await self._relieve_devices()
+        await self._at_rest.look()
 
     async def clean_up(self) -> CleanupReport:
         """Lets every idle model go but the default one, frees all caches, and tells what came back."""

@@ -99,6 +99,11 @@ class Residency:
             key=lambda slot: slots[slot].last_used_s,
         )
 
+    def is_at_rest(self, for_s: float) -> bool:
+        """Whether for so many seconds no request has used a model, and none is being loaded or closed."""
+        in_memory = [slot for slot in self.slots if slot.instance is not None]
+        return not self._tasks.is_busy and all(slot.idle_s >= for_s for slot in in_memory)
+
     async def release(self, slots: Iterable[Slot]) -> list[DiffusionModel]:
         """Lets models go as far as nobody has begun to use them since, and waits until they are closed."""
         released = [slot.release() for slot in slots]

@@ -66,7 +66,6 @@ def test_what_pytorch_keeps_for_later_is_not_in_use(monkeypatch: pytest.MonkeyPa
     assert device_memory("cuda:0") == DeviceMemory(45, 100)
 
 
-@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="only glibc keeps freed memory in arenas")
 def test_a_gpu_gives_logits_a_quarter_of_what_it_has_left(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "device_memory", lambda device: DeviceMemory(20, 100))
     assert logits_budget(5, "cuda:0") == 20
@@ -74,6 +73,7 @@ def test_a_gpu_gives_logits_a_quarter_of_what_it_has_left(monkeypatch: pytest.Mo
     assert logits_budget(5, "cpu") == 5
 
 
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="only glibc keeps freed memory in arenas")
 def test_freed_memory_goes_back_to_the_system() -> None:
     pieces = [b"x" * 64 * 1024 for _ in range(2048)]  # below glibc's threshold for mappings of their own
     keep = pieces[-1]

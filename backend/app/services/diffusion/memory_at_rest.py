@@ -1,0 +1,58 @@
+"""What a server holds while nobody asks: memory that its last load left behind goes back to the system."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from app.services.diffusion.residency import Residency
+
+REST_S = 2.0
+"""Seconds without a request, a load or a closing model after which the server is at rest."""
+GROWTH = 1.05
+"""Resident memory may grow by this factor from one rest to the next before caches are freed again. An allocator that
+keeps some of it is cheaper than asking the system anew, so small change is left where it is."""
+
+
+class MemoryAtRest:
+    """Watches the resident memory of the process. Belongs to the event loop; what may block is done in threads.
+
+    Args:
+        held_bytes: tells the resident memory of the process.
+        free_caches: gives back what nobody uses, of memory on the host.
+    """
+
+    def __init__(
+        self,
+        residency: Residency,
+        *,
+        held_bytes: Callable[[], int] | None = None,
+        free_caches: Callable[[], None] | None = None,
+    ) -> None:
+        self._residency = residency
+        self._held_bytes = held_bytes or _held_bytes
+        self._free_caches = free_caches or _free_caches
+        self._settled_bytes: int | None = None
+
+    async def look(self) -> None:
+        """Frees caches if the server is at rest and holds more than at its last rest."""
+        if not self._residency.is_at_rest(REST_S):
+            return
+        held_bytes = await asyncio.to_thread(self._held_bytes)
+        if self._settled_bytes is None or held_bytes > GROWTH * self._settled_bytes:
+            await asyncio.to_thread(self._free_caches)
+            self._settled_bytes = await asyncio.to_thread(self._held_bytes)
+        # A model that left, or caches that somebody else freed, make room that is not to be filled up unseen.
+        self._settled_bytes = min(self._settled_bytes, held_bytes)
+
+
+def _held_bytes() -> int:
+    from app.engine.memory import held_bytes  # imports torch, which takes seconds where no model has done it
+
+    return held_bytes("cpu")
+
+
+def _free_caches() -> None:
+    from app.engine.memory import free_caches
+
+    free_caches("cpu")
