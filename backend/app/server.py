@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from importlib.metadata import entry_points
 from socket import socket
@@ -12,7 +12,6 @@ from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
-from starlette.middleware.cors import CORSMiddleware
 
 from app.api.api_keys import ApiKeys
 from app.api.auth import is_loopback_name
@@ -20,8 +19,10 @@ from app.api.body_deadline import BodyDeadline
 from app.api.body_limit import BodyLimit
 from app.api.call_counts import CallCounts
 from app.api.connections import Connection, ConnectionLimit, connection_type
+from app.api.cors import CrossOrigin
 from app.api.diffusion.router import router
 from app.api.errors import add_error_handlers
+from app.api.head_requests import HeadRequests
 from app.api.health import router as health_router
 from app.api.llama_cpp.router import router as llama_cpp_router
 from app.api.metrics.router import router as metrics_router
@@ -50,9 +51,6 @@ ENDING_S = 5
 
 NUM_OTHER_FILES = 256
 """Open files besides connections: models, logs, connections to Redis and to a collector, threads' pipes."""
-
-READABLE_HEADERS = ("Retry-After", "RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset", "X-Request-ID")
-"""What pages of other origins may read of an answer besides its body."""
 
 logger = logging.getLogger(__name__)
 
@@ -114,6 +112,7 @@ def _new_call_counts(settings: Settings) -> CallCounts:
 
 def _add_middleware(app: FastAPI, settings: Settings) -> None:
     """From the inside out: what is added last sees a request first."""
+    app.add_middleware(HeadRequests)
     app.add_middleware(BodyLimit, max_body_bytes=settings.max_body_bytes)
     app.add_middleware(BodyDeadline, timeout_s=settings.client_timeout_seconds)
     app.add_middleware(RateLimit, counts=app.state.call_counts, current_limit=_rate_limit_of(app.state.service))
@@ -122,7 +121,7 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
     app.add_middleware(ConnectionLimit)
     app.add_middleware(UnexpectedErrors)
     if origins := listed(settings.cors_origins):
-        _add_cors(app, origins)
+        app.add_middleware(CrossOrigin, origins=origins)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(RequestLog)
     app.add_middleware(RequestId)
@@ -130,18 +129,6 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
 
 def _rate_limit_of(service: DiffusionLLMService) -> Callable[[], str]:
     return lambda: str(service.configuration()["rate_limit"])
-
-
-def _add_cors(app: FastAPI, origins: Sequence[str]) -> None:
-    """Pages of these origins may read answers. They send keys and tokens themselves: no cookie ever counts here."""
-    app.add_middleware(
-        CORSMiddleware,
-        allow_origins=origins,
-        allow_methods=("GET", "POST"),
-        allow_headers=("*",),  # client libraries send headers of their own
-        allow_credentials=False,
-        expose_headers=READABLE_HEADERS,
-    )
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""The `Allow` header of a 405: a path may be served by several routes, and each knows only its own methods."""
+"""The `Allow` header: a path may be served by several routes, and each knows only its own methods."""
 
 from __future__ import annotations
 
@@ -9,9 +9,14 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 
 
 def allowed_methods(scope: Scope) -> str:
-    """Every method that some route of the application takes at this path."""
+    """The methods that the application takes at this path, separated by commas; empty where it has no such path."""
     routes = scope["app"].routes
-    return ", ".join(method for method in METHODS if _is_taken(routes, {**scope, "method": method}))
+    taken = {method for method in METHODS if _is_taken(routes, {**scope, "method": method})}
+    if "GET" in taken:
+        taken.add("HEAD")
+    if taken:
+        taken.add("OPTIONS")
+    return ", ".join(method for method in METHODS if method in taken)
 
 
 def _is_taken(routes: list[BaseRoute], scope: Scope) -> bool:

@@ -235,7 +235,9 @@ async def _answer(request: Request, error: Exception) -> Response:
 
 
 async def _answer_other_method(request: Request, error: Exception) -> Response:
-    response = problem_response(request.scope, error)
+    """No route has this method. OPTIONS asks which ones there are, so that one is no error."""
+    is_question = request.method == "OPTIONS"
+    response = Response(status_code=204) if is_question else problem_response(request.scope, error)
     response.headers["Allow"] = allowed_methods(request.scope)
     return response
 

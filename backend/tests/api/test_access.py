@@ -151,13 +151,14 @@ def call_from(address: str, server: Server, method: str, path: str, headers: dic
     return int(status_line.split(b" ")[1]), json.loads(body)
 
 
-def preflight(server: Server, origin: str) -> tuple[int, dict[str, str]]:
+def preflight(server: Server, origin: str, **more: str) -> tuple[int, dict[str, str]]:
     response = server.session.options(
         f"{server.url}/api/diffusion/generate/stream",
         headers={
             "Origin": origin,
             "Access-Control-Request-Method": "POST",
             "Access-Control-Request-Headers": "content-type,authorization,x-api-key",
+            **{name.replace("_", "-"): value for name, value in more.items()},
         },
         timeout=60,
     )
@@ -165,8 +166,8 @@ def preflight(server: Server, origin: str) -> tuple[int, dict[str, str]]:
 
 
 def test_pages_of_other_origins_are_shut_out_by_default(server: Server) -> None:
-    status, headers = preflight(server, ORIGIN)
-    assert status == 405
+    status, headers = preflight(server, ORIGIN, Access_Control_Request_Private_Network="true")
+    assert status == 204
     assert not any(name.startswith("access-control-") for name in headers)
     response = server.get("/models", headers={"Origin": ORIGIN})
     assert not any(name.lower().startswith("access-control-") for name in response.headers)
@@ -190,6 +191,18 @@ def test_pages_of_another_may_not(keyed: Server, origin: str) -> None:
     assert "access-control-allow-origin" not in headers
     response = keyed.get("/models", headers={**bearer(KEYS[0]), "Origin": origin})
     assert "access-control-allow-origin" not in response.headers
+
+
+def test_a_page_of_a_named_origin_may_call_a_server_in_a_private_network(keyed: Server, guarded: Server) -> None:
+    """Browsers ask so before a page from the internet may speak to one's own machine."""
+    asked = {"Access_Control_Request_Private_Network": "true"}
+    for running in (keyed, guarded):
+        status, headers = preflight(running, ORIGIN, **asked)
+        assert (status, headers["access-control-allow-private-network"]) == (200, "true")
+    assert "access-control-allow-private-network" not in preflight(keyed, ORIGIN)[1]
+    status, headers = preflight(keyed, "https://example.com", **asked)
+    assert status == 400
+    assert not {"access-control-allow-origin", "access-control-allow-private-network"} & headers.keys()
 
 
 def test_any_origin_never_means_with_credentials(guarded: Server) -> None:

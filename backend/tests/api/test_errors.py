@@ -120,7 +120,7 @@ def test_what_is_outside_the_api_is_a_problem_document_too(server: Server) -> No
 def test_wrong_method(server: Server, path: str) -> None:
     response = server.get(path)
     check_problem(response, 405, "method_not_allowed")
-    assert response.headers["allow"] == "POST"
+    assert response.headers["allow"] == "POST, OPTIONS"
 
 
 @pytest.mark.parametrize("path", [*ALL_GENERATIONS, "/config"])

@@ -16,6 +16,6 @@ def test_it_names_the_methods_of_every_route_at_the_path() -> None:
     router.add_api_route("/y", nothing, methods=["DELETE"])
     app = FastAPI()
     app.include_router(router)
-    assert allowed_methods({**http_scope("/below/x/1", method="PUT"), "app": app}) == "GET, POST"
-    assert allowed_methods({**http_scope("/below/y"), "app": app}) == "DELETE"
+    assert allowed_methods({**http_scope("/below/x/1", method="PUT"), "app": app}) == "GET, HEAD, POST, OPTIONS"
+    assert allowed_methods({**http_scope("/below/y"), "app": app}) == "DELETE, OPTIONS"
     assert allowed_methods({**http_scope("/elsewhere"), "app": app}) == ""

@@ -72,7 +72,7 @@ async def test_no_other_file_is_to_be_had(app: ASGIApp, name: str) -> None:
 
 async def test_other_methods_are_refused(app: ASGIApp) -> None:
     answer = await ask(app, "/playground/main.js", "POST")
-    assert (answer.status, answer.headers["allow"]) == (405, "GET, HEAD")
+    assert (answer.status, answer.headers["allow"]) == (405, "GET, HEAD, OPTIONS")
 
 
 @pytest.mark.parametrize("path", ["/", "/playground/main.js"])
