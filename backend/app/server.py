@@ -31,6 +31,7 @@ from app.api.openai.router import router as openai_router
 from app.api.openapi import describe
 from app.api.playground import router as playground_router
 from app.api.rate_limit import RateLimit
+from app.api.refused_calls import RefusedCalls
 from app.api.request_id import RequestId
 from app.api.request_log import RequestLog
 from app.api.security_headers import SecurityHeaders
@@ -123,6 +124,7 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
     if origins := listed(settings.cors_origins):
         app.add_middleware(CrossOrigin, origins=origins)
     app.add_middleware(SecurityHeaders)
+    app.add_middleware(RefusedCalls, service=app.state.service)
     app.add_middleware(RequestLog)
     app.add_middleware(RequestId)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import socket
 from typing import ClassVar
-from uuid import uuid4
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -17,6 +16,7 @@ from app.api.calls import is_admin_call, is_open_call
 from app.api.errors import MalformedRequest, TooManyConnections, problem_response
 from app.api.request_id import HEADER as REQUEST_ID_HEADER
 from app.api.security_headers import SECURITY_HEADERS
+from app.services.diffusion.call import Call
 
 CHECKS_PER_TIMEOUT = 4
 SEND_BUFFER_BYTES = 131_072
@@ -118,8 +118,8 @@ class ConnectionLimit:
 
 def _malformed(message: str) -> bytes:
     """A whole answer, for there is no request that the app could be called with."""
-    request_id = uuid4().hex
-    response = problem_response({"type": "http", "state": {"request_id": request_id}}, MalformedRequest(message))
-    response.headers.update({**SECURITY_HEADERS, REQUEST_ID_HEADER: request_id, "Connection": "close"})
+    call = Call()
+    response = problem_response({"type": "http", "state": {"call": call}}, MalformedRequest(message))
+    response.headers.update({**SECURITY_HEADERS, REQUEST_ID_HEADER: call.request_id, "Connection": "close"})
     head = b"".join(name + b": " + value + b"\r\n" for name, value in response.raw_headers)
     return b"HTTP/1.1 400 Bad Request\r\n" + head + b"\r\n" + bytes(response.body)

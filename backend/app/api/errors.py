@@ -36,6 +36,7 @@ from app.api.calls import speaks_openai
 from app.api.disconnect import CLIENT_GONE, note_departure
 from app.api.openai_problem import OpenAIProblemResponse
 from app.api.problem import TYPE_PREFIX, FieldError, Problem, ProblemResponse
+from app.api.refused_calls import note_refusal
 from app.api.request_id import request_id
 from app.api.validation import field_errors
 from app.services.diffusion.errors import (
@@ -51,6 +52,7 @@ from app.services.diffusion.errors import (
     ServiceError,
     UnknownModel,
 )
+from app.services.diffusion.stats import UNFORESEEN
 
 
 class ApiError(Exception):
@@ -134,7 +136,7 @@ class TooManyConnections(ApiError):
     retry_after_s = 5
 
 
-INTERNAL_CODE = "internal_error"
+INTERNAL_CODE = UNFORESEEN
 
 PROBLEMS: dict[type[Exception], tuple[int, str]] = {
     MalformedRequest: (400, "The request is not valid HTTP"),
@@ -219,6 +221,7 @@ def _headers(error: Exception) -> dict[str, str]:
 def problem_response(scope: Scope, error: Exception) -> ProblemResponse | OpenAIProblemResponse:
     """The error as the answer to this request, in the form that its client knows."""
     problem = problem_of(error)
+    note_refusal(scope, problem.code)
     if speaks_openai(scope):
         return OpenAIProblemResponse(problem, _headers(error))
     problem.instance = scope.get("raw_path", b"").decode("ascii", "replace")[:200]

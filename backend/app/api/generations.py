@@ -10,10 +10,9 @@ from fastapi import Request
 
 from app.api.disconnect import while_connected
 from app.api.framing import SERVER_SENT_EVENTS, ServerSentEvents
-from app.api.request_id import adopt_request_id
+from app.api.request_id import call_of
 from app.api.streaming import ByteStream
 from app.services.diffusion import (
-    DiffusionInfillingParams,
     DiffusionLLMService,
     DiffusionStreamEvent,
     Generation,
@@ -34,11 +33,10 @@ def seeds_from(first: int | None, count: int) -> list[int | None]:
     return [None if first is None else (first + number) % (MAX_SEED + 1) for number in range(count)]
 
 
-def start(service: DiffusionLLMService, params: Params) -> Generation:
-    """The generation for these parameters; it begins when it is first used."""
-    if isinstance(params, DiffusionInfillingParams):
-        return service.infill_stream(params)
-    return service.generate_stream(params)
+def start_all(service: DiffusionLLMService, wanted: Sequence[Params], request: Request) -> list[Generation]:
+    """The generations that one request is answered with; each begins when it is first used."""
+    parts = call_of(request.scope).parts(len(wanted))
+    return [service.generation(params, part) for params, part in zip(wanted, parts, strict=True)]
 
 
 async def collect_all(generations: Sequence[Generation], request: Request) -> list[GenerationResult]:
@@ -48,7 +46,6 @@ async def collect_all(generations: Sequence[Generation], request: Request) -> li
         ServiceError: what the first that failed came to instead; the others are given up.
         ClientDisconnect: the client left; all are over.
     """
-    adopt_request_id(request.scope, generations[0].request_id)
     try:
         return await while_connected(_results(generations), request.receive)
     finally:
@@ -118,7 +115,6 @@ async def stream_all(
         ServiceError: one was refused, or failed before the first piece.
         ClientDisconnect: the client left while waiting; all are over.
     """
-    adopt_request_id(request.scope, generations[0].request_id)
 
     async def close() -> None:
         await pieces.aclose()

@@ -1,19 +1,23 @@
-"""One id per request: in `X-Request-ID`, in error bodies and in its log lines."""
+"""One id per request: in `X-Request-ID`, in error bodies, in events, in traces and in every log line about it."""
 
 from __future__ import annotations
 
-from uuid import uuid4
+import re
 
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.core.logging import label_log_lines
+from app.services.diffusion.call import Call
 
 HEADER = "X-Request-ID"
 
+VALID_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@=+-]{0,127}")
+"""What a client's id may look like: it is written into logs, and must not be able to look like anything else there."""
+
 
 class RequestId:
-    """Gives each request an id of our own; one that the client sends is not trusted and not kept."""
+    """Knows each request by the id that its client sends, or by one of ours where there is none of a valid form."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -22,22 +26,30 @@ class RequestId:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        adopt_request_id(scope, uuid4().hex)
+        call = Call(_given_id(Headers(scope=scope)))
+        scope.setdefault("state", {})["call"] = call
+        label_log_lines(call.request_id)
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message)[HEADER] = request_id(scope)
+                MutableHeaders(scope=message)[HEADER] = call.request_id
             await send(message)
 
         await self.app(scope, receive, send_with_id)
 
 
-def adopt_request_id(scope: Scope, new_id: str) -> None:
-    """From now on the request is known by `new_id`: the service's own id, once it has one."""
-    scope.setdefault("state", {})["request_id"] = new_id
-    label_log_lines(new_id)
+def call_of(scope: Scope) -> Call:
+    """What the request is to the service."""
+    call: Call = scope.setdefault("state", {}).setdefault("call", Call())
+    return call
 
 
 def request_id(scope: Scope) -> str:
-    """The id that the request has now."""
-    return str(scope.get("state", {}).get("request_id", ""))
+    """The id of the request; empty where it has none yet."""
+    call: Call | None = scope.get("state", {}).get("call")
+    return call.request_id if call is not None else ""
+
+
+def _given_id(headers: Headers) -> str:
+    given = headers.get(HEADER, "")
+    return given if VALID_ID.fullmatch(given) else ""

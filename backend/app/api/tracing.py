@@ -119,6 +119,7 @@ class TraceRequests:
 
 def _attributes(report: RunReport) -> dict[str, str | int]:
     return {
+        "reynard.request_id": report.request_id,
         "reynard.operation": report.operation,
         "reynard.outcome": report.outcome.value,
         "reynard.requested_model": report.requested_model,

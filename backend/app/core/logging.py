@@ -32,6 +32,11 @@ def label_log_lines(request_id: str) -> None:
     _request_id.set(request_id)
 
 
+def current_request_id() -> str:
+    """The id that this task's log lines have; empty where it works for no request."""
+    return _request_id.get()
+
+
 def _add_request_id(record: logging.LogRecord) -> bool:
     request_id = _request_id.get()
     if request_id and not hasattr(record, "request_id"):

@@ -101,7 +101,12 @@ class Recovery:
         """
         self._bring_home()
         if not self._is_on_cpu and not self._has_room(needed_bytes):
-            log.warning("%s has no room for request %s, which begins on the CPU", self.runner.device_name, request_id)
+            log.warning(
+                "%s has no room for request %s, which begins on the CPU",
+                self.runner.device_name,
+                request_id,
+                extra={"request_id": request_id},
+            )
             self._move(request_id)
         host = self._memory("cpu") if self.device_of(request_id) == "cpu" else None
         if host is not None and host.free_bytes < needed_bytes:
@@ -133,7 +138,7 @@ class Recovery:
         for part in _parts(works, self._max_works):
             for name, outcome in self._until_it_fits(self.runner, part).items():
                 if isinstance(outcome, OutOfDeviceMemory) and not self._is_on_cpu:
-                    log.warning("request %s goes on on the CPU: %s", name, outcome)
+                    log.warning("request %s goes on on the CPU: %s", name, outcome, extra={"request_id": name})
                     self._move(name)
                 else:
                     outcomes[name] = outcome

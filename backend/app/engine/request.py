@@ -134,7 +134,8 @@ class RequestState:
         try:
             self._on_event(event)
         except Exception:
-            log.exception("the listener of request %s failed", self.request.request_id)
+            name = self.request.request_id
+            log.exception("the listener of request %s failed", name, extra={"request_id": name})
 
     def start(self) -> None:
         """Plans the first step."""

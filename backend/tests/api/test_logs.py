@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
@@ -109,6 +110,47 @@ def test_the_lines_of_a_request_have_the_id_that_its_client_sees(talkative: Serv
     assert [line["message"] for line in lines] == ["a model broke while answering", "request failed", "request"]
     assert response.json()["request_id"] == response.headers["x-request-id"]
     assert lines[1]["code"] == "generation_failed"
+
+
+def test_an_id_that_the_client_gives_is_the_id_everywhere(talkative: Server) -> None:
+    given = {"X-Request-ID": "order-66.a"}
+    offset = len(talkative.log)
+    answer = talkative.post("/generate", {"text": "x", "model_id": "llada", "max_length": 4}, headers=given)
+    assert answer.headers["x-request-id"] == answer.json()["metadata"]["request_id"] == "order-66.a"
+    refused = talkative.post("/generate", {"text": "x", "model_id": "nobody"}, headers=given)
+    assert refused.json()["request_id"] == "order-66.a"
+    broken = talkative.post("/generate/stream", {"text": "x", "model_id": "breaks-later"}, headers=given)
+    events = [json.loads(line) for line in broken.text.splitlines()]
+    assert {event["metadata"]["request_id"] for event in (events[0], events[-1])} == {"order-66.a"}
+    lines = lines_since(talkative, offset, num_lines=7, request_id="order-66.a")
+    assert [line["outcome"] for line in lines if "outcome" in line] == ["successful", "refused", "failed"]
+
+
+def test_several_answers_to_one_call_have_ids_that_can_be_joined(talkative: Server) -> None:
+    offset = len(talkative.log)
+    asked = {"model": "llada", "prompt": ["a", "b"], "max_tokens": 4, "n": 2}
+    url, given = f"{talkative.url}/v1/completions", {"X-Request-ID": "batch"}
+    answer = talkative.session.post(url, json=asked, headers=given, timeout=60)
+    assert (answer.status_code, answer.headers["x-request-id"], answer.json()["id"]) == (200, "batch", "cmpl-batch")
+    lines_since(talkative, offset, num_lines=1, request_id="batch")
+    ended = [line["request_id"] for line in _lines(talkative.log[offset:], "") if line.get("outcome") == "successful"]
+    assert sorted(ended) == [f"batch-{number}" for number in range(4)]
+
+
+def test_clients_that_choose_the_same_id_are_told_apart_by_the_engine(talkative: Server) -> None:
+    body = {"text": "Once upon", "model_id": "llada", "max_length": 48, "temperature": 1.0}
+    given = {"X-Request-ID": "the-same"}
+
+    def ask(seed: int) -> str:
+        answer = requests.post(
+            f"{talkative.url}/api/diffusion/generate", json={**body, "seed": seed}, headers=given, timeout=60
+        )
+        text: str = answer.json()["generated_text"]
+        return text
+
+    alone = [ask(seed) for seed in range(3)]
+    with ThreadPoolExecutor(3) as together:
+        assert list(together.map(ask, range(3))) == alone
 
 
 def test_probes_that_find_all_well_are_seen_at_debug_level_only(talkative: Server) -> None:

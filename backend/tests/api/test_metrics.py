@@ -52,10 +52,8 @@ def test_failures_are_counted_by_code_and_streams_that_are_left_as_cancelled(ser
         assert value(scrape(server), "requests_in_flight") == 1
     server.wait_until_idle()
     after = scrape(server)
-    for code in ("unknown_model", "generation_failed"):
-        assert value(after, "request_failures_total", code=code) == (
-            value(before, "request_failures_total", code=code) + 1
-        )
+    for name, code in (("refused_requests_total", "unknown_model"), ("request_failures_total", "generation_failed")):
+        assert value(after, name, code=code) == value(before, name, code=code) + 1
     labels = {"model": "endless", "outcome": "cancelled"}
     assert value(after, "requests_total", **labels) == value(before, "requests_total", **labels) + 1
 

@@ -45,7 +45,7 @@ def test_a_request_is_sent_as_a_trace_when_the_server_ends(tmp_path: Path) -> No
     with collector() as (url, received), serving(tmp_path / "traced", OTEL_ENDPOINT=url) as traced:
         traced.wait_until_ready()
         body = {"text": SECRET, "model_id": "llada", "max_length": 4}
-        answer = traced.post("/generate/stream", body, headers={"traceparent": TRACEPARENT})
+        answer = traced.post("/generate/stream", body, headers={"traceparent": TRACEPARENT, "X-Request-ID": "traced-1"})
         assert answer.status_code == 200
         traced.process.terminate()
         traced.process.wait(timeout=30)
@@ -56,6 +56,9 @@ def test_a_request_is_sent_as_a_trace_when_the_server_ends(tmp_path: Path) -> No
     assert server.start_time_unix_nano <= spans["queue"].start_time_unix_nano
     assert spans["queue"].end_time_unix_nano == spans["denoise"].start_time_unix_nano
     assert spans["denoise"].end_time_unix_nano <= server.end_time_unix_nano
+    for span in spans.values():
+        named = {attribute.key: attribute.value.string_value for attribute in span.attributes}
+        assert named["reynard.request_id"] == "traced-1"
     assert all(SECRET.encode() not in content for _, content in received)
 
 

@@ -29,7 +29,6 @@ OUTCOME_OF_CODE: Mapping[str, Seen] = {
     "cancelled": Seen.CANCELLED,
     **dict.fromkeys(
         (
-            "unknown_model",
             "generation_failed",
             "model_unavailable",
             "disabled",
@@ -93,7 +92,7 @@ class Ledger:
 
         Args:
             metrics: sums over labels, by name.
-            ends: per request id the outcomes that the log tells of.
+            ends: per request id the outcomes that the log tells of, refusals left out.
         """
         yield from self._lost_or_invented(statistics)
         yield from _contradictions(statistics, metrics, ends)

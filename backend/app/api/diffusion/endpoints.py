@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request, Response
 
 from app.api.deps import AdminDep, ChangesBody, GenerationBody, InfillingBody, ServiceDep
 from app.api.diffusion.models import GenerateResponse, InfillResponse, ModelList
-from app.api.diffusion.service import collect, open_stream
+from app.api.diffusion.service import collect, open_stream, start
 from app.api.openapi import event_stream, json_request, problems
 from app.core.settings import DiffusionConfig
 from app.services.diffusion.models import (
@@ -26,7 +26,7 @@ GENERATION_PROBLEMS = BODY_PROBLEMS | problems(401, 404, 429, 500, 503, 504)
 @router.post("/generate", openapi_extra=json_request(DiffusionGenerationParams), responses=GENERATION_PROBLEMS)
 async def generate(params: GenerationBody, service: ServiceDep, request: Request) -> GenerateResponse:
     """Continues `text`."""
-    return GenerateResponse.of(await collect(service.generate_stream(params), request))
+    return GenerateResponse.of(await collect(start(service, params, request), request))
 
 
 @router.post(
@@ -37,13 +37,13 @@ async def generate(params: GenerationBody, service: ServiceDep, request: Request
 )
 async def generate_stream(params: GenerationBody, service: ServiceDep, request: Request) -> Response:
     """Continues `text`, event by event: Server-Sent Events or JSON lines, as `Accept` asks."""
-    return await open_stream(service.generate_stream(params), request)
+    return await open_stream(start(service, params, request), request)
 
 
 @router.post("/infill", openapi_extra=json_request(DiffusionInfillingParams), responses=GENERATION_PROBLEMS)
 async def infill(params: InfillingBody, service: ServiceDep, request: Request) -> InfillResponse:
     """Fills the gap between `prefix` and `suffix`."""
-    return InfillResponse.of(await collect(service.infill_stream(params), request))
+    return InfillResponse.of(await collect(start(service, params, request), request))
 
 
 @router.post(
@@ -54,7 +54,7 @@ async def infill(params: InfillingBody, service: ServiceDep, request: Request) -
 )
 async def infill_stream(params: InfillingBody, service: ServiceDep, request: Request) -> Response:
     """Fills the gap between `prefix` and `suffix`, event by event."""
-    return await open_stream(service.infill_stream(params), request)
+    return await open_stream(start(service, params, request), request)
 
 
 @router.get("/models", responses=problems(401))

@@ -6,10 +6,16 @@ from fastapi import Request
 
 from app.api.disconnect import while_connected
 from app.api.framing import framing_for
-from app.api.generations import collect_all
-from app.api.request_id import adopt_request_id
+from app.api.generations import collect_all, start_all
 from app.api.streaming import ByteStream
-from app.services.diffusion import Generation, GenerationResult
+from app.services.diffusion import DiffusionLLMService, Generation, GenerationResult
+from app.services.diffusion.run import Params
+
+
+def start(service: DiffusionLLMService, params: Params, request: Request) -> Generation:
+    """The one generation that the request is answered with."""
+    (generation,) = start_all(service, [params], request)
+    return generation
 
 
 async def collect(generation: Generation, request: Request) -> GenerationResult:
@@ -30,7 +36,6 @@ async def open_stream(generation: Generation, request: Request) -> ByteStream:
         ServiceError: the generation was refused, or failed before its first event.
         ClientDisconnect: the client left while waiting; the generation is over.
     """
-    adopt_request_id(request.scope, generation.request_id)
     try:
         await while_connected(generation.accepted(), request.receive)
     except BaseException:

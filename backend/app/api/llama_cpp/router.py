@@ -14,7 +14,7 @@ from app.api.deps import ServiceDep
 from app.api.disconnect import while_connected
 from app.api.errors import InvalidBody, problem_of_code
 from app.api.framing import SERVER_SENT_EVENTS, data_line
-from app.api.generations import close_all, merged, start, stream_all
+from app.api.generations import close_all, merged, start_all, stream_all
 from app.api.health import require_ready
 from app.api.json_encoding import JsonResponse
 from app.api.known_models import find_model
@@ -22,7 +22,6 @@ from app.api.llama_cpp.answers import InfillAnswer, in_time
 from app.api.llama_cpp.requests import InfillRequest
 from app.api.openai_problem import OpenAIProblemResponse, openai_problem
 from app.api.openapi import json_request, openai_problems, text_stream
-from app.api.request_id import adopt_request_id
 from app.services.diffusion import DiffusionLLMService, DiffusionStreamEvent, Generation
 
 router = APIRouter(tags=["llama.cpp"], default_response_class=JsonResponse)
@@ -72,15 +71,15 @@ async def llama_cpp_infill(asked: InfillBody, service: ServiceDep, request: Requ
     ]
     if not asked.wants_text:
         return Response(data_line(answers[0].last()), media_type=SERVER_SENT_EVENTS) if asked.stream else _body(answers)
-    generations = _start(asked, service, model.max_length)
+    generations = _start(asked, service, model.max_length, request)
     if asked.stream:
         return await stream_all(generations, _pieces(asked, generations, answers), request)
     return await _collect(asked, generations, answers, request)
 
 
-def _start(asked: InfillRequest, service: DiffusionLLMService, max_length: int) -> list[Generation]:
+def _start(asked: InfillRequest, service: DiffusionLLMService, max_length: int, request: Request) -> list[Generation]:
     try:
-        return [start(service, params) for params in asked.params(max_length)]
+        return start_all(service, asked.params(max_length), request)
     except ValidationError as error:
         raise InvalidBody.of(error, {}) from None
 
@@ -93,8 +92,6 @@ def _body(answers: Sequence[InfillAnswer]) -> Response:
 async def _collect(
     asked: InfillRequest, generations: Sequence[Generation], answers: Sequence[InfillAnswer], request: Request
 ) -> Response:
-    adopt_request_id(request.scope, generations[0].request_id)
-
     async def take_all() -> Response:
         async with aclosing(_events(asked, generations)) as events:
             async for index, event in events:

@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.process_collector import ProcessCollector
 
 from app.api.errors import INTERNAL_CODE, PROBLEMS
-from app.services.diffusion.errors import GenerationCancelled, ServiceError
+from app.services.diffusion.errors import GenerationCancelled, Refusal, ServiceError
 from app.services.diffusion.stats import Outcome, RunReport
 
 WAITING_BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
@@ -16,7 +16,9 @@ DURATION_BUCKETS_S = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300,
 LAG_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
 TOKENS_PER_FORWARD_BUCKETS = (0.1, 0.25, 0.5, 0.75, 1, 1.25, 1.5, 2, 3, 4, 6, 8, 16)
 FAILURE_CODES = {INTERNAL_CODE} | {
-    error.code for error in PROBLEMS if issubclass(error, ServiceError) and error is not GenerationCancelled
+    error.code
+    for error in PROBLEMS
+    if issubclass(error, ServiceError) and not issubclass(error, Refusal | GenerationCancelled)
 }
 
 
@@ -60,14 +62,18 @@ class RequestInstruments:
         )
 
     def count(self, report: RunReport) -> None:
-        """An observer of the service."""
+        """An observer of the service. What was refused for its caller's mistake has only its work counted here."""
+        if report.outcome is not Outcome.REFUSED:
+            self._count_end(report)
+        if report.model_id:
+            self._count_work(report)
+
+    def _count_end(self, report: RunReport) -> None:
         labels = (report.operation, report.model_id, report.outcome.value)
         self._requests.labels(*labels).inc()
         self._durations.labels(*labels).observe(report.processing_time_s)
         if report.outcome is Outcome.FAILED:
             self._failures.labels(report.code or INTERNAL_CODE).inc()
-        if report.model_id:
-            self._count_work(report)
 
     def _count_work(self, report: RunReport) -> None:
         model_id, num_steps = report.model_id, report.num_denoising_steps

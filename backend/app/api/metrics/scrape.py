@@ -64,6 +64,12 @@ def _requests(service: ServiceObservation) -> Iterator[Metric]:
     yield _gauge("requests_in_flight", "Requests that have not ended.", (), [((), service.num_in_flight)])
     yield _gauge("requests_running", "Requests that hold a place.", (), [((), service.num_running)])
     yield _gauge("requests_waiting", "Requests that wait for a place.", (), [((), service.num_waiting)])
+    refusals = CounterMetricFamily(
+        "reynard_refused_requests", "Calls with a mistake of their client, by code of the error.", labels=("code",)
+    )
+    for code, count in service.refusals.items():
+        refusals.add_metric((code,), count)
+    yield refusals
     hits = CounterMetricFamily(
         "reynard_filter_hits", "Matches of the content filter.", labels=("rule", "direction", "action")
     )

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from app.api.body import body_of
 from app.api.deps import ServiceDep
 from app.api.errors import InvalidBody
-from app.api.generations import collect_all, start, stream_all
+from app.api.generations import collect_all, start_all, stream_all
 from app.api.json_encoding import JsonResponse
 from app.api.known_models import find_model, max_length_of
 from app.api.openai.answers import CHAT, FIM, TEXT, Choice, Completion, Form, end_of, usage_of
@@ -20,6 +20,7 @@ from app.api.openai.models import Model, ModelList, list_models
 from app.api.openai.requests import ChatRequest, CompletionRequest, FimRequest, OpenAIRequest
 from app.api.openai.stream import ChunkWriter, chunks
 from app.api.openapi import json_request, openai_problems, text_stream
+from app.api.request_id import request_id
 from app.services.diffusion import DiffusionLLMService, GenerationResult
 from app.services.diffusion.run import Params
 
@@ -69,8 +70,8 @@ async def openai_fim(asked: FimBody, service: ServiceDep, request: Request) -> R
 async def _answer(
     asked: OpenAIRequest, form: Form, service: DiffusionLLMService, request: Request, *, openings: Sequence[str]
 ) -> Response:
-    generations = [start(service, params) for params in _params(asked, service)]
-    call_id = generations[0].request_id
+    generations = start_all(service, _params(asked, service), request)
+    call_id = request_id(request.scope)
     if asked.stream:
         tells_usage = bool(asked.stream_options and asked.stream_options.include_usage)
         writer = ChunkWriter(form, call_id, openings=openings, num_choices=asked.num_choices, tells_usage=tells_usage)

@@ -11,6 +11,7 @@ from app.core.settings import RELOAD_SETTINGS, DiffusionConfig
 from app.services.diffusion.admission import AdmissionGate
 from app.services.diffusion.background import BackgroundTasks
 from app.services.diffusion.base import DiffusionModel
+from app.services.diffusion.call import Call, Part
 from app.services.diffusion.caretaker import Caretaker
 from app.services.diffusion.catalog import CatalogEntry, configured_entries, plugin_entries, registered_entry
 from app.services.diffusion.content_filter import ContentFilter
@@ -34,7 +35,7 @@ from app.services.diffusion.routing import choose_model
 from app.services.diffusion.run import Choice, Facilities, Params, Run
 from app.services.diffusion.slot import Slot
 from app.services.diffusion.stats import Observer, Statistics
-from app.services.diffusion.validation import changed, merged, service_part, validated
+from app.services.diffusion.validation import ParamsType, changed, merged, service_part, validated
 
 logger = logging.getLogger(__name__)
 
@@ -130,8 +131,8 @@ class DiffusionLLMService:
             InvalidParameters: a parameter is unknown or out of bounds; at once, all else at the first use.
         """
         if isinstance(request, str):
-            return self._generation(validated(DiffusionGenerationParams, {"text": request, **overrides}))
-        return self._generation(validated(type(request), request.model_dump(exclude_unset=True) | overrides))
+            return self._generation(DiffusionGenerationParams, {"text": request, **overrides})
+        return self._generation(type(request), request.model_dump(exclude_unset=True) | overrides)
 
     def infill_stream(
         self, prefix: str | DiffusionInfillingParams, suffix: str | None = None, **overrides: Any
@@ -140,7 +141,16 @@ class DiffusionLLMService:
         given = {"prefix": prefix} if isinstance(prefix, str) else prefix.model_dump(exclude_unset=True)
         if suffix is not None:
             given["suffix"] = suffix
-        return self._generation(validated(DiffusionInfillingParams, given | overrides))
+        return self._generation(DiffusionInfillingParams, given | overrides)
+
+    def generation(self, params: Params, part: Part) -> Generation:
+        """The same for parameters that are validated already, as one generation of a client's call."""
+        run = Run(params, self._facilities, part)
+        return Generation(run, lambda work: self._runs.start(work, name=f"request {run.request_id}"))
+
+    def count_refusal(self, call: Call, code: str) -> None:
+        """Counts a call that was refused before it became a request; without effect where its refusal is counted."""
+        self._statistics.refuse(call, code)
 
     # -- observation -------------------------------------------------------------------------------------------------
 
@@ -227,9 +237,13 @@ class DiffusionLLMService:
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
-    def _generation(self, params: Params) -> Generation:
-        run = Run(params, self._facilities)
-        return Generation(run, lambda work: self._runs.start(work, name=f"request {run.request_id}"))
+    def _generation(self, kind: type[ParamsType], given: dict[str, Any]) -> Generation:
+        call = Call()
+        try:
+            return self.generation(validated(kind, given), *call.parts(1))
+        except InvalidParameters as error:
+            self.count_refusal(call, error.code)
+            raise
 
     def _current_config(self) -> DiffusionConfig:
         if not self._config.enabled:

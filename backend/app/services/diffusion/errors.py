@@ -1,9 +1,10 @@
 """Errors of the service; `api/errors.py` turns each into a status and a code.
 
 ServiceError
-├── InvalidParameters     a value that this model cannot take (422)
-├── ContentRejected       the content filter refuses the request or the answer (422)
-├── UnknownModel          no model has this id (404)
+├── Refusal               the caller has to change something
+│   ├── InvalidParameters     a value that this model cannot take (422)
+│   ├── ContentRejected       the content filter refuses the request or the answer (422)
+│   └── UnknownModel          no model has this id (404)
 ├── ModelUnavailable      the model, and every model that could stand in for it, cannot be had now (503)
 ├── ServiceDisabled       the service is switched off (503)
 ├── Overloaded            the queue is full (503)
@@ -22,7 +23,11 @@ class ServiceError(Exception):
     code = "service_error"
 
 
-class InvalidParameters(ServiceError):
+class Refusal(ServiceError):
+    """The caller has to change something. It is counted as refused and never as a failure, and is a 4xx over HTTP."""
+
+
+class InvalidParameters(Refusal):
     """A value that this model cannot take.
 
     Attributes:
@@ -36,7 +41,7 @@ class InvalidParameters(ServiceError):
         self.field = field
 
 
-class ContentRejected(ServiceError):
+class ContentRejected(Refusal):
     """The content filter refuses the request or the answer. The message names the rule, and never what was found.
 
     Attributes:
@@ -50,7 +55,7 @@ class ContentRejected(ServiceError):
         self.field = field
 
 
-class UnknownModel(ServiceError):
+class UnknownModel(Refusal):
     """No model has this id; the message lists the known ones."""
 
     code = "unknown_model"

@@ -217,7 +217,8 @@ class DiffusionModelDetails(DiffusionModelInfo):
 
 
 class DiffusionStatistics(BaseModel):
-    """total_requests = successful_requests + failed_requests + cancelled_requests + requests_in_flight, always."""
+    """total_requests = successful_requests + failed_requests + cancelled_requests + requests_in_flight, always.
+    What is refused for a mistake of its client is no part of these: refused_requests counts it."""
 
     model_config = ConfigDict(protected_namespaces=())
 
@@ -226,6 +227,9 @@ class DiffusionStatistics(BaseModel):
     failed_requests: int
     cancelled_requests: int
     requests_in_flight: int
+    refused_requests: int = Field(0, description="Calls with a mistake of their client (4xx), whoever noticed it.")
+    failures: dict[str, int] = Field(default_factory=dict, description="Failed requests by code of the error.")
+    refusals: dict[str, int] = Field(default_factory=dict, description="Refused calls by code of the error.")
     average_processing_time: float = Field(description="Seconds, over the successful requests.")
     total_tokens_generated: int
     model_usage: dict[str, int]

@@ -10,6 +10,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from app.core.logging import current_request_id
 from app.engine.config import EngineConfig
 from app.engine.counters import EngineCounters
 from app.engine.errors import EngineError, EngineStopped, InvalidRequest, OutOfDeviceMemory, QueueFull
@@ -18,6 +19,7 @@ from app.engine.params import GenerationRequest
 from app.services.diffusion.base import DiffusionModel
 from app.services.diffusion.checkpoints import checkpoint_folder
 from app.services.diffusion.engine_events import Translator, is_last, merge_steps
+from app.services.diffusion.engine_names import EngineNames
 from app.services.diffusion.errors import (
     GenerationFailed,
     InvalidParameters,
@@ -124,6 +126,7 @@ class NativeDiffusionModel(DiffusionModel):
         self._location = location
         self._config = config
         self._loaded: Loaded | None = None
+        self._names = EngineNames()
         self._why_not_loaded: str | None = None
 
     # -- its life ----------------------------------------------------------------------------------------------------
@@ -213,12 +216,13 @@ class NativeDiffusionModel(DiffusionModel):
                 prompt = prompt_ids(loaded.family, loaded.tokenizer, params)
         except ChatTemplateError as error:
             raise InvalidParameters(f"messages: {error}", field="messages") from error
-        request = _engine_request(loaded, params, prompt)
         translator = Translator(loaded.tokenizer, prompt.num_prompt_tokens)
-        async with aclosing(self._engine_events(loaded.engine, request)) as events:
-            async for event in events:
-                for told in translator.feed(event):
-                    yield told
+        with self._names.taken(current_request_id() or secrets.token_hex(12)) as name:
+            request = _engine_request(name, loaded, params, prompt)
+            async with aclosing(self._engine_events(loaded.engine, request)) as events:
+                async for event in events:
+                    for told in translator.feed(event):
+                        yield told
 
     async def _engine_events(
         self, engine: EngineThread, request: GenerationRequest
@@ -292,10 +296,10 @@ def _check_agreement(tokenizer: Tokenizer, config: ModelConfig) -> None:
 
 
 def _engine_request(
-    loaded: Loaded, params: DiffusionGenerationParams | DiffusionInfillingParams, prompt: PromptIds
+    name: str, loaded: Loaded, params: DiffusionGenerationParams | DiffusionInfillingParams, prompt: PromptIds
 ) -> GenerationRequest:
     return GenerationRequest(
-        request_id=secrets.token_hex(12),
+        request_id=name,
         prefix=prompt.prefix,
         suffix=prompt.suffix,
         params=decoding_params(loaded.family, params, end_of_turn=loaded.tokenizer.end_of_turn_id),

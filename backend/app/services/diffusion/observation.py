@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from app.engine.counters import EngineCounters
@@ -34,6 +34,8 @@ class ServiceObservation:
     num_waiting: int
     models: tuple[ModelObservation, ...]
     filter_hits: dict[FilterHit, int]
+    refusals: dict[str, int] = field(default_factory=dict)
+    """Calls that were refused for a mistake of their client, by code."""
 
     @property
     def devices(self) -> list[str]:
@@ -47,6 +49,7 @@ def observe(statistics: Statistics, gate: AdmissionGate, slots: Sequence[Slot]) 
         num_waiting=gate.num_waiting,
         models=tuple(map(observe_model, slots)),
         filter_hits=statistics.filter_hits,
+        refusals=statistics.refusals,
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -16,8 +15,15 @@ from app.core.settings import DiffusionConfig
 from app.services.diffusion.admission import AdmissionGate
 from app.services.diffusion.answer import Answer
 from app.services.diffusion.base import DiffusionModel
+from app.services.diffusion.call import Part
 from app.services.diffusion.content_filter import ContentFilter, FilteredOutput, filtered_input
-from app.services.diffusion.errors import GenerationFailed, GenerationTimeout, InvalidParameters, ServiceError
+from app.services.diffusion.errors import (
+    GenerationFailed,
+    GenerationTimeout,
+    InvalidParameters,
+    Refusal,
+    ServiceError,
+)
 from app.services.diffusion.line_ends import line_ends_around, step_with, token_with, with_plain_line_ends
 from app.services.diffusion.models import DiffusionGenerationParams, DiffusionInfillingParams, DiffusionStreamEvent
 from app.services.diffusion.stats import Outcome, RunReport, Statistics
@@ -64,8 +70,9 @@ class Facilities:
 class Run:
     """Carries out one request, once. It is counted once, however it ends."""
 
-    def __init__(self, params: Params, facilities: Facilities) -> None:
-        self.request_id = secrets.token_hex(12)
+    def __init__(self, params: Params, facilities: Facilities, part: Part) -> None:
+        self.request_id = part.request_id
+        self._call = part.call
         self._params = params
         self._facilities = facilities
         self._line_ends = line_ends_around(params)
@@ -94,7 +101,12 @@ class Run:
             outcome = Outcome.SUCCESSFUL
             return complete
         except asyncio.CancelledError:
-            outcome = Outcome.CANCELLED
+            # Where another generation of the call was refused, this one is given up for the same mistake.
+            outcome = Outcome.REFUSED if self._call.is_refused else Outcome.CANCELLED
+            raise
+        except Refusal as error:
+            outcome, code = Outcome.REFUSED, error.code
+            self._facilities.statistics.refuse(self._call, code)
             raise
         except ServiceError as error:
             code = error.code
@@ -236,6 +248,7 @@ class Run:
     def _report(self, outcome: Outcome, code: str) -> RunReport:
         return RunReport(
             outcome=outcome,
+            request_id=self.request_id,
             operation="infill" if isinstance(self._params, DiffusionInfillingParams) else "generate",
             processing_time_s=self._elapsed_s(),
             code=code,

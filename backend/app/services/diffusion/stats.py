@@ -9,17 +9,24 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple, TypeAlias
 
+from app.services.diffusion.call import Call
 from app.services.diffusion.models import DiffusionStatistics, Operation
 
 logger = logging.getLogger(__name__)
 
 
+UNFORESEEN = "internal_error"
+"""The code of a failure that has none of its own."""
+
+
 class Outcome(Enum):
-    """How a request ended; a timeout and a refusal are failures."""
+    """How a request ended. A timeout and a full queue are failures: the server did not do what it is there for."""
 
     SUCCESSFUL = "successful"
     FAILED = "failed"
     CANCELLED = "cancelled"
+    REFUSED = "refused"
+    """Its caller has made a mistake. It leaves the books: counted as refused, and in no total."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +38,8 @@ class RunReport:
     operation: Operation
     processing_time_s: float
     code: str = ""
-    """Why it failed: the code of its error."""
+    """Why it failed or was refused: the code of its error."""
+    request_id: str = ""
     requested_model: str = ""
     model_id: str = ""
     """Who answered; empty like `requested_model` and `device` where it did not come to that."""
@@ -59,12 +67,16 @@ Observer: TypeAlias = Callable[[RunReport], None]
 class Statistics:
     """Counters with the law total = successful + failed + cancelled + in flight. Belongs to one event loop.
 
-    The total is never stored: it is the sum of the others, so no moment exists at which the law could not hold.
+    The total is never stored: it is the sum of the others, so no moment exists at which the law could not hold. What
+    was refused for a mistake of its caller is counted beside it, once for each call: a request that is in flight while
+    the mistake is found is part of the total until then, and of none of the sums afterwards.
     """
 
     def __init__(self) -> None:
         self._num_in_flight = 0
         self._outcomes: Counter[Outcome] = Counter()
+        self._failures: Counter[str] = Counter()
+        self._refusals: Counter[str] = Counter()
         self._model_usage: Counter[str] = Counter()
         self._device_usage: Counter[str] = Counter()
         self._filter_hits: Counter[FilterHit] = Counter()
@@ -82,12 +94,21 @@ class Statistics:
 
     def end(self, report: RunReport) -> None:
         self._num_in_flight -= 1
-        self._outcomes[report.outcome] += 1
+        if report.outcome is not Outcome.REFUSED:
+            self._outcomes[report.outcome] += 1
+        if report.outcome is Outcome.FAILED:
+            self._failures[report.code or UNFORESEEN] += 1
         self._num_tokens += report.num_tokens
         if report.outcome is Outcome.SUCCESSFUL:
             self._successful_time_s += report.processing_time_s
         for observer in self._observers:
             _tell(observer, report)
+
+    def refuse(self, call: Call, code: str) -> None:
+        """A call is refused for a mistake of its client. Only the first mistake of a call counts."""
+        if not call.is_refused:
+            call.is_refused = True
+            self._refusals[code] += 1
 
     def count_use(self, *, model_id: str, device: str) -> None:
         """A model has begun to answer, whatever will come of it."""
@@ -105,6 +126,11 @@ class Statistics:
         return self._num_in_flight
 
     @property
+    def refusals(self) -> dict[str, int]:
+        """How many calls were refused, by code."""
+        return dict(self._refusals)
+
+    @property
     def filter_hits(self) -> dict[FilterHit, int]:
         return dict(self._filter_hits)
 
@@ -118,6 +144,9 @@ class Statistics:
             failed_requests=num_failed,
             cancelled_requests=self._outcomes[Outcome.CANCELLED],
             requests_in_flight=self._num_in_flight,
+            refused_requests=self._refusals.total(),
+            failures=dict(self._failures),
+            refusals=self.refusals,
             average_processing_time=self._successful_time_s / num_successful if num_successful else 0.0,
             total_tokens_generated=self._num_tokens,
             model_usage=dict(self._model_usage),

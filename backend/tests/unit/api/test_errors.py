@@ -24,6 +24,7 @@ from app.api.errors import (
     problem_response,
 )
 from app.api.problem import FieldError, Problem
+from app.services.diffusion.call import Call
 from app.services.diffusion.errors import (
     ContentRejected,
     GenerationCancelled,
@@ -33,6 +34,7 @@ from app.services.diffusion.errors import (
     ModelUnavailable,
     OutOfMemory,
     Overloaded,
+    Refusal,
     ServiceDisabled,
     ServiceError,
     UnknownModel,
@@ -71,7 +73,7 @@ EXPECTED: list[tuple[Exception, int, str, dict[str, str]]] = [
 
 def answer(error: Exception, path: str = "/api/diffusion/generate") -> tuple[int, dict[str, str], dict[str, Any]]:
     scope = http_scope(path)
-    scope["state"] = {"request_id": "id-1"}
+    scope["state"] = {"call": Call("id-1")}
     response = problem_response(scope, error)
     return response.status_code, dict(response.headers), json.loads(bytes(response.body))
 
@@ -92,10 +94,22 @@ def test_every_error_is_a_problem_document(error: Exception, status: int, code: 
     Problem.model_validate(body)
 
 
+def leaves(root: type[Exception]) -> set[type[Exception]]:
+    below = root.__subclasses__()
+    return set().union(*map(leaves, below)) if below else {root}
+
+
 def test_the_table_covers_both_trees() -> None:
     for root in (ApiError, ServiceError):
-        assert set(root.__subclasses__()) <= set(PROBLEMS)
+        assert leaves(root) <= set(PROBLEMS)
     assert {type(error) for error, *_ in EXPECTED} >= set(PROBLEMS)
+
+
+def test_the_service_counts_exactly_what_is_a_4xx_as_refused() -> None:
+    """Otherwise it would matter for the counters who notices a mistake."""
+    for kind, (status, _) in PROBLEMS.items():
+        if issubclass(kind, ServiceError):
+            assert issubclass(kind, Refusal) == (400 <= status < 500), kind
 
 
 @pytest.mark.parametrize("error", [RuntimeError("secret"), ServiceError("secret"), GenerationFailed("secret")])

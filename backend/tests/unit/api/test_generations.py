@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 import pytest
 from starlette.requests import ClientDisconnect, Request
 
-from app.api.generations import close_all, collect_all, merged, seeds_from, start, stream_all
+from app.api.generations import close_all, collect_all, merged, seeds_from, start_all, stream_all
 from app.services.diffusion import (
     DiffusionGenerationParams,
     DiffusionInfillingParams,
@@ -16,13 +16,15 @@ from app.services.diffusion import (
     GenerationFailed,
     Overloaded,
 )
+from app.services.diffusion.run import Params
 from tests.fakes import BreakingModel, GatedModel, WordsModel
 from tests.unit.api.asgi import DISCONNECT, Client, http_scope
 from tests.unit.services.diffusion.serving import serving, until
 
 
 def generations(service: DiffusionLLMService, *model_ids: str) -> list[Generation]:
-    return [start(service, DiffusionGenerationParams(text="x", model_id=model_id)) for model_id in model_ids]
+    wanted = [DiffusionGenerationParams(text="x", model_id=model_id) for model_id in model_ids]
+    return start_all(service, wanted, request(Client()))
 
 
 def request(client: Client) -> Request:
@@ -42,8 +44,8 @@ def test_seeds_follow_each_other() -> None:
 async def test_infilling_and_generation_are_told_apart() -> None:
     model = WordsModel()
     async with serving(model) as service:
-        await start(service, DiffusionInfillingParams(prefix="a"))
-        await start(service, DiffusionGenerationParams(text="a"))
+        wanted: list[Params] = [DiffusionInfillingParams(prefix="a"), DiffusionGenerationParams(text="a")]
+        await collect_all(start_all(service, wanted, request(Client())), request(Client()))
     assert [type(params) for params in model.seen] == [DiffusionInfillingParams, DiffusionGenerationParams]
 
 

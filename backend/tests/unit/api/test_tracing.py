@@ -25,6 +25,7 @@ TRACEPARENT = f"00-{TRACE_ID:032x}-b7ad6b7169203331-01"
 ANSWERED = RunReport(
     Outcome.SUCCESSFUL,
     "generate",
+    request_id="id-1",
     processing_time_s=2.0,
     requested_model="dreamon",
     model_id="llada",
@@ -84,6 +85,7 @@ async def test_attributes_tell_how_it_went_and_nothing_that_was_said() -> None:
     collected = Collected()
     await traced(collected, ANSWERED)
     assert dict(collected.spans["denoise"].attributes or {}) == {
+        "reynard.request_id": "id-1",
         "reynard.operation": "generate",
         "reynard.outcome": "successful",
         "reynard.requested_model": "dreamon",

@@ -5,8 +5,9 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from starlette.requests import Request
 
-from app.api.generations import close_all, start
+from app.api.generations import close_all, start_all
 from app.api.openai.answers import CHAT, FIM, TEXT, Form, usage_of
 from app.api.openai.stream import ChunkWriter, chunks
 from app.services.diffusion import (
@@ -18,11 +19,13 @@ from app.services.diffusion import (
     Overloaded,
 )
 from tests.fakes import BreakingModel, GatedModel, WordsModel
+from tests.unit.api.asgi import http_scope
 from tests.unit.services.diffusion.serving import serving
 
 
 def asked(service: DiffusionLLMService, *model_ids: str) -> list[Generation]:
-    return [start(service, DiffusionGenerationParams(text="x", model_id=model_id, seed=4)) for model_id in model_ids]
+    wanted = [DiffusionGenerationParams(text="x", model_id=model_id, seed=4) for model_id in model_ids]
+    return start_all(service, wanted, Request(http_scope()))
 
 
 def writer(form: Form, *openings: str, num_choices: int = 1, tells_usage: bool = False) -> ChunkWriter:
@@ -116,7 +119,7 @@ class OddModel(WordsModel):
 
 async def test_a_model_of_ones_own_may_be_odd() -> None:
     async with serving(OddModel("odd")) as service:
-        generation = start(service, DiffusionGenerationParams(text="x", stream_mode="canvas"))
+        generation = service.generate_stream("x", stream_mode="canvas")
         sent = await chunks_of([generation], writer(CHAT, ""))
     assert [chunk["diffusion"] for chunk in sent if not chunk["choices"]] == [{"data": "a drawing", "index": 0}]
     assert sent[-2]["choices"][0]["delta"]["content"] == "half ? pair"

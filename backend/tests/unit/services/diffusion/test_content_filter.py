@@ -86,7 +86,7 @@ async def test_it_may_refuse_and_no_model_is_asked() -> None:
         service.content_filter = Shouting()
         with pytest.raises(ContentRejected, match="no questions") as caught:
             await service.infill_stream("left?", "right")
-        assert service.statistics().failed_requests == 1
+        assert (service.statistics().refused_requests, service.statistics().total_requests) == (1, 0)
     assert caught.value.field == "prefix"
     assert not model.seen
 

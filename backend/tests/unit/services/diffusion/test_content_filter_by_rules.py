@@ -115,7 +115,7 @@ async def test_refusing_an_answer(rules_file: str) -> None:
         with pytest.raises(ContentRejected) as caught:
             await service.generate_stream("x")
         events = [event async for event in service.generate_stream("x")]
-        assert (service.statistics().failed_requests, service.statistics().successful_requests) == (2, 0)
+        assert (service.statistics().refused_requests, service.statistics().total_requests) == (2, 0)
         assert hits(service) == {FilterHit("refused", "output", "refuse"): 2}
     assert caught.value.field == ""
     assert [event.type for event in events] == ["start", "token", "error"]

@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import pytest
 
+from app.core.logging import label_log_lines
 from app.engine.config import EngineConfig
 from app.engine.errors import EngineError, EngineStopped, InvalidRequest, OutOfDeviceMemory, QueueFull
 from app.engine.events import (
@@ -279,6 +280,23 @@ async def test_long_texts_are_tokenised_elsewhere(
         await asyncio.wait({reading})
         assert isinstance(reading.exception(), StopAsyncIteration)
     assert threads[0] == threading.main_thread().name != threads[1]
+
+
+async def test_the_engine_knows_a_request_by_the_id_that_everybody_knows(
+    model: NativeDiffusionModel, engine: ScriptedEngine
+) -> None:
+    label_log_lines("theirs")
+    readings, endings = [], []
+    for _ in range(2):  # at the same time, from two clients that chose the same id
+        readings.append(asyncio.ensure_future(anext(model.generate_stream(asking()))))
+        engine.request = None
+        await until(lambda: engine.request is not None)
+        endings.append((engine.request_id, engine._on_event))
+    assert [name for name, _ in endings] == ["theirs", "theirs~2"]
+    for name, tell in endings:
+        assert tell is not None
+        tell(Cancelled(name, nfe=0))
+    await asyncio.wait(readings)
 
 
 # -- real checkpoints ------------------------------------------------------------------------------------------------

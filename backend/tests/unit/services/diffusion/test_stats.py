@@ -10,7 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from app.services.diffusion import DiffusionLLMService, ServiceError
+from app.services.diffusion import (
+    DiffusionGenerationParams,
+    DiffusionLLMService,
+    InvalidParameters,
+    Overloaded,
+    ServiceError,
+    UnknownModel,
+)
+from app.services.diffusion.call import Call
+from app.services.diffusion.errors import Refusal
 from app.services.diffusion.stats import FilterHit, Outcome, RunReport, Statistics
 from tests.fakes import BreakingModel, GatedModel, StubbornModel, WordsModel
 from tests.unit.services.diffusion.serving import assert_law, serving
@@ -101,6 +110,13 @@ class Bookkeeping(RuleBasedStateMachine):
         self.num_open = 0
         self.ended: list[RunReport] = []
         self.used: list[str] = []
+        self.calls = [Call() for _ in range(3)]
+        self.refused: set[str] = set()
+
+    @rule(number=st.integers(0, 2), code=st.sampled_from(["invalid_parameters", "unknown_model"]))
+    def refuse(self, number: int, code: str) -> None:
+        self.statistics.refuse(self.calls[number], code)
+        self.refused.add(self.calls[number].request_id)
 
     @rule()
     def arrive(self) -> None:
@@ -124,7 +140,10 @@ class Bookkeeping(RuleBasedStateMachine):
         counted = self.statistics.snapshot()
         by_outcome = (counted.successful_requests, counted.failed_requests, counted.cancelled_requests)
         assert counted.total_requests == sum(by_outcome) + counted.requests_in_flight
-        assert by_outcome == tuple(sum(ended.outcome is outcome for ended in self.ended) for outcome in Outcome)
+        ends = (Outcome.SUCCESSFUL, Outcome.FAILED, Outcome.CANCELLED)
+        assert by_outcome == tuple(sum(ended.outcome is outcome for ended in self.ended) for outcome in ends)
+        assert sum(counted.failures.values()) == counted.failed_requests
+        assert counted.refused_requests == sum(counted.refusals.values()) == len(self.refused)
         assert counted.requests_in_flight == self.num_open
         assert counted.total_tokens_generated == sum(ended.num_tokens for ended in self.ended)
         assert sum(counted.model_usage.values()) == sum(counted.device_usage.values()) == len(self.used)
@@ -156,6 +175,8 @@ async def ask(service: DiffusionLLMService, fate: str) -> Outcome:
             await generation.aclose()
             return Outcome.CANCELLED
         await generation
+    except Refusal:
+        return Outcome.REFUSED
     except ServiceError:
         return Outcome.FAILED
     return Outcome.SUCCESSFUL
@@ -180,13 +201,13 @@ def test_the_law_holds_at_every_instant_while_requests_run(fates: list[str], max
 
 async def watch(service: DiffusionLLMService) -> None:
     """Between any two moves of anybody else on the loop."""
-    total = 0
+    num_arrived = 0
     while True:
         assert_law(service)
         counted = service.statistics()
-        assert counted.total_requests >= total
+        assert counted.total_requests + counted.refused_requests >= num_arrived
         assert counted.requests_in_flight == service.observation().num_in_flight >= 0
-        total = counted.total_requests
+        num_arrived = counted.total_requests + counted.refused_requests
         await asyncio.sleep(0)
 
 
@@ -194,6 +215,50 @@ def check_counts(service: DiffusionLLMService, seen: list[Outcome]) -> None:
     counted = service.statistics()
     assert counted.requests_in_flight == 0
     assert counted.successful_requests == seen.count(Outcome.SUCCESSFUL)
-    assert counted.total_requests == len(seen)
-    # Who gives up and who is refused at the same moment may each come first; both are counted once.
-    assert counted.failed_requests + counted.cancelled_requests == len(seen) - seen.count(Outcome.SUCCESSFUL)
+    assert counted.total_requests + counted.refused_requests == len(seen)
+    assert counted.refused_requests <= seen.count(Outcome.REFUSED)
+    # Who gives up and who is turned away at the same moment may each come first; both are counted once.
+    assert counted.successful_requests + counted.refused_requests + counted.failed_requests <= len(seen)
+
+
+# -- mistakes of callers -----------------------------------------------------------------------------------------------
+
+
+async def test_a_mistake_that_is_noticed_late_leaves_the_books_as_one_that_is_noticed_early() -> None:
+    async with serving(WordsModel()) as service:
+        with pytest.raises(InvalidParameters):  # by the parameters' own bounds, before there is a request
+            service.generate_stream("x", temperature=99)
+        early = service.statistics()
+        with pytest.raises(InvalidParameters):  # by the model that was chosen
+            await service.generate_stream("x", algorithm="none such")
+        late = service.statistics()
+    assert (early.refused_requests, early.total_requests) == (1, 0)
+    assert (late.refused_requests, late.total_requests, late.error_rate) == (2, 0, 0.0)
+    assert late.refusals == {"invalid_parameters": 2}
+
+
+async def test_a_mistake_in_a_call_for_several_generations_is_one_mistake() -> None:
+    gated = GatedModel()
+    async with serving(gated) as service:
+        good, bad = DiffusionGenerationParams(text="x"), DiffusionGenerationParams(text="x", model_id="nobody")
+        wanted = [good, bad, bad, good]
+        generations = [service.generation(p, part) for p, part in zip(wanted, Call().parts(4), strict=True)]
+        outcomes = await asyncio.gather(*(each.accepted() for each in generations), return_exceptions=True)
+        for generation in generations:
+            await generation.aclose()
+        counted = service.statistics()
+    assert [type(outcome) for outcome in outcomes] == [type(None), UnknownModel, UnknownModel, type(None)]
+    assert (counted.total_requests, counted.cancelled_requests, counted.failed_requests) == (0, 0, 0)
+    assert counted.refusals == {"unknown_model": 1}
+
+
+async def test_what_the_server_cannot_do_now_is_a_failure_by_its_code() -> None:
+    async with serving(GatedModel(), max_concurrent_requests=1, max_queued_requests=0) as service:
+        holding = service.generate_stream("x")
+        await holding.accepted()
+        with pytest.raises(Overloaded):
+            await service.generate_stream("x")
+        await holding.aclose()
+        counted = service.statistics()
+    assert (counted.failures, counted.failed_requests, counted.cancelled_requests) == ({"queue_full": 1}, 1, 1)
+    assert (counted.refused_requests, counted.error_rate) == (0, 50.0)
