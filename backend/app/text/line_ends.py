@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 CRLF = "\r\n"
+AS_WRITTEN = ""
+"""Stands for the line ends of whoever wrote a text, whatever they are."""
 
 
 def to_lf(text: str) -> str:
@@ -16,7 +18,9 @@ def to_lf(text: str) -> str:
 
 
 def with_line_end(text: str, line_end: str) -> str:
-    """The text with this at the end of every line."""
+    """The text with this at the end of every line, or as it is for `AS_WRITTEN`."""
+    if line_end == AS_WRITTEN:
+        return text
     lines = to_lf(text)
     return lines if line_end == "\n" else lines.replace("\n", line_end)
 
@@ -29,8 +33,9 @@ class LineEnds:
     `to_lf(before + answer + after) == to_lf(before) + written + to_lf(after)`, for every answer that is not empty.
     """
 
-    line_end: str = "\n"
-    r"""`\r\n` where more than half of the given `\n` have a `\r` before them, `\r` where there is no `\n` at all."""
+    line_end: str = AS_WRITTEN
+    r"""`\r\n` where more than half of the given `\n` have a `\r` before them, `\r` where all lines end with that alone;
+    `AS_WRITTEN` for a single line."""
     opening: str = ""
     r"""Completes the line end of a text that breaks off behind its `\r`; the answer begins with it."""
     closing: str = ""
@@ -52,12 +57,12 @@ class LineEnds:
 def _usual_line_end(text: str) -> str:
     num_line_feeds, num_pairs = text.count("\n"), text.count(CRLF)
     if num_line_feeds == 0:
-        return "\r" if "\r" in text else "\n"
+        return "\r" if "\r" in text else AS_WRITTEN
     return CRLF if 2 * num_pairs > num_line_feeds else "\n"
 
 
 class LineEndWriter:
-    """Gives a text that comes piece by piece one kind of line end.
+    """Gives a text that comes piece by piece one kind of line end, or leaves it as it is for `AS_WRITTEN`.
 
     What it gives, joined, depends on the whole text alone, and nothing is held back: a line end is written as soon as
     its first character comes.
@@ -69,8 +74,8 @@ class LineEndWriter:
 
     def feed(self, text: str) -> str:
         r"""The piece with the line ends that it begins; the `\n` of a pair whose `\r` has come gives nothing."""
-        if not text:
-            return ""
+        if not text or self._line_end == AS_WRITTEN:
+            return text
         rest = text[1:] if self._is_after_return and text[0] == "\n" else text
         self._is_after_return = text[-1] == "\r"
         return with_line_end(rest, self._line_end)
@@ -96,7 +101,7 @@ class Joint:
         opening = "" if self._has_text else self._line_ends.opening
         self._has_text = True
         text = opening + self._held + text
-        self._held = "\r" if self._line_ends.line_end == CRLF and text[-1] == "\r" else ""
+        self._held = "\r" if self._line_ends.line_end in (CRLF, AS_WRITTEN) and text[-1] == "\r" else ""
         return text.removesuffix(self._held)
 
     def flush(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from app.text.errors import TextError
-from app.text.line_ends import with_line_end
+from app.text.line_ends import AS_WRITTEN, with_line_end
 
 
 class StopStrings:
@@ -19,7 +19,7 @@ class StopStrings:
         line_end: that of the text; stop strings are looked for with the same, however they were given.
     """
 
-    def __init__(self, stops: Sequence[str], line_end: str = "\n") -> None:
+    def __init__(self, stops: Sequence[str], line_end: str = AS_WRITTEN) -> None:
         if "" in stops:
             raise TextError("a stop string is empty; it would stop every text at once")
         self._given = {with_line_end(stop, line_end): stop for stop in reversed(stops)}

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from app.text.line_ends import LineEndWriter
+from app.text.line_ends import AS_WRITTEN, LineEndWriter
 from app.text.stop import StopStrings
 
 
@@ -19,7 +19,7 @@ class Answer:
     cuts in two counts, and one that lies wholly inside or behind the stop string does not.
     """
 
-    def __init__(self, stops: Sequence[str], line_end: str = "\n") -> None:
+    def __init__(self, stops: Sequence[str], line_end: str = AS_WRITTEN) -> None:
         self._writer = LineEndWriter(line_end)
         self._stops = StopStrings(stops, line_end)
         self._num_kept_characters = 0

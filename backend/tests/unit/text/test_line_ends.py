@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.text.line_ends import Joint, LineEnds, LineEndWriter, to_lf
+from app.text.line_ends import AS_WRITTEN, Joint, LineEnds, LineEndWriter, to_lf
 
 texts = st.text("a\r\n", max_size=12)
 pieces = st.lists(texts, max_size=6)
@@ -24,8 +24,8 @@ def test_a_model_sees_what_universal_newlines_give(text: str) -> None:
 @pytest.mark.parametrize(
     ("before", "after", "line_end"),
     [
-        ("", "", "\n"),
-        ("a", "b", "\n"),
+        ("", "", AS_WRITTEN),
+        ("a", "b", AS_WRITTEN),
         ("a\n", "b\r", "\n"),
         ("a\r\n", "b", "\r\n"),
         ("a", "b\r\n", "\r\n"),
@@ -41,6 +41,11 @@ def test_the_usual_line_end(before: str, after: str, line_end: str) -> None:
     assert LineEnds.around(before, after).line_end == line_end
 
 
+@given(pieces)
+def test_beside_a_single_line_an_answer_is_left_as_it_is(given_pieces: list[str]) -> None:
+    assert "".join(sent(LineEnds.around("a", "b"), given_pieces)) == "".join(given_pieces)
+
+
 @given(pieces, st.sampled_from(["\n", "\r\n", "\r"]))
 def test_pieces_give_what_the_whole_gives(given_pieces: list[str], line_end: str) -> None:
     writer = LineEndWriter(line_end)
@@ -54,7 +59,7 @@ def test_the_whole_reads_as_the_model_saw_and_wrote_it(before: str, after: str, 
     answer = "".join(sent(LineEnds.around(before, after), given_pieces))
     written = to_lf("".join(given_pieces))
     assert bool(answer) == bool(written)
-    if answer:
+    if answer and set(before + after) & {"\r", "\n"}:
         assert to_lf(before + answer + after) == to_lf(before) + written + to_lf(after)
 
 
