@@ -23,7 +23,7 @@ def command(text: str | None, form: Form, target: Target, parameters: dict[str, 
 
     In a terminal the canvas is shown while it denoises; a pipe gets the new text, and nothing else.
     """
-    prompt = given_text(text).removesuffix("\n")
+    prompt = given_text(text).removesuffix("\n").removesuffix("\r")
     with (
         connected(target) as client,
         client.generate_stream(prompt, **{**parameters, "stream_mode": stream_mode(form)}) as stream,
