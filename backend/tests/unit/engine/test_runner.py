@@ -268,4 +268,4 @@ def test_what_a_failed_step_saw_is_not_taken_for_the_step_before(
     assert expected[0] > 0.01
     for name in ("a", "b"):
         llada.forget(name)
-    assert llada.kept_names() == set()
+    assert not {"a", "b"} & llada.kept_names()
