@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from app.engine.config import RuntimeName
 from app.engine.models.base import FamilyModel
 from app.engine.runner import ModelRunner
 from app.engine.work import SequenceInput
@@ -30,8 +31,8 @@ IsFault = Callable[[int, int], bool]
 class FaultyRunner(ModelRunner):
     """A device with faults. Its passes are counted, those that fail included."""
 
-    def __init__(self, model: FamilyModel, is_fault: IsFault) -> None:
-        super().__init__(model, DEVICE_NAME)
+    def __init__(self, model: FamilyModel, is_fault: IsFault, cpu_runtime: RuntimeName = "auto") -> None:
+        super().__init__(model, DEVICE_NAME, cpu_runtime)
         self.is_fault = is_fault
         self.num_passes = 0
 

@@ -25,6 +25,8 @@ class Engine:
         budget = logits_budget(config.max_logits_bytes, runner.device_name)
         config = replace(config, max_logits_bytes=budget)
         self.scheduler: Scheduler[RequestState] = Scheduler(config, runner.bytes_per_row)
+        self._resting: dict[str, OutOfDeviceMemory] = {}
+        """Running requests whose last pass fitted nowhere, and why."""
 
     @property
     def runner(self) -> ModelRunner:
@@ -46,24 +48,27 @@ class Engine:
     def step(self) -> None:
         """Admits what fits, runs one forward pass for all running requests, commits, and tells what is new.
 
-        Where the pass does not fit the device, `Recovery` finds another way; a request that fits nowhere fails alone.
+        Where the pass does not fit the device, `Recovery` finds another way. A request that fits nowhere rests until
+        another one has ended; where all rest, the one that came last fails.
         """
         self.admit()
         states = {state.request.request_id: state for state in self.scheduler.running}
-        works = {name: state.work for name, state in states.items() if state.work is not None}
+        works = {
+            name: state.work for name, state in states.items() if state.work is not None and name not in self._resting
+        }
         for name, outcome in self.recovery.run(works).items():
-            if isinstance(outcome, EngineError):
-                self._fail(states[name], outcome)
+            if isinstance(outcome, OutOfDeviceMemory):
+                self._resting[name] = outcome
             else:
                 self._isolated(states[name], partial(states[name].advance, outcome))
+        self._end_rest()
 
     def abort(self, request_id: str) -> None:
         """Ends a request with `Cancelled` and frees its place. Nothing happens if it is over already."""
         state = self.scheduler.find(lambda state: state.request.request_id == request_id)
         if state is not None:
-            self.scheduler.remove(state)
+            self._remove(state)
             state.move_to(Status.CANCELLED)
-            self.recovery.forget(request_id, state.cache_names)
             state.tell(Cancelled(request_id, state.nfe))
 
     def fail_all(self, error: EngineError) -> None:
@@ -72,14 +77,21 @@ class Engine:
             self._fail(state, error)
 
     def admit(self) -> None:
-        """Lets waiting requests into the batch as far as they fit; `step` does this by itself."""
-        for state in self.scheduler.admit():
+        """Lets waiting requests into the batch, one by one, as far as they fit; `step` does this by itself.
+
+        Each is judged by those before it alone, and who waits for room is not overtaken.
+        """
+        while not self._resting and (state := self.scheduler.next()) is not None:
+            running = {other.request.request_id: other.need for other in self.scheduler.running}
             try:
-                self.recovery.place(state.request.request_id, self._bytes_of_step())
+                begins = self.recovery.place(state.request.request_id, state.need, running)
             except OutOfDeviceMemory as error:
                 self._fail(state, error)
-            else:
-                self._begin(state)
+                continue
+            if not begins:
+                return
+            self.scheduler.begin(state)
+            self._begin(state)
 
     def _begin(self, state: RequestState) -> None:
         request_id = state.request.request_id
@@ -87,12 +99,17 @@ class Engine:
         state.tell(Admitted(request_id, self.recovery.device_of(request_id), state.num_truncated))
         self._isolated(state, state.start)
 
-    def _bytes_of_step(self) -> int:
-        """What a step of all running requests may take beside the weights."""
-        running = self.scheduler.running
-        num_tokens, num_rows = sum(state.max_tokens for state in running), sum(state.max_rows for state in running)
-        num_kept = sum(state.max_kept_tokens for state in running)
-        return self.runner.bytes_of_pass(num_tokens, num_rows) + self.runner.bytes_kept(num_kept)
+    def _end_rest(self) -> None:
+        """Where nobody can go on, the one that came last makes room for those before it."""
+        names = [state.request.request_id for state in self.scheduler.running]
+        if names and self._resting.keys() >= {*names}:
+            self._fail(self.scheduler.running[-1], self._resting[names[-1]])
+
+    def _remove(self, state: RequestState) -> None:
+        """Its room is free, so those that rest try again."""
+        self.scheduler.remove(state)
+        self.recovery.forget(state.request.request_id, state.cache_names)
+        self._resting.clear()
 
     def _isolated(self, state: RequestState, move: Callable[[], None]) -> None:
         """Lets one request make its move; a defect there must not end its neighbours."""
@@ -110,13 +127,11 @@ class Engine:
         if state.work is None:
             request_id = state.request.request_id
             device = self.recovery.device_of(request_id)
-            self.scheduler.remove(state)
+            self._remove(state)
             state.move_to(Status.FINISHED)
-            self.recovery.forget(request_id, state.cache_names)
             state.tell(state.finished_event(device))
 
     def _fail(self, state: RequestState, error: EngineError) -> None:
-        self.scheduler.remove(state)
+        self._remove(state)
         state.move_to(Status.FAILED)
-        self.recovery.forget(state.request.request_id, state.cache_names)
         state.tell(Failed(state.request.request_id, error, state.nfe))

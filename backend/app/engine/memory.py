@@ -30,6 +30,19 @@ class DeviceMemory(NamedTuple):
         return (self.used_bytes + more_bytes) / self.total_bytes
 
 
+class Need(NamedTuple):
+    """What a request may take of a device beside the weights."""
+
+    num_tokens: int
+    """In one forward pass at most."""
+    num_rows: int
+    """Of logits in one forward pass at most."""
+    num_kept: int = 0
+    """Tokens whose keys and values it keeps already: they are in the device's memory."""
+    most_kept: int = 0
+    """And how many it may keep."""
+
+
 def device_memory(device: str | torch.device) -> DeviceMemory | None:
     """`None` where the device does not tell, is not there, or is none: a model of one's own may call its device as it
     likes. Takes well under a millisecond.

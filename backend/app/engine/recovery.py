@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import copy
 import logging
+import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -28,7 +29,7 @@ from app.engine.counters import EngineCounters
 from app.engine.decoding.policy import Prediction
 from app.engine.devices import first_line, is_out_of_memory
 from app.engine.errors import OutOfDeviceMemory
-from app.engine.memory import DeviceMemory, device_memory, free_caches
+from app.engine.memory import DeviceMemory, Need, device_memory, free_caches
 from app.engine.models.base import FamilyModel
 from app.engine.runner import ModelRunner
 from app.engine.work import Work
@@ -90,29 +91,39 @@ class Recovery:
 
     # -- where ------------------------------------------------------------------------------------------------------
 
-    def place(self, request_id: str, needed_bytes: int) -> None:
+    def place(self, request_id: str, need: Need, running: Mapping[str, Need]) -> bool:
         """Decides where a new request begins: on the device, unless that would fill it above the threshold.
 
+        Where it would have room there once those that run are over, it waits; otherwise it begins on the CPU, or waits
+        for room there.
+
         Args:
-            needed_bytes: what it and those that run already may take in one pass.
+            running: what the requests need that have begun.
+
+        Returns:
+            Whether it begins. If not, it is asked about again when another request has ended.
 
         Raises:
-            OutOfDeviceMemory: there is no room on the CPU either.
+            OutOfDeviceMemory: nobody runs for whose end it could wait, and there is no room.
         """
-        self._bring_home()
-        if not self._is_on_cpu and not self._has_room(needed_bytes):
-            log.warning(
-                "%s has no room for request %s, which begins on the CPU",
-                self.runner.device_name,
-                request_id,
-                extra={"request_id": request_id},
-            )
-            self._move(request_id)
-        host = self._memory("cpu") if self.device_of(request_id) == "cpu" else None
-        if host is not None and host.free_bytes < needed_bytes:
-            raise OutOfDeviceMemory(
-                f"the request may need {needed_bytes / 1e6:.0f} MB and {host.free_bytes / 1e6:.0f} MB are free"
-            )
+        self._bring_home(running)
+        if self._is_on_cpu:
+            return self._has_room_on_cpu(need, running)
+        on_device = [other for name, other in running.items() if name not in self._moved]
+        if self._has_room([*on_device, need]):
+            return True
+        if on_device and self._has_room([need], freed_bytes=self._bytes_held(on_device)):
+            return False
+        if not self._has_room_on_cpu(need, running):
+            return False
+        log.warning(
+            "%s has no room for request %s, which begins on the CPU",
+            self.runner.device_name,
+            request_id,
+            extra={"request_id": request_id},
+        )
+        self._move(request_id)
+        return True
 
     def device_of(self, request_id: str) -> str:
         return "cpu" if request_id in self._moved else self.runner.device_name
@@ -152,6 +163,7 @@ class Recovery:
         try:
             runner = self._cpu_copy()
         except OutOfDeviceMemory as error:
+            self._moved -= works.keys()  # they have kept their place on the device, should there be room again
             return dict.fromkeys(works, error)
         return self._until_it_fits(runner, works)
 
@@ -223,9 +235,41 @@ class Recovery:
         """Whoever names a device wants it used to the last byte."""
         return self._config.memory_threshold if self._config.device == "auto" else 1.0
 
-    def _has_room(self, needed_bytes: int) -> bool:
+    def _has_room(self, needs: Sequence[Need], freed_bytes: int = 0) -> bool:
+        """Whether a step of all these fits the device, once so much of it is free again."""
         memory = self._memory(self.runner.device_name)
-        return memory is None or memory.share_with(needed_bytes) <= self._threshold
+        return memory is None or memory.share_with(self._bytes_needed(needs) - freed_bytes) <= self._threshold
+
+    def _has_room_on_cpu(self, need: Need, running: Mapping[str, Need]) -> bool:
+        """Raises OutOfDeviceMemory where there is none, nor anybody to wait for."""
+        there = [other for name, other in running.items() if self.device_of(name) == "cpu"]
+        needed_bytes = self._bytes_needed([*there, need]) + self._bytes_of_cpu_copy()
+        free_bytes = self._free_bytes_of_cpu()
+        if free_bytes < needed_bytes and not running:
+            free_caches(CPU)
+            free_bytes = self._free_bytes_of_cpu()
+        if free_bytes < needed_bytes and not running:
+            raise OutOfDeviceMemory(
+                f"the request may need {needed_bytes / 1e6:.0f} MB and {free_bytes / 1e6:.0f} MB are free"
+            )
+        return free_bytes >= needed_bytes
+
+    def _free_bytes_of_cpu(self) -> float:
+        memory = self._memory("cpu")
+        return math.inf if memory is None else memory.free_bytes
+
+    def _bytes_needed(self, needs: Sequence[Need]) -> int:
+        """What a step of all these takes that none of them holds yet."""
+        in_pass = self.runner.bytes_of_pass(sum(n.num_tokens for n in needs), sum(n.num_rows for n in needs))
+        return in_pass + self.runner.bytes_kept(sum(n.most_kept - n.num_kept for n in needs))
+
+    def _bytes_held(self, needs: Sequence[Need]) -> int:
+        return self.runner.bytes_kept(sum(n.num_kept for n in needs))
+
+    def _bytes_of_cpu_copy(self) -> int:
+        """What a request on the CPU takes beside its own need: the weights, where they are not there yet."""
+        is_there = self._is_on_cpu or self._cpu_runner is not None
+        return 0 if is_there else self._bytes_in(self.runner.dtype)
 
     def _move(self, request_id: str) -> None:
         self._moved.add(request_id)
@@ -273,8 +317,9 @@ class Recovery:
         self.counters.num_moved_models += 1
         log.warning("the model has moved from %s to the CPU", self._home.name)
 
-    def _bring_home(self) -> None:
-        """Tried when a request arrives: without requests it does not matter where the weights are."""
+    def _bring_home(self, running: Iterable[str]) -> None:
+        """Tried when a request arrives: without requests it does not matter where the weights are. Those that run stay
+        where they began, with what is kept of them there."""
         if self._home is None or self._clock() < self._look_at_s:
             return
         self._look_at_s = self._clock() + RETURN_AFTER_S
@@ -287,6 +332,8 @@ class Recovery:
             log.warning("the model stays on the CPU: %s", first_line(error))
             return
         log.info("the model is back on %s", self._home.name)
+        self._moved = {*running}
+        self._cpu_runner = self.runner if self._moved else None
         self.runner = ModelRunner(model, self._home.name)
         self._home = None
         self.counters.num_returned_models += 1

@@ -21,6 +21,7 @@ from app.engine.decoding.rules import LogitRules, Score
 from app.engine.decoding.span import choose_length
 from app.engine.events import CanvasSnapshot, Commit, EngineEvent, Finished, FinishReason, Step
 from app.engine.logprobs import LogprobTrack
+from app.engine.memory import Need
 from app.engine.models.base import ModelConfig
 from app.engine.params import DecodingParams, GenerationRequest
 from app.engine.transcript import Transcript
@@ -83,6 +84,7 @@ class RequestState:
         self._policy: Policy
         self._plan: StepPlan
         self._given: frozenset[int] = frozenset()
+        self._num_kept_tokens = 0
         self.canvas = self._blank_canvas(0)
 
     # What it may cost at most, for admission.
@@ -101,9 +103,10 @@ class RequestState:
         return max(self._window.capacity * self._num_branches, sum(self._candidate_lengths()))
 
     @property
-    def max_kept_tokens(self) -> int:
-        """Tokens whose keys and values are kept between its passes."""
-        return 0 if self.request.params.cache == "none" else self.max_tokens
+    def need(self) -> Need:
+        """What it may take of a device beside the weights, and what of that it holds already."""
+        most = 0 if self.request.params.cache == "none" else self.max_tokens
+        return Need(self.max_tokens, self.max_rows, min(self._num_kept_tokens, most), most)
 
     @property
     def _max_doubted(self) -> int:
@@ -279,6 +282,7 @@ class RequestState:
     def _apply(self, predicted: Prediction) -> None:
         span_start = self.canvas.span_start
         self.edits = self._policy.apply(self.canvas, self._plan, predicted, self._rng)
+        self._num_kept_tokens = len(self.canvas) * self._num_branches
         self._transcript.follow(self.canvas, self._policy.revisable_from)
         if self._logprobs is not None:
             self._logprobs.follow(self._plan.positions, predicted.logprobs, self.edits)

@@ -50,14 +50,14 @@ class Scheduler(Generic[R]):
             raise QueueFull(f"{len(self.waiting)} requests are waiting, and no more may; try again later")
         self.waiting.append(request)
 
-    def admit(self) -> list[R]:
-        """Moves from the queue into the batch what fits; returns it in order."""
-        admitted: list[R] = []
-        while self.waiting and self._fits(self.waiting[0]):
-            request = self.waiting.popleft()
-            self.running.append(request)
-            admitted.append(request)
-        return admitted
+    def next(self) -> R | None:
+        """The first in line, if it fits beside the running ones."""
+        return self.waiting[0] if self.waiting and self._fits(self.waiting[0]) else None
+
+    def begin(self, request: R) -> None:
+        """Moves a request from the queue into the batch, for whose room those after it are judged from then on."""
+        self.waiting.remove(request)
+        self.running.append(request)
 
     def _fits(self, candidate: R) -> bool:
         if not self.running:
