@@ -85,7 +85,7 @@ def _default(field: Json) -> str:
 
 
 def _kind(schema: Json) -> str:
-    """What a value may be. That a field may also be null is not said: it is as if it were left out."""
+    """What a value may be. That a field may also be null, or empty, is not said: it is as if it were left out."""
     if "$ref" in schema:
         name = schema["$ref"].rpartition("/")[2]
         return f"[{name}](#{name.lower()})"
@@ -93,15 +93,19 @@ def _kind(schema: Json) -> str:
         return ", ".join(f"`{json.dumps(value)}`" for value in schema.get("enum", [schema.get("const")]))
     for choice in ("anyOf", "oneOf"):
         if choice in schema and not schema.get("properties"):
-            return " or ".join(_kind(option) for option in schema[choice] if option.get("type") != "null")
+            return " or ".join(_kind(option) for option in schema[choice] if not _is_nothing(option))
     return ", ".join([_type(schema), *_bounds(schema)])
+
+
+def _is_nothing(schema: Json) -> bool:
+    return schema.get("type") == "null" or schema.get("maxLength") == 0
 
 
 def _type(schema: Json) -> str:
     if schema.get("type") == "array":
         return f"list of {_kind(schema.get('items', {}))}"
     values = schema.get("additionalProperties")
-    if isinstance(values, dict) and values:
+    if isinstance(values, dict) and values and not schema.get("properties"):
         return f"object of {_kind(values)}"
     if schema.get("properties"):
         return f"object with {', '.join(f'`{name}`' for name in schema['properties'])}"

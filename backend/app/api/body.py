@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from collections.abc import Awaitable, Callable, Container
 from typing import Any, TypeVar
 
@@ -10,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
 
 from app.api.errors import InvalidBody, MalformedBody, UnsupportedMediaType
+from app.api.foreign_fields import without_nothing
 from app.api.problem import FieldError
 from app.core.complaints import MAX_COMPLAINTS
 
@@ -21,7 +23,7 @@ def body_of(model: type[M]) -> Callable[[Request], Awaitable[M]]:
     read_object = object_for(model)
 
     async def read(request: Request) -> M:
-        content = await read_object(request)
+        content = without_nothing(await read_object(request), model.model_fields)
         try:
             return model.model_validate(content)
         except ValidationError as error:
@@ -34,7 +36,7 @@ def object_for(model: type[BaseModel]) -> Callable[[Request], Awaitable[dict[str
     """A dependency that reads the body as an object, to be validated against `model` later."""
 
     async def read(request: Request) -> dict[str, Any]:
-        body = await request.body()
+        body = (await request.body()).removeprefix(BOM_UTF8)
         if not body:
             raise MalformedBody("the body is empty; send a JSON object")
         _check_declaration(request)

@@ -19,7 +19,7 @@ The service's own errors are drawn in `app/services/diffusion/errors.py`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -35,7 +35,7 @@ from app.api.allowed_methods import allowed_methods
 from app.api.calls import speaks_openai
 from app.api.disconnect import CLIENT_GONE, note_departure
 from app.api.openai_problem import OpenAIProblemResponse
-from app.api.problem import TYPE_PREFIX, FieldError, Problem, ProblemResponse
+from app.api.problem import TYPE_PREFIX, FieldError, Problem, ProblemResponse, renamed
 from app.api.refused_calls import note_refusal
 from app.api.request_id import request_id
 from app.api.validation import field_errors
@@ -112,9 +112,13 @@ class InvalidBody(ApiError):
         self.errors = list(errors)
 
     @classmethod
-    def of(cls, error: ValidationError, given: Any) -> InvalidBody:
-        """The error of a body, or of another value `given` by a client."""
-        return cls(field_errors(error.errors(include_url=False), given))
+    def of(cls, error: ValidationError, given: Any, names: Mapping[str, str] | None = None) -> InvalidBody:
+        """What is wrong with a value that was `given`.
+
+        Args:
+            names: what the client calls fields that have another name there.
+        """
+        return cls(renamed(field_errors(error.errors(include_url=False), given), names or {}))
 
 
 class RateLimited(ApiError):

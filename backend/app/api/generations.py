@@ -9,7 +9,9 @@ from typing import TypeVar
 from fastapi import Request
 
 from app.api.disconnect import while_connected
+from app.api.errors import InvalidBody
 from app.api.framing import SERVER_SENT_EVENTS, ServerSentEvents
+from app.api.problem import FieldError
 from app.api.request_id import call_of
 from app.api.streaming import ByteStream
 from app.services.diffusion import (
@@ -31,6 +33,28 @@ T = TypeVar("T")
 def seeds_from(first: int | None, count: int) -> list[int | None]:
     """The seeds of several answers to one request: `first` and those that follow; none where none is given."""
     return [None if first is None else (first + number) % (MAX_SEED + 1) for number in range(count)]
+
+
+def require_places(service: DiffusionLLMService, count: int) -> None:
+    """Refuses a call for more answers than can ever run and wait together: to try again later would not help.
+
+    Raises:
+        InvalidBody: names the bound.
+    """
+    places = num_places(service)
+    if count > places:
+        message = (
+            f"n and prompt ask for {count} answers at once, and this server takes {places} "
+            f"(max_concurrent_requests + max_queued_requests); ask for at most {places}"
+        )
+        raise InvalidBody([FieldError(field="n", message=message, value=count)])
+
+
+def num_places(service: DiffusionLLMService) -> int:
+    """How many answers can run and wait together."""
+    config = service.configuration()
+    places: int = config["max_concurrent_requests"] + config["max_queued_requests"]
+    return places
 
 
 def start_all(service: DiffusionLLMService, wanted: Sequence[Params], request: Request) -> list[Generation]:

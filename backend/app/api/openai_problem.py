@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from app.api.json_encoding import JsonResponse
-from app.api.problem import Problem
+from app.api.problem import Problem, renamed
 
 MEDIA_TYPE = "application/json"
 
@@ -43,11 +43,10 @@ class OpenAIProblem(BaseModel):
 def openai_problem(problem: Problem) -> OpenAIProblem:
     """The same problem in other words."""
     param, message = None, problem.detail
-    if problem.errors and problem.errors[0].field:
-        field = problem.errors[0].field
-        param = _NAMES.get(field, field)
-        message = "; ".join(error.message for error in problem.errors)
-        message = param + message.removeprefix(field) if message.startswith(field) else message
+    if problem.errors:
+        errors = renamed(problem.errors, _NAMES)
+        param = errors[0].field or None
+        message = "; ".join(error.message for error in errors)
     kind = _TYPES.get(problem.status, "invalid_request_error" if problem.status < 500 else "server_error")
     code = _CODES.get(problem.code, problem.code)
     return OpenAIProblem(error=OpenAIError(message=message, type=kind, param=param, code=code))

@@ -13,6 +13,7 @@ from pydantic.json_schema import models_json_schema
 from starlette.types import Scope
 
 from app.api.calls import is_admin_call, is_generating_call, is_open_call, speaks_openai
+from app.api.foreign_fields import described_leniently
 from app.api.framing import JSON_LINES, SERVER_SENT_EVENTS
 from app.api.llama_cpp.requests import InfillRequest
 from app.api.openai.requests import ChatRequest, CompletionRequest, FimRequest
@@ -149,4 +150,6 @@ def _schemas() -> dict[str, Any]:
     )
     schemas: dict[str, Any] = definitions["$defs"]
     schemas[DiffusionConfig.__name__].pop("required", None)
+    for native in (DiffusionGenerationParams, DiffusionInfillingParams):
+        schemas[native.__name__] = described_leniently(schemas[native.__name__])
     return schemas

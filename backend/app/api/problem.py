@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel, Field
@@ -18,6 +19,18 @@ class FieldError(BaseModel):
     field: str = Field(description="Path of the field, such as `stop[1]`; empty where the whole body is meant.")
     message: str = Field(description="Names the field, the value and what is allowed.")
     value: bool | int | float | str | None = Field(None, description="The value, shortened where it is long.")
+
+
+def renamed(errors: Sequence[FieldError], names: Mapping[str, str]) -> list[FieldError]:
+    """The same errors in the words of a client that has other names for some fields."""
+    return [_renamed(error, names.get(error.field, error.field)) for error in errors]
+
+
+def _renamed(error: FieldError, name: str) -> FieldError:
+    message = error.message
+    if message.startswith(error.field):
+        message = name + message.removeprefix(error.field)
+    return error.model_copy(update={"field": name, "message": message})
 
 
 class Problem(BaseModel):

@@ -87,13 +87,29 @@ def test_a_line_in_time_is_enough(server: Server) -> None:
 
 
 def test_errors_are_read_where_llama_cpp_has_them(server: Server) -> None:
-    for body, status in (({"input_prefix": "a", "min_p": 0.1}, 400), ({"input_prefix": "a", "model": "x"}, 404)):
+    for body, status in (({"input_prefix": 5}, 400), ({"input_prefix": "a", "model": "x"}, 404)):
         response = ask(server, body)
         assert response.status_code == status
         assert response.json()["error"]["message"]
     with server.configured(timeout_seconds=0.2):
         response = ask(server, {"input_prefix": "a", "model": "endless"})
     assert (response.status_code, response.json()["error"]["code"]) == (504, "timeout")
+
+
+def test_what_is_not_known_is_passed_over_and_the_log_says_so_once(server: Server) -> None:
+    body: Json = {
+        "input_prefix": "a",
+        "model": "words",
+        "n_predict": 2,
+        "seed": -1,
+        "stop": [str(n) for n in range(17)],
+    }
+    for _ in range(2):
+        assert ask(server, {**body, "some_new_field": 1, "min_p": 0, "n_cmpl": 2}).status_code == 200
+    assert server.log.count("passes over the field 'some_new_field'") == 1
+    assert "the field 'min_p'" not in server.log
+    with server.configured(max_concurrent_requests=1, max_queued_requests=0):
+        assert ask(server, {**body, "n_cmpl": 8}).json()["content"]
 
 
 def test_probes(server: Server) -> None:

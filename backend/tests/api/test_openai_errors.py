@@ -35,6 +35,10 @@ def guarded(tmp_path_factory: pytest.TempPathFactory, plugin: Path) -> Iterator[
         ({"temperature": 2.5}, "temperature", "temperature=2.5 is above the maximum of 2"),
         ({"max_tokens": 0}, "max_tokens", "max_tokens=0 is below the minimum of 1"),
         ({"prompt": ""}, "prompt", "prompt is empty; at least 1 character is needed"),
+        ({"prompt": ["a", ""]}, "prompt[1]", "prompt[1] is empty; at least 1 character is needed"),
+        ({"seed": 2**63}, "seed", f"seed={2**63} is above the maximum of {2**63 - 1}"),
+        ({"extra_body": {"stream_options": {"foo": 1}}}, "stream_options.foo", "unknown field 'stream_options.foo'"),
+        ({"extra_body": {"stop": ["a", 5]}}, "stop[1]", "stop[1]=5 must be a string"),
         ({"prompt": "a" * 10_001}, "prompt", "prompt has 10001 characters, more than the maximum of 10000"),
         ({"frequency_penalty": 0.5}, "frequency_penalty", "frequency_penalty=0.5 is not supported; leave it out"),
         ({"logit_bias": {"5": 1}}, "logit_bias", "logit_bias=an object of 1 is not supported; leave it out"),
@@ -50,6 +54,25 @@ def test_what_cannot_be_is_a_bad_request(client: OpenAI, asked: dict[str, Any], 
     body: Any = refusal.value.body
     assert (refusal.value.param, refusal.value.type) == (param, "invalid_request_error")
     assert body["message"].startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("turn", "param", "message"),
+    [
+        ({"role": "user"}, "messages[0].content", "messages[0].content is missing"),
+        ("hi", "messages[0]", "messages[0]='hi' must be an object"),
+        (
+            {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]},
+            "messages[0].content[0].type",
+            "messages[0].content[0].type='image_url' must be 'text'",
+        ),
+    ],
+)
+def test_a_wrong_turn_is_named(client: OpenAI, turn: Any, param: str, message: str) -> None:
+    with pytest.raises(openai.BadRequestError) as refusal:
+        client.chat.completions.create(model="words", messages=[turn])
+    body: Any = refusal.value.body
+    assert (refusal.value.param, body["message"]) == (param, message)
 
 
 @pytest.mark.parametrize(
@@ -91,11 +114,21 @@ def test_what_the_server_cannot_do_now(client: OpenAI, server: Server) -> None:
     assert "cause that no client may read" not in refusal.value.response.text
 
 
-def test_more_choices_than_may_wait(client: OpenAI, server: Server) -> None:
+def test_more_choices_than_can_ever_wait(client: OpenAI, server: Server) -> None:
     with server.configured(max_concurrent_requests=1, max_queued_requests=1):
-        with pytest.raises(openai.InternalServerError) as refusal:
+        with pytest.raises(openai.BadRequestError, match="ask for at most 2") as refusal:
             client.completions.create(**{**ASKED, "model": "endless", "n": 3})
-        assert refusal.value.code == "queue_full"
+        assert refusal.value.param == "n"
+        assert len(client.completions.create(**{**ASKED, "n": 2}).choices) == 2
+
+
+def test_more_choices_than_may_wait_now(client: OpenAI, server: Server) -> None:
+    with server.configured(max_concurrent_requests=1, max_queued_requests=2):
+        with client.completions.create(**{**ASKED, "model": "endless", "stream": True}) as stream:
+            assert next(iter(stream)).choices
+            with pytest.raises(openai.InternalServerError) as refusal:
+                client.completions.create(**{**ASKED, "model": "endless", "n": 3})
+            assert refusal.value.code == "queue_full"
         server.wait_until_idle()
 
 

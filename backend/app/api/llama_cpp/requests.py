@@ -1,25 +1,26 @@
 """What the editors' plug-ins send, and what the service is asked for it.
 
 They send it at each key, and nobody reads an error there. So what a plug-in cannot know is bent to the bounds of this
-server instead of being refused: texts are cut where it matters least, and numbers moved to the nearest bound.
+server instead of being refused: texts are cut where it matters least, numbers moved to the nearest bound, stop strings
+beyond the most that there may be left out, and fields that are not known passed over, which the log says once for each.
 """
 
 from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
-from app.api.foreign_fields import Ignored, Only
+from app.api.foreign_fields import AsksForNothing, Ignored
 from app.api.generations import MAX_CHOICES, seeds_from
 from app.services.diffusion import DiffusionInfillingParams
-from app.services.diffusion.models import MAX_SIDE_CHARACTERS
+from app.services.diffusion.models import MAX_SIDE_CHARACTERS, MAX_STOP_CHARACTERS, MAX_STOP_STRINGS
 from app.text.line_ends import LineEnds
 
 GREATEST_TOP_K = 100
 
 
-class Snippet(BaseModel):
+class Snippet(AsksForNothing):
     """Text from elsewhere in the project."""
 
     model_config = ConfigDict(extra="ignore", strict=True)
@@ -28,10 +29,10 @@ class Snippet(BaseModel):
     filename: Annotated[Any, Ignored()] = None
 
 
-class InfillRequest(BaseModel):
+class InfillRequest(AsksForNothing):
     """Fills the gap between `input_prefix` + `prompt` and `input_suffix`."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
 
     input_prefix: str = ""
     input_suffix: str = ""
@@ -39,16 +40,18 @@ class InfillRequest(BaseModel):
     prompt: str = Field("", description="What was typed behind the prefix.")
     model: str | None = Field(None, max_length=200, description="Default: the configured model.")
     n_predict: int | None = Field(None, description="New tokens at most; 0: none, below 0: the configured number.")
-    n_cmpl: int | None = Field(None, ge=1, le=MAX_CHOICES, description="Answers; more than one come as a list.")
+    n_cmpl: int | None = Field(None, description="Answers, 8 at most; more than one come as a list.")
     t_max_predict_ms: int | None = Field(
         None, description="Once there is a line, what takes longer than this since the first text is left out."
     )
-    temperature: float | None = Field(None, ge=0.0)
+    temperature: float | None = None
     top_k: int | None = Field(None, description="0: the most that this server has.")
-    top_p: float | None = Field(None, ge=0.0)
-    repeat_penalty: float | None = Field(None, ge=0.0)
+    top_p: float | None = None
+    repeat_penalty: float | None = None
     seed: int | None = Field(None, description="Below 0: the server chooses.")
-    stop: list[str] | None = None
+    stop: str | list[str] | None = Field(
+        None, description="Text before which the answer ends: the first 16 of them that have up to 200 characters."
+    )
     stream: bool | None = None
     response_fields: list[str] | None = Field(
         None, description="Paths such as `timings/predicted_ms`; all else is left out of the answer."
@@ -58,7 +61,21 @@ class InfillRequest(BaseModel):
     id_slot: Annotated[Any, Ignored()] = None
     n_indent: Annotated[Any, Ignored()] = None
     t_max_prompt_ms: Annotated[Any, Ignored()] = None
-    lora: Annotated[Any, Only(([],))] = None
+
+    @property
+    def unknown_fields(self) -> list[str]:
+        """Names of what was sent and is not looked at."""
+        return list(self.model_extra or ())
+
+    @property
+    def num_answers(self) -> int:
+        return min(max(self.n_cmpl or 1, 1), MAX_CHOICES)
+
+    @property
+    def stop_strings(self) -> list[str]:
+        """Those that count."""
+        given = [self.stop] if isinstance(self.stop, str) else self.stop or []
+        return [stop for stop in given if 0 < len(stop) <= MAX_STOP_CHARACTERS][:MAX_STOP_STRINGS]
 
     @property
     def prefix(self) -> str:
@@ -87,11 +104,7 @@ class InfillRequest(BaseModel):
         return self.n_predict != 0 and bool(self.prefix or self.suffix)
 
     def params(self, max_length: int) -> list[DiffusionInfillingParams]:
-        """One request to the service per answer.
-
-        Raises:
-            ValidationError: a stop string is empty or too long, or there are too many.
-        """
+        """One request to the service per answer."""
         given: dict[str, Any] = {
             "model_id": self.model or None,
             "max_length": min(self.n_predict, max_length) if self.n_predict and self.n_predict > 0 else None,
@@ -99,13 +112,13 @@ class InfillRequest(BaseModel):
             "top_k": self.top_k if self.top_k is None or 0 < self.top_k < GREATEST_TOP_K else GREATEST_TOP_K,
             "top_p": _within(self.top_p, 0.1, 1.0),
             "repetition_penalty": _within(self.repeat_penalty, 1.0, 2.0),
-            "stop": self.stop,
+            "stop": self.stop_strings or None,
         }
         given = {name: value for name, value in given.items() if value is not None}
         first_seed = None if self.seed is None or self.seed < 0 else self.seed
         return [
             DiffusionInfillingParams(prefix=self.prefix, suffix=self.suffix, seed=seed, **given)
-            for seed in seeds_from(first_seed, self.n_cmpl or 1)
+            for seed in seeds_from(first_seed, self.num_answers)
         ]
 
 

@@ -7,24 +7,27 @@ from contextlib import aclosing
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Request, Response
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from app.api.body import body_of
 from app.api.deps import ServiceDep
 from app.api.disconnect import while_connected
-from app.api.errors import InvalidBody, problem_of_code
+from app.api.errors import problem_of_code
 from app.api.framing import SERVER_SENT_EVENTS, data_line
-from app.api.generations import close_all, merged, start_all, stream_all
+from app.api.generations import close_all, merged, num_places, start_all, stream_all
 from app.api.health import require_ready
 from app.api.json_encoding import JsonResponse
 from app.api.known_models import find_model
 from app.api.llama_cpp.answers import InfillAnswer, in_time
+from app.api.llama_cpp.passed_over import PassedOver
 from app.api.llama_cpp.requests import InfillRequest
 from app.api.openai_problem import OpenAIProblemResponse, openai_problem
 from app.api.openapi import json_request, openai_problems, text_stream
-from app.services.diffusion import DiffusionLLMService, DiffusionStreamEvent, Generation
+from app.services.diffusion import DiffusionStreamEvent, Generation
 
 router = APIRouter(tags=["llama.cpp"], default_response_class=JsonResponse)
+
+PASSED_OVER = PassedOver()
 
 InfillBody = Annotated[InfillRequest, Depends(body_of(InfillRequest))]
 
@@ -65,23 +68,18 @@ async def llama_cpp_props(service: ServiceDep, model: str | None = None) -> dict
 async def llama_cpp_infill(asked: InfillBody, service: ServiceDep, request: Request) -> Response:
     """Fills the gap in a file, for an editor."""
     model = find_model(service, asked.model)
+    PASSED_OVER.note(asked.unknown_fields)
+    num_answers = min(asked.num_answers, num_places(service))
     answers = [
         InfillAnswer(asked, index=index, model_id=model.model_id, n_ctx=model.context_length or 0)
-        for index in range(asked.n_cmpl or 1)
+        for index in range(num_answers)
     ]
     if not asked.wants_text:
         return Response(data_line(answers[0].last()), media_type=SERVER_SENT_EVENTS) if asked.stream else _body(answers)
-    generations = _start(asked, service, model.max_length, request)
+    generations = start_all(service, asked.params(model.max_length)[:num_answers], request)
     if asked.stream:
         return await stream_all(generations, _pieces(asked, generations, answers), request)
     return await _collect(asked, generations, answers, request)
-
-
-def _start(asked: InfillRequest, service: DiffusionLLMService, max_length: int, request: Request) -> list[Generation]:
-    try:
-        return start_all(service, asked.params(max_length), request)
-    except ValidationError as error:
-        raise InvalidBody.of(error, {}) from None
 
 
 def _body(answers: Sequence[InfillAnswer]) -> Response:

@@ -7,12 +7,10 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
-from pydantic import ValidationError
 
 from app.api.body import body_of
 from app.api.deps import ServiceDep
-from app.api.errors import InvalidBody
-from app.api.generations import collect_all, start_all, stream_all
+from app.api.generations import collect_all, require_places, start_all, stream_all
 from app.api.json_encoding import JsonResponse
 from app.api.known_models import find_model, max_length_of
 from app.api.openai.answers import CHAT, FIM, TEXT, Choice, Completion, Form, end_of, usage_of
@@ -92,10 +90,9 @@ async def _answer(
 
 
 def _params(asked: OpenAIRequest, service: DiffusionLLMService) -> list[Params]:
-    try:
-        return asked.params(max_length_of(service, asked.model))
-    except ValidationError as error:
-        raise InvalidBody.of(error, {}) from None
+    params = asked.params(max_length_of(service, asked.model))
+    require_places(service, len(params))
+    return params
 
 
 def _choice(form: Form, index: int, opening: str, result: GenerationResult) -> Choice:

@@ -4,44 +4,75 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
-from app.api.foreign_fields import Ignored, Only
+from app.api.errors import InvalidBody
+from app.api.foreign_fields import AsksForNothing, Ignored, foreign
 from app.api.generations import MAX_CHOICES, MAX_SEED, seeds_from
+from app.api.problem import FieldError
 from app.services.diffusion import ChatMessage, DiffusionChatParams, DiffusionGenerationParams, DiffusionInfillingParams
-from app.services.diffusion.models import MAX_TEXT_CHARACTERS, Sampling
+from app.services.diffusion.models import MAX_SIDE_CHARACTERS, MAX_STOP_CHARACTERS, MAX_STOP_STRINGS, Sampling
 from app.services.diffusion.run import Params
 
-Prompt = Annotated[str, Field(max_length=MAX_TEXT_CHARACTERS)]
+LEAST_TOP_P = 0.1
+GREATEST_TOP_K = 100
+
+MaybeStop = Annotated[str, Field(max_length=MAX_STOP_CHARACTERS)]
+"""A stop string; an empty one stops nothing."""
+
+P = TypeVar("P", DiffusionGenerationParams, DiffusionInfillingParams, DiffusionChatParams)
 
 
-class StreamOptions(BaseModel):
+def _checked(kind: type[P], given: dict[str, Any], **names: str) -> P:
+    """A request to the service.
+
+    Args:
+        names: what this face calls the fields of it.
+
+    Raises:
+        InvalidBody: a value does not fit.
+    """
+    try:
+        params: P = kind.model_validate(given)
+    except ValidationError as error:
+        raise InvalidBody.of(error, given, names) from None
+    return params
+
+
+class StreamOptions(AsksForNothing):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     include_usage: bool | None = Field(None, description="A last chunk without choices tells the usage.")
     include_obfuscation: Annotated[Any, Ignored()] = None
 
 
-class OpenAIRequest(Sampling):
+class OpenAIRequest(AsksForNothing, Sampling):
     """What the endpoints have in common."""
 
-    model: str | None = Field(None, min_length=1, max_length=200, description="Default: the configured model.")
+    model: str | None = Field(None, max_length=200, description="Default: the configured model.")
     max_tokens: int | None = Field(
         None, ge=1, description="New tokens at most; what is above the model's maximum means the maximum."
     )
     n: int | None = Field(None, ge=1, le=MAX_CHOICES, description="Answers, with the seeds `seed`, `seed` + 1, …")
+    seed: int | None = Field(None, le=MAX_SEED, description="Fixes the output; absent or below 0: drawn and reported.")
+    top_p: float | None = Field(None, ge=0.0, le=1.0, description="Below 0.1 it counts as 0.1; 0 is greedy.")
+    top_k: int | None = Field(None, ge=-1, le=GREATEST_TOP_K, description="0 or -1: the most that this server has.")
+    stop: MaybeStop | Annotated[list[MaybeStop], Field(max_length=MAX_STOP_STRINGS)] | None = Field(
+        None, description="Text before which the answer ends."
+    )
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     diffusing: bool | None = Field(None, description="Stream the canvas too, as events named `diffusion.step`.")
     user: Annotated[Any, Ignored()] = None
     metadata: Annotated[Any, Ignored()] = None
-    store: Annotated[Any, Only((False,))] = None
+    store: Annotated[Any, foreign("store")] = None
     service_tier: Annotated[Any, Ignored()] = None
-    frequency_penalty: Annotated[Any, Only((0,))] = None
-    presence_penalty: Annotated[Any, Only((0,))] = None
-    logit_bias: Annotated[Any, Only(({},))] = None
+    keep_alive: Annotated[Any, Ignored()] = None
+    frequency_penalty: Annotated[Any, foreign("frequency_penalty")] = None
+    presence_penalty: Annotated[Any, foreign("presence_penalty")] = None
+    logit_bias: Annotated[Any, foreign("logit_bias")] = None
 
     @property
     def num_logprobs(self) -> int | None:
@@ -59,7 +90,13 @@ class OpenAIRequest(Sampling):
 
     @property
     def first_seed(self) -> int | None:
-        return self.seed
+        """`None`: the server draws one for each answer."""
+        return None if self.seed is None or self.seed < 0 else self.seed
+
+    @property
+    def num_cut_characters(self) -> int:
+        """Characters of the given text that are left out, because a side of a gap may have only so many."""
+        return 0
 
     @abstractmethod
     def params(self, max_length: int) -> list[Params]:
@@ -69,15 +106,22 @@ class OpenAIRequest(Sampling):
             max_length: what the model can write at most.
 
         Raises:
-            ValidationError: a text is too long, or there is none.
+            InvalidBody: a text is too long, or there is none.
         """
 
     def _common(self, max_length: int) -> dict[str, Any]:
         given = {name: getattr(self, name) for name in Sampling.model_fields}
-        given |= {"model_id": self.model, "logprobs": self.num_logprobs}
+        given |= {"model_id": self.model or None, "logprobs": self.num_logprobs}
+        given |= {"stop": [stop for stop in self.stop_strings if stop] or None, **self._filters()}
         given["max_length"] = None if self.token_limit is None else min(self.token_limit, max_length)
         given["stream_mode"] = "canvas" if self.stream and self.diffusing else None
         return {name: value for name, value in given.items() if value is not None}
+
+    def _filters(self) -> dict[str, Any]:
+        """The least nucleus is the most probable token, which is what `top_p` 0 asks for."""
+        top_k = GREATEST_TOP_K if self.top_k is not None and self.top_k < 1 else self.top_k
+        top_p = None if self.top_p is None else max(self.top_p, LEAST_TOP_P)
+        return {"top_k": 1 if self.top_p == 0 else top_k, "top_p": top_p}
 
     def _choices(self, given: dict[str, Any]) -> list[dict[str, Any]]:
         return [{**given, "seed": seed} for seed in seeds_from(self.first_seed, self.num_choices)]
@@ -86,12 +130,14 @@ class OpenAIRequest(Sampling):
 class CompletionRequest(OpenAIRequest):
     """Continues `prompt`, or fills the gap between `prompt` and `suffix`."""
 
-    prompt: Prompt | Annotated[list[Prompt], Field(min_length=1, max_length=MAX_CHOICES)] = Field(
+    prompt: str | Annotated[list[str], Field(min_length=1, max_length=MAX_CHOICES)] = Field(
         description="Several prompts, and `n` answers to each, give at most 8 choices together."
     )
     suffix: str | None = Field(None, description="Text behind the gap; where it is empty, the prompt is continued.")
     echo: bool | None = Field(None, description="The answer begins with the prompt.")
-    logprobs: int | None = Field(None, ge=0, le=20, description="Log-probabilities, and so many alternatives.")
+    logprobs: Literal[False] | Annotated[int, Field(ge=0, le=20)] | None = Field(
+        None, description="Log-probabilities, and so many alternatives."
+    )
     best_of: int | None = Field(None, ge=1, description="Nothing but `n`.")
 
     @property
@@ -100,16 +146,24 @@ class CompletionRequest(OpenAIRequest):
 
     @property
     def num_logprobs(self) -> int | None:
-        return self.logprobs
+        return None if self.logprobs is False else self.logprobs
+
+    @property
+    def num_cut_characters(self) -> int:
+        return sum(_num_cut(prompt, self.suffix) for prompt in self.prompts) if self.suffix else 0
 
     def params(self, max_length: int) -> list[Params]:
         common = self._common(max_length)
-        return [self._one(prompt, given) for prompt in self.prompts for given in self._choices(common)]
+        return [
+            self._one(prompt, "prompt" if isinstance(self.prompt, str) else f"prompt[{index}]", given)
+            for index, prompt in enumerate(self.prompts)
+            for given in self._choices(common)
+        ]
 
-    def _one(self, prompt: str, given: dict[str, Any]) -> Params:
+    def _one(self, prompt: str, name: str, given: dict[str, Any]) -> Params:
         if self.suffix:
-            return DiffusionInfillingParams(prefix=prompt, suffix=self.suffix, **given)
-        return DiffusionGenerationParams(text=prompt, **given)
+            return _checked(DiffusionInfillingParams, {**_sides(prompt, self.suffix), **given}, prefix=name)
+        return _checked(DiffusionGenerationParams, {"text": prompt, **given}, text=name)
 
     @field_validator("prompt")
     @classmethod
@@ -122,7 +176,7 @@ class CompletionRequest(OpenAIRequest):
     @field_validator("logprobs")
     @classmethod
     def _are_not_of_the_prompt(cls, logprobs: int | None, info: ValidationInfo) -> int | None:
-        if logprobs is not None and info.data.get("echo"):
+        if logprobs not in (None, False) and info.data.get("echo"):
             raise ValueError("logprobs with echo are not supported: a prompt is given and has none; leave echo out")
         return logprobs
 
@@ -140,38 +194,67 @@ class FimRequest(OpenAIRequest):
 
     prompt: str = Field("", description="Text before the gap.")
     suffix: str | None = Field(None, description="Text behind the gap.")
-    random_seed: int | None = Field(None, ge=0, le=MAX_SEED, description="Another name of `seed`.")
-    min_tokens: Annotated[Any, Only((0,))] = None
+    random_seed: int | None = Field(None, le=MAX_SEED, description="Another name of `seed`.")
+    min_tokens: Annotated[Any, foreign("min_tokens")] = None
 
     @property
     def first_seed(self) -> int | None:
-        return self.random_seed if self.seed is None else self.seed
+        seed = self.random_seed if self.seed is None else self.seed
+        return None if seed is None or seed < 0 else seed
+
+    @property
+    def num_cut_characters(self) -> int:
+        return _num_cut(self.prompt, self.suffix)
 
     def params(self, max_length: int) -> list[Params]:
-        given = {"prefix": self.prompt, "suffix": self.suffix or "", **self._common(max_length)}
-        return [DiffusionInfillingParams(**choice) for choice in self._choices(given)]
+        if not self.prompt and not self.suffix:
+            message = "prompt and suffix are both empty; give at least one of them"
+            raise InvalidBody([FieldError(field="prompt", message=message)])
+        given = {**_sides(self.prompt, self.suffix), **self._common(max_length)}
+        return [_checked(DiffusionInfillingParams, choice) for choice in self._choices(given)]
 
 
-class TextPart(BaseModel):
+def _sides(prompt: str, suffix: str | None) -> dict[str, str]:
+    """Of the texts around a gap, what is nearest to it."""
+    return {"prefix": prompt[-MAX_SIDE_CHARACTERS:], "suffix": (suffix or "")[:MAX_SIDE_CHARACTERS]}
+
+
+def _num_cut(prompt: str, suffix: str | None) -> int:
+    return sum(max(len(side) - MAX_SIDE_CHARACTERS, 0) for side in (prompt, suffix or ""))
+
+
+class TextPart(AsksForNothing):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     type: Literal["text"]
     text: str
+    cache_control: Annotated[Any, Ignored()] = None
 
 
-class Message(BaseModel):
+class Message(AsksForNothing):
     """A turn as clients keep it, with what an answer brought besides its text."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    role: Literal["system", "developer", "user", "assistant"]
+    role: Literal["system", "developer", "user", "assistant", "tool"]
     content: str | list[TextPart]
     name: Annotated[Any, Ignored()] = None
-    refusal: Annotated[Any, Only()] = None
+    refusal: Annotated[Any, foreign("refusal")] = None
     annotations: Annotated[Any, Ignored()] = None
-    audio: Annotated[Any, Only()] = None
-    function_call: Annotated[Any, Only()] = None
-    tool_calls: Annotated[Any, Only(([],))] = None
+    audio: Annotated[Any, foreign("audio")] = None
+    function_call: Annotated[Any, foreign("function_call")] = None
+    tool_calls: Annotated[Any, foreign("tool_calls")] = None
+    tool_call_id: Annotated[Any, Ignored()] = None
+    reasoning: Annotated[Any, Ignored()] = None
+    reasoning_content: Annotated[Any, Ignored()] = None
+    cache_control: Annotated[Any, Ignored()] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _may_say_nothing(cls, message: Any) -> Any:
+        """An answer without text is kept as `null`, or not at all."""
+        says_nothing = isinstance(message, dict) and message.get("role") == "assistant" and not message.get("content")
+        return {**message, "content": ""} if says_nothing else message
 
     def turn(self) -> ChatMessage:
         text = self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
@@ -192,18 +275,18 @@ class ChatRequest(OpenAIRequest):
     parallel_tool_calls: Annotated[Any, Ignored()] = None
     cache_prompt: Annotated[Any, Ignored()] = None
     id_slot: Annotated[Any, Ignored()] = None
-    tools: Annotated[Any, Only(([],))] = None
-    tool_choice: Annotated[Any, Only(("none", "auto"))] = None
-    functions: Annotated[Any, Only(([],))] = None
-    function_call: Annotated[Any, Only(("none", "auto"))] = None
-    response_format: Annotated[Any, Only(({"type": "text"},))] = None
-    modalities: Annotated[Any, Only((["text"],))] = None
-    audio: Annotated[Any, Only()] = None
-    prediction: Annotated[Any, Only()] = None
-    reasoning_effort: Annotated[Any, Only(("none",))] = None
-    verbosity: Annotated[Any, Only(("medium",))] = None
-    web_search_options: Annotated[Any, Only()] = None
-    moderation: Annotated[Any, Only()] = None
+    tools: Annotated[Any, foreign("tools")] = None
+    tool_choice: Annotated[Any, foreign("tool_choice")] = None
+    functions: Annotated[Any, foreign("functions")] = None
+    function_call: Annotated[Any, foreign("function_call")] = None
+    response_format: Annotated[Any, foreign("response_format")] = None
+    modalities: Annotated[Any, foreign("modalities")] = None
+    audio: Annotated[Any, foreign("audio")] = None
+    prediction: Annotated[Any, foreign("prediction")] = None
+    reasoning_effort: Annotated[Any, foreign("reasoning_effort")] = None
+    verbosity: Annotated[Any, foreign("verbosity")] = None
+    web_search_options: Annotated[Any, foreign("web_search_options")] = None
+    moderation: Annotated[Any, foreign("moderation")] = None
 
     @property
     def num_logprobs(self) -> int | None:
@@ -215,7 +298,8 @@ class ChatRequest(OpenAIRequest):
 
     def params(self, max_length: int) -> list[Params]:
         turns = [message.turn() for message in self.messages]
-        return [DiffusionChatParams(messages=turns, **given) for given in self._choices(self._common(max_length))]
+        given = {"messages": turns, **self._common(max_length)}
+        return [_checked(DiffusionChatParams, choice) for choice in self._choices(given)]
 
     @field_validator("max_completion_tokens")
     @classmethod
@@ -227,6 +311,6 @@ class ChatRequest(OpenAIRequest):
     @field_validator("top_logprobs")
     @classmethod
     def _need_logprobs(cls, top_logprobs: int | None, info: ValidationInfo) -> int | None:
-        if top_logprobs is not None and not info.data.get("logprobs"):
+        if top_logprobs and not info.data.get("logprobs"):
             raise ValueError("top_logprobs needs logprobs=true")
         return top_logprobs

@@ -11,7 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 EventType = Literal["start", "token", "step", "complete", "error"]
 Operation = Literal["generate", "infill"]
 
-StopString = Annotated[str, Field(min_length=1, max_length=200)]
+MAX_STOP_CHARACTERS = 200
+MAX_STOP_STRINGS = 16
+StopString = Annotated[str, Field(min_length=1, max_length=MAX_STOP_CHARACTERS)]
 
 MAX_NEW_TOKENS = 2048
 """Of any model; one may have a lower bound of its own."""
@@ -61,7 +63,7 @@ class Sampling(BaseModel):
         None, ge=1, le=4096, description="Compute everything anew every so many blocks (llada) or steps (dreamon)."
     )
     initial_masks: int | None = Field(None, ge=1, le=2048, description="DreamOn's starting canvas.")
-    stop: StopString | Annotated[list[StopString], Field(max_length=16)] | None = Field(
+    stop: StopString | Annotated[list[StopString], Field(max_length=MAX_STOP_STRINGS)] | None = Field(
         None, description="Text before which the answer ends."
     )
 
@@ -97,7 +99,7 @@ class ChatMessage(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    role: Literal["system", "user", "assistant"]
+    role: Literal["system", "user", "assistant", "tool"]
     content: str
 
 

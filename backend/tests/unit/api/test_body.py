@@ -94,3 +94,16 @@ async def test_very_many_unknown_fields_are_refused_quickly() -> None:
 async def test_an_object_is_left_for_later_validation(content: dict[str, Any]) -> None:
     read_object = object_for(DiffusionConfig)
     assert await read_object(request(json.dumps(content).encode(), JSON)) == content
+
+
+async def test_a_byte_order_mark_is_no_part_of_the_body() -> None:
+    assert (await read(b"\xef\xbb\xbf" + b'{"text": "a"}')).text == "a"
+
+
+async def test_fields_that_ask_for_nothing_are_passed_over() -> None:
+    params = await read(b'{"text": "a", "stream_mode": null, "stop": "", "min_p": 0, "x": null, "model_id": ""}')
+    assert params == DiffusionGenerationParams(text="a")
+    with pytest.raises(InvalidBody, match="unknown field 'x'"):
+        await read(b'{"text": "a", "x": 0}')
+    with pytest.raises(InvalidBody, match="text=null must be a string"):
+        await read(b'{"text": null}')

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import pytest
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
-from app.api.foreign_fields import Ignored, Only
+from app.api.foreign_fields import AsksForNothing, Ignored, Only, described_leniently
 
 
 class Body(BaseModel):
@@ -39,3 +39,47 @@ def test_the_schema_tells_what_is_accepted() -> None:
     assert (fields["penalty"]["enum"], fields["penalty"]["type"]) == ([None, 0], ["null", "number"])
     assert fields["format"]["type"] == ["null", "object", "string"]
     assert "type" not in fields["user"]
+
+
+class Part(AsksForNothing, extra="forbid"):
+    kind: str
+
+
+class Whole(AsksForNothing, extra="forbid"):
+    name: Literal["a", "b"] = "a"
+    count: int | None = None
+    note: str = Field("", max_length=5)
+    parts: list[Part] = Field([])
+    given: str
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"name": None, "count": None, "note": None, "parts": None, "x": None},
+        {"name": "", "min_p": 0, "keep_alive": 5, "options": {}, "think": False},
+        {"parts": [{"kind": "", "x": None, "tools": []}]},
+    ],
+)
+def test_fields_that_ask_for_nothing_are_passed_over(body: dict[str, Any]) -> None:
+    assert Whole.model_validate({"given": "", **body}).model_dump(exclude_defaults=True).keys() <= {"given", "parts"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{"count": ""}, {"given": None}, {"x": 0}, {"x": []}, {"min_p": 0.1}, {"think": 0}, {"parts": [{"kind": None}]}],
+)
+def test_fields_that_ask_for_something_are_not(body: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        Whole.model_validate({"given": "", **body})
+
+
+def test_the_schema_tells_of_nulls_and_empty_texts() -> None:
+    schema = Whole.model_json_schema()
+    name = {"anyOf": [{"enum": ["a", "b"], "type": "string"}, {"type": "null"}, {"type": "string", "maxLength": 0}]}
+    assert schema["properties"]["name"] == {**name, "default": "a", "title": "Name"}
+    assert schema["properties"]["note"]["anyOf"] == [{"maxLength": 5, "type": "string"}, {"type": "null"}]
+    assert schema["properties"]["given"] == {"title": "Given", "type": "string"}
+    assert schema["properties"]["count"]["anyOf"] == [{"type": "integer"}, {"type": "null"}]
+    assert schema["additionalProperties"] == schema["$defs"]["Part"]["additionalProperties"] == {"type": "null"}
+    assert described_leniently(dict(schema)) == schema

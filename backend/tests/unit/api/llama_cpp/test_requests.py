@@ -50,6 +50,17 @@ def test_the_text_nearest_to_the_gap_stays() -> None:
         ({"seed": -1}, {}),
         ({"seed": 5}, {"seed": 5}),
         ({"stop": ["\n"], "model": "llada"}, {"stop": ["\n"], "model_id": "llada"}),
+        ({"n_cmpl": 0}, {}),
+        (
+            {"temperature": -1, "top_p": -1, "repeat_penalty": -1},
+            {"temperature": 0.0, "top_p": 0.1, "repetition_penalty": 1.0},
+        ),
+        ({"stop": ""}, {}),
+        ({"stop": "x"}, {"stop": ["x"]}),
+        ({"stop": ["", "x" * 201, "y"]}, {"stop": ["y"]}),
+        ({"stop": [str(n) for n in range(17)]}, {"stop": [str(n) for n in range(16)]}),
+        ({"input_extra": None, "prompt": None, "input_suffix": None, "min_p": 0, "n_probs": 0, "grammar": ""}, {}),
+        ({"min_p": 0.1, "lora": [{"id": 0}], "what is this": {"a": 1}}, {}),
         ({"model": "", "samplers": ["top_k", "infill"], "n_indent": 4, "id_slot": 0, "cache_prompt": True}, {}),
     ],
 )
@@ -62,8 +73,17 @@ def test_several_answers_have_seeds_of_their_own() -> None:
     assert [each.seed for each in params] == [1, 2, 3]
 
 
-@pytest.mark.parametrize("asked", [{"lora": [{"id": 0}]}, {"min_p": 0.1}, {"n_cmpl": 9}, {"input_prefix": None}])
-def test_what_cannot_be_done_is_refused(asked: dict[str, Any]) -> None:
+def test_there_are_no_more_answers_than_there_can_be() -> None:
+    assert len(InfillRequest(input_prefix="a", n_cmpl=900).params(MAX_LENGTH)) == 8
+
+
+def test_what_is_passed_over_is_known() -> None:
+    asked = InfillRequest.model_validate({"min_p": 0.1, "n_probs": 0, "foo": None, "bar": 1, "cache_prompt": True})
+    assert asked.unknown_fields == ["min_p", "bar"]
+
+
+@pytest.mark.parametrize("asked", [{"n_predict": "many"}, {"stop": [1]}, {"input_prefix": 5}, {"input_extra": ["a"]}])
+def test_what_cannot_be_read_is_refused(asked: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         InfillRequest.model_validate(asked)
 

@@ -3,8 +3,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from app.api.errors import InvalidBody
+from app.api.foreign_fields import NEUTRAL
 from app.api.openai.requests import ChatRequest, CompletionRequest, FimRequest, OpenAIRequest
 from app.services.diffusion import DiffusionChatParams, DiffusionGenerationParams, DiffusionInfillingParams
 from app.services.diffusion.models import Sampling
@@ -13,7 +17,7 @@ MAX_LENGTH = 1024
 TURN = {"role": "user", "content": "a"}
 
 
-def given(asked: OpenAIRequest) -> list[dict[str, Any]]:
+def sent(asked: OpenAIRequest) -> list[dict[str, Any]]:
     return [params.model_dump(exclude_none=True, exclude_defaults=True) for params in asked.params(MAX_LENGTH)]
 
 
@@ -30,18 +34,18 @@ def test_our_own_parameters_stand_beside_openais() -> None:
         "algorithm": "random", "confidence_threshold": 0.9, "cfg_scale": 1.0, "decoding": "fast", "cache": "dual",
         "cache_refresh": 2, "initial_masks": 3, "stop": ["x"],
     }  # fmt: skip
-    assert given(CompletionRequest(prompt="a", seed=7, **own)) == [{"text": "a", "seed": 7, **own}]
+    assert sent(CompletionRequest(prompt="a", seed=7, **own)) == [{"text": "a", "seed": 7, **own}]
     assert set(Sampling.model_fields) <= set(ChatRequest.model_fields)
 
 
 def test_too_many_tokens_mean_as_many_as_there_can_be() -> None:
-    assert given(CompletionRequest(prompt="a", max_tokens=10**30)) == [{"text": "a", "max_length": MAX_LENGTH}]
-    assert given(CompletionRequest(prompt="a", max_tokens=5)) == [{"text": "a", "max_length": 5}]
+    assert sent(CompletionRequest(prompt="a", max_tokens=10**30)) == [{"text": "a", "max_length": MAX_LENGTH}]
+    assert sent(CompletionRequest(prompt="a", max_tokens=5)) == [{"text": "a", "max_length": 5}]
 
 
 def test_each_choice_has_the_next_seed() -> None:
     asked = CompletionRequest(prompt=["a", "b"], n=2, seed=2**63 - 1)
-    seeds = [(each["text"], each["seed"]) for each in given(asked)]
+    seeds = [(each["text"], each["seed"]) for each in sent(asked)]
     assert seeds == [("a", 2**63 - 1), ("a", 0), ("b", 2**63 - 1), ("b", 0)]
 
 
@@ -72,12 +76,24 @@ def test_a_completion_that_cannot_be(asked: dict[str, Any], message: str) -> Non
 
 
 def test_texts_have_the_services_bounds() -> None:
-    with pytest.raises(ValidationError, match="5000"):
-        CompletionRequest(prompt="a" * 5001, suffix="b").params(MAX_LENGTH)
-    with pytest.raises(ValidationError, match="at least 1"):
-        CompletionRequest(prompt="").params(MAX_LENGTH)
-    with pytest.raises(ValidationError, match="both empty"):
+    for prompt, message in (
+        ("a" * 10_001, "prompt has 10001 characters"),
+        ("", "prompt is empty; at least 1"),
+        (["a", ""], r"prompt\[1\] is empty; at least 1"),
+    ):
+        with pytest.raises(InvalidBody, match=message):
+            CompletionRequest(prompt=prompt).params(MAX_LENGTH)
+    with pytest.raises(InvalidBody, match="prompt and suffix are both empty"):
         FimRequest().params(MAX_LENGTH)
+
+
+@pytest.mark.parametrize("kind", [CompletionRequest, FimRequest])
+def test_of_long_sides_of_a_gap_the_nearest_text_stays(kind: type[CompletionRequest | FimRequest]) -> None:
+    asked = kind(prompt="a" * 5_000 + "b", suffix="c" + "d" * 6_000)
+    (params,) = asked.params(MAX_LENGTH)
+    assert params == DiffusionInfillingParams(prefix="a" * 4_999 + "b", suffix="c" + "d" * 4_999)
+    assert asked.num_cut_characters == 1 + 1_001
+    assert kind(prompt="a" * 5_000, suffix="b").num_cut_characters == 0
 
 
 def test_a_gap_may_be_at_the_end() -> None:
@@ -90,11 +106,13 @@ def test_a_conversation_keeps_its_turns() -> None:
         {"role": "developer", "content": "Be brief.", "name": "x"},
         {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]},
         {"role": "assistant", "content": "c", "refusal": None, "tool_calls": None, "annotations": []},
+        {"role": "assistant", "content": None},
+        {"role": "tool", "content": "d", "tool_call_id": "1"},
     ]
     (params,) = ChatRequest.model_validate({"messages": messages, "max_completion_tokens": 4}).params(MAX_LENGTH)
     assert isinstance(params, DiffusionChatParams)
     turns = [(turn.role, turn.content) for turn in params.messages]
-    assert turns == [("system", "Be brief."), ("user", "ab"), ("assistant", "c")]
+    assert turns == [("system", "Be brief."), ("user", "ab"), ("assistant", "c"), ("assistant", ""), ("tool", "d")]
     assert params.max_length == 4
 
 
@@ -107,7 +125,11 @@ def test_a_conversation_keeps_its_turns() -> None:
         ({"top_logprobs": 2}, "needs logprobs"),
         ({"max_tokens": 1, "max_completion_tokens": 2}, "two ways"),
         ({"messages": []}, "at least 1 item"),
-        ({"messages": [{"role": "tool", "content": "a"}]}, "role"),
+        ({"messages": [{"role": "critic", "content": "a"}]}, "role"),
+        ({"messages": [{"role": "user", "content": None}]}, "content"),
+        ({"messages": [{"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]}]}, "is not supported"),
+        ({"min_p": 0.1}, "min_p"),
+        ({"options": {"temperature": 0}}, "options"),
         ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": "x"}]}]}, "text"),
         ({"store": True}, "is not supported"),
     ],
@@ -123,10 +145,42 @@ def test_a_chat_that_cannot_be(asked: dict[str, Any], message: str) -> None:
         {"tools": [], "tool_choice": "auto", "response_format": {"type": "text"}, "logit_bias": {}, "n": 1},
         {"user": "me", "metadata": {"a": "b"}, "store": False, "service_tier": "auto", "frequency_penalty": 0},
         {"parallel_tool_calls": True, "prompt_cache_key": "k", "modalities": ["text"], "stream_options": None},
+        {"min_p": None, "no such field": None, "temperature": None, "messages": [{**TURN, "reasoning_content": None}]},
+        {"think": False, "keep_alive": "5m", "options": {}, "min_p": 0, "repeat_penalty": 1, "n_probs": 0, "user": ""},
+        {"stop": "", "model": "", "seed": -1, "top_p": 0, "top_k": -1, "algorithm": "", "top_logprobs": 0},
+        {"stream_options": {}, "logprobs": False, "ignore_eos": False, "best_of": 1, "suffix": "", "grammar": ""},
     ],
 )
 def test_what_asks_for_nothing_is_accepted(asked: dict[str, Any]) -> None:
-    ChatRequest.model_validate({"messages": [TURN], **asked})
+    ChatRequest.model_validate({"messages": [TURN], **asked}).params(MAX_LENGTH)
+
+
+@given(st.sampled_from(sorted(NEUTRAL)), st.data())
+def test_what_asks_for_nothing_changes_nothing(name: str, data: st.DataObject) -> None:
+    value = data.draw(st.sampled_from([None, *NEUTRAL[name]]))
+    asked = CompletionRequest.model_validate({"prompt": "a", name: value})
+    assert asked.params(MAX_LENGTH) == CompletionRequest(prompt="a").params(MAX_LENGTH)
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ({"seed": -1}, {}),
+        ({"seed": -(10**30)}, {}),
+        ({"model": ""}, {}),
+        ({"top_p": 0}, {"top_p": 0.1, "top_k": 1}),
+        ({"top_p": 0.05, "top_k": 5}, {"top_p": 0.1, "top_k": 5}),
+        ({"top_k": 0}, {"top_k": 100}),
+        ({"stop": ["", "x"]}, {"stop": ["x"]}),
+        ({"stop": [""]}, {}),
+    ],
+)
+def test_what_has_another_meaning_here_keeps_that_meaning(asked: dict[str, Any], expected: dict[str, Any]) -> None:
+    assert sent(CompletionRequest(prompt="a", **asked)) == [{"text": "a", **expected}]
+
+
+def test_a_seed_below_0_is_none_for_every_choice() -> None:
+    assert [params.seed for params in FimRequest(prompt="a", random_seed=-1, n=3).params(MAX_LENGTH)] == [None] * 3
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,27 @@
+"""Says once in the log which fields of requests are passed over."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+
+from app.core.complaints import echo
+
+MAX_NAMES = 100
+"""A client may make up names for ever; the log need not hold them all."""
+
+logger = logging.getLogger(__name__)
+
+
+class PassedOver:
+    """The names that the log has already seen."""
+
+    def __init__(self) -> None:
+        self._names: set[str] = set()
+
+    def note(self, names: Iterable[str]) -> None:
+        """Logs the new ones among `names`."""
+        for name in map(str, map(echo, names)):
+            if name not in self._names and len(self._names) < MAX_NAMES:
+                self._names.add(name)
+                logger.info("/infill passes over the field %r, which this server does not know", name)
