@@ -39,10 +39,10 @@ from app.api.unexpected_errors import UnexpectedErrors
 from app.core.open_files import allow_open_files
 from app.core.setting_types import listed
 from app.core.settings import ENV_PREFIX, DiffusionConfig, Settings, WrongSetting
+from app.core.version import VERSION
 from app.services.diffusion import DiffusionLLMService, InvalidParameters
 from app.services.diffusion.catalog import ENTRY_POINT_GROUP
 
-VERSION = "0.1.0"
 DESCRIPTION = "Serves diffusion language models: generation and infilling, streamed while they denoise."
 
 FINISHING_S = 5

@@ -1,0 +1,3 @@
+"""The version, known without importing the application."""
+
+VERSION = "0.1.0"
