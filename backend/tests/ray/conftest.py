@@ -13,7 +13,8 @@ if HAS_RAY:
         warnings.simplefilter("ignore")  # Ray warns of itself when it is imported
         import_module("ray.serve")
 
-collect_ignore = [] if HAS_RAY else ["test_deployment.py", "test_service.py"]
+NEED_RAY = ("deployment", "errors", "service")
+collect_ignore = [] if HAS_RAY else [f"test_{name}.py" for name in NEED_RAY]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
