@@ -23,6 +23,8 @@ STALE_S = 5.0
 """A replica that has not reported for so long is gone."""
 LOOK_EVERY_S = 1.0
 """How often whoever asks looks who is gone."""
+SETTLING_S = STALE_S
+"""By then, every replica that is there has reported to a board that took the place of another one."""
 FORGET_S = 3600.0
 """After so long nothing more of it can come, and its counters become part of one sum."""
 
@@ -65,10 +67,15 @@ class Question:
 
 
 class Board:
-    """An actor, of which a cluster has one. It decides nothing, and no request passes through it."""
+    """An actor, of which a cluster has one. It decides nothing, and no request passes through it.
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    Args:
+        is_successor: it takes the place of one that has died, and learns from the replicas what that one knew.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic, *, is_successor: bool = False) -> None:
         self._clock = clock
+        self._knows_all_from_s = clock() + (SETTLING_S if is_successor else 0.0)
         self._changes: Changes = {}
         self._reports: dict[str, tuple[float, Report]] = {}
         self._forgotten = summed([])
@@ -85,7 +92,7 @@ class Board:
 
     def change(self, settings: dict[str, Any]) -> None:
         """Settings that every replica adopts at its next exchange, those that are still to come too."""
-        number = 1 + max((number for number, _ in self._changes.values()), default=0)
+        number = _next_number(max((number for number, _ in self._changes.values()), default=0))
         self._changes |= {name: (number, value) for name, value in settings.items()}
 
     def statistics(self) -> DiffusionStatistics:
@@ -100,9 +107,12 @@ class Board:
     # -- questions ---------------------------------------------------------------------------------------------------
 
     async def ask(self, group: str, method: str, timeout_s: float) -> list[Any]:
-        """What the replicas of a group answer; those that die or take too long say nothing."""
+        """What the replicas of a group answer; those that die or take too long say nothing. A board that has just
+        replaced another one waits first until it knows them all."""
+        while self._clock() < self._knows_all_from_s:
+            await asyncio.sleep(LOOK_EVERY_S / 10)
         there = {member: told.group for member, (told_s, told) in self._reports.items() if self._is_there(told_s)}
-        self._last_number += 1
+        self._last_number = _next_number(self._last_number)
         asked = {member for member, its_group in there.items() if its_group == group}
         question = Question(self._last_number, method, asked)
         self._questions.append(question)
@@ -161,3 +171,8 @@ class Board:
 
     def _is_there(self, told_s: float) -> bool:
         return self._clock() - told_s <= STALE_S
+
+
+def _next_number(last: int) -> int:
+    """Greater than all before it, also than those of the board whose place this one has taken."""
+    return max(last + 1, time.time_ns())

@@ -22,6 +22,13 @@ MAX_LISTENERS = 10_000
 """Replicas that may wait at the board to be asked something."""
 
 
+class BoardActor(Board):
+    """A board in a process of its own."""
+
+    def __init__(self) -> None:
+        super().__init__(is_successor=ray.get_runtime_context().was_current_actor_reconstructed)
+
+
 def build(settings: dict[str, Any]) -> Application:
     """What Serve's own files and commands name, as in `serve run app.ray.deployment:build dtype=bfloat16`. What is not
     given comes from the environment."""
@@ -54,10 +61,11 @@ def application(settings: Settings) -> Application:
 
 def _model(model_id: str, settings: Settings, board: Any) -> Application:
     """The deployment of one model; `max_concurrent_requests` is what one replica denoises at the same time."""
+    places = settings.max_concurrent_requests * settings.ray_max_replicas
     deployment = serve.deployment(
         name=f"model-{model_id}",
         max_ongoing_requests=settings.max_concurrent_requests,
-        max_queued_requests=max(settings.max_queued_requests, 1),  # Serve has no queue of length 0
+        max_queued_requests=settings.max_queued_requests + places,  # never reached: an ingress refuses before it
         autoscaling_config=AutoscalingConfig(
             min_replicas=settings.ray_min_replicas,
             max_replicas=settings.ray_max_replicas,
@@ -81,7 +89,7 @@ def _life(settings: Settings) -> dict[str, Any]:
 
 def _board() -> Any:
     """Outlives whoever deploys, so that deploying again keeps counters and changed settings."""
-    actor = ray.remote(Board).options(
+    actor = ray.remote(BoardActor).options(
         name="board",
         namespace=NAME,
         lifetime="detached",

@@ -16,6 +16,7 @@ from app.api.metrics.router import get_scrape, scrape_of
 from app.core.logging import configure_logging
 from app.core.settings import Settings
 from app.ray.board import INGRESS
+from app.ray.board_caller import BoardCaller
 from app.ray.metrics import ReplicaMetrics
 from app.ray.service import Cluster, ClusterService
 from app.server import create_app
@@ -28,7 +29,7 @@ class Ingress:
     async def __init__(self, settings: Settings, models: Mapping[str, Any], board: Any) -> None:  # type: ignore[misc]
         configure_logging(settings)
         self._member = serve.get_replica_context().replica_id.unique_id
-        self._cluster = Cluster(self._member, board, models, max_replicas=settings.ray_max_replicas)
+        self._cluster = Cluster(self._member, BoardCaller(board), models, max_replicas=settings.ray_max_replicas)
         self._service = ClusterService(settings.service_config(), self._cluster, {"families": self._families})
         self._app = create_app(settings, self._service)
         self._app.dependency_overrides = {get_service: self._get_service, get_scrape: self._get_scrape}

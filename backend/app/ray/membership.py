@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
-from ray.exceptions import RayError
-
 from app.ray.board import Changes, News, Report
+from app.ray.board_caller import BoardCaller
+from app.ray.errors import RAY_ERRORS
 from app.services.diffusion.background import BackgroundTasks
 from app.services.diffusion.errors import InvalidParameters
 from app.services.diffusion.models import DiffusionModelDetails
@@ -24,7 +25,7 @@ class Membership:
     Belongs to one event loop.
 
     Args:
-        board: handle of the actor.
+        board: where it reports.
         report: what to tell, given the changes that are adopted.
         adopt: takes over changed settings; may raise InvalidParameters.
         answers: what this replica may be asked besides `exchange`.
@@ -32,7 +33,7 @@ class Membership:
 
     def __init__(
         self,
-        board: Any,
+        board: BoardCaller,
         report: Callable[[Changes], Report],
         adopt: Callable[[dict[str, Any]], Awaitable[object]],
         answers: Mapping[str, Callable[[], Awaitable[Any]]],
@@ -53,9 +54,9 @@ class Membership:
         self._tasks.start(self._again_and_again(self._listen), name="hear the board")
 
     async def exchange(self) -> None:
-        """Raises RayError where the board cannot be had."""
+        """Raises RayError where no board can be had."""
         async with self._one_at_a_time:
-            news: News = await self._board.exchange.remote(self._report(self._changes))
+            news: News = await self._board.call("exchange", self._report(self._changes))
             self.models = news.models
             known, self._changes = self._changes, news.changes
             settings = {
@@ -74,8 +75,7 @@ class Membership:
         while True:
             try:
                 await work()
-            except RayError as error:
-                logger.warning("the board cannot be had, so nothing is heard of other replicas: %s", error)
+            except RAY_ERRORS:  # the caller has logged it
                 await asyncio.sleep(EXCHANGE_EVERY_S)
 
     async def _report_soon(self) -> None:
@@ -83,12 +83,13 @@ class Membership:
         await self.exchange()
 
     async def _listen(self) -> None:
-        """Until the board fails: another one in its place counts its questions from 1 again."""
+        """Begins with all questions that are open. A board's successor never numbers from the beginning again."""
         member, known = self._report(self._changes).member, 0
         while True:
-            for number, method in await self._board.questions.remote(member, known):
+            for number, method in await self._board.call("questions", member, known):
                 known = number
                 self._tasks.start(self._answer(member, number, method), name=f"answer {method}")
 
     async def _answer(self, member: str, number: int, method: str) -> None:
-        await self._board.answer.remote(member, number, await self._answers[method]())
+        with suppress(*RAY_ERRORS):  # the question has died with the board
+            await self._board.call("answer", member, number, await self._answers[method]())

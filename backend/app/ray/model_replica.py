@@ -14,10 +14,11 @@ from ray import serve
 from app.api.metrics.scrape import Scrape
 from app.core.logging import configure_logging
 from app.core.settings import RELOAD_SETTINGS, DiffusionConfig, Settings, update_config
+from app.core.version import VERSION
 from app.ray.batches import in_batches
 from app.ray.board import Changes, Report
+from app.ray.board_caller import BoardCaller
 from app.ray.membership import Membership
-from app.server import VERSION
 from app.services.diffusion.background import BackgroundTasks
 from app.services.diffusion.caretaker import Caretaker
 from app.services.diffusion.catalog import CatalogEntry, configured_entries, plugin_entries
@@ -44,7 +45,7 @@ class ModelReplica:
         self._config = update_config(settings.service_config(), alone)
         self._residency = Residency(self._current_config)
         answers = {"reload": self._reload, "cleanup": self._clean_up, "families": self._families}
-        self._membership = Membership(board, self._report, self._adopt, answers)
+        self._membership = Membership(BoardCaller(board), self._report, self._adopt, answers)
         self._num_running = 0
         self._was_available = False
         self._slot = self._residency.add(await asyncio.to_thread(_entry, model_id, self._config))

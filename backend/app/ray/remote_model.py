@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing, suppress
 from typing import Any
 
-from ray.exceptions import RayActorError
-from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
-
+from app.ray.arrivals import Arrivals
+from app.ray.errors import RAY_ERRORS, one_line, service_error
 from app.services.diffusion.base import DiffusionModel
-from app.services.diffusion.errors import ModelUnavailable, Overloaded, ServiceError
+from app.services.diffusion.errors import Overloaded, ServiceError
 from app.services.diffusion.models import (
     DiffusionGenerationParams,
     DiffusionInfillingParams,
@@ -18,8 +19,11 @@ from app.services.diffusion.models import (
     DiffusionStreamEvent,
     Operation,
 )
+from app.services.diffusion.run import Params
 
 LOOK_EVERY_S = 0.1
+
+logger = logging.getLogger(__name__)
 
 
 class RemoteModel(DiffusionModel):
@@ -29,17 +33,23 @@ class RemoteModel(DiffusionModel):
         handle: of the deployment.
         replicas: those that are there now, and what they say.
         known: what is known of the model until one of them has spoken.
+        arrivals: counts the requests of this ingress that are at the model.
     """
 
     gives_logprobs = True  # or the replica refuses
 
     def __init__(
-        self, handle: Any, replicas: Callable[[], Mapping[str, DiffusionModelDetails]], known: DiffusionModelDetails
+        self,
+        handle: Any,
+        replicas: Callable[[], Mapping[str, DiffusionModelDetails]],
+        known: DiffusionModelDetails,
+        arrivals: Arrivals,
     ) -> None:
         super().__init__(known.model_id)
         self._handle = handle
         self._replicas = replicas
         self._known = known
+        self._arrivals = arrivals
         self.max_length = known.max_length
 
     async def initialize(self) -> bool:
@@ -86,26 +96,54 @@ class RemoteModel(DiffusionModel):
         replicas = sorted(self._replicas().values(), key=lambda told: not told.is_available)
         return replicas[0] if replicas else self._known
 
-    async def _answer(
-        self, params: DiffusionGenerationParams | DiffusionInfillingParams
-    ) -> AsyncGenerator[DiffusionStreamEvent, None]:
-        response = self._handle.options(stream=True).answer.remote(params)
-        is_over = False
+    async def refusal(self, params: Params) -> str | None:
+        """Why a replica cannot take these parameters.
+
+        Raises:
+            ServiceError: none of them can be asked.
+        """
         try:
-            async for batch in response:
-                for item in batch:
-                    is_over = isinstance(item, ServiceError) or item.type == "complete"
-                    if isinstance(item, ServiceError):
-                        raise item
-                    yield item
-        except BackPressureError:
-            raise Overloaded(
-                f"as many requests wait for model {self.model_id!r} as may (max_queued_requests); try again later"
-            ) from None
-        except (RayActorError, DeploymentUnavailableError) as error:
-            raise ModelUnavailable(
-                f"the replica of model {self.model_id!r} that was to answer is gone; send the request again"
-            ) from error
-        finally:
-            if not is_over:
-                response.cancel()  # without effect where it is gone
+            refusal: str | None = await self._handle.check.remote(params)
+        except RAY_ERRORS as error:
+            raise self._explained(error) from None
+        return refusal
+
+    async def _answer(self, params: Params) -> AsyncGenerator[DiffusionStreamEvent, None]:
+        num_replicas = sum(told.is_available for told in self._replicas().values())
+        with self._arrivals.arrival(num_replicas):
+            try:
+                response = self._handle.options(stream=True).answer.remote(params)
+                async with aclosing(_events(response)) as events:
+                    async for event in events:
+                        yield event
+            except RAY_ERRORS as error:
+                raise self._explained(error) from None
+
+    def _explained(self, error: Exception) -> ServiceError:
+        """The error for the client; its cause goes into the log. An overload has none."""
+        ours = service_error(error, self.model_id)
+        if not isinstance(ours, Overloaded):
+            logger.warning("model %r: %s", self.model_id, one_line(error))
+        return ours
+
+
+async def _events(response: Any) -> AsyncGenerator[DiffusionStreamEvent, None]:
+    """The events that come from a replica in batches. Whoever leaves early ends the work there.
+
+    Raises:
+        ServiceError: the replica's own; it comes as an item.
+    """
+    is_over = False
+    try:
+        async for batch in response:
+            for item in batch:
+                is_over = isinstance(item, ServiceError) or item.type == "complete"
+                if isinstance(item, ServiceError):
+                    raise item
+                yield item
+    finally:
+        if not is_over:
+            # Serve raises here once more what the request failed with, and Ray for what is gone: nothing is left to be
+            # ended then, and the error that is under way must not be hidden.
+            with suppress(Exception):
+                response.cancel()

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ray.exceptions import RayError
-from ray.serve.exceptions import RayServeException
-
 from app.core.settings import DiffusionConfig
+from app.ray.arrivals import Arrivals
 from app.ray.board import INGRESS, Changes, Report
+from app.ray.board_caller import BoardCaller
+from app.ray.errors import RAY_ERRORS, one_line
 from app.ray.membership import Membership
 from app.ray.remote_model import RemoteModel
 from app.services.diffusion import DiffusionLLMService, InvalidParameters, ModelUnavailable
+from app.services.diffusion.base import DiffusionModel
 from app.services.diffusion.caretaker import Caretaker
 from app.services.diffusion.catalog import CatalogEntry
 from app.services.diffusion.health import with_component
@@ -47,8 +48,7 @@ class Cluster:
 
     member: str
     """Its own name."""
-    board: Any
-    """Handle of the actor."""
+    board: BoardCaller
     models: Mapping[str, Any]
     """Model id -> handle of its deployment."""
     max_replicas: int
@@ -57,9 +57,9 @@ class Cluster:
     async def ask(self, group: str, method: str, timeout_s: float = TELLING_TIMEOUT_S) -> list[Any]:
         """What the replicas of a model, or all ingresses, answer; nothing where the board cannot be had."""
         try:
-            answers: list[Any] = await self.board.ask.remote(group, method, timeout_s)
-        except RayError as error:
-            logger.warning("the board cannot be had, so nobody else can be asked: %s", error)
+            answers: list[Any] = await self.board.call("ask", group, method, timeout_s)
+        except RAY_ERRORS as error:
+            logger.warning("the board cannot be had, so nobody else can be asked: %s", one_line(error))
             return []
         return answers
 
@@ -79,7 +79,7 @@ class ClusterService(DiffusionLLMService):
     async def close(self) -> None:
         """Tells at last what became of the requests that were in flight."""
         await super().close()
-        with suppress(RayError):
+        with suppress(*RAY_ERRORS):
             await self.membership.exchange()
 
     # -- observation -------------------------------------------------------------------------------------------------
@@ -88,9 +88,9 @@ class ClusterService(DiffusionLLMService):
         """Hears from every ingress what it has counted by now."""
         await self._cluster.ask(INGRESS, "exchange")
         try:
-            self._total = await self._cluster.board.statistics.remote()
-        except RayError as error:
-            logger.warning("the board cannot be had, so what others counted is not new: %s", error)
+            self._total = await self._cluster.board.call("statistics")
+        except RAY_ERRORS as error:
+            logger.warning("the board cannot be had, so what others counted is not new: %s", one_line(error))
 
     def statistics(self) -> DiffusionStatistics:
         """Of the cluster, as of the last `refresh`."""
@@ -113,7 +113,12 @@ class ClusterService(DiffusionLLMService):
     # -- administration ----------------------------------------------------------------------------------------------
 
     async def configure(self, changes: dict[str, Any]) -> ConfigurationChange:
-        """As anywhere, and every replica has adopted the changes on return."""
+        """As anywhere, and every replica has adopted the changes on return.
+
+        Raises:
+            InvalidParameters: names the setting, the value and what is allowed.
+            ModelUnavailable: the board cannot be had; nothing is changed.
+        """
         if fixed := FIXED_SETTINGS & changes.keys():
             name = min(fixed)
             raise InvalidParameters(
@@ -121,11 +126,15 @@ class ClusterService(DiffusionLLMService):
                 "deploy again",
                 field=name,
             )
+        before = self.configuration()
         change = await super().configure(changes)
         try:
-            await self._cluster.board.change.remote(changes)
-        except RayError as error:
-            raise ModelUnavailable("the board cannot be had, so no other replica knows; send it again") from error
+            await self._cluster.board.call("change", changes)
+        except RAY_ERRORS:
+            await super().configure({name: before[name] for name in changes})
+            raise ModelUnavailable(
+                "the board cannot be had, so no replica would hear of it, and nothing is changed; send it again"
+            ) from None
         for group in (INGRESS, *self._cluster.models):
             await self._cluster.ask(group, "exchange")
         return change
@@ -155,18 +164,12 @@ class ClusterService(DiffusionLLMService):
         """What a model can take is known where it runs, so one that is to stand in for another is asked first: its
         refusal would be no answer to whoever did not ask for it."""
         choice = await super()._choose(params)
-        stand_in = str(choice.params.model_id)
-        if choice.requested_model != stand_in:
-            try:
-                refusal = await self._cluster.models[stand_in].check.remote(choice.params)
-            except (RayError, RayServeException) as error:
-                refusal = f"it cannot be asked ({type(error).__name__})"
-            if refusal is not None:
-                raise ModelUnavailable(
-                    f"model {choice.requested_model!r} is not available, and {stand_in!r} cannot take its place: "
-                    f"{refusal}"
-                )
-        return choice
+        if choice.requested_model == choice.params.model_id:
+            return choice
+        with ExitStack() as held:
+            model = held.enter_context(choice.model)
+            await _confirm(choice, model)
+            return replace(choice, model=_handed_on(model, held.pop_all()))
 
     def _placed(self, entry: CatalogEntry) -> CatalogEntry:
         """One that stands for the model's deployment."""
@@ -174,12 +177,13 @@ class ClusterService(DiffusionLLMService):
         handle = self._cluster.models.get(model_id)
         if handle is None or entry.model is None:
             return CatalogEntry(model_id, None, None, problem=entry.problem or "no deployment serves it; deploy again")
-        known = entry.model.details()
+        known, config = entry.model.details(), self._config
+        arrivals = Arrivals(model_id, places=config.max_concurrent_requests, max_waiting=config.max_queued_requests)
 
         def build(config: DiffusionConfig) -> RemoteModel:
-            return RemoteModel(handle, lambda: self.membership.models.get(model_id, {}), known)
+            return RemoteModel(handle, lambda: self.membership.models.get(model_id, {}), known, arrivals)
 
-        return CatalogEntry(model_id, build(self._config), build)
+        return CatalogEntry(model_id, build(config), build)
 
     def _adopt(self, config: DiffusionConfig) -> None:
         """Places and queue are those of the deployments. The gate is there for those who wait for a model's first load,
@@ -190,6 +194,24 @@ class ClusterService(DiffusionLLMService):
 
     def _report(self, changes: Changes) -> Report:
         return Report(self._cluster.member, changes, statistics=super().statistics())
+
+
+async def _confirm(choice: Choice, model: DiffusionModel) -> None:
+    """Raises ModelUnavailable where the stand-in cannot take what was meant for another model."""
+    assert isinstance(model, RemoteModel)
+    refusal = await model.refusal(choice.params)
+    if refusal is not None:
+        raise ModelUnavailable(
+            f"model {choice.requested_model!r} is not available, and {model.model_id!r} cannot take its place: "
+            f"{refusal}"
+        )
+
+
+@contextmanager
+def _handed_on(model: DiffusionModel, held: ExitStack) -> Iterator[DiffusionModel]:
+    """The model, held already: while nobody held it, it could be closed."""
+    with held:
+        yield model
 
 
 class RemoteCaretaker(Caretaker):

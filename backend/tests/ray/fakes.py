@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Callable
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Self
+
+from ray.serve._private.common import RequestMetadata
+from ray.serve.handle import DeploymentResponseGenerator
 
 from app.ray.board import Board
 
@@ -38,34 +43,59 @@ class FakeBoard:
         return Method(self.ask_nobody if name == "ask" else getattr(self.board, name))
 
 
-class FakeStream:
-    """What a call of a generator gives: batches, then an error or the end; a batch that is `None` never comes."""
+class FakeReplicaResult:
+    """What a replica gives that has accepted a call: batches, then an error or the end; a batch that is `None` never
+    comes."""
 
-    def __init__(self, batches: list[Any], error: Exception | None) -> None:
-        self._batches = batches
-        self._error = error
+    def __init__(self, batches: list[Any], error: BaseException | None, cancel_error: Exception | None = None) -> None:
+        self._batches = deque(batches)
+        self._cancel_error = cancel_error
+        self._end = error or StopAsyncIteration()
         self.is_cancelled = False
 
-    async def __aiter__(self) -> AsyncIterator[Any]:
-        for batch in self._batches:
-            if batch is None:
-                await asyncio.sleep(60)
-            yield batch
-        if self._error is not None:
-            raise self._error
+    async def __anext__(self) -> Any:
+        if not self._batches:
+            raise self._end
+        if self._batches[0] is None:
+            await asyncio.sleep(60)
+        return self._batches.popleft()
 
     def cancel(self) -> None:
         self.is_cancelled = True
+        if self._cancel_error is not None:
+            raise self._cancel_error
+
+
+def response(result: FakeReplicaResult | BaseException) -> DeploymentResponseGenerator[Any]:
+    """Serve's own, of a call that was assigned to a replica or could not be."""
+    assignment: Future[Any] = Future()
+    if isinstance(result, BaseException):
+        assignment.set_exception(result)
+    else:
+        assignment.set_result(result)
+    return DeploymentResponseGenerator(assignment, RequestMetadata("id", "id", is_streaming=True))
 
 
 @dataclass
 class FakeHandle:
-    """A deployment whose replicas say what a test wants."""
+    """A deployment whose replicas say what a test wants.
+
+    Attributes:
+        error: what a replica raises after its batches.
+        assignment_error: why no replica takes a call.
+        call_error: why there can be no call.
+        cancel_error: what cancelling a call raises.
+        on_check: called when a replica is asked whether it can take a request.
+    """
 
     batches: list[Any] = field(default_factory=list)
-    error: Exception | None = None
-    refusal: str | None = None
-    streams: list[FakeStream] = field(default_factory=list)
+    error: BaseException | None = None
+    cancel_error: Exception | None = None
+    assignment_error: BaseException | None = None
+    call_error: Exception | None = None
+    refusal: str | Exception | None = None
+    results: list[FakeReplicaResult] = field(default_factory=list)
+    on_check: Callable[[], None] = lambda: None
 
     def options(self, *, stream: bool) -> Self:
         assert stream
@@ -77,8 +107,18 @@ class FakeHandle:
 
     @property
     def check(self) -> Method:
-        return Method(lambda params: self.refusal)
+        return Method(self._check)
 
-    def remote(self, params: Any) -> FakeStream:
-        self.streams.append(FakeStream(self.batches, self.error))
-        return self.streams[-1]
+    def remote(self, params: Any) -> DeploymentResponseGenerator[Any]:
+        if self.call_error is not None:
+            raise self.call_error
+        if self.assignment_error is not None:
+            return response(self.assignment_error)
+        self.results.append(FakeReplicaResult(self.batches, self.error, self.cancel_error))
+        return response(self.results[-1])
+
+    def _check(self, params: Any) -> str | None:
+        self.on_check()
+        if isinstance(self.refusal, Exception):
+            raise self.refusal
+        return self.refusal

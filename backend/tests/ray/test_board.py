@@ -4,8 +4,11 @@ import asyncio
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from app.ray.board import FORGET_S, INGRESS, STALE_S, Board, Report
+from app.ray import board as board_module
+from app.ray.board import FORGET_S, INGRESS, SETTLING_S, STALE_S, Board, Changes, Report
 from app.services.diffusion.models import DiffusionStatistics
 from tests.ray.samples import details, statistics
 from tests.unit.api.clock import Clock
@@ -44,6 +47,34 @@ def test_a_board_that_was_started_again_learns_the_changes_from_the_replicas() -
     assert settings_of(again) == {"top_k": 5}
     again.change({"top_k": 6})
     assert settings_of(again, changes={"top_k": (1, 5)}) == {"top_k": 6}, "an older change wins nothing"
+
+
+@given(st.lists(st.tuples(st.sampled_from(["change", "restart", "exchange"]), st.integers(0, 2)), max_size=12))
+def test_the_last_change_wins_however_often_the_board_dies(steps: list[tuple[str, int]]) -> None:
+    board, last = Board(), None
+    known: list[Changes] = [{}, {}, {}]
+    for number, (step, replica) in enumerate(steps):
+        if step == "change":
+            board.change({"top_k": number})
+            last = number
+            known = [board.exchange(Report(str(member), told)).changes for member, told in enumerate(known)]
+        elif step == "restart":
+            board = Board(is_successor=True)
+        else:
+            known[replica] = board.exchange(Report(str(replica), known[replica])).changes
+    for told in known:
+        board.exchange(Report("x", told))
+    assert settings_of(board).get("top_k") == last
+
+
+def test_a_change_before_anybody_has_reported_to_a_new_board_wins_over_theirs() -> None:
+    board = Board()
+    for top_k in range(5):
+        board.change({"top_k": top_k})
+    known = board.exchange(Report("a")).changes
+    successor = Board(is_successor=True)
+    successor.change({"top_k": 9})
+    assert successor.exchange(Report("a", known)).changes["top_k"][1] == 9
 
 
 def test_models_are_told_by_id_as_long_as_their_replicas_report() -> None:
@@ -122,6 +153,34 @@ async def test_a_question_is_put_to_a_replica_once() -> None:
     assert next_number > number
     await board.answer("a", next_number, 3)
     assert await again == [3]
+
+
+async def test_a_board_in_the_place_of_another_asks_once_it_knows_them_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(board_module, "LOOK_EVERY_S", 0.0)
+    clock = Clock()
+    board = Board(clock, is_successor=True)
+    asking = asyncio.create_task(board.ask(INGRESS, "exchange", 5.0))
+    await asyncio.sleep(0)
+    board.exchange(Report("a"))
+    await asyncio.sleep(0)
+    assert not asking.done()
+    assert not board._questions
+    clock.now_s += SETTLING_S
+    ((number, _),) = await board.questions("a", 0)
+    await board.answer("a", number, 1)
+    assert await asking == [1]
+
+
+async def test_questions_of_a_successor_have_higher_numbers() -> None:
+    numbers: list[int] = []
+    for board in (Board(), Board()):
+        board.exchange(Report("a"))
+        asking = asyncio.create_task(board.ask(INGRESS, "exchange", 5.0))
+        ((number, _),) = await board.questions("a", max(numbers, default=0))
+        await board.answer("a", number, 1)
+        assert await asking == [1]
+        numbers.append(number)
+    assert numbers[0] < numbers[1]
 
 
 async def test_whoever_takes_too_long_says_nothing() -> None:

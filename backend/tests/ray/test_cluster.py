@@ -1,14 +1,18 @@
-"""A Ray in real processes, of one machine: two ingresses, and two replicas of each model."""
+"""A Ray in real processes, of one machine: two ingresses, two replicas of one model, and two of one that has no
+checkpoint: they never import torch."""
 
 from __future__ import annotations
 
 import json
+import select
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from http.client import HTTPResponse
 from itertools import pairwise
 from typing import Any
 
@@ -23,18 +27,29 @@ from tests.api.test_disconnect import connect_and_ask
 pytestmark = pytest.mark.ray
 
 PATIENCE_S = 120.0
+NUM_PLACES, NUM_WAITING = 3, 4
 LONG: Json = {"text": "Once", "model_id": "llada", "max_length": 256, "block_length": 256}
 LLADA = "ServeReplica:reynard:model-llada"
 SHORT: Json = {"text": "Once", "model_id": "llada", "max_length": 4, "seed": 1}
+AS_CONFIGURED: Json = {"text": "Once", "model_id": "llada", "seed": 1}
+"""As long as `max_length` allows: with another seed, the text might end before."""
 
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder, program = tmp_path_factory.mktemp("cluster"), (str(BACKEND / "serve_ray.py"),)
     with serving(
-        folder, program=program, RAY_MIN_REPLICAS="2", RAY_INGRESS_REPLICAS="2", RAY_NUM_CPUS="0.1"
+        folder,
+        program=program,
+        DREAMON_PATH=str(folder / "not-there"),
+        DEFAULT_MODEL="llada",
+        RAY_MIN_REPLICAS="2",
+        RAY_INGRESS_REPLICAS="2",
+        RAY_NUM_CPUS="0.1",
+        MAX_CONCURRENT_REQUESTS=str(NUM_PLACES),
+        MAX_QUEUED_REQUESTS=str(NUM_WAITING),
     ) as running:
-        wait_until(lambda: num_replicas(running) == 4, running)
+        wait_until(lambda: num_replicas(running) == 2, running)
         yield running
 
 
@@ -46,7 +61,7 @@ def wait_until(condition: Callable[[], bool], cluster: Server) -> None:
 
 
 def num_replicas(cluster: Server) -> int:
-    """Of all models, that are there and well; 0 while nobody can say."""
+    """That are there and well; 0 while nobody can say."""
     response = cluster.get("/admin/health")
     if response.status_code != 200:
         return 0
@@ -96,6 +111,12 @@ def visit(cluster: Server, path: str, body: Json) -> Visit:
         return Visit(response.status_code, events, "", response.headers)
 
 
+def lengths(cluster: Server, num_visits: int = 8) -> set[int]:
+    """Of answers without a length of their own, by both ingresses."""
+    visits = [visit(cluster, "/generate", AS_CONFIGURED) for _ in range(num_visits)]
+    return {json.loads(one.body)["tokens_generated"] for one in visits}
+
+
 def law_holds(counted: Json) -> bool:
     ended = sum(counted[f"{outcome}_requests"] for outcome in ("successful", "failed", "cancelled"))
     return bool(counted["total_requests"] == ended + counted["requests_in_flight"])
@@ -143,8 +164,7 @@ def test_both_ingresses_answer_and_count_together(cluster: Server) -> None:
 
 def test_a_change_is_in_force_everywhere_when_it_is_answered(cluster: Server) -> None:
     with cluster.configured(max_length=5):
-        answers = [visit(cluster, "/generate", {"text": "Once", "model_id": "llada"}).body for _ in range(8)]
-    assert all('"tokens_generated":5,' in answer for answer in answers), answers
+        assert lengths(cluster) == {5}
 
 
 def test_what_shapes_the_deployments_is_refused(cluster: Server) -> None:
@@ -154,9 +174,14 @@ def test_what_shapes_the_deployments_is_refused(cluster: Server) -> None:
 
 
 def test_a_wrong_value_is_found_by_the_replica_and_told_as_anywhere(cluster: Server) -> None:
-    response = cluster.post("/generate", {**SHORT, "model_id": "dreamon", "block_length": 4})
+    response = cluster.post("/generate", {**SHORT, "initial_masks": 4})
     assert response.status_code == 422, response.text
-    assert response.json()["errors"][0]["field"] == "block_length"
+    assert response.json()["errors"][0]["field"] == "initial_masks"
+
+
+def test_a_model_answers_for_one_that_no_replica_could_load(cluster: Server) -> None:
+    answer = cluster.answer("/generate", {**SHORT, "model_id": "dreamon"})
+    assert (answer["model_id"], answer["metadata"]["requested_model"]) == ("llada", "dreamon")
 
 
 def test_a_reload_and_a_cleanup_reach_all(cluster: Server) -> None:
@@ -179,9 +204,8 @@ def test_a_killed_replica_loses_what_it_was_doing_and_nothing_else(cluster: Serv
         victim.kill()
         ended = [visit.result() for visit in visits]
         after = cluster.wait_until_idle(PATIENCE_S)
-        wait_until(lambda: len(processes(cluster, LLADA)) == 2 and num_replicas(cluster) == 4, cluster)
-        unbound = {"text": "Once", "model_id": "llada", "seed": 1}
-        assert '"tokens_generated":6,' in visit(cluster, "/generate", unbound).body
+        wait_until(lambda: len(processes(cluster, LLADA)) == 2 and num_replicas(cluster) == 2, cluster)
+        assert lengths(cluster) == {6}
     failed = [one for one in ended if one.status != 200 or (one.events and one.events[-1]["type"] == "error")]
     assert len(failed) == len(paths) / 2
     for one in ended:
@@ -207,9 +231,9 @@ def test_a_killed_ingress_leaves_the_sum_right_and_its_successor_knows_the_setti
         for victim in processes(cluster, "ServeReplica:reynard:ingress"):
             victim.kill()
         asking.join()
-        wait_until(lambda: num_replicas(cluster) == 4, cluster)
+        wait_until(lambda: num_replicas(cluster) == 2, cluster)
         cluster.session.close()
-        assert '"tokens_generated":7,' in visit(cluster, "/generate", {"text": "Once", "model_id": "llada"}).body
+        assert lengths(cluster, 1) == {7}
         after = cluster.wait_until_idle(PATIENCE_S)
         assert law_holds(after)
         assert after["total_requests"] == before["total_requests"] + 2
@@ -218,11 +242,54 @@ def test_a_killed_ingress_leaves_the_sum_right_and_its_successor_knows_the_setti
 
 def test_a_killed_board_comes_back_with_what_the_replicas_know(cluster: Server) -> None:
     with cluster.configured(max_length=8):
-        (victim,) = processes(cluster, "Board")
-        victim.kill()
-        assert '"tokens_generated":8,' in visit(cluster, "/generate", {"text": "Once", "model_id": "llada"}).body
-        wait_until(lambda: victim.pid not in [one.pid for one in processes(cluster, "Board")], cluster)
-        wait_until(lambda: num_replicas(cluster) == 4, cluster)
-        wait_until(lambda: {cluster.get("/config").json()["max_length"] for _ in range(8)} == {8}, cluster)
+        kill_the_board(cluster)
+        assert lengths(cluster) == {8}, "no request passes through it"
+        with cluster.configured(max_length=9):
+            assert lengths(cluster) == {9}, "in force everywhere once it is answered, by a board that has just started"
+            kill_the_board(cluster)
+        assert lengths(cluster) == {8}
     assert law_holds(cluster.statistics())
+    assert num_replicas(cluster) == 2
     assert visit(cluster, "/generate", SHORT).status == 200
+
+
+def kill_the_board(cluster: Server) -> None:
+    (victim,) = processes(cluster, "Board")
+    victim.kill()
+    victim.wait(PATIENCE_S)
+
+
+def test_an_overload_is_told_as_one_and_takes_nothing_from_the_others(cluster: Server) -> None:
+    before = cluster.wait_until_idle(PATIENCE_S)
+    log_bytes = len(cluster.log)
+    num_places = 2 * (2 * NUM_PLACES + NUM_WAITING)  # each of the two ingresses reckons with all replicas
+    body = {**LONG, "max_length": 1024, "block_length": 1024}
+    connections = [connect_and_ask(cluster, "/generate/stream", body) for _ in range(2 * num_places)]
+    refused = refusals(connections, at_least=num_places)
+    for connection in connections:
+        connection.close()
+    for status, retry_after, answer in refused:
+        assert (status, answer["code"]) == (503, "queue_full"), answer
+        assert int(retry_after) > 0
+    after = cluster.wait_until_idle(PATIENCE_S)
+    assert law_holds(after)
+    assert after["total_requests"] == before["total_requests"] + len(connections)
+    assert after["failed_requests"] == before["failed_requests"] + len(refused)
+    assert "Traceback" not in cluster.log[log_bytes:]
+    assert visit(cluster, "/generate", SHORT).status == 200
+
+
+def refusals(connections: list[socket.socket], at_least: int) -> list[tuple[int, str, Json]]:
+    """Status, `Retry-After` and body of those that got no stream."""
+    silent = list(connections)
+    refused: list[tuple[int, str, Json]] = []
+    while len(refused) < at_least:
+        readable, _, _ = select.select(silent, [], [], PATIENCE_S)
+        assert readable, f"only {len(refused)} of {len(connections)} were refused"
+        for connection in readable:
+            silent.remove(connection)
+            response = HTTPResponse(connection)
+            response.begin()
+            if response.status != 200:
+                refused.append((response.status, response.headers["Retry-After"], json.loads(response.read())))
+    return refused

@@ -8,57 +8,34 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from ray.exceptions import ActorDiedError
+from ray import exceptions
 from ray.serve.exceptions import BackPressureError
 
-from app.core.settings import DiffusionConfig
 from app.ray.board import INGRESS, Report
-from app.ray.service import Cluster, ClusterService
 from app.services.diffusion import InvalidParameters, ModelUnavailable, Overloaded
-from app.services.diffusion.models import DiffusionStreamEvent
-from tests.ray.fakes import FakeBoard, FakeHandle
-from tests.ray.samples import details, statistics
+from tests.ray.samples import statistics
+from tests.ray.world import START, World
 
 pytestmark = pytest.mark.ray
 
-Event = DiffusionStreamEvent
-START = Event(type="start", metadata={"device": "cpu", "prompt_tokens": 1})
-COMPLETE = Event(type="complete", metadata={"tokens_generated": 2, "denoising_steps": 1, "device": "cpu"})
-
-
-class World:
-    """An ingress, its board, and a replica of each model that has reported."""
-
-    def __init__(self) -> None:
-        batches = [[START], [Event(type="token", data="Hello"), Event(type="token", data=" you")], [COMPLETE]]
-        self.models = {name: FakeHandle(list(batches)) for name in ("dreamon", "llada")}
-        self.board = FakeBoard()
-        cluster = Cluster("me", self.board, self.models, max_replicas=2)
-        self.service = ClusterService(DiffusionConfig(), cluster, {})
-
-    async def report(self, model_id: str, **facts: Any) -> None:
-        self.board.board.exchange(Report(f"{model_id}-0", model=details(model_id, **facts)))
-        await self.service.membership.exchange()
+errors: Any = exceptions
+"""Without types, as Ray has them."""
 
 
 @pytest_asyncio.fixture
 async def world() -> AsyncIterator[World]:
-    world = World()
-    await world.report("dreamon")
-    await world.report("llada")
-    assert await world.service.initialize()
-    yield world
-    await world.service.close()
+    async with World.ready() as world:
+        yield world
 
 
 async def test_the_answer_of_a_replica_is_the_answer(world: World) -> None:
     result = await world.service.generate_stream("x", model_id="llada")
     assert (result.text, result.model_id, result.tokens_generated) == ("Hello you", "llada", 2)
-    assert not world.models["llada"].streams[0].is_cancelled
+    assert not world.models["llada"].results[0].is_cancelled
 
 
 async def test_a_replica_that_dies_ends_its_streams_with_an_error_event(world: World) -> None:
-    world.models["llada"].batches, world.models["llada"].error = [[START]], ActorDiedError()
+    world.models["llada"].batches, world.models["llada"].error = [[START]], errors.ActorDiedError()
     events = [event async for event in world.service.generate_stream("x", model_id="llada")]
     assert [event.type for event in events] == ["start", "error"]
     assert events[-1].metadata["code"] == "model_unavailable"
@@ -67,7 +44,7 @@ async def test_a_replica_that_dies_ends_its_streams_with_an_error_event(world: W
 
 
 async def test_and_whoever_awaits_gets_an_error_that_says_to_try_again(world: World) -> None:
-    world.models["llada"].batches, world.models["llada"].error = [[START]], ActorDiedError()
+    world.models["llada"].batches, world.models["llada"].error = [[START]], errors.ActorDiedError()
     with pytest.raises(ModelUnavailable, match="send the request again"):
         await world.service.generate_stream("x", model_id="llada")
 
@@ -80,8 +57,7 @@ async def test_an_error_of_the_replica_is_that_of_the_service(world: World) -> N
 
 
 async def test_a_full_queue_of_the_deployment_is_an_overload(world: World) -> None:
-    world.models["llada"].batches = []
-    world.models["llada"].error = BackPressureError(num_queued_requests=64, max_queued_requests=64)
+    world.models["llada"].assignment_error = BackPressureError(num_queued_requests=64, max_queued_requests=64)
     with pytest.raises(Overloaded, match="max_queued_requests"):
         await world.service.generate_stream("x", model_id="llada")
 
@@ -91,7 +67,7 @@ async def test_a_request_that_is_given_up_is_cancelled_at_the_replica(world: Wor
     generation = world.service.generate_stream("x", model_id="llada")
     await generation.accepted()
     await generation.aclose()
-    assert world.models["llada"].streams[0].is_cancelled
+    assert world.models["llada"].results[0].is_cancelled
     assert world.service.statistics().cancelled_requests == 1
 
 
@@ -110,6 +86,28 @@ async def test_one_that_cannot_stand_in_is_not_what_was_asked_for(world: World) 
     world.models["dreamon"].refusal = "it knows no blocks"
     with pytest.raises(ModelUnavailable, match="'dreamon' cannot take its place: it knows no blocks"):
         await world.service.generate_stream("x", model_id="llada", block_length=8)
+
+
+async def test_a_stand_in_that_is_asked_first_is_held_meanwhile(world: World) -> None:
+    """Else it could be closed before the request begins."""
+    await world.report("llada", is_available=False, error="the checkpoint is damaged")
+    stand_in = world.service._residency.slot("dreamon").instance
+    assert stand_in is not None
+    held = []
+    world.models["dreamon"].on_check = lambda: held.append(not stand_in.is_idle)
+    assert (await world.service.generate_stream("x", model_id="llada")).model_id == "dreamon"
+    world.models["dreamon"].refusal = "it knows no blocks"
+    with pytest.raises(ModelUnavailable):
+        await world.service.generate_stream("x", model_id="llada")
+    assert held == [True, True]
+    assert stand_in.is_idle
+
+
+async def test_a_stand_in_whose_queue_is_full_is_an_overload(world: World) -> None:
+    await world.report("llada", is_available=False, error="the checkpoint is damaged")
+    world.models["dreamon"].refusal = BackPressureError(num_queued_requests=64, max_queued_requests=64)
+    with pytest.raises(Overloaded):
+        await world.service.generate_stream("x", model_id="llada")
 
 
 async def test_a_replica_that_is_still_loading_is_waited_for() -> None:
@@ -142,7 +140,7 @@ async def test_a_deployment_that_answers_at_last_is_taken_in() -> None:
 async def test_a_change_reaches_the_board_and_everybody_is_told(world: World) -> None:
     change = await world.service.configure({"max_length": 7})
     assert change.updated == {"max_length": 7}
-    assert world.board.board.exchange(Report("newcomer")).changes["max_length"] == (1, 7)
+    assert world.board.board.exchange(Report("newcomer")).changes["max_length"][1] == 7
     assert world.board.asked == [(INGRESS, "exchange"), ("dreamon", "exchange"), ("llada", "exchange")]
 
 
@@ -150,6 +148,17 @@ async def test_a_change_that_is_refused_reaches_nobody(world: World) -> None:
     with pytest.raises(InvalidParameters, match="max_length"):
         await world.service.configure({"max_length": 0})
     assert world.board.board.exchange(Report("newcomer")).changes == {}
+
+
+async def test_a_change_that_no_board_hears_of_is_taken_back(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(changes: dict[str, Any]) -> None:
+        raise errors.RaySystemError("no cluster")
+
+    before = world.service.configuration()
+    monkeypatch.setattr(world.board.board, "change", fail)
+    with pytest.raises(ModelUnavailable, match="nothing is changed"):
+        await world.service.configure({"max_length": 7, "top_k": 3})
+    assert world.service.configuration() == before
 
 
 async def test_what_shapes_the_deployments_cannot_be_changed(world: World) -> None:
