@@ -15,16 +15,20 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from app.api.noted_answer import NotedAnswer
 from app.api.request_id import request_id
 from app.api.route_template import is_probe, route_of
+from app.core.connections import is_loopback, missing_certificates, proxy_for, why_unusable
 from app.core.settings import ENV_PREFIX, WrongSetting
 from app.services.diffusion.stats import Outcome, RunReport
 
 if TYPE_CHECKING:
+    import requests
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.trace import Span
 
 SERVICE = "reynard-diffusion"
 EXPORT_TIMEOUT_S = 3.0
 """Also the longest that a collector which does not answer may hold up the end of the process."""
+BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+"""Variables that the exporter's HTTP library reads certificates from."""
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
@@ -32,7 +36,8 @@ def provider_for(endpoint: str) -> TracerProvider:
     """Sends spans to the collector at `endpoint`, in batches and from a thread of its own; what it cannot send is lost.
 
     Raises:
-        WrongSetting: the extra `otel` is not installed.
+        WrongSetting: the extra `otel` is not installed, or the environment names a proxy or certificates that cannot be
+            used.
     """
     try:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -44,10 +49,27 @@ def provider_for(endpoint: str) -> TracerProvider:
             f"{ENV_PREFIX}OTEL_ENDPOINT={endpoint!r} needs packages that are not installed ({error.name}); "
             "pip install 'reynard-diffusion[otel]', or leave the setting empty"
         ) from None
-    exporter = OTLPSpanExporter(f"{endpoint.rstrip('/')}/v1/traces", timeout=EXPORT_TIMEOUT_S)
+    exporter = OTLPSpanExporter(
+        f"{endpoint.rstrip('/')}/v1/traces", timeout=EXPORT_TIMEOUT_S, session=_session_for(endpoint)
+    )
     provider = TracerProvider(resource=Resource.create({SERVICE_NAME: SERVICE}))
     provider.add_span_processor(BatchSpanProcessor(exporter))
     return provider
+
+
+def _session_for(endpoint: str) -> requests.Session:
+    """A collector on this machine is asked without the environment's proxies and certificates."""
+    import requests
+
+    session = requests.Session()
+    session.trust_env = not is_loopback(endpoint)
+    proxy = proxy_for(endpoint)
+    problem = None if proxy is None else why_unusable(proxy, socks_module="socks")
+    if missing := missing_certificates(BUNDLES) if endpoint.startswith("https:") and session.trust_env else []:
+        problem = f"{missing[0]} names a place that is not there; correct it, or unset it"
+    if problem is not None:
+        raise WrongSetting(f"{ENV_PREFIX}OTEL_ENDPOINT={endpoint!r} cannot be reached: {problem}")
+    return session
 
 
 class Traces:

@@ -95,7 +95,7 @@ def model_details() -> Call[list[DiffusionModelDetails]]:
 
 
 def reload(model_id: str) -> Call[DiffusionModelDetails]:
-    path = f"{API}/admin/models/{quote(model_id, safe='')}/reload"
+    path = f"{API}/admin/models/{quote(model_id, safe='', errors='replace')}/reload"
     return Call("POST", path, lambda answer: DiffusionModelDetails.model_validate(answer["model"]), is_admin=True)
 
 

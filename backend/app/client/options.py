@@ -2,50 +2,103 @@
 
 from __future__ import annotations
 
+import math
+import ssl
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 
+from app.core.connections import CERTIFICATE_FOLDER, missing_certificates, proxy_for, why_unusable
+
 DEFAULT_URL = "http://localhost:8000"
 
-NO_PROXY_FOR = ("all://localhost", "all://127.0.0.1", "all://[::1]")
-"""Between two programs on one machine no proxy has any business, whatever the environment says."""
+API_PATHS = ("/v1", "/api/diffusion")
+"""Ends of URLs that other clients are given; this one finds the paths by itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClientOptions:
+    """Raises ValueError where a value, or a variable of the environment that it brings into play, is of no use."""
+
     url: str
     api_key: str = field(repr=False)
     admin_token: str = field(repr=False)
-    timeout_s: float
-    connect_timeout_s: float
+    timeout_s: float | None
+    connect_timeout_s: float | None
     max_retries: int
     max_retry_wait_s: float
 
     def __post_init__(self) -> None:
-        if not _is_address(self.url):
-            raise ValueError(f"url={self.url!r} is no address of a server; give one such as {DEFAULT_URL}")
-        if not all(secret.isascii() and secret.isprintable() for secret in (self.api_key, self.admin_token)):
+        object.__setattr__(self, "url", _server_address(self.url))
+        if not all(map(_is_visible, (self.api_key, self.admin_token))):
             raise ValueError("api_key and admin_token may hold visible ASCII characters only; look for a line end")
+        for name, seconds in (("timeout_s", self.timeout_s), ("connect_timeout_s", self.connect_timeout_s)):
+            if seconds is not None and not 0 < seconds < math.inf:
+                raise ValueError(f"{name}={seconds} must be a positive number of seconds, or None for no limit")
 
     def for_httpx(self) -> dict[str, Any]:
-        """Arguments that httpx's two clients have in common."""
+        """Arguments that httpx's two clients have in common. It reads no environment itself: what that says is judged
+        here, where it can be called by its name."""
         return {
-            "base_url": self.url.rstrip("/"),
+            "base_url": self.url,
             "timeout": httpx.Timeout(self.timeout_s, connect=self.connect_timeout_s),
-            "mounts": dict.fromkeys(NO_PROXY_FOR),
+            "trust_env": False,
+            "proxy": self._proxy_url(),
+            "verify": _certificates() if self.url.startswith("https:") else False,
         }
 
     def headers(self, *, is_admin: bool) -> dict[str, str]:
         secret = self.admin_token if is_admin else self.api_key
         return {"Authorization": f"Bearer {secret}"} if secret else {}
 
+    @property
+    def destination(self) -> str:
+        """The URL, and the way to it, as messages say it."""
+        proxy = proxy_for(self.url)
+        return self.url if proxy is None else f"{self.url} through the proxy that {proxy.source} names"
+
+    def _proxy_url(self) -> str | None:
+        proxy = proxy_for(self.url)
+        if proxy is None:
+            return None
+        if problem := why_unusable(proxy):
+            raise ValueError(f"{problem}, or add {urlsplit(self.url).hostname} to NO_PROXY")
+        return proxy.url
+
+
+def _certificates() -> ssl.SSLContext:
+    """Those that the environment names, else certifi's."""
+    try:
+        for name in missing_certificates(("SSL_CERT_FILE", CERTIFICATE_FOLDER)):
+            raise ValueError(f"{name} names a place that is not there; correct it, or unset it")
+        return httpx.create_ssl_context()
+    except OSError as error:
+        raise ValueError(f"the certificates that SSL_CERT_FILE names cannot be read: {error}") from error
+
+
+def _server_address(text: str) -> str:
+    """The URL of a server's root, whatever part of its API the text leads to."""
+    text = str(text).strip()
+    if not _is_address(text):
+        hint = f"http://{text}" if _is_address(f"http://{text}") else DEFAULT_URL
+        raise ValueError(f"url={text!r} is no address of a server; give one such as {hint}")
+    address = text.partition("#")[0].rstrip("/")
+    for path in API_PATHS:
+        address = address.removesuffix(path).rstrip("/")
+    return address
+
 
 def _is_address(text: str) -> bool:
     try:
-        url = urlsplit(text)
-        return url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
-    except ValueError:
+        url, parsed = urlsplit(text), httpx.URL(text)
+        (url.hostname or "").encode("idna")
+        is_whole = url.scheme in ("http", "https") and bool(parsed.host) and url.port != 0 and not url.query
+    except (ValueError, httpx.InvalidURL):
         return False
+    return is_whole and not any(character.isspace() for character in text)
+
+
+def _is_visible(secret: object) -> bool:
+    return isinstance(secret, str) and secret.isascii() and secret.isprintable()

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import httpx
 
+from app.client.body import encoded
 from app.client.calls import Call, StreamCall
 from app.client.errors import ConnectionLost, ServerUnreachable, UnexpectedAnswer
 from app.client.options import ClientOptions
@@ -16,21 +17,24 @@ from app.client.problems import problem_of
 SERVER_SENT_EVENTS = "text/event-stream"
 """Of the two framings the one with a sign of life while nothing happens, so that a time limit means silence."""
 
+JSON = {"Content-Type": "application/json"}
+
 T = TypeVar("T")
 
 
 def request_of(call: Call[Any] | StreamCall, options: ClientOptions) -> dict[str, Any]:
-    """Arguments of httpx's `build_request`."""
+    """Arguments of httpx's `build_request`.
+
+    Raises:
+        InvalidRequest: a value cannot be sent.
+    """
     if isinstance(call, StreamCall):
-        headers = {"Accept": SERVER_SENT_EVENTS, **options.headers(is_admin=False)}
-        return {"method": "POST", "url": call.path, "json": dict(call.body), "headers": headers}
-    content = None if call.body is None else dict(call.body)
-    return {
-        "method": call.method,
-        "url": call.path,
-        "json": content,
-        "headers": options.headers(is_admin=call.is_admin),
-    }
+        headers = {"Accept": SERVER_SENT_EVENTS, **JSON, **options.headers(is_admin=False)}
+        return {"method": "POST", "url": call.path, "content": encoded(call.body), "headers": headers}
+    headers = options.headers(is_admin=call.is_admin)
+    if call.body is None:
+        return {"method": call.method, "url": call.path, "headers": headers}
+    return {"method": call.method, "url": call.path, "content": encoded(call.body), "headers": JSON | headers}
 
 
 def answer_to(call: Call[T], response: httpx.Response) -> T:
@@ -68,11 +72,12 @@ def failures_translated(options: ClientOptions) -> Iterator[None]:
         yield
     except (httpx.ConnectError, httpx.ConnectTimeout) as error:
         raise ServerUnreachable(
-            f"no server answers at {options.url} ({error}); start one with 'reynard-diffusion serve', or give its URL"
+            f"no server answers at {options.destination} ({error}); start one with 'reynard-diffusion serve', or give "
+            "its URL"
         ) from error
     except httpx.TimeoutException as error:
         raise ConnectionLost(
             f"{options.url} said nothing for {options.timeout_s:g} s; ask for less, or raise timeout_s"
         ) from error
-    except httpx.TransportError as error:
-        raise ConnectionLost(f"the connection to {options.url} broke ({error}); ask again") from error
+    except httpx.RequestError as error:
+        raise ConnectionLost(f"the connection to {options.destination} broke ({error}); ask again") from error

@@ -15,6 +15,7 @@ from app.client import (
     ConnectionLost,
     DiffusionClient,
     DiffusionError,
+    InvalidRequest,
     NotFound,
     Parameters,
     RateLimited,
@@ -150,10 +151,131 @@ def test_a_proxy_has_no_business_on_one_machine(monkeypatch: pytest.MonkeyPatch)
         assert client.generate("x").text == "text"
 
 
-@pytest.mark.parametrize("url", ["localhost:8000", "ftp://host", "http://", "http://host:99999", ""])
+GONE = "/gone/ca.pem"
+ENVIRONMENTS = [
+    *[{name: "http://127.0.0.1:9"} for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy")],
+    *[{"NO_PROXY": value} for value in ("[::1]", "localhost,[::1]", "10.0.0.0/8,fd00::/8", "::1", "fe80::%eth0", "[")],
+    {"no_proxy": "10.0.0.0/8,fd00::/8", "HTTP_PROXY": "http://127.0.0.1:9"},
+    *[
+        {"ALL_PROXY": value}
+        for value in ("socks5://127.0.0.1:9", "socks4://x", "nonsense://", "http://[", "http://x:y")
+    ],
+    *[{name: GONE} for name in ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")],
+]
+
+
+@pytest.mark.parametrize(
+    "variables", ENVIRONMENTS, ids=lambda variables: " ".join(f"{k}={v}" for k, v in variables.items())
+)
+async def test_a_server_on_this_machine_needs_nothing_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with scripted(GOOD) as server:
+        for host in ("127.0.0.1", "localhost"):
+            assert await generated(server.url.replace("127.0.0.1", host)) == "text"
+
+
+@pytest.mark.parametrize("client", [DiffusionClient, AsyncDiffusionClient])
+@pytest.mark.parametrize(
+    ("url", "variables", "reason"),
+    [
+        ("http://server.example", {"HTTP_PROXY": "http://x:y"}, "HTTP_PROXY names no proxy"),
+        ("http://server.example", {"all_proxy": "nonsense://x"}, "all_proxy names no proxy"),
+        ("https://server.example", {"HTTPS_PROXY": "http://["}, "HTTPS_PROXY names no proxy"),
+        ("https://server.example", {"SSL_CERT_FILE": GONE}, "SSL_CERT_FILE names a place that is not there"),
+        ("https://server.example", {"SSL_CERT_DIR": GONE}, "SSL_CERT_DIR names a place that is not there"),
+        ("https://server.example", {"SSL_CERT_FILE": __file__}, "SSL_CERT_FILE names cannot be read"),
+    ],
+)
+def test_elsewhere_a_variable_that_cannot_be_used_is_named(
+    monkeypatch: pytest.MonkeyPatch, client: type[DiffusionClient], url: str, variables: dict[str, str], reason: str
+) -> None:
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ValueError, match=reason):
+        client(url)
+
+
+def test_a_proxy_on_the_way_is_named_where_the_server_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    told = r"server\.example through the proxy that HTTP_PROXY names"
+    with DiffusionClient("http://server.example") as client, pytest.raises(ServerUnreachable, match=told):
+        client.ping()
+
+
+def test_a_proxy_is_used_where_the_environment_wants_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    with scripted(GOOD) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        with DiffusionClient("http://server.example") as client:
+            assert client.generate("x").text == "text"
+        assert proxy.paths == ["http://server.example/api/diffusion/generate"]
+
+
+async def test_what_cannot_be_sent_is_an_error_of_the_client() -> None:
+    with scripted(GOOD) as server:
+        parameters: list[Any] = [
+            {"temperature": float("nan")},
+            {"stop": {"a"}},
+            {"stop": [b"a"]},
+            {"model_id": "\udce9"},
+        ]
+        for wrong in parameters:
+            with DiffusionClient(server.url) as client:
+                for call in (client.generate, lambda text, **own: client.generate_stream(text, **own).result()):
+                    with pytest.raises(InvalidRequest, match=next(iter(wrong))):
+                        call("x", **wrong)
+            async with AsyncDiffusionClient(server.url) as other:
+                with pytest.raises(InvalidRequest, match=next(iter(wrong))):
+                    await other.generate("x", **wrong)
+        assert server.requests == [], "nothing was sent"
+
+
+@pytest.mark.parametrize("end", ["", "/", "/v1", "/v1/", "/api/diffusion", "/api/diffusion/", "//", "/#top", "  "])
+def test_a_url_may_lead_to_a_part_of_the_api(end: str) -> None:
+    with scripted(GOOD) as server, DiffusionClient(server.url + end) as client:
+        client.generate("x")
+        assert server.paths == ["/api/diffusion/generate"]
+
+
+def test_a_server_may_lie_below_a_path() -> None:
+    with scripted(GOOD) as server, DiffusionClient(f"{server.url}/models/v1") as client:
+        client.generate("x")
+        assert server.paths == ["/models/api/diffusion/generate"]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://host",
+        "http://",
+        "http://host:99999",
+        "",
+        "http://a b",
+        "http://[",
+        "http://host?x=1",
+        f"http://{'a' * 64}.com",
+    ],
+)
 def test_what_is_no_url_is_named_at_once(url: str) -> None:
-    with pytest.raises(ValueError, match=r"is no address of a server; give one such as http://localhost:8000"):
+    with pytest.raises(ValueError, match=r"is no address of a server; give one such as http://"):
         DiffusionClient(url)
+
+
+@pytest.mark.parametrize("url", ["localhost:8000", "host/v1", "127.0.0.1"])
+def test_a_url_without_a_scheme_is_told_with_one(url: str) -> None:
+    with pytest.raises(ValueError, match=f"is no address of a server; give one such as http://{url}"):
+        DiffusionClient(url)
+
+
+@pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf")])
+def test_a_time_limit_is_a_time(seconds: float) -> None:
+    for name in ("timeout_s", "connect_timeout_s"):
+        with pytest.raises(ValueError, match=f"{name}=.* must be a positive number of seconds"):
+            DiffusionClient(**{name: seconds})  # type: ignore[arg-type]
 
 
 def test_what_no_header_can_carry_is_named_at_once() -> None:
