@@ -10,6 +10,7 @@ import click
 from annotated_types import Ge, Gt, Le
 from pydantic.fields import FieldInfo
 
+from app.cli.types import TEXT, FiniteRange
 from app.services.diffusion.models import Sampling
 
 NO_OPTIONS = ("stream", "stream_mode")
@@ -54,8 +55,8 @@ def _type(field: FieldInfo) -> click.ParamType[Any]:
     if kind is int:
         return click.IntRange(**_bounds(field))
     if kind is float:
-        return click.FloatRange(**_bounds(field))
-    return click.STRING
+        return FiniteRange(**_bounds(field))
+    return TEXT
 
 
 def _bounds(field: FieldInfo) -> dict[str, Any]:

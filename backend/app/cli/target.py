@@ -12,6 +12,7 @@ import click
 
 from app.cli.failure import Failure, NotReachable
 from app.cli.notes import note, waiting
+from app.cli.types import TEXT
 
 if TYPE_CHECKING:
     from app.client import DiffusionClient
@@ -29,10 +30,10 @@ class Target:
 
 
 url_option = click.option(
-    "--url", envvar="DIFFUSION_URL", help="The server; default DIFFUSION_URL, or http://localhost:8000."
+    "--url", type=TEXT, envvar="DIFFUSION_URL", help="The server; default DIFFUSION_URL, or http://localhost:8000."
 )
 api_key_option = click.option(
-    "--api-key", envvar="DIFFUSION_API_KEY", default="", help="Key of the server; default DIFFUSION_API_KEY."
+    "--api-key", type=TEXT, envvar="DIFFUSION_API_KEY", default="", help="Key of the server; default DIFFUSION_API_KEY."
 )
 
 

@@ -12,6 +12,7 @@ from app.cli.notes import note
 from app.cli.parameters import parameter_options
 from app.cli.table import table
 from app.cli.target import Target, connected, target_options
+from app.cli.types import TEXT
 from app.services.diffusion.models import Request
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class Measurement(NamedTuple):
 
 
 @click.command("bench")
-@click.option("--prompt", default=PROMPT, show_default=True, help="Text to continue.")
+@click.option("--prompt", type=TEXT, default=PROMPT, show_default=True, help="Text to continue.")
 @click.option("--runs", type=click.IntRange(1, 1000), default=3, show_default=True, help="Answers to measure.")
 @click.option("--json", "is_json", is_flag=True, help="Print the result as one JSON object.")
 @target_options

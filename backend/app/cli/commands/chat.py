@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from app.cli import exit_codes
+from app.cli.failure import Failure
 from app.cli.notes import note
 from app.cli.parameters import parameter_options
 from app.cli.target import Target, connected, target_options
 from app.cli.terminal import end_line, write
+from app.cli.text_input import decoded
+from app.cli.types import TEXT
 from app.services.diffusion.models import Sampling
 
 if TYPE_CHECKING:
@@ -53,9 +56,9 @@ class Conversation:
 
 
 @click.command("chat")
-@click.option("--model", help="Which model answers; default the server's.")
+@click.option("--model", type=TEXT, help="Which model answers; default the server's.")
 @click.option("--max-tokens", type=click.IntRange(1), help="Length of an answer at most.")
-@click.option("--system", help="What the model is told first.")
+@click.option("--system", type=TEXT, help="What the model is told first.")
 @target_options
 @parameter_options(Sampling)
 @click.pass_context
@@ -98,10 +101,14 @@ def command(
 
 def _lines() -> Iterator[str]:
     """What the user says, without empty lines."""
-    read = _asked if sys.stdin.isatty() else sys.stdin.readline
+    read = _asked if sys.stdin.isatty() else _read
     while line := read():
         if text := line.strip():
             yield text
+
+
+def _read() -> str:
+    return decoded(sys.stdin.buffer.readline(), "standard input")
 
 
 def _asked() -> str:
@@ -109,6 +116,8 @@ def _asked() -> str:
         import readline  # noqa: F401 - lends `input` its arrow keys
     try:
         return input("> ") + "\n"
+    except UnicodeDecodeError as error:
+        raise Failure(f"this is no text in UTF-8: {error.reason}; see what the terminal sends") from error
     except EOFError:
         end_line("")
         return ""

@@ -10,11 +10,12 @@ from app.cli.output import Form, output_options, show, stream_mode
 from app.cli.parameters import parameter_options
 from app.cli.target import Target, connected, target_options
 from app.cli.text_input import given_text
+from app.cli.types import TEXT
 from app.services.diffusion.models import Request
 
 
 @click.command("generate")
-@click.argument("text", required=False)
+@click.argument("text", type=TEXT, required=False)
 @output_options
 @target_options
 @parameter_options(Request)

@@ -17,6 +17,7 @@ from app.cli.parameters import parameter_options
 from app.cli.target import Target, connected, target_options
 from app.cli.terminal import end_line, write
 from app.cli.text_input import given_text, text_of_file
+from app.cli.types import TEXT
 from app.services.diffusion.models import MAX_SIDE_CHARACTERS, Request
 
 MARKER = "<FILL>"
@@ -40,10 +41,12 @@ class Gap(NamedTuple):
 
 
 @click.command("infill")
-@click.argument("text", required=False)
+@click.argument("text", type=TEXT, required=False)
 @click.option("--file", type=click.Path(path_type=Path), help="Take the text from this file.")
 @click.option("--in-place", is_flag=True, help="Write the filled text back to --file.")
-@click.option("--marker", default=MARKER, show_default=True, help="Where the gap is; it must be there exactly once.")
+@click.option(
+    "--marker", type=TEXT, default=MARKER, show_default=True, help="Where the gap is; it must be there exactly once."
+)
 @output_options
 @target_options
 @parameter_options(Request)

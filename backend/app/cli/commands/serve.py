@@ -6,9 +6,11 @@ from typing import Any
 
 import click
 
+from app.cli.types import TEXT
+
 
 @click.command("serve")
-@click.option("--host", help="Address to listen on; default DIFFUSION_HOST, or 127.0.0.1.")
+@click.option("--host", type=TEXT, help="Address to listen on; default DIFFUSION_HOST, or 127.0.0.1.")
 @click.option("--port", type=click.IntRange(1, 65_535), help="Port to listen on; default DIFFUSION_PORT, or 8000.")
 @click.pass_context
 def command(ctx: click.Context, /, **given: Any) -> None:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import click
 import pytest
@@ -14,6 +14,11 @@ from app.services.diffusion.models import Request
 @parameter_options(Request)
 def ask(parameters: dict[str, Any]) -> None:
     click.echo(repr(parameters))
+
+
+FLOATS = [
+    f"--{name.replace('_', '-')}" for name, field in Request.model_fields.items() if float in get_args(field.annotation)
+]
 
 
 def asked(*arguments: str) -> Any:
@@ -40,6 +45,15 @@ def test_only_what_is_given_is_asked_for_in_its_own_type() -> None:
         ("--temperature", "2.1", "0.0<=x<=2.0"),
         ("--confidence-threshold", "0", "0.0<x<=1.0"),
         ("--max-length", "0", "1<=x<=2048"),
+        *[
+            (name, value, f"Invalid value for '{name}': {value} is no number")
+            for name in FLOATS
+            for value in ("nan", "NaN")
+        ],
+        *[(name, "inf", "not in the range") for name in FLOATS],
+        ("--seed", "9223372036854775808", "0<=x<=9223372036854775807"),
+        ("--model", "caf\udce9", "Invalid value for '--model': byte 0xe9 is no UTF-8"),
+        ("--stop", "\udcff", "Invalid value for '--stop': byte 0xff is no UTF-8"),
         ("--decoding", "fastest", "'exact', 'balanced', 'fast'"),
     ],
 )
