@@ -14,6 +14,8 @@ from app.core.setting_types import KeyList, OriginList, QuantizationName, RateLi
 
 ENV_PREFIX = "DIFFUSION_"
 ENV_FILE = ".env"
+ENV_ENCODING = "utf-8-sig"
+"""An editor may have put a byte order mark before the first name."""
 CLIENT_VARIABLES = frozenset({"DIFFUSION_URL", "DIFFUSION_API_KEY"})
 """Read by clients, and no settings of the server: where it is, and the key that it wants."""
 
@@ -88,7 +90,7 @@ class Settings(DiffusionConfig, BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix=ENV_PREFIX,
         env_file=ENV_FILE,
-        env_file_encoding="utf-8",
+        env_file_encoding=ENV_ENCODING,
         env_ignore_empty=True,
         extra="ignore",
         frozen=True,
@@ -163,7 +165,7 @@ def load_settings(**given: Any) -> Settings:
 
 def unknown_settings() -> list[str]:
     """Names in the environment and in `.env` that look like settings and are none: misspelt, or of another version."""
-    given = {name.upper() for name in (*os.environ, *dotenv_values(ENV_FILE))}
+    given = {name.upper() for name in (*os.environ, *dotenv_values(ENV_FILE, encoding=ENV_ENCODING))}
     known = {ENV_PREFIX + name.upper() for name in Settings.model_fields} | CLIENT_VARIABLES
     return sorted(name for name in given - known if name.startswith(ENV_PREFIX))
 

@@ -111,6 +111,18 @@ def test_environment_wins_over_env_file_and_empty_means_default(
     assert (settings.top_k, settings.port, settings.top_p) == (7, 9001, 0.9)
 
 
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"], ids=["plain", "byte order mark"])
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"], ids=["LF", "CRLF"])
+def test_the_first_line_of_an_env_file_counts_whatever_wrote_it(tmp_path: Path, mark: bytes, end: bytes) -> None:
+    lines = [b"DIFFUSION_API_KEYS=secret", b"DIFFUSION_MISSPELT=1", b"DIFFUSION_TOP_K=7"]
+    (tmp_path / ".env").write_bytes(mark + end.join(lines) + end)
+    settings = load_settings()
+    assert (settings.api_keys.get_secret_value(), settings.top_k) == ("secret", 7)
+    assert unknown_settings() == ["DIFFUSION_MISSPELT"]
+    (tmp_path / ".env").write_bytes(mark + lines[1])
+    assert unknown_settings() == ["DIFFUSION_MISSPELT"]
+
+
 def test_names_that_look_like_settings_and_are_none_are_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("DIFFUSION_TEMPRATURE=1\nDIFFUSION_TOP_K=3\nOTHER=1\n")
     monkeypatch.setenv("DIFFUSION_NO_SUCH", "1")
