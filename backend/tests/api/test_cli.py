@@ -95,7 +95,16 @@ def test_a_file_is_filled_where_it_stands(server: Server, tmp_path: Path) -> Non
         (("infill", "nothing to fill"), 2, "put it once, where the gap is"),
         (("infill", "x<FILL>", "--in-place"), 2, "--in-place needs --file"),
         (("infill", "x<FILL>", "--file", "y"), 2, "not both"),
-        (("generate", "x", "--url", "nowhere"), 2, "is no address of a server"),
+        (("generate", "x", "--url", "nowhere"), 2, "is no address of a server; give one such as http://nowhere"),
+        (("generate", "caf\udce9"), 2, "byte 0xe9 is no UTF-8"),
+        (("infill", "caf\udce9<FILL>"), 2, "byte 0xe9 is no UTF-8"),
+        (("infill", "x#", "--marker", "\udce9"), 2, "Invalid value for '--marker'"),
+        (("bench", "--prompt", "\udce9"), 2, "Invalid value for '--prompt'"),
+        (("chat", "--system", "\udce9"), 2, "Invalid value for '--system'"),
+        (("chat", "--temperature", "nan"), 2, "nan is no number that can be sent"),
+        (("models", "--api-key", "\udce9"), 2, "Invalid value for '--api-key'"),
+        (("models", "--url", "http://caf\udce9"), 2, "Invalid value for '--url'"),
+        (("pull", "o/\udce9"), 2, "byte 0xe9 is no UTF-8"),
         (("pull", "nowhere"), 2, "give organisation/name"),
         (("generate", "x", "--url", NOBODY), 3, "no server answers at http://127.0.0.1:9"),
         (("chat", "--url", NOBODY), 3, "no server answers"),
@@ -150,6 +159,32 @@ def test_a_conversation_remembers_until_it_is_reset(server: Server) -> None:
     second = f"{first} {first}\n\nUser: two\n\nAssistant:"
     third = "System: Be brief.\n\nUser: three\n\nAssistant:"
     assert said == f"{first}\n{second}\n{third}\n"
+
+
+def test_bytes_that_are_no_text_are_called_so(server: Server, tmp_path: Path) -> None:
+    path = tmp_path / "x\udce9.txt"
+    path.write_bytes(b"caf\xe9 <FILL>")
+    for arguments, source in [
+        (("generate", "-"), "standard input"),
+        (("infill",), "standard input"),
+        (("chat",), "standard input"),
+        (("infill", "--file", str(path)), str(path).encode("utf-8", "replace").decode()),
+    ]:
+        command, variables = [*PROGRAM, *arguments], program_environment(server.url)
+        done = subprocess.run(command, env=variables, input=b"caf\xe9 <FILL>\n", capture_output=True)
+        assert (done.returncode, done.stdout) == (1, b"")
+        assert f"{source} is no text in UTF-8: invalid continuation byte at byte 3" in done.stderr.decode()
+
+
+def test_the_environment_does_not_come_between_a_command_and_a_server_on_this_machine(server: Server) -> None:
+    broken = {"NO_PROXY": "[::1],fd00::/8", "ALL_PROXY": "socks5://127.0.0.1:9", "HTTP_PROXY": "http://x:y"}
+    variables = {**program_environment(f"{server.url}/v1"), **broken, "SSL_CERT_FILE": "/gone"}
+    done = subprocess.run([*PROGRAM, "models"], env=variables, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    elsewhere = {**variables, "DIFFUSION_URL": "http://server.example"}
+    done = subprocess.run([*PROGRAM, "models"], env=elsewhere, capture_output=True, text=True)
+    assert (done.returncode, "Error: HTTP_PROXY names no proxy" in done.stderr) == (2, True)
+    assert "Traceback" not in done.stderr
 
 
 def test_a_turn_that_fails_is_forgotten(server: Server) -> None:
@@ -227,19 +262,29 @@ def test_without_a_server_it_answers_itself(tmp_path: Path) -> None:
 def test_pull_brings_what_is_needed_and_nothing_else(tmp_path: Path) -> None:
     repository = tmp_path / "repository"
     repository.mkdir()
-    for name in ("config.json", "tokenizer.json"):
+    for name in ("config.json", "tokenizer.json", "model.safetensors"):
         (repository / name).write_bytes((CHECKPOINTS / "llada-tiny" / name).read_bytes())
-    for name in ("model.safetensors", "modeling_llada.py", "pytorch_model.bin"):
+    for name in ("modeling_llada.py", "pytorch_model.bin"):
         (repository / name).write_text(name)
     with hub("maker/llada", repository) as url:
         variables = {**environment(), "HF_ENDPOINT": url, "HF_HOME": str(tmp_path / "home")}
         command = [*PROGRAM, "pull", "maker/llada", "--to", str(tmp_path / "here")]
         done = subprocess.run(command, env=variables, capture_output=True, text=True)
         absent = subprocess.run([*PROGRAM, "pull", "maker/other"], env=variables, capture_output=True, text=True)
+        (repository / "model.safetensors").unlink()
+        elsewhere = [*PROGRAM, "pull", "maker/llada", "--to", str(tmp_path / "there")]
+        partial = subprocess.run(elsewhere, env=variables, capture_output=True, text=True)
+    alone = {**variables, "HF_HUB_OFFLINE": "1"}
+    offline = subprocess.run(
+        [*PROGRAM, "pull", "maker/other", *command[-2:]], env=alone, capture_output=True, text=True
+    )
     assert done.stdout.strip() == str(tmp_path / "here"), done.stderr
     there = {path.name for path in (tmp_path / "here").iterdir() if path.is_file()}
     assert there == {"config.json", "tokenizer.json", "model.safetensors"}
     assert (absent.returncode, "maker/other" in absent.stderr) == (1, True)
+    assert (partial.returncode, "did not come whole: model.safetensors is missing" in partial.stderr) == (1, True)
+    # Where the hub cannot be asked, a folder that is there is not what was asked for.
+    assert (offline.returncode, "nor could it be downloaded" in offline.stderr, offline.stdout) == (1, True, "")
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

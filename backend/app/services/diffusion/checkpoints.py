@@ -5,7 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from app.core.connections import unusable_variables
 from app.engine.errors import CheckpointError
+from app.engine.models.checkpoint_files import check_is_whole
+from app.text.errors import TextError
+from app.text.tokenizer_files import read_tokenizer_files
 
 EMBEDDED_FOLDER = Path(__file__).resolve().parents[2] / "assets" / "models"
 
@@ -33,25 +37,58 @@ def is_hub_id(location: str) -> bool:
     return _HUB_ID.fullmatch(location) is not None
 
 
-def download(hub_id: str, *, to: Path | None = None, revision: str | None = None, is_online: bool = True) -> Path:
+def download(
+    hub_id: str,
+    *,
+    to: Path | None = None,
+    revision: str | None = None,
+    is_online: bool = True,
+    shows_progress: bool = True,
+) -> Path:
     """The folder of a hub repository's checkpoint, in the hub's cache or where it is wanted. Blocking.
 
     Args:
         is_online: whether the hub may be asked for what is not there yet.
+        shows_progress: whether bars on standard error tell how far it is.
 
     Raises:
-        CheckpointError: it is not there, or the download failed.
+        CheckpointError: it is not there, the download failed, or what came is no whole checkpoint.
     """
-    from huggingface_hub import snapshot_download  # slow to import, and most installations never need it
-
-    files = list(DOWNLOADED_FILES)
     try:
-        return Path(
-            snapshot_download(
-                hub_id, allow_patterns=files, local_dir=to, revision=revision, local_files_only=not is_online
-            )
-        )
+        if not shows_progress:
+            _hide_progress()
+        folder = _fetched(hub_id, to, revision, is_online)
     except Exception as error:  # the hub's client and the HTTP client under it have no common root
+        reason = "; ".join(filter(None, [" ".join(str(error).split()), _blamed_on_the_environment()]))
         raise CheckpointError(
-            f"checkpoint {hub_id!r} is neither an existing folder nor could it be downloaded: {error}"
+            f"checkpoint {hub_id!r} is neither an existing folder nor could it be downloaded: {reason}"
         ) from error
+    try:
+        check_is_whole(folder)
+        read_tokenizer_files(folder)
+    except (CheckpointError, TextError) as error:
+        raise CheckpointError(f"checkpoint {hub_id!r} did not come whole: {error}; download it again") from error
+    return folder
+
+
+def _fetched(hub_id: str, to: Path | None, revision: str | None, is_online: bool) -> Path:
+    from huggingface_hub import HfApi, snapshot_download  # slow to import, and most installations never need it
+
+    if to is not None:
+        # Where the hub cannot be asked, its library takes any folder that exists for the one that is wanted.
+        revision = HfApi().model_info(hub_id, revision=revision or "main").sha
+    files = list(DOWNLOADED_FILES)
+    return Path(
+        snapshot_download(hub_id, allow_patterns=files, local_dir=to, revision=revision, local_files_only=not is_online)
+    )
+
+
+def _hide_progress() -> None:
+    from huggingface_hub.utils.tqdm import disable_progress_bars
+
+    disable_progress_bars()
+
+
+def _blamed_on_the_environment() -> str:
+    names = unusable_variables()
+    return f"look at {', '.join(names)} in the environment" if names else ""
