@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from fastapi import APIRouter, Request, Response
+from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 
 from app.api.calls import PLAYGROUND_PREFIX
@@ -37,6 +38,8 @@ async def playground_file(name: str, request: Request) -> Response:
 
 async def _file(name: str, request: Request) -> Response:
     """The file, or 304 where the client has it already, or 404."""
+    if "\0" in name:  # starlette before 1.0 hands it to the file system, which raises
+        raise HTTPException(404)
     response = await FILES.get_response(name, request.scope)
     response.headers.update(HEADERS)
     return response
