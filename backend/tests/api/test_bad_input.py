@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -70,6 +71,16 @@ def check(answer: tuple[int, dict[str, Any]], status: int, code: str) -> None:
 @pytest.mark.parametrize("body", MALFORMED.values(), ids=MALFORMED.keys())
 def test_malformed(server: Server, path: str, body: bytes) -> None:
     check(server.raw_post(path, body), 400, "malformed_body")
+
+
+@pytest.mark.parametrize("path", ["/v1/completions", "/v1/chat/completions", "/v1/fim/completions", "/infill"])
+@pytest.mark.parametrize(
+    "text", [b'"\\ud800"', b'"\\udc00\\ud800"', b'["\\udfff"]', b'{"\\ud800": 1}', b'"\xed\xa0\x80"']
+)
+def test_half_a_pair_is_malformed_on_every_face(server: Server, path: str, text: bytes) -> None:
+    body = b'{"prompt": %b, "input_prefix": %b, "messages": [{"role": "user", "content": %b}]}' % (text, text, text)
+    answer = httpx.post(server.url + path, content=body, headers=JSON_TYPE)
+    assert (answer.status_code, "not valid JSON" in answer.text) == (400, True)
 
 
 @pytest.mark.parametrize("path", PATHS)
