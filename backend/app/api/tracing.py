@@ -50,15 +50,19 @@ def provider_for(endpoint: str) -> TracerProvider:
             "pip install 'reynard-diffusion[otel]', or leave the setting empty"
         ) from None
     exporter = OTLPSpanExporter(
-        f"{endpoint.rstrip('/')}/v1/traces", timeout=EXPORT_TIMEOUT_S, session=_session_for(endpoint)
+        f"{endpoint.rstrip('/')}/v1/traces", timeout=EXPORT_TIMEOUT_S, session=session_for(endpoint)
     )
     provider = TracerProvider(resource=Resource.create({SERVICE_NAME: SERVICE}))
     provider.add_span_processor(BatchSpanProcessor(exporter))
     return provider
 
 
-def _session_for(endpoint: str) -> requests.Session:
-    """A collector on this machine is asked without the environment's proxies and certificates."""
+def session_for(endpoint: str) -> requests.Session:
+    """How a collector is asked: one on this machine without the environment's proxies and certificates.
+
+    Raises:
+        WrongSetting: see `provider_for`.
+    """
     import requests
 
     session = requests.Session()

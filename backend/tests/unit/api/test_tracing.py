@@ -14,7 +14,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from app.api.request_id import RequestId
-from app.api.tracing import TraceRequests, Traces, provider_for
+from app.api.tracing import TraceRequests, Traces, provider_for, session_for
 from app.core.settings import Settings, WrongSetting
 from app.server import create_app
 from app.services.diffusion.stats import Outcome, RunReport
@@ -157,3 +157,28 @@ def duration_s(span: ReadableSpan) -> float:
     assert span.start_time is not None
     assert span.end_time is not None
     return (span.end_time - span.start_time) / 1e9
+
+
+@pytest.mark.parametrize("endpoint", ["http://localhost:4318", "https://127.0.0.1:4318", "http://[::1]:4318"])
+def test_a_collector_on_this_machine_is_asked_directly(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
+    for name, value in (("HTTP_PROXY", "http://x:y"), ("HTTPS_PROXY", "socks5://x"), ("REQUESTS_CA_BUNDLE", "/gone")):
+        monkeypatch.setenv(name, value)
+    assert not session_for(endpoint).trust_env
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "name", "value"),
+    [
+        ("http://collector.example", "HTTP_PROXY", "http://x:y"),
+        ("https://collector.example", "https_proxy", "nonsense://x"),
+        ("https://collector.example", "REQUESTS_CA_BUNDLE", "/gone"),
+        ("https://collector.example", "CURL_CA_BUNDLE", "/gone"),
+    ],
+)
+def test_what_keeps_spans_from_a_collector_elsewhere_is_named(
+    monkeypatch: pytest.MonkeyPatch, endpoint: str, name: str, value: str
+) -> None:
+    assert session_for(endpoint).trust_env
+    monkeypatch.setenv(name, value)
+    with pytest.raises(WrongSetting, match=f"OTEL_ENDPOINT='{endpoint}' cannot be reached: {name} names"):
+        provider_for(endpoint)
