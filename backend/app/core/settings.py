@@ -44,8 +44,9 @@ class DiffusionConfig(BaseModel):
     quantization: QuantizationName = Field(
         "none", description="Of the layers' weights: none, int8 or nf4, which are a half and a quarter of bfloat16."
     )
-    cpu_runtime: Literal["auto", "torch"] = Field(
-        "auto", description="auto: ONNX Runtime for small float32 models on a CPU; torch: PyTorch for all of them."
+    cpu_runtime: Literal["auto", "onnx", "torch"] = Field(
+        "auto",
+        description="On a CPU: onnx, ONNX Runtime, for small models; torch, PyTorch; auto: onnx where it works.",
     )
     dreamon_path: str = Field("", description="Folder or hub id of the dreamon checkpoint; empty: the embedded one.")
     llada_path: str = Field("", description="Folder or hub id of the llada checkpoint; empty: the embedded one.")

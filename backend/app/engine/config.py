@@ -7,7 +7,7 @@ from typing import Literal
 
 DTypeName = Literal["auto", "float32", "bfloat16", "float16"]
 QuantizationName = Literal["none", "int8", "nf4"]
-RuntimeName = Literal["auto", "torch"]
+RuntimeName = Literal["auto", "onnx", "torch"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,8 @@ class EngineConfig:
     quantization: QuantizationName = "none"
     """Of the weights of all layers (`models/quantisation.py`); nf4 needs bitsandbytes."""
     cpu_runtime: RuntimeName = "auto"
-    """On a CPU: auto runs small float32 models as ONNX Runtime graphs (`models/graphs.py`) where that is installed."""
+    """On a CPU: auto runs small float32 models as ONNX Runtime graphs (`models/graphs.py`) where that is installed and
+    works, others and elsewhere by PyTorch modules; onnx and torch are these two, or an error."""
     max_waiting: int = 1024
     """Requests that may wait for a place in the batch; one more raises `QueueFull`."""
     max_running: int = 256

@@ -21,6 +21,8 @@ class EngineCounters:
     """Passes that did not fit the device."""
     num_split_batches: int = 0
     """Of these, the ones that were run again in smaller parts."""
+    num_not_finite: int = 0
+    """Requests that ended because the model gave NaN or infinity for them."""
     num_moved_requests: int = 0
     """Requests that left the device for the CPU, on arrival or on their way."""
     num_moved_models: int = 0

@@ -8,7 +8,7 @@ from functools import partial
 
 from app.engine.config import EngineConfig
 from app.engine.devices import is_out_of_memory
-from app.engine.errors import EngineError, EngineStopped, OutOfDeviceMemory
+from app.engine.errors import EngineError, EngineStopped, LogitsNotFinite, OutOfDeviceMemory
 from app.engine.events import Admitted, Cancelled, Failed
 from app.engine.memory import logits_budget
 from app.engine.recovery import Recovery
@@ -116,10 +116,8 @@ class Engine:
         try:
             move()
         except Exception as error:
-            kind = OutOfDeviceMemory if is_out_of_memory(error) else EngineStopped
-            failure = kind(f"decoding failed: {type(error).__name__}: {error}")
-            failure.__cause__ = error
-            self._fail(state, failure)
+            self.recovery.counters.num_not_finite += isinstance(error, LogitsNotFinite)
+            self._fail(state, _as_engine_error(error))
             return
         self._release_if_over(state)
 
@@ -135,3 +133,12 @@ class Engine:
         self._remove(state)
         state.move_to(Status.FAILED)
         state.tell(Failed(state.request.request_id, error, state.nfe))
+
+
+def _as_engine_error(error: Exception) -> EngineError:
+    if isinstance(error, EngineError):
+        return error
+    kind = OutOfDeviceMemory if is_out_of_memory(error) else EngineStopped
+    failure = kind(f"decoding failed: {type(error).__name__}: {error}")
+    failure.__cause__ = error
+    return failure

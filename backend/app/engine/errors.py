@@ -6,6 +6,7 @@ EngineError
 ├── QueueFull           the bounded waiting queue has no room
 ├── OutOfDeviceMemory   a step did not fit the device
 ├── DeviceBroken        the device does nothing more for this process
+├── LogitsNotFinite     the model gave NaN or infinity for one request
 └── EngineStopped       the engine thread has ended, or its step failed
 """
 
@@ -40,6 +41,10 @@ class OutOfDeviceMemory(EngineError):
 
 class DeviceBroken(EngineError):
     """The device does nothing more for this process: only another process can use it again."""
+
+
+class LogitsNotFinite(EngineError):
+    """The model gave logits for one request that are no numbers: NaN or infinity."""
 
 
 class EngineStopped(EngineError):

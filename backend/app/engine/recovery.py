@@ -24,7 +24,7 @@ from itertools import islice
 import torch
 from torch import nn
 
-from app.engine.config import EngineConfig
+from app.engine.config import EngineConfig, RuntimeName
 from app.engine.counters import EngineCounters
 from app.engine.decoding.policy import Prediction
 from app.engine.devices import first_line, is_out_of_memory
@@ -281,7 +281,9 @@ class Recovery:
             return self.runner
         if self._cpu_runner is None:
             model = copied(self.runner.model, CPU, self._cpu_dtype())
-            self._cpu_runner = ModelRunner(model, cpu_runtime=self._config.cpu_runtime)
+            # Whoever demands graphs demands them of a model whose place is here, and not of one that finds refuge.
+            runtime: RuntimeName = "torch" if self._config.cpu_runtime == "torch" else "auto"
+            self._cpu_runner = ModelRunner(model, cpu_runtime=runtime)
         return self._cpu_runner
 
     def _cpu_dtype(self) -> torch.dtype:

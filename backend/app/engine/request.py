@@ -19,6 +19,7 @@ from app.engine.decoding.guidance import unconditional_ids
 from app.engine.decoding.policy import Edits, Policy, Prediction, StepPlan, VariableLengthPolicy, build_policy
 from app.engine.decoding.rules import LogitRules, Score
 from app.engine.decoding.span import choose_length
+from app.engine.errors import LogitsNotFinite
 from app.engine.events import CanvasSnapshot, Commit, EngineEvent, Finished, FinishReason, Step
 from app.engine.logprobs import LogprobTrack
 from app.engine.memory import Need
@@ -149,7 +150,17 @@ class RequestState:
             self._plan_next()
 
     def advance(self, predicted: Prediction) -> None:
-        """Takes in the predictions for `work`, tells what is new, and plans the next step."""
+        """Takes in the predictions for `work`, tells what is new, and plans the next step.
+
+        Raises:
+            LogitsNotFinite: nothing can be predicted from what the model gave; the request has not changed.
+        """
+        if predicted.num_broken:
+            raise LogitsNotFinite(
+                f"in step {self.nfe + 1} the model's logits are not finite (NaN or infinity), rows: "
+                f"{predicted.num_broken}. Its weights may be damaged, or their arithmetic too narrow: check the "
+                "checkpoint, or load it in float32"
+            )
         self.nfe += 1
         if self._choosing:
             self._open_round(self._take_chosen_length(predicted))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import math
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 import torch
@@ -14,9 +17,9 @@ from app.engine.decoding.guidance import guide
 from app.engine.decoding.policy import Prediction
 from app.engine.decoding.rules import LogitRules
 from app.engine.decoding.sampling import log_probabilities, penalise_repetition, predict, probabilities_of
-from app.engine.devices import has_float64, is_out_of_memory
+from app.engine.devices import first_line, has_float64, is_out_of_memory
 from app.engine.divergence import LastDistributions
-from app.engine.errors import OutOfDeviceMemory
+from app.engine.errors import EngineError, OutOfDeviceMemory
 from app.engine.forward import Forward, ModuleForward
 from app.engine.graph_forward import MAX_SCORE_BYTES, GraphForward
 from app.engine.models import graphs
@@ -26,6 +29,8 @@ from app.engine.work import SequenceInput, Work
 # float32 logits, their filtered copy and probabilities, and the float64 distribution that tokens are drawn from.
 _BYTES_PER_LOGIT = 4 * 3 + 8 * 2
 
+log = logging.getLogger(__name__)
+
 
 class ModelRunner:
     """Runs forward passes and reads their logits. One thread only.
@@ -33,6 +38,9 @@ class ModelRunner:
     Args:
         device_name: what the device is called, where not by its own name.
         cpu_runtime: see `EngineConfig`.
+
+    Raises:
+        EngineError: the model was to run as graphs, and cannot.
     """
 
     def __init__(self, model: FamilyModel, device_name: str | None = None, cpu_runtime: RuntimeName = "auto") -> None:
@@ -40,9 +48,33 @@ class ModelRunner:
         self.device = next(model.parameters()).device
         self.device_name = device_name or str(self.device)
         self.dtype = next(model.parameters()).dtype
-        self._is_graphed = cpu_runtime == "auto" and graphs.can_run(model)
-        self._forward: Forward = GraphForward(model) if self._is_graphed else ModuleForward(model)
+        self._cpu_runtime = cpu_runtime
+        self._forward = self._chosen_forward()
         self._last = LastDistributions()
+
+    def _chosen_forward(self) -> Forward:
+        if self.device.type != "cpu" or self._cpu_runtime == "torch":
+            return ModuleForward(self.model)
+        if not graphs.can_run(self.model):
+            if self._cpu_runtime == "onnx":
+                raise EngineError(f"cpu_runtime=onnx: {graphs.REQUIREMENTS}; use auto or torch")
+            return ModuleForward(self.model)
+        try:
+            return GraphForward(self.model)
+        except Exception as error:  # each library has error types of its own
+            return self._forward_instead(error)
+
+    def _forward_instead(self, error: Exception) -> Forward:
+        """Modules, where graphs are not demanded: they are slower, and always there."""
+        why = f"ONNX Runtime failed: {first_line(error)}"
+        if self._cpu_runtime == "onnx":
+            raise EngineError(f"cpu_runtime=onnx: {why}; use auto or torch") from error
+        log.warning("%s; the %s model runs by PyTorch from here on", why, self.model.config.family)
+        return ModuleForward(self.model)
+
+    @property
+    def _is_graphed(self) -> bool:
+        return isinstance(self._forward, GraphForward)
 
     @property
     def bytes_per_row(self) -> int:
@@ -84,7 +116,8 @@ class ModelRunner:
             parts = torch.split(logits, [work.num_rows for work in works])
             guided = [_guided(work, part) for work, part in zip(works, parts, strict=True)]
             wanted = [rows[: len(rows) - len(work.doubted_ids)] for work, rows in zip(works, guided, strict=True)]
-            predictions = _read(works, [_penalised(work, rows) for work, rows in zip(works, wanted, strict=True)])
+            penalised = [_penalised(work, rows) for work, rows in zip(works, wanted, strict=True)]
+            predictions = _read(works, penalised, parts, logits.sum(-1, dtype=torch.float32))
             told = [self._with_more(*each) for each in zip(works, guided, predictions, strict=True)]
             self._last.step_is_done()
             return told
@@ -97,8 +130,16 @@ class ModelRunner:
             self._last.step_is_over()
 
     def logits(self, sequences: Sequence[SequenceInput]) -> Tensor:
-        """Raw logits [R, V] of all wanted positions, sequence by sequence, aligned with what they predict."""
-        return self._forward.logits(sequences)
+        """Raw logits [R, V] of all wanted positions, sequence by sequence, aligned with what they predict.
+
+        Raises:
+            EngineError: the graphs that were demanded do not run.
+        """
+        try:
+            return self._forward.logits(sequences)
+        except graphs.GraphError as error:
+            self._forward = self._forward_instead(error)  # sequences with a window begin with their whole canvas
+            return self._forward.logits(sequences)
 
     def forget(self, name: str) -> None:
         """Drops what is kept under `name`, if anything is."""
@@ -115,6 +156,8 @@ class ModelRunner:
 
     def _with_more(self, work: Work, logits: Tensor, prediction: Prediction) -> Prediction:
         """What only some requests ask for, from the model's own logits."""
+        if prediction.num_broken:
+            return prediction
         num_doubted = len(work.doubted_ids)
         wanted, doubted = torch.split(logits, [len(logits) - num_doubted, num_doubted])
         more: dict[str, Any] = {}
@@ -143,8 +186,15 @@ def _penalised(work: Work, logits: Tensor) -> Tensor:
     return logits
 
 
-def _read(works: Sequence[Work], logits: Sequence[Tensor]) -> list[Prediction]:
-    """Requests that follow the same rules are read in one go."""
+def _read(works: Sequence[Work], logits: Sequence[Tensor], raw: Sequence[Tensor], row_sums: Tensor) -> list[Prediction]:
+    """Requests that follow the same rules are read in one go.
+
+    Args:
+        logits: of each request, as they are read.
+        raw: of each request, as the model gave them.
+        row_sums: of all raw rows [R]. That of a row with NaN or infinity is not finite: one look at each number, and
+            it comes to the host with the predictions.
+    """
     groups: dict[LogitRules, list[int]] = {}
     for index, work in enumerate(works):
         groups.setdefault(work.rules, []).append(index)
@@ -154,11 +204,24 @@ def _read(works: Sequence[Work], logits: Sequence[Tensor]) -> list[Prediction]:
         draws = [u for index in members for u in works[index].uniforms]
         uniforms = torch.tensor(draws, dtype=torch.float64, device=rows.device) if draws else None
         predicted.append(predict(rows, works[members[0]].rules, uniforms))
-    token_ids, scores, confidences = torch.cat(predicted, dim=1).tolist()
+    on_host = torch.cat((*torch.cat(predicted, dim=1), row_sums.double())).tolist()
+    num_read = sum(len(rows) for rows in logits)
+    token_ids, scores, confidences = (on_host[kind * num_read : (kind + 1) * num_read] for kind in range(3))
     predictions: dict[int, Prediction] = {}
     start = 0
     for index in [index for members in groups.values() for index in members]:
         span = slice(start, start + len(logits[index]))
         predictions[index] = Prediction([int(i) for i in token_ids[span]], scores[span], confidences[span])
         start = span.stop
-    return [predictions[index] for index in range(len(works))]
+    sums = iter(on_host[3 * num_read :])
+    return [_checked(predictions[index], part, sum(islice(sums, len(part)))) for index, part in enumerate(raw)]
+
+
+def _checked(prediction: Prediction, raw: Tensor, sum_of_raw: float) -> Prediction:
+    """The prediction, with the number of rows that are not finite: as the model gave them [R, V], or after guidance and
+    rules. Infinity that stands for a banned token is not in the one and does not reach the other."""
+    if math.isfinite(sum_of_raw + sum(prediction.scores) + sum(prediction.confidences)):
+        return prediction
+    num_raw = int((~raw.isfinite()).any(-1).sum())  # finite numbers may have a sum that is not
+    num_read = sum(not math.isfinite(a + b) for a, b in zip(prediction.scores, prediction.confidences, strict=True))
+    return replace(prediction, num_broken=max(num_raw, num_read))

@@ -23,6 +23,7 @@ ENGINE_COUNTERS = {
     "busy_seconds": ("busy_s", "Seconds in forward passes and in reading their logits."),
     "out_of_memory": ("num_out_of_memory", "Forward passes that did not fit the device."),
     "split_batches": ("num_split_batches", "Of these, the ones that were run again in smaller parts."),
+    "not_finite": ("num_not_finite", "Requests that ended because the model gave NaN or infinity for them."),
     "moved_requests": ("num_moved_requests", "Requests that left their device for the CPU."),
     "moved_models": ("num_moved_models", "Times that the weights followed them."),
     "returned_models": ("num_returned_models", "Times that the weights came back."),

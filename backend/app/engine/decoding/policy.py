@@ -51,6 +51,8 @@ class Prediction:
     there is none."""
     support: list[float] = field(default_factory=list)
     """Probability of the token at each position of `StepPlan.doubted`."""
+    num_broken: int = 0
+    """Rows of logits that were not finite. Where there are any, nothing else is of meaning."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -162,11 +162,12 @@ def draw(logits: Tensor, uniforms: Tensor) -> Tensor:
     """One token per row from softmax(logits), by inverting the cumulative distribution in float64.
 
     The same distribution as Gumbel-max, with one random number per row instead of V; float64 keeps the tail that
-    single precision would cut off (arXiv 2409.02908).
+    single precision would cut off (arXiv 2409.02908). A row that is not finite gives any token, but one of the
+    vocabulary: an index outside would end every request on a GPU, and the process's use of it.
     """
     cumulative = logits.double().softmax(-1).cumsum(-1)
     cumulative /= cumulative[:, -1:].clone()
-    return torch.searchsorted(cumulative, uniforms[:, None], right=True)[:, 0]
+    return torch.searchsorted(cumulative, uniforms[:, None], right=True)[:, 0].clamp(max=logits.shape[-1] - 1)
 
 
 def score(probabilities: Tensor, confidence: Tensor, kind: Score) -> Tensor:

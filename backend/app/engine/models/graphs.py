@@ -17,6 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from app.engine.devices import is_out_of_memory
 from app.engine.models.base import FamilyModel, LayerParts
 from app.engine.models.layers import Linear, RMSNorm
 from app.engine.models.quantisation import LARGEST, SMALLEST_FACTOR, Int8Linear, QuantisedLinear, multiplies_int8
@@ -35,6 +36,12 @@ _SPIN_US = 30
 from others, and those that sleep at once are late."""
 
 Array = npt.NDArray[Any]
+
+
+REQUIREMENTS = (
+    "graphs are for models on a CPU, in float32 or int8, with at most "
+    f"{MAX_WEIGHT_BYTES // 1024**2} MiB of weights, where onnx and onnxruntime are installed"
+)
 
 
 def can_run(model: FamilyModel) -> bool:
@@ -66,6 +73,10 @@ class PassOutput:
     rotated, unless their tokens may move (`keeps_unrotated`)."""
 
 
+class GraphError(RuntimeError):
+    """ONNX Runtime could not build a graph or run it, and not for lack of memory."""
+
+
 class PassGraph:
     """From token ids to logits.
 
@@ -83,7 +94,7 @@ class PassGraph:
             logits, *fresh = self._session.run(self._names if keeps else self._names[:1], arrays)
         except Exception as error:
             # The library has an error type of its own, and tells of a lack of memory in words only.
-            kind = MemoryError if "bad_alloc" in str(error) else RuntimeError
+            kind = MemoryError if is_out_of_memory(error) else GraphError
             raise kind(str(error)) from error
         return PassOutput(logits, fresh)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from app.core.logging import current_request_id
 from app.engine.config import EngineConfig
 from app.engine.counters import EngineCounters
-from app.engine.errors import EngineError, EngineStopped, InvalidRequest, OutOfDeviceMemory, QueueFull
+from app.engine.errors import EngineError, EngineStopped, InvalidRequest, LogitsNotFinite, OutOfDeviceMemory, QueueFull
 from app.engine.events import EngineEvent, Failed
 from app.engine.params import GenerationRequest
 from app.services.diffusion.base import DiffusionModel
@@ -270,6 +270,8 @@ class NativeDiffusionModel(DiffusionModel):
                 f"model {self.model_id!r} has no memory for this request now; try again later, or ask for a smaller "
                 "max_length"
             )
+        if isinstance(error, LogitsNotFinite):
+            return GenerationFailed(f"model {self.model_id!r} broke: {error}")
         return GenerationFailed(f"model {self.model_id!r} broke while answering; the server's log says why")
 
 

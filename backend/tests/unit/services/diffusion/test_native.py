@@ -14,7 +14,7 @@ import pytest
 
 from app.core.logging import label_log_lines
 from app.engine.config import EngineConfig
-from app.engine.errors import EngineError, EngineStopped, InvalidRequest, OutOfDeviceMemory, QueueFull
+from app.engine.errors import EngineError, EngineStopped, InvalidRequest, LogitsNotFinite, OutOfDeviceMemory, QueueFull
 from app.engine.events import (
     Admitted,
     Cancelled,
@@ -219,6 +219,7 @@ async def test_a_cancelled_reader_aborts_too(model: NativeDiffusionModel, engine
         (OutOfDeviceMemory("2 GiB"), OutOfMemory, "has no memory for this request now"),
         (InvalidRequest("no", field="max_new_tokens"), InvalidParameters, "no"),
         (QueueFull("full"), Overloaded, "full"),
+        (LogitsNotFinite("in step 7 no numbers"), GenerationFailed, "in step 7 no numbers"),
     ],
 )
 @pytest.mark.parametrize("when", ["at submission", "later"])
