@@ -71,7 +71,7 @@ class Checks:
             timeout=ANSWER_TIMEOUT_S,
         )
         expect(answer.status_code == 200, f"status {answer.status_code}: {answer.text[:300]}")
-        events = [DiffusionStreamEvent.model_validate_json(line) for line in answer.iter_lines()]
+        events = [DiffusionStreamEvent.model_validate_json(line) for line in answer.iter_lines() if line]
         return _checked(events, self.client.generate("Once upon a time", max_length=16, seed=1))
 
     def infill_stream(self) -> str:

@@ -15,8 +15,8 @@ class Framing(Protocol):
     """How one stream is written. An instance belongs to one stream."""
 
     media_type: str
-    keep_alive: bytes | None
-    """What may be sent while nothing happens, so that no proxy takes the stream for dead."""
+    keep_alive: bytes
+    """What is sent while nothing happens, so that neither a proxy nor a client takes the stream for dead."""
 
     def encode(self, event: DiffusionStreamEvent) -> bytes: ...
 
@@ -25,7 +25,7 @@ class ServerSentEvents:
     """`id`, `event` and `data`, then an empty line; the ids count from 0."""
 
     media_type = SERVER_SENT_EVENTS
-    keep_alive: bytes | None = b": keep-alive\n\n"
+    keep_alive = b": keep-alive\n\n"
 
     def __init__(self) -> None:
         self._next_id = 0
@@ -37,10 +37,10 @@ class ServerSentEvents:
 
 
 class JsonLines:
-    """One JSON object per line. The format knows no comments, so there is no keep-alive."""
+    """One JSON object per line. The format knows no comments, so that an empty line is the sign of life."""
 
     media_type = JSON_LINES
-    keep_alive: bytes | None = None
+    keep_alive = b"\n"
 
     def encode(self, event: DiffusionStreamEvent) -> bytes:
         return json_bytes(event) + b"\n"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from typing import TypeVar
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from typing import TypeAlias, TypeVar
 
 from fastapi import Request
 
@@ -12,7 +12,7 @@ from app.api.disconnect import while_connected
 from app.api.errors import InvalidBody
 from app.api.framing import SERVER_SENT_EVENTS, ServerSentEvents
 from app.api.problem import FieldError
-from app.api.request_id import call_of
+from app.api.request_id import call_of, request_id
 from app.api.streaming import ByteStream
 from app.services.diffusion import (
     DiffusionLLMService,
@@ -21,11 +21,15 @@ from app.services.diffusion import (
     GenerationResult,
     ServiceError,
 )
+from app.services.diffusion.generation import error_event
 from app.services.diffusion.run import Params
 
 MAX_CHOICES = 8
 """Answers to one call."""
 MAX_SEED = 2**63 - 1
+
+IndexedEvents: TypeAlias = AsyncGenerator[tuple[int, DiffusionStreamEvent], None]
+"""Events of several generations, each with the index of its own."""
 
 T = TypeVar("T")
 
@@ -84,9 +88,7 @@ async def _result(generation: Generation) -> GenerationResult:
     return await generation
 
 
-async def merged(
-    streams: Sequence[AsyncIterator[DiffusionStreamEvent]],
-) -> AsyncGenerator[tuple[int, DiffusionStreamEvent], None]:
+async def merged(streams: Sequence[AsyncIterator[DiffusionStreamEvent]]) -> IndexedEvents:
     """The events of all as they happen, each with the index of its stream. One that fails before its first event ends
     with an `error` event too, if there was an event of another.
 
@@ -128,36 +130,69 @@ def _event_of(task: asyncio.Task[DiffusionStreamEvent], has_begun: bool) -> Diff
 
 
 async def stream_all(
-    generations: Sequence[Generation], pieces: AsyncGenerator[bytes, None], request: Request
+    generations: Sequence[Generation],
+    events: IndexedEvents,
+    encode: Callable[[IndexedEvents], AsyncGenerator[bytes, None]],
+    request: Request,
+    *,
+    silence_s: float,
+    media_type: str = SERVER_SENT_EVENTS,
+    keep_alive: bytes = ServerSentEvents.keep_alive,
 ) -> ByteStream:
-    """Their Server-Sent Events, once the first piece is there; until then an error is a status.
+    """Their stream, once the first event is there: until then an error is a status. Where that takes longer than
+    `silence_s`, because they wait in the queue or for a model, the head leaves and an error is an event of the stream.
 
     Args:
-        pieces: what becomes of their events.
+        events: theirs; the first to fail before there is any raises what it failed with.
+        encode: writes the events as the client reads them.
 
     Raises:
-        ServiceError: one was refused, or failed before the first piece.
+        ServiceError: one was refused, or failed before the first event.
         ClientDisconnect: the client left while waiting; all are over.
     """
+    first = asyncio.create_task(_next(events))
 
     async def close() -> None:
-        await pieces.aclose()
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+        await events.aclose()
         await close_all(generations)
 
     try:
-        first = await while_connected(_next(pieces), request.receive)
+        is_overdue = not await while_connected(_is_done(first, silence_s), request.receive)
     except BaseException:
         await close()
         raise
+    pieces = encode(_opened(first, events, request_id(request.scope)))
     return ByteStream(
-        _chained(first, pieces), media_type=SERVER_SENT_EVENTS, keep_alive=ServerSentEvents.keep_alive, close=close
+        pieces, media_type=media_type, keep_alive=keep_alive, silence_s=silence_s, is_overdue=is_overdue, close=close
     )
 
 
-async def _chained(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
-    yield first
-    async for piece in rest:
-        yield piece
+def allowed_silence_s(service: DiffusionLLMService) -> float:
+    """How long a stream of this service may be silent."""
+    return float(service.configuration()["keep_alive_seconds"])
+
+
+async def _is_done(first: asyncio.Task[T], within_s: float) -> bool:
+    """Whether the task has a result by then; raises what it raised."""
+    done, _ = await asyncio.wait({first}, timeout=within_s)
+    for task in done:
+        task.result()
+    return bool(done)
+
+
+async def _opened(
+    first: asyncio.Task[tuple[int, DiffusionStreamEvent]], rest: IndexedEvents, request_id: str
+) -> IndexedEvents:
+    """All events, of which the first is being waited for. What has failed instead is an event, too."""
+    try:
+        yield await first
+    except ServiceError as error:
+        yield 0, error_event(error, request_id)
+        return
+    async for indexed in rest:
+        yield indexed
 
 
 async def close_all(generations: Sequence[Generation]) -> None:

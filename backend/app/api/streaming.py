@@ -12,7 +12,6 @@ from starlette.types import Receive, Scope, Send
 
 from app.api.disconnect import note_departure, while_connected
 
-KEEP_ALIVE_S = 15.0
 STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
@@ -20,7 +19,9 @@ class ByteStream(Response):
     """Sends `pieces` as they come; calls `close` when all are sent, or when the client leaves.
 
     Args:
-        keep_alive: what may be sent while nothing happens; `None`: nothing.
+        keep_alive: what is sent while nothing happens.
+        silence_s: after how many seconds of silence.
+        is_overdue: whether there has been as much silence already.
     """
 
     def __init__(
@@ -28,11 +29,15 @@ class ByteStream(Response):
         pieces: AsyncGenerator[bytes, None],
         *,
         media_type: str,
-        keep_alive: bytes | None,
+        keep_alive: bytes,
+        silence_s: float,
+        is_overdue: bool = False,
         close: Callable[[], Awaitable[None]],
     ) -> None:
         self.pieces = pieces
         self.keep_alive = keep_alive
+        self.silence_s = silence_s
+        self.is_overdue = is_overdue
         self.close = close
         self.status_code = 200
         self.media_type = media_type
@@ -53,7 +58,9 @@ class ByteStream(Response):
         async def send_bytes(data: bytes) -> None:
             await send({"type": "http.response.body", "body": data, "more_body": True})
 
-        keep_alive = KeepAlive(send_bytes, self.keep_alive, KEEP_ALIVE_S)
+        if self.is_overdue:
+            await send_bytes(self.keep_alive)
+        keep_alive = KeepAlive(send_bytes, self.keep_alive, self.silence_s)
         async with keep_alive, aclosing(self.pieces):
             async for piece in self.pieces:
                 await keep_alive.send(piece)
@@ -61,15 +68,15 @@ class ByteStream(Response):
 
 
 class KeepAlive:
-    """Sends `comment` whenever `silence_s` pass in which nothing else was sent."""
+    """Sends `sign` whenever `silence_s` pass in which nothing else was sent."""
 
-    def __init__(self, send: Callable[[bytes], Awaitable[None]], comment: bytes | None, silence_s: float) -> None:
+    def __init__(self, send: Callable[[bytes], Awaitable[None]], sign: bytes, silence_s: float) -> None:
         self._send = send
-        self._comment = comment
+        self._sign = sign
         self._silence_s = silence_s
         self._one_at_a_time = asyncio.Lock()
         self._has_spoken = asyncio.Event()
-        self._ticker: asyncio.Task[None] | None = None
+        self._ticker: asyncio.Task[None]
 
     async def send(self, data: bytes) -> None:
         self._has_spoken.set()
@@ -77,20 +84,18 @@ class KeepAlive:
             await self._send(data)
 
     async def __aenter__(self) -> None:
-        if self._comment is not None:
-            self._ticker = asyncio.create_task(self._tick(self._comment))
+        self._ticker = asyncio.create_task(self._tick())
 
     async def __aexit__(self, *_: object) -> None:
-        if self._ticker is not None:
-            self._ticker.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._ticker
+        self._ticker.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._ticker
 
-    async def _tick(self, comment: bytes) -> None:
+    async def _tick(self) -> None:
         while True:
             self._has_spoken.clear()
             try:
                 async with asyncio.timeout(self._silence_s):
                     await self._has_spoken.wait()
             except TimeoutError:
-                await self.send(comment)
+                await self.send(self._sign)

@@ -58,6 +58,9 @@ class DiffusionConfig(BaseModel):
     max_concurrent_requests: int = Field(3, ge=1, le=1024, description="Requests denoised at the same time.")
     max_queued_requests: int = Field(64, ge=0, le=100_000, description="Requests that may wait; more get 503.")
     timeout_seconds: float = Field(300.0, gt=0, le=86_400, description="Seconds from arrival to the answer.")
+    keep_alive_seconds: float = Field(
+        15.0, ge=0.05, le=3_600, description="Seconds of silence after which a stream gives a sign of life."
+    )
     rate_limit: RateLimitText = Field("", description="Calls that one client may make, such as 60/minute; empty: any.")
     content_filter: str = Field("", description="Rules file of the content filter; empty: none.")
     decoding: Literal["exact", "balanced", "fast"] = Field(

@@ -75,5 +75,6 @@ def messages_of(pieces: Iterable[bytes]) -> list[Message]:
 
 
 def lines_of(pieces: Iterable[bytes]) -> list[Any]:
-    """As a client does that decodes the whole and splits it wherever Python sees the end of a line."""
-    return [json.loads(line) for line in b"".join(pieces).decode().splitlines()]
+    """As a client does that decodes the whole, splits it wherever Python sees the end of a line and passes over lines
+    that are empty, as signs of life are."""
+    return [json.loads(line) for line in b"".join(pieces).decode().splitlines() if line]

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request, Response
 from app.api.deps import AdminDep, ChangesBody, GenerationBody, InfillingBody, ServiceDep
 from app.api.diffusion.models import GenerateResponse, InfillResponse, ModelList
 from app.api.diffusion.service import collect, open_stream, start
+from app.api.generations import allowed_silence_s
 from app.api.openapi import event_stream, json_request, problems
 from app.core.settings import DiffusionConfig
 from app.services.diffusion.models import (
@@ -37,7 +38,7 @@ async def generate(params: GenerationBody, service: ServiceDep, request: Request
 )
 async def generate_stream(params: GenerationBody, service: ServiceDep, request: Request) -> Response:
     """Continues `text`, event by event: Server-Sent Events or JSON lines, as `Accept` asks."""
-    return await open_stream(start(service, params, request), request)
+    return await open_stream(start(service, params, request), request, silence_s=allowed_silence_s(service))
 
 
 @router.post("/infill", openapi_extra=json_request(DiffusionInfillingParams), responses=GENERATION_PROBLEMS)
@@ -54,7 +55,7 @@ async def infill(params: InfillingBody, service: ServiceDep, request: Request) -
 )
 async def infill_stream(params: InfillingBody, service: ServiceDep, request: Request) -> Response:
     """Fills the gap between `prefix` and `suffix`, event by event."""
-    return await open_stream(start(service, params, request), request)
+    return await open_stream(start(service, params, request), request, silence_s=allowed_silence_s(service))
 
 
 @router.get("/models", responses=problems(401))

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from fastapi import Request
 
-from app.api.disconnect import while_connected
 from app.api.framing import framing_for
-from app.api.generations import collect_all, start_all
+from app.api.generations import collect_all, start_all, stream_all
 from app.api.streaming import ByteStream
 from app.services.diffusion import DiffusionLLMService, Generation, GenerationResult
 from app.services.diffusion.run import Params
@@ -29,22 +28,20 @@ async def collect(generation: Generation, request: Request) -> GenerationResult:
     return result
 
 
-async def open_stream(generation: Generation, request: Request) -> ByteStream:
-    """The stream, once its first event is there; until then an error is a status, afterwards an event.
+async def open_stream(generation: Generation, request: Request, *, silence_s: float) -> ByteStream:
+    """The stream, once its first event is there; see `stream_all`.
 
     Raises:
         ServiceError: the generation was refused, or failed before its first event.
         ClientDisconnect: the client left while waiting; the generation is over.
     """
-    try:
-        await while_connected(generation.accepted(), request.receive)
-    except BaseException:
-        await generation.aclose()
-        raise
     framing = framing_for(",".join(request.headers.getlist("accept")))
-    return ByteStream(
-        (framing.encode(event) async for event in generation),
+    return await stream_all(
+        [generation],
+        ((0, event) async for event in generation),
+        lambda events: (framing.encode(event) async for _, event in events),
+        request,
+        silence_s=silence_s,
         media_type=framing.media_type,
         keep_alive=framing.keep_alive,
-        close=generation.aclose,
     )

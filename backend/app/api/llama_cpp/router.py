@@ -14,7 +14,15 @@ from app.api.deps import ServiceDep
 from app.api.disconnect import while_connected
 from app.api.errors import problem_of_code
 from app.api.framing import SERVER_SENT_EVENTS, data_line
-from app.api.generations import close_all, merged, num_places, start_all, stream_all
+from app.api.generations import (
+    IndexedEvents,
+    allowed_silence_s,
+    close_all,
+    merged,
+    num_places,
+    start_all,
+    stream_all,
+)
 from app.api.health import require_ready
 from app.api.json_encoding import JsonResponse
 from app.api.known_models import find_model
@@ -23,7 +31,7 @@ from app.api.llama_cpp.passed_over import PassedOver
 from app.api.llama_cpp.requests import InfillRequest
 from app.api.openai_problem import OpenAIProblemResponse, openai_problem
 from app.api.openapi import json_request, openai_problems, text_stream
-from app.services.diffusion import DiffusionStreamEvent, Generation
+from app.services.diffusion import Generation
 
 router = APIRouter(tags=["llama.cpp"], default_response_class=JsonResponse)
 
@@ -78,7 +86,13 @@ async def llama_cpp_infill(asked: InfillBody, service: ServiceDep, request: Requ
         return Response(data_line(answers[0].last()), media_type=SERVER_SENT_EVENTS) if asked.stream else _body(answers)
     generations = start_all(service, asked.params(model.max_length)[:num_answers], request)
     if asked.stream:
-        return await stream_all(generations, _pieces(asked, generations, answers), request)
+        return await stream_all(
+            generations,
+            _events(asked, generations),
+            lambda events: _pieces(events, answers),
+            request,
+            silence_s=allowed_silence_s(service),
+        )
     return await _collect(asked, generations, answers, request)
 
 
@@ -104,11 +118,9 @@ async def _collect(
         await close_all(generations)
 
 
-async def _pieces(
-    asked: InfillRequest, generations: Sequence[Generation], answers: Sequence[InfillAnswer]
-) -> AsyncGenerator[bytes, None]:
+async def _pieces(indexed: IndexedEvents, answers: Sequence[InfillAnswer]) -> AsyncGenerator[bytes, None]:
     """`data: {json}` for each piece of text, and for the end of each answer."""
-    async with aclosing(_events(asked, generations)) as events:
+    async with aclosing(indexed) as events:
         async for index, event in events:
             answers[index].take(event)
             if event.type == "error":
@@ -120,7 +132,5 @@ async def _pieces(
         yield data_line(answer.last())
 
 
-def _events(
-    asked: InfillRequest, generations: Sequence[Generation]
-) -> AsyncGenerator[tuple[int, DiffusionStreamEvent], None]:
+def _events(asked: InfillRequest, generations: Sequence[Generation]) -> IndexedEvents:
     return merged([in_time(generation, asked.t_max_predict_ms) for generation in generations])

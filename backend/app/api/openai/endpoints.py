@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from app.api.body import body_of
 from app.api.deps import ServiceDep
-from app.api.generations import collect_all, require_places, start_all, stream_all
+from app.api.generations import allowed_silence_s, collect_all, merged, require_places, start_all, stream_all
 from app.api.json_encoding import JsonResponse
 from app.api.known_models import find_model, max_length_of
 from app.api.openai.answers import CHAT, FIM, TEXT, Choice, Completion, Form, end_of, usage_of
@@ -73,7 +73,13 @@ async def _answer(
     if asked.stream:
         tells_usage = bool(asked.stream_options and asked.stream_options.include_usage)
         writer = ChunkWriter(form, call_id, openings=openings, num_choices=asked.num_choices, tells_usage=tells_usage)
-        return await stream_all(generations, chunks(generations, writer), request)
+        return await stream_all(
+            generations,
+            merged(generations),
+            lambda events: chunks(events, writer),
+            request,
+            silence_s=allowed_silence_s(service),
+        )
     results = await collect_all(generations, request)
     whole = Completion(
         id=form.id_prefix + call_id,

@@ -9,10 +9,10 @@ from typing import Any
 
 from app.api.errors import problem_of_code
 from app.api.framing import data_line
-from app.api.generations import merged
+from app.api.generations import IndexedEvents
 from app.api.openai.answers import Choice, Completion, Form, end_of, usage_of
 from app.api.openai_problem import openai_problem
-from app.services.diffusion import DiffusionStreamEvent, Generation
+from app.services.diffusion import DiffusionStreamEvent
 
 STEP_EVENT = "diffusion.step"
 DONE = b"data: [DONE]\n\n"
@@ -76,13 +76,9 @@ def _step(index: int, data: Any) -> dict[str, Any]:
     return {**(data if isinstance(data, dict) else {"data": data}), "index": index}
 
 
-async def chunks(generations: Sequence[Generation], writer: ChunkWriter) -> AsyncGenerator[bytes, None]:
-    """Ends with the first error: what else was asked for in the same call is given up.
-
-    Raises:
-        ServiceError: one was refused, or failed before there was anything to send.
-    """
-    async with aclosing(merged(generations)) as events:
+async def chunks(indexed: IndexedEvents, writer: ChunkWriter) -> AsyncGenerator[bytes, None]:
+    """Ends with the first error: what else was asked for in the same call is given up."""
+    async with aclosing(indexed) as events:
         async for index, event in events:
             yield writer.write(index, event)
             if event.type == "error":

@@ -31,7 +31,7 @@ from app.services.diffusion.models import (
 )
 from app.services.diffusion.observation import ServiceObservation, observe
 from app.services.diffusion.residency import Residency
-from app.services.diffusion.routing import choose_model
+from app.services.diffusion.routing import choose_model, examine
 from app.services.diffusion.run import Choice, Facilities, Params, Run
 from app.services.diffusion.slot import Slot
 from app.services.diffusion.stats import Observer, Statistics
@@ -68,7 +68,7 @@ class DiffusionLLMService:
         """A filter of one's own, after the rules of the setting `content_filter`; in force for requests from now on."""
         self._rules = configured_filter(self._config.content_filter, self._statistics.count_filter_hit)
         self._facilities = Facilities(
-            self._current_config, self._choose, self._gate, self._statistics, self._content_filters
+            self._current_config, self._examine, self._choose, self._gate, self._statistics, self._content_filters
         )
         self._adopt(self._config)
 
@@ -251,6 +251,10 @@ class DiffusionLLMService:
         if not self._is_initialized:
             raise ServiceDisabled("the service is not initialised; await service.initialize() first")
         return self._config
+
+    def _examine(self, params: Params) -> None:
+        if self._catalog_is_complete.is_set():
+            examine(params, self._config, self._residency)
 
     async def _choose(self, params: Params) -> Choice:
         await self._catalog_is_complete.wait()

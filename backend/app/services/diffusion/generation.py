@@ -73,7 +73,7 @@ class Generation:
             self._is_over = True
             if not self._has_given_event:
                 raise item
-            return _error_event(item, self.request_id)
+            return error_event(item, self.request_id)
         self._has_given_event = True
         self._is_over = item.type == "complete"
         return item
@@ -181,7 +181,8 @@ def _result(text: str, metadata: dict[str, Any]) -> GenerationResult:
     )
 
 
-def _error_event(error: ServiceError, request_id: str) -> DiffusionStreamEvent:
+def error_event(error: ServiceError, request_id: str) -> DiffusionStreamEvent:
+    """What a stream that has begun ends with instead of an exception."""
     metadata: dict[str, Any] = {"code": error.code, "request_id": request_id}
     if isinstance(error, GenerationTimeout):
         metadata |= {"partial": True, "text": error.partial_text}

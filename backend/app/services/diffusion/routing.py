@@ -34,6 +34,18 @@ async def choose_model(params: Params, config: DiffusionConfig, residency: Resid
     return _choice(instance, params, config, requested)
 
 
+def examine(params: Params, config: DiffusionConfig, residency: Residency) -> None:
+    """Looks for a mistake without waiting for anything: what cannot be known yet `choose_model` finds later.
+
+    Raises:
+        UnknownModel: no model has this id.
+        InvalidParameters: the model is there, and cannot take these parameters.
+    """
+    instance = residency.slot(params.model_id or config.default_model).instance
+    if instance is not None:
+        instance.model.check(with_defaults(params, config, instance.model))
+
+
 def with_defaults(params: Params, config: DiffusionConfig, model: DiffusionModel) -> Params:
     """The parameters with every default filled in. The configured `max_length` gives way to the model's bound."""
     defaults = {

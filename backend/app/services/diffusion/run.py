@@ -61,6 +61,8 @@ class Facilities:
 
     current_config: Callable[[], DiffusionConfig]
     """Raises ServiceDisabled."""
+    examine: Callable[[Params], None]
+    """Raises the Refusal of a mistake that can be seen without waiting for anything."""
     choose: Callable[[Params], Awaitable[Choice]]
     gate: AdmissionGate
     statistics: Statistics
@@ -130,6 +132,7 @@ class Run:
     async def _guarded(self, emit: Emit) -> DiffusionStreamEvent:
         """Turns what a model throws on accident into an error that tells a client nothing of the inside."""
         try:
+            self._facilities.examine(self._params)  # a mistake is one also where there is no room
             with self._facilities.gate.arrival():
                 return await self._choose_and_answer(emit)
         except ServiceError:

@@ -30,7 +30,7 @@ class Source:
         self.num_closed += 1
 
     def stream(self) -> ByteStream:
-        return ByteStream(self.pieces(), media_type="text/x", keep_alive=None, close=self.close)
+        return ByteStream(self.pieces(), media_type="text/x", keep_alive=b":", silence_s=60.0, close=self.close)
 
 
 async def test_each_piece_leaves_by_itself_and_the_source_is_closed() -> None:

@@ -10,9 +10,9 @@ from typing import Any, cast
 import pytest
 from starlette.requests import ClientDisconnect, Request
 
-from app.api import streaming
 from app.api.diffusion.service import collect, open_stream
 from app.api.disconnect import has_left
+from app.api.streaming import ByteStream
 from app.services.diffusion import Generation
 from app.services.diffusion.errors import Overloaded
 from app.services.diffusion.models import DiffusionStreamEvent, GenerationResult
@@ -34,13 +34,9 @@ class ScriptedGeneration:
     def finish(self) -> None:
         self.events.put_nowait(None)
 
-    async def accepted(self) -> None:
+    async def __aiter__(self) -> AsyncIterator[DiffusionStreamEvent]:
         if self.refusal:
             raise self.refusal
-        while self.events.empty():
-            await asyncio.sleep(0.001)
-
-    async def __aiter__(self) -> AsyncIterator[DiffusionStreamEvent]:
         while (event := await self.events.get()) is not None:
             yield event
 
@@ -56,6 +52,10 @@ class ScriptedGeneration:
 
     def as_generation(self) -> Generation:
         return cast(Generation, self)
+
+
+async def opened(generation: ScriptedGeneration, asked: Request, silence_s: float = 60.0) -> ByteStream:
+    return await open_stream(generation.as_generation(), asked, silence_s=silence_s)
 
 
 def token(text: str) -> DiffusionStreamEvent:
@@ -85,14 +85,14 @@ async def test_a_client_that_leaves_while_the_result_is_made_closes_the_generati
 async def test_a_client_that_leaves_while_it_waits_for_a_place_closes_the_generation() -> None:
     generation, client = ScriptedGeneration(), Client(DISCONNECT)
     with pytest.raises(ClientDisconnect):
-        await open_stream(generation.as_generation(), request(client))
+        await opened(generation, request(client))
     assert generation.is_closed
 
 
 async def test_a_refusal_is_raised_before_anything_is_sent() -> None:
     generation, client = ScriptedGeneration(refusal=Overloaded("full")), Client()
     with pytest.raises(Overloaded):
-        await open_stream(generation.as_generation(), request(client))
+        await opened(generation, request(client))
     assert generation.is_closed
     assert client.sent == []
 
@@ -105,7 +105,7 @@ async def test_streams_every_event_and_ends(accept: str, content_type: str) -> N
     generation, client = ScriptedGeneration(token("a"), token("é")), Client()
     generation.finish()
     asked = request(client, accept)
-    await client.call(await open_stream(generation.as_generation(), asked), asked.scope)
+    await client.call(await opened(generation, asked), asked.scope)
     assert (client.status, client.headers["content-type"]) == (200, content_type)
     assert client.headers["cache-control"] == "no-store"
     assert client.headers["x-accel-buffering"] == "no"
@@ -119,7 +119,7 @@ async def test_each_event_leaves_by_itself() -> None:
     generation, client = ScriptedGeneration(token("a"), token("b")), Client()
     generation.finish()
     asked = request(client)
-    await client.call(await open_stream(generation.as_generation(), asked), asked.scope)
+    await client.call(await opened(generation, asked), asked.scope)
     assert [json.loads(message["body"])["data"] for message in client.sent[1:-1]] == ["a", "b"]
 
 
@@ -128,27 +128,30 @@ async def test_a_client_that_leaves_in_mid_stream_closes_the_generation() -> Non
     asked = request(client)
     asyncio.get_running_loop().call_later(0.01, client.say, DISCONNECT)
     before = asyncio.all_tasks()
-    await client.call(await open_stream(generation.as_generation(), asked), asked.scope)
+    await client.call(await opened(generation, asked), asked.scope)
     assert generation.is_closed
     assert has_left(asked.scope)
     assert client.sent[-1]["more_body"] is True
     assert asyncio.all_tasks() == before
 
 
-async def test_silence_is_filled_with_comments(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streaming, "KEEP_ALIVE_S", 0.01)
+@pytest.mark.parametrize(("accept", "sign"), [("text/event-stream", b": keep-alive\n\n"), ("", b"\n")])
+async def test_silence_is_filled_with_signs_of_life(accept: str, sign: bytes) -> None:
     generation, client = ScriptedGeneration(token("a")), Client()
-    asked = request(client, "text/event-stream")
+    asked = request(client, accept)
     asyncio.get_running_loop().call_later(0.1, generation.finish)
-    await client.call(await open_stream(generation.as_generation(), asked), asked.scope)
-    comments = [message for message in client.sent if message.get("body") == b": keep-alive\n\n"]
-    assert 2 <= len(comments) <= 10
+    await client.call(await opened(generation, asked, silence_s=0.01), asked.scope)
+    assert b'"data":"a"' in client.sent[1]["body"]
+    assert 2 <= [message.get("body") for message in client.sent].count(sign) <= 10
 
 
-async def test_json_lines_have_no_comments(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streaming, "KEEP_ALIVE_S", 0.001)
-    generation, client = ScriptedGeneration(token("a")), Client()
-    asked = request(client)
-    asyncio.get_running_loop().call_later(0.05, generation.finish)
-    await client.call(await open_stream(generation.as_generation(), asked), asked.scope)
-    assert len(client.sent) == 3
+@pytest.mark.parametrize(("accept", "sign"), [("text/event-stream", b": keep-alive\n\n"), ("", b"\n")])
+async def test_silence_before_the_first_event_is_filled_too(accept: str, sign: bytes) -> None:
+    generation, client = ScriptedGeneration(), Client()
+    asked = request(client, accept)
+    response = await opened(generation, asked, silence_s=0.01)
+    generation.events.put_nowait(token("at last"))
+    generation.finish()
+    await client.call(response, asked.scope)
+    assert (client.status, client.sent[1]["body"]) == (200, sign)
+    assert b'"data":"at last"' in client.sent[2]["body"]

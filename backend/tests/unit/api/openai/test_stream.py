@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from starlette.requests import Request
 
-from app.api.generations import close_all, start_all
+from app.api.generations import close_all, merged, start_all
 from app.api.openai.answers import CHAT, FIM, TEXT, Form, usage_of
 from app.api.openai.stream import ChunkWriter, chunks
 from app.services.diffusion import (
@@ -35,7 +35,7 @@ def writer(form: Form, *openings: str, num_choices: int = 1, tells_usage: bool =
 async def chunks_of(generations: list[Generation], writer: ChunkWriter) -> list[dict[str, Any]]:
     """All that was sent, but for the end mark, which must be there unless the last one is an error."""
     try:
-        sent = b"".join([piece async for piece in chunks(generations, writer)]).decode()
+        sent = b"".join([piece async for piece in chunks(merged(generations), writer)]).decode()
     finally:
         await close_all(generations)
     lines = [line.removeprefix("event: diffusion.step\n").removeprefix("data: ") for line in sent.split("\n\n")[:-1]]

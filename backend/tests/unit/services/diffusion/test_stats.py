@@ -262,3 +262,16 @@ async def test_what_the_server_cannot_do_now_is_a_failure_by_its_code() -> None:
         counted = service.statistics()
     assert (counted.failures, counted.failed_requests, counted.cancelled_requests) == ({"queue_full": 1}, 1, 1)
     assert (counted.refused_requests, counted.error_rate) == (0, 50.0)
+
+
+async def test_a_mistake_is_one_also_where_there_is_no_room() -> None:
+    async with serving(GatedModel(), max_concurrent_requests=1, max_queued_requests=0) as service:
+        holding = service.generate_stream("x")
+        await holding.accepted()
+        with pytest.raises(UnknownModel):
+            await service.generate_stream("x", model_id="nobody")
+        with pytest.raises(InvalidParameters):
+            await service.infill_stream("x", "y")
+        await holding.aclose()
+        counted = service.statistics()
+    assert (counted.refused_requests, counted.failed_requests) == (2, 0)
