@@ -12,7 +12,7 @@ from prometheus_client.process_collector import ProcessCollector
 from ray import serve
 
 from app.api.metrics.scrape import Scrape
-from app.core.logging import configure_logging
+from app.core.logging import configure_logging, label_log_lines
 from app.core.settings import RELOAD_SETTINGS, DiffusionConfig, Settings, update_config
 from app.core.version import VERSION
 from app.ray.batches import in_batches
@@ -57,8 +57,10 @@ class ModelReplica:
         self._watch = BackgroundTasks()
         self._watch.start(self._caretaker.run(), name="look after the model")
 
-    async def answer(self, params: Params) -> AsyncGenerator[list[Item], None]:
-        """The model's events; an error of the service comes as the last item."""
+    async def answer(self, params: Params, request_id: str) -> AsyncGenerator[list[Item], None]:
+        """The model's events; an error of the service comes as the last item. The log names the request as the ingress
+        does."""
+        label_log_lines(request_id)
         self._num_running += 1
         try:
             choice = await choose_model(params, self._config, self._residency)

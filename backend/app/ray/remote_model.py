@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing, suppress
 from typing import Any
 
+from app.core.logging import current_request_id
 from app.ray.arrivals import Arrivals
 from app.ray.errors import RAY_ERRORS, one_line, service_error
 from app.services.diffusion.base import DiffusionModel
@@ -112,7 +113,7 @@ class RemoteModel(DiffusionModel):
         num_replicas = sum(told.is_available for told in self._replicas().values())
         with self._arrivals.arrival(num_replicas):
             try:
-                response = self._handle.options(stream=True).answer.remote(params)
+                response = self._handle.options(stream=True).answer.remote(params, current_request_id())
                 async with aclosing(_events(response)) as events:
                     async for event in events:
                         yield event

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from tempfile import TemporaryDirectory
 from threading import Event
 
 import ray
@@ -15,6 +19,11 @@ from app.ray.deployment import NAME, application
 
 OBJECT_STORE_BYTES = 100_000_000
 """Events are too small to pass through it."""
+
+MAX_SOCKET_BYTES = 107
+"""Of the path of a socket, on Linux."""
+SESSION_BYTES = len("/ray/session_2026-01-31_12-00-00_123456_4194304/sockets/plasma_store")
+"""What Ray adds to its folder for the longest of its sockets."""
 
 logger = logging.getLogger(__name__)
 
@@ -39,13 +48,26 @@ def serve_here(settings: Settings) -> None:
     Raises:
         WrongSetting: the settings do not go together.
     """
-    ray.init("local", include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ray's own handler would leave requests unanswered
-    try:
-        deploy(settings)
-        Event().wait()
-    except KeyboardInterrupt:
-        logger.info("stopping")
-    finally:
-        serve.shutdown()  # type: ignore[no-untyped-call]
-        ray.shutdown()
+    with _folder() as folder:
+        ray.init("local", include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, _temp_dir=folder)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ray's own handler would leave requests unanswered
+        try:
+            deploy(settings)
+            Event().wait()
+        except KeyboardInterrupt:
+            logger.info("stopping")
+        finally:
+            serve.shutdown()  # type: ignore[no-untyped-call]
+            ray.shutdown()
+
+
+@contextmanager
+def _folder() -> Iterator[str | None]:
+    """Where Ray puts its sockets and logs: `None` for its own choice, or a short one where that is too long."""
+    chosen = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
+    if len(os.fsencode(chosen)) + SESSION_BYTES <= MAX_SOCKET_BYTES:
+        yield None
+        return
+    with TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        logger.warning("%s is too long for the paths of Ray's sockets; they are in %s", chosen, folder)
+        yield folder

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from app.services.diffusion.models import DiffusionStatistics
+from app.services.diffusion.stats import UNFORESEEN
 
 
 def summed(parts: Sequence[DiffusionStatistics]) -> DiffusionStatistics:
@@ -37,8 +38,10 @@ def summed(parts: Sequence[DiffusionStatistics]) -> DiffusionStatistics:
 
 def ended(part: DiffusionStatistics) -> DiffusionStatistics:
     """The same, once whoever counted is gone: nobody answers what was in flight."""
+    num_lost = part.requests_in_flight
+    failures = _counted([part.failures, {UNFORESEEN: num_lost}]) if num_lost else part.failures
     return part.model_copy(
-        update={"failed_requests": part.failed_requests + part.requests_in_flight, "requests_in_flight": 0}
+        update={"failed_requests": part.failed_requests + num_lost, "failures": failures, "requests_in_flight": 0}
     )
 
 

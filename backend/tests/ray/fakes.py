@@ -95,6 +95,7 @@ class FakeHandle:
     call_error: Exception | None = None
     refusal: str | Exception | None = None
     results: list[FakeReplicaResult] = field(default_factory=list)
+    request_ids: list[str] = field(default_factory=list)
     on_check: Callable[[], None] = lambda: None
 
     def options(self, *, stream: bool) -> Self:
@@ -109,7 +110,8 @@ class FakeHandle:
     def check(self) -> Method:
         return Method(self._check)
 
-    def remote(self, params: Any) -> DeploymentResponseGenerator[Any]:
+    def remote(self, params: Any, request_id: str) -> DeploymentResponseGenerator[Any]:
+        self.request_ids.append(request_id)
         if self.call_error is not None:
             raise self.call_error
         if self.assignment_error is not None:

@@ -22,7 +22,7 @@ def details(model_id: str, *, is_available: bool = True, **more: Any) -> Diffusi
 
 
 def statistics(
-    *, successful: int = 0, failed: int = 0, cancelled: int = 0, in_flight: int = 0, **more: Any
+    *, successful: int = 0, failed: int = 0, cancelled: int = 0, in_flight: int = 0, refused: int = 0, **more: Any
 ) -> DiffusionStatistics:
     num_finished = successful + failed + cancelled
     facts: dict[str, Any] = {
@@ -30,6 +30,9 @@ def statistics(
         "total_tokens_generated": 0,
         "model_usage": {},
         "device_usage": {},
+        "failures": {"timeout": failed} if failed else {},
+        "refused_requests": refused,
+        "refusals": {"invalid_parameters": refused} if refused else {},
         "error_rate": round(100 * failed / num_finished, 2) if num_finished else 0.0,
     }
     return DiffusionStatistics(

@@ -4,16 +4,18 @@ checkpoint: they never import torch."""
 from __future__ import annotations
 
 import json
+import os
 import select
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPResponse
 from itertools import pairwise
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import psutil
@@ -38,19 +40,32 @@ AS_CONFIGURED: Json = {"text": "Once", "model_id": "llada", "seed": 1}
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder, program = tmp_path_factory.mktemp("cluster"), (str(BACKEND / "serve_ray.py"),)
-    with serving(
-        folder,
-        program=program,
-        DREAMON_PATH=str(folder / "not-there"),
-        DEFAULT_MODEL="llada",
-        RAY_MIN_REPLICAS="2",
-        RAY_INGRESS_REPLICAS="2",
-        RAY_NUM_CPUS="0.1",
-        MAX_CONCURRENT_REQUESTS=str(NUM_PLACES),
-        MAX_QUEUED_REQUESTS=str(NUM_WAITING),
-    ) as running:
+    with (
+        without_settings_of_ray(),
+        serving(
+            folder,
+            program=program,
+            DREAMON_PATH=str(folder / "not-there"),
+            DEFAULT_MODEL="llada",
+            RAY_MIN_REPLICAS="2",
+            RAY_INGRESS_REPLICAS="2",
+            RAY_NUM_CPUS="0.1",
+            MAX_CONCURRENT_REQUESTS=str(NUM_PLACES),
+            MAX_QUEUED_REQUESTS=str(NUM_WAITING),
+        ) as running,
+    ):
         wait_until(lambda: num_replicas(running) == 2, running)
         yield running
+
+
+@contextmanager
+def without_settings_of_ray() -> Iterator[None]:
+    """Whoever runs the tests may have a cluster of his own, and a folder whose path is too long for Ray's sockets."""
+    with pytest.MonkeyPatch.context() as patch, TemporaryDirectory(prefix="ray", dir="/tmp") as folder:
+        for name in [name for name in os.environ if name.startswith("RAY_")]:
+            patch.delenv(name)
+        patch.setenv("RAY_TMPDIR", folder)
+        yield
 
 
 def wait_until(condition: Callable[[], bool], cluster: Server) -> None:

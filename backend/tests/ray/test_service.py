@@ -31,6 +31,7 @@ async def world() -> AsyncIterator[World]:
 async def test_the_answer_of_a_replica_is_the_answer(world: World) -> None:
     result = await world.service.generate_stream("x", model_id="llada")
     assert (result.text, result.model_id, result.tokens_generated) == ("Hello you", "llada", 2)
+    assert world.models["llada"].request_ids == [result.metadata["request_id"]]
     assert not world.models["llada"].results[0].is_cancelled
 
 

@@ -9,7 +9,8 @@ from tests.ray.samples import statistics
 
 counts = st.integers(0, 1000)
 parts = st.lists(
-    st.builds(statistics, successful=counts, failed=counts, cancelled=counts, in_flight=counts), max_size=5
+    st.builds(statistics, successful=counts, failed=counts, cancelled=counts, in_flight=counts, refused=counts),
+    max_size=5,
 )
 
 
@@ -19,6 +20,8 @@ def test_the_law_holds_in_the_sum_whoever_is_gone(several: list[DiffusionStatist
         outcomes = total.successful_requests + total.failed_requests + total.cancelled_requests
         assert total.total_requests == outcomes + total.requests_in_flight
         assert total.total_requests == sum(part.total_requests for part in several)
+        assert total.failed_requests == sum(total.failures.values())
+        assert total.refused_requests == sum(total.refusals.values())
 
 
 def test_nothing_is_the_sum_of_nothing() -> None:
