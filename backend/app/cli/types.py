@@ -8,16 +8,16 @@ from typing import Any
 import click
 
 
-class SendableText(click.ParamType[str]):
+class SendableText(click.types.StringParamType):
     """Text. A byte that is no UTF-8 comes from the shell as half of a surrogate pair, which nothing can send."""
 
-    name = "text"
-
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        text = str(super().convert(value, param, ctx))
         try:
-            return str(value).encode().decode()
+            text.encode()
         except UnicodeEncodeError as error:
             self.fail(f"byte 0x{ord(error.object[error.start]) & 0xFF:02x} is no UTF-8; give text in UTF-8", param, ctx)
+        return text
 
 
 class FiniteRange(click.FloatRange):
