@@ -1,78 +1,89 @@
-# make serve   set up .venv and start the server on http://localhost:8000
-# make test    set up .venv and run lint, types, import contracts and all tests
+# make serve       set up .venv and start the server on http://localhost:8000
+# make test        set up .venv and run lint, types, import contracts and all tests
+# make check       lint, types, import contracts and unit tests, for while you work: two minutes
+# make test-long   the long forms: ten times as many examples of properties, whole trainings, a long soak
 PYTHON ?= python3
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
+TIMED := "$(CURDIR)/.ci/timed"
 SERVING := $(VENV)/.serving
 READY := $(VENV)/.ready
 # Section of the training recipes: cpu, gpu or quick.
 PRESET ?= cpu
-VECTORS ?= $(CURDIR)/backend/tests/conformance/vectors
+VECTORS ?= backend/tests/conformance/vectors
 # One build of torch for everybody; any release from 2.6 on works.
 TORCH ?= torch==2.13.0
+# Test processes beside each other. A file stays with one of them, so its server is started once.
+WORKERS ?= 2
+PYTEST = cd backend && $(TIMED) tests "$(BIN)/python" -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 # Length of `make soak`, without the rests between its rounds.
 SOAK_MINUTES ?= 10
 
-.PHONY: serve serve-ray test lint conformance smoke soak bench eval train-llada train-dreamon docs clean
+.PHONY: serve serve-ray test check test-long lint conformance smoke soak bench eval train-llada train-dreamon docs clean
 
 serve: $(SERVING)
-	cd backend && $(BIN)/python main.py
+	cd backend && "$(BIN)/python" main.py
 
 # On the Ray cluster of RAY_ADDRESS, else on a Ray of its own.
 serve-ray: $(READY)
-	cd backend && $(BIN)/python serve_ray.py
+	cd backend && "$(BIN)/python" serve_ray.py
 
-# Two at a time: most tests wait for a server. A file stays with one of the two, so its server is started once.
 test: lint
-	cd backend && $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(PYTEST)
+
+check: lint
+	$(PYTEST) tests/unit --ignore tests/unit/training
+
+test-long: lint
+	$(PYTEST) --hypothesis-profile thorough
 
 lint: $(READY)
-	$(BIN)/ruff format --check . && $(BIN)/ruff check .
-	cd backend && $(BIN)/mypy
-	cd backend && $(BIN)/lint-imports --no-logo
+	$(TIMED) format "$(BIN)/ruff" format --check .
+	$(TIMED) lint "$(BIN)/ruff" check .
+	cd backend && $(TIMED) types "$(BIN)/mypy"
+	cd backend && $(TIMED) contracts "$(BIN)/lint-imports" --no-logo
 
 conformance: $(READY)
-	cd backend && $(BIN)/python -m tests.conformance.run $(abspath $(VECTORS))
+	vectors="$$(cd "$(VECTORS)" && pwd)" && cd backend && "$(BIN)/python" -m tests.conformance.run "$$vectors"
 
 smoke: $(READY)
-	cd backend && $(BIN)/python test_diffusion_api.py
+	cd backend && "$(BIN)/python" test_diffusion_api.py
 
 # Numbers over time go to soak.json.
 soak: $(READY)
-	cd backend && $(BIN)/python -m tests.soak --minutes $(SOAK_MINUTES) --out $(CURDIR)/soak.json
+	cd backend && "$(BIN)/python" -m tests.soak --minutes $(SOAK_MINUTES) --out "$(CURDIR)/soak.json"
 
 # The short form, a minute; `python -m benchmarks.speed`, `serving` and `quality` are the long ones.
 bench: $(READY)
-	$(BIN)/python -m benchmarks.speed --short --output /dev/null
+	"$(BIN)/python" -m benchmarks.speed --short --output /dev/null
 
 # Fetches the text sources if they are not there, and takes some minutes.
 eval: $(READY)
-	$(BIN)/python -m training.evaluate --model llada --preset $(PRESET)
-	$(BIN)/python -m training.evaluate --model dreamon --preset $(PRESET)
+	"$(BIN)/python" -m training.evaluate --model llada --preset $(PRESET)
+	"$(BIN)/python" -m training.evaluate --model dreamon --preset $(PRESET)
 
 # Pages and pictures that are made from the code; a test says when they are not up to date.
 docs: $(READY)
-	$(BIN)/python docs/build_api_reference.py && $(BIN)/python docs/draw_windows.py
+	"$(BIN)/python" docs/build_api_reference.py && "$(BIN)/python" docs/draw_windows.py
 
 # Hours with PRESET=cpu; a minute with PRESET=quick, which leaves the embedded models alone.
 train-llada: $(READY)
-	$(BIN)/python -m training.train --model llada --preset $(PRESET)
+	"$(BIN)/python" -m training.train --model llada --preset $(PRESET)
 
 train-dreamon: $(READY)
-	$(BIN)/python -m training.train --model dreamon --preset $(PRESET)
+	"$(BIN)/python" -m training.train --model dreamon --preset $(PRESET)
 
-# What serving needs; the tools of those who change it come on top.
+# What serving needs; the tools of those who change it come on top. Torch by pip alone: it may be told where to find it.
 $(SERVING): backend/requirements.txt backend/pyproject.toml
-	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Python 3.11 or later is needed: make PYTHON=python3.12')"
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet "$(TORCH)"
-	$(BIN)/python -m pip install --quiet -e backend
+	"$(PYTHON)" -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Python 3.11 or later is needed: make PYTHON=python3.12')"
+	$(TIMED) "virtual environment" "$(PYTHON)" -m venv $(VENV)
+	$(TIMED) torch "$(BIN)/python" -m pip install --quiet --no-compile --no-deps "$(TORCH)"
+	$(TIMED) "what serving needs" .ci/install "$(BIN)/python" -e backend
 	touch $(SERVING)
 
 $(READY): $(SERVING)
-	$(BIN)/python -m pip install --quiet -e "backend[dev]"
+	$(TIMED) "what tests need" .ci/install "$(BIN)/python" -e "backend[dev]"
 	touch $(READY)
 
 clean:

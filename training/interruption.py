@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM as a wish that a run grants between two steps."""
+"""SIGINT and SIGTERM as a wish that a run grants between two steps; what the run was started to ignore stays ignored."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ class Interruption:
         self._previous: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
-        self._previous = {each: signal.signal(each, self._note) for each in SIGNALS}
+        heeded = [each for each in SIGNALS if signal.getsignal(each) is not signal.SIG_IGN]
+        self._previous = {each: signal.signal(each, self._note) for each in heeded}
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -14,6 +14,14 @@ def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return install_plugin(tmp_path_factory.mktemp("plugin") / "site-packages")
 
 
+@pytest.fixture(autouse=True)
+def _left_idle(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Whoever leaves a request behind fails, not whoever comes next."""
+    yield
+    if "server" in request.fixturenames:
+        request.getfixturevalue("server").wait_until_idle()
+
+
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory, plugin: Path) -> Iterator[Server]:
     """The server that nearly all tests share; each leaves it idle and configured as it was."""

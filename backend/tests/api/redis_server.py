@@ -14,10 +14,10 @@ import pytest
 from redis import Redis
 from redis.exceptions import ConnectionError as NotConnected
 
-from tests.api.serving import free_port
+from tests.ports import free_port
 
 PASSWORD = "redis-password"
-START_TIMEOUT_S = 20.0
+START_TIMEOUT_S = 120.0
 
 
 @dataclass
@@ -45,7 +45,7 @@ class RedisServer:
     def stop(self) -> None:
         if self.process is not None:
             self.process.terminate()
-            self.process.wait(timeout=20)
+            self.process.wait(timeout=120)
             self.process = None
 
     def names(self) -> list[str]:

@@ -18,13 +18,26 @@ import requests
 
 from app.core.settings import ENV_PREFIX
 from tests.api import plugin_models
+from tests.ports import free_port
 
 BACKEND = Path(__file__).parents[2]
 CHECKPOINTS = BACKEND / "tests" / "conformance" / "vectors"
-START_TIMEOUT_S = 60.0
-ANSWER_TIMEOUT_S = 60.0
+START_TIMEOUT_S = 120.0
+ANSWER_TIMEOUT_S = 120.0
+PATIENCE_S = 60.0
+"""For what takes no time on an idle machine."""
+WITHOUT_WEIGHTS = {"DEFAULT_MODEL": "words", "PRELOAD": "default"}
+"""Settings of a server that is asked only for models of the plug-in: it listens and is ready at once, since it loads no
+checkpoint and imports no torch before it has to."""
 
 Json = dict[str, Any]
+
+
+def _session() -> requests.Session:
+    """A connection for each call: one that is kept may be closed by the server just when it is used again."""
+    session = requests.Session()
+    session.headers["Connection"] = "close"
+    return session
 
 
 @dataclass
@@ -34,7 +47,7 @@ class Server:
     port: int
     process: subprocess.Popen[bytes]
     log_file: Path
-    session: requests.Session = field(default_factory=requests.Session)
+    session: requests.Session = field(default_factory=_session)
 
     @property
     def url(self) -> str:
@@ -43,6 +56,13 @@ class Server:
     @property
     def log(self) -> str:
         return self.log_file.read_text(encoding="utf-8")
+
+    def wait_for_log(self, text: str) -> None:
+        """Returns once that has been written: of a request the last line comes after its answer."""
+        deadline_s = time.monotonic() + PATIENCE_S
+        while text not in self.log:
+            assert time.monotonic() < deadline_s, self.log
+            time.sleep(0.01)
 
     def get(self, path: str, **options: Any) -> requests.Response:
         return self.session.get(f"{self.url}/api/diffusion{path}", timeout=ANSWER_TIMEOUT_S, **options)
@@ -87,11 +107,11 @@ class Server:
             assert time.monotonic() < deadline_s, self.log
             time.sleep(0.05)
 
-    def wait_until_idle(self, within_s: float = 5.0) -> Json:
+    def wait_until_idle(self, within_s: float = PATIENCE_S) -> Json:
         """The statistics once no request is in flight."""
         return self.wait_for(lambda statistics: statistics["requests_in_flight"] == 0, within_s)
 
-    def wait_for(self, condition: Any, within_s: float = 5.0) -> Json:
+    def wait_for(self, condition: Any, within_s: float = PATIENCE_S) -> Json:
         deadline_s = time.monotonic() + within_s
         while not condition(statistics := self.statistics()):
             assert time.monotonic() < deadline_s, f"not within {within_s} s: {statistics}"
@@ -116,13 +136,6 @@ class Server:
         head = "\r\n".join([f"POST /api/diffusion{path} HTTP/1.1", *lines, "", ""])
         status, answer = self.raw(head.encode() + body)
         return status, json.loads(answer)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def install_plugin(folder: Path) -> Path:
@@ -175,7 +188,7 @@ def serving(
     finally:
         server.session.close()
         process.terminate()
-        process.wait(timeout=30)
+        process.wait(timeout=120)
 
 
 def _wait_until_listening(server: Server) -> None:

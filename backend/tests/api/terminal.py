@@ -7,11 +7,23 @@ import os
 import pty
 import select
 import struct
+import subprocess
+import sys
 import termios
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 TIMEOUT_S = 60.0
+
+LAUNCHER = """
+import fcntl, os, signal, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGPIPE):
+    signal.signal(each, signal.SIG_DFL)
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
+"""Begins as a shell in a terminal begins a program: with its keys, and with no signal ignored."""
 
 
 def in_terminal(
@@ -22,23 +34,42 @@ def in_terminal(
     Args:
         typed: what the user types once a text has been written.
     """
-    process, terminal = pty.fork()
-    if process == 0:
-        os.execvpe(command[0], list(command), {**variables, "TERM": "xterm-256color"})
-    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     written, waiting = b"", dict(typed or {})
     deadline_s = time.monotonic() + TIMEOUT_S
-    while piece := _next_piece(terminal):
-        written += piece
-        assert time.monotonic() < deadline_s, written
-        for text in [text for text in waiting if text.encode() in written]:
-            os.write(terminal, waiting.pop(text).encode())
-    os.close(terminal)
-    return written.decode(), os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+    with _started(command, variables) as (process, terminal):
+        while piece := _next_piece(terminal, deadline_s):
+            written += piece
+            assert time.monotonic() < deadline_s, written
+            for text in [text for text in waiting if text.encode() in written]:
+                os.write(terminal, waiting.pop(text).encode())
+        return written.decode(), process.wait(timeout=TIMEOUT_S)
 
 
-def _next_piece(terminal: int) -> bytes:
-    assert select.select([terminal], [], [], TIMEOUT_S)[0], "the program says nothing and does not end"
+@contextmanager
+def _started(command: Sequence[str], variables: Mapping[str, str]) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """The program, which does not outlive the block, and our end of its terminal."""
+    terminal, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    process = subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", LAUNCHER, *command],
+        env={**variables, "TERM": "xterm-256color"},
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    )
+    os.close(theirs)
+    try:
+        yield process, terminal
+    finally:
+        os.close(terminal)
+        process.kill()
+        process.wait()
+
+
+def _next_piece(terminal: int, deadline_s: float) -> bytes:
+    patience_s = max(0.0, deadline_s - time.monotonic())
+    assert select.select([terminal], [], [], patience_s)[0], "the program says nothing and does not end"
     try:
         return os.read(terminal, 65_536)
     except OSError:  # so Linux says that nobody writes any more

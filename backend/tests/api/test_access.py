@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from app.api.security_headers import SECURITY_HEADERS
-from tests.api.serving import Json, Server, serving
+from tests.api.serving import WITHOUT_WEIGHTS, Json, Server, serving
 from tests.api.test_admin import ADMIN_CALLS, network_address
 from tests.api.test_errors import check_problem
 
@@ -33,7 +33,7 @@ GUARDED = [
 @pytest.fixture(scope="module")
 def keyed(tmp_path_factory: pytest.TempPathFactory, plugin: Path) -> Iterator[Server]:
     """Keys and no admin token, open to the network, and to the pages of one origin."""
-    settings = {"API_KEYS": ", ".join(KEYS), "HOST": "0.0.0.0", "CORS_ORIGINS": ORIGIN}
+    settings = {"API_KEYS": ", ".join(KEYS), "HOST": "0.0.0.0", "CORS_ORIGINS": ORIGIN, **WITHOUT_WEIGHTS}
     with serving(tmp_path_factory.mktemp("keyed"), plugin, **settings) as running:
         running.wait_until_ready()
         yield running
@@ -42,7 +42,7 @@ def keyed(tmp_path_factory: pytest.TempPathFactory, plugin: Path) -> Iterator[Se
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory, plugin: Path) -> Iterator[Server]:
     """Keys and an admin token, open to pages of any origin."""
-    settings = {"API_KEYS": KEYS[0], "ADMIN_TOKEN": TOKEN, "CORS_ORIGINS": "*"}
+    settings = {"API_KEYS": KEYS[0], "ADMIN_TOKEN": TOKEN, "CORS_ORIGINS": "*", **WITHOUT_WEIGHTS}
     with serving(tmp_path_factory.mktemp("guarded"), plugin, **settings) as running:
         running.wait_until_ready(headers=bearer(TOKEN))
         yield running

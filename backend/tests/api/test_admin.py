@@ -140,8 +140,9 @@ def test_the_body_limit_is_a_setting(guarded: Server) -> None:
 def test_the_log_has_a_json_line_per_request_and_no_text(guarded: Server) -> None:
     body = {"text": "private words", "max_length": 4, "seed": 1}
     response = guarded.post("/generate", body)
-    guarded.get("/models", params={"key": "private words"})
-    lines = [json.loads(line) for line in guarded.log.splitlines()]
+    last = guarded.get("/models", params={"key": "private words"})
+    guarded.wait_for_log(f'{last.headers["x-request-id"]}"')
+    lines = [json.loads(line) for line in guarded.log.splitlines(keepends=True) if line.endswith("\n")]
     (line,) = [
         line
         for line in lines

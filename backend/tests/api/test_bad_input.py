@@ -7,12 +7,13 @@ from typing import Any
 
 import httpx
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.api.problem import Problem
 from app.services.diffusion.models import DiffusionGenerationParams
 from tests.api.serving import Server
+from tests.profiles import examples
 
 JSON_TYPE = {"Content-Type": "application/json"}
 PATHS = ["/generate", "/generate/stream", "/infill", "/infill/stream", "/config"]
@@ -115,7 +116,7 @@ def test_too_large_in_chunks(server: Server, path: str) -> None:
             yield b" " * 65_536
 
     response = server.session.post(
-        f"{server.url}/api/diffusion{path}", data=chunks(), headers={"Content-Type": "application/json"}, timeout=30
+        f"{server.url}/api/diffusion{path}", data=chunks(), headers={"Content-Type": "application/json"}, timeout=60
     )
     check((response.status_code, response.json()), 413, "body_too_large")
 
@@ -160,11 +161,11 @@ ANYTHING = st.recursive(
 FIELDS = [name for name in DiffusionGenerationParams.model_fields if name != "model_id"]
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(st.dictionaries(st.sampled_from(FIELDS) | st.text(max_size=8), ANYTHING, max_size=6))
 def test_any_object_is_answered_or_refused(server: Server, body: dict[str, Any]) -> None:
     sent = json.dumps({"text": "x", **body, "model_id": "words"}).encode()
-    response = server.session.post(f"{server.url}/api/diffusion/generate", data=sent, headers=JSON_TYPE, timeout=30)
+    response = server.session.post(f"{server.url}/api/diffusion/generate", data=sent, headers=JSON_TYPE, timeout=60)
     assert response.status_code in (200, 400, 422), response.text
     response.json()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -233,7 +234,7 @@ def test_a_conversation_in_a_terminal(server: Server) -> None:
 
 def test_a_pipe_that_breaks_ends_it_quietly(server: Server) -> None:
     before = server.wait_until_idle()["cancelled_requests"]
-    command = f"{sys.executable} -m app.cli generate x --model endless | head -c 5"
+    command = f"{shlex.quote(sys.executable)} -m app.cli generate x --model endless | head -c 5"
     done = subprocess.run(command, shell=True, env=program_environment(server.url), capture_output=True, timeout=60)
     assert (done.stdout, done.stderr) == (b"on on", b"")
     assert server.wait_until_idle()["cancelled_requests"] == before + 1

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from app.client import (
@@ -23,6 +23,7 @@ from app.client import (
 )
 from tests.api.plugin_models import words
 from tests.api.serving import Server
+from tests.profiles import examples
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ REQUESTS = st.fixed_dictionaries(
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(25, HealthCheck.function_scoped_fixture)
 @given(operation=st.sampled_from(["generate", "infill"]), text=TEXTS, parameters=REQUESTS)
 def test_a_stream_comes_to_the_same_as_the_answer_without_streaming(
     client: DiffusionClient, operation: Literal["generate", "infill"], text: str, parameters: dict[str, Any]

@@ -76,12 +76,12 @@ def test_streaming_example(server: Server, example: str) -> None:
 @pytest.mark.parametrize("path", CURL)
 def test_curl_reads(server: Server, path: str) -> None:
     command = ["curl", "--silent", "--fail", f"{server.url}/api/diffusion{path}"]
-    json.loads(subprocess.run(command, check=True, capture_output=True, timeout=30).stdout)
+    json.loads(subprocess.run(command, check=True, capture_output=True, timeout=60).stdout)
 
 
 def test_curl_reloads(server: Server) -> None:
     command = ["curl", "-sf", "-X", "POST", f"{server.url}/api/diffusion/admin/models/dreamon/reload"]
-    assert json.loads(subprocess.run(command, check=True, capture_output=True, timeout=30).stdout)["success"]
+    assert json.loads(subprocess.run(command, check=True, capture_output=True, timeout=60).stdout)["success"]
 
 
 def test_smoke_test_of_a_running_server(server: Server) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import requests
 
-from tests.api.serving import Server, serving
+from tests.api.serving import WITHOUT_WEIGHTS, Server, serving
 
 
 def probe(server: Server, name: str) -> requests.Response:
@@ -41,7 +41,7 @@ def test_one_without_a_model_says_so(tmp_path: Path) -> None:
 
 def test_one_that_stops_is_not_ready_any_more(tmp_path: Path, plugin: Path) -> None:
     """It says so until it no longer listens, which may be too soon to be asked."""
-    with serving(tmp_path / "stopping", plugin) as stopping:
+    with serving(tmp_path / "stopping", plugin, **WITHOUT_WEIGHTS) as stopping:
         stopping.wait_until_ready()
         with stopping.post("/generate/stream", {"text": "x", "model_id": "endless"}, stream=True) as stream:
             lines = stream.iter_lines()

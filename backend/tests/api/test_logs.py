@@ -16,7 +16,8 @@ from typing import IO
 import pytest
 import requests
 
-from tests.api.serving import BACKEND, Json, Server, environment, free_port, serving
+from tests.api.serving import BACKEND, WITHOUT_WEIGHTS, Json, Server, environment, serving
+from tests.ports import free_port
 
 MARKER = "zanzibar-4711"
 FORBIDDEN = f"{MARKER}-forbidden"
@@ -164,7 +165,8 @@ def test_probes_that_find_all_well_are_seen_at_debug_level_only(talkative: Serve
 def logging_to(stderr: IO[bytes] | int, folder: Path, plugin: Path, log_format: str) -> Iterator[Server]:
     """A server whose log goes elsewhere than into a file."""
     port = free_port()
-    variables = environment(PORT=str(port), LOG_LEVEL="debug", LOG_FORMAT=log_format) | {"PYTHONPATH": str(plugin)}
+    settings = {"PORT": str(port), "LOG_LEVEL": "debug", "LOG_FORMAT": log_format, **WITHOUT_WEIGHTS}
+    variables = {**environment(**settings), "PYTHONPATH": str(plugin)}
     (folder / "empty.log").touch()
     process = subprocess.Popen([sys.executable, str(BACKEND / "main.py")], cwd=folder, env=variables, stderr=stderr)
     server = Server(port, process, folder / "empty.log")
@@ -177,7 +179,7 @@ def logging_to(stderr: IO[bytes] | int, folder: Path, plugin: Path, log_format: 
     finally:
         server.session.close()
         process.terminate()
-        process.wait(timeout=30)
+        process.wait(timeout=120)
 
 
 def check_answers(server: Server, *, num_rounds: int) -> None:

@@ -6,10 +6,11 @@ import socket
 from contextlib import suppress
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.api.serving import Server
+from tests.profiles import examples
 
 PATIENCE_S = 20.0
 SILENCE_S = 0.05
@@ -107,7 +108,7 @@ PIECES = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None, derandomize=True, database=None)
+@examples(150)
 @given(st.lists(PIECES | st.binary(max_size=8), max_size=12).map(b"".join))
 def test_any_bytes_are_answered_or_cut_off(server: Server, sent: bytes) -> None:
     for status in statuses(answers(server, sent)):

@@ -62,7 +62,7 @@ def test_nothing_that_a_client_makes_up_becomes_a_label(server: Server) -> None:
     for path in ("/made-up", "/admin/models/made-up/reload", "/made-up?made-up=made-up"):
         server.post(path, {"made-up": "made-up"})
     server.post("/generate", {"text": "made-up", "model_id": "made-up"})
-    server.session.request("MADE-UP", f"{server.url}/made-up", timeout=10)
+    server.session.request("MADE-UP", f"{server.url}/made-up", timeout=60)
     metrics = scrape(server)
     assert "made-up" not in str(metrics)
     routes = {sample.labels["route"] for sample in samples(metrics, "http_responses_total")}
@@ -95,7 +95,7 @@ def test_stand_ins_and_hits_of_the_filter_are_counted(tmp_path: Path) -> None:
 
 def test_open_metrics_where_it_is_asked_for(server: Server) -> None:
     accept = {"Accept": "application/openmetrics-text; version=1.0.0"}
-    response = server.session.get(f"{server.url}/metrics", headers=accept, timeout=10)
+    response = server.session.get(f"{server.url}/metrics", headers=accept, timeout=60)
     assert response.headers["content-type"].startswith("application/openmetrics-text")
     assert response.text.endswith("# EOF\n")
 

@@ -7,12 +7,13 @@ from typing import Any
 
 import openai
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from openai import OpenAI
 
 from tests.api.plugin_models import words
 from tests.api.serving import Server
+from tests.profiles import examples
 
 CHAT: list[Any] = [{"role": "user", "content": "What is a fox?"}]
 
@@ -71,7 +72,7 @@ def test_each_choice_is_the_answer_to_its_seed(client: OpenAI, server: Server) -
     assert server.statistics()["successful_requests"] == before["successful_requests"] + 4
 
 
-@settings(max_examples=15, deadline=None)
+@examples(15)
 @given(
     seed=st.integers(0, 50), length=st.integers(1, 12), n=st.integers(1, 3), stop=st.sampled_from([None, "in", "\n"])
 )

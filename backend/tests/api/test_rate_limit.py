@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from tests.api.redis_server import PASSWORD, RedisServer, running_redis
-from tests.api.serving import Json, Server, serving
+from tests.api.serving import WITHOUT_WEIGHTS, Json, Server, serving
 from tests.api.test_errors import body_for, check_problem
 
 PATHS = ["/generate", "/generate/stream", "/infill", "/infill/stream"]
@@ -72,7 +72,7 @@ def test_operators_are_not_counted(server: Server) -> None:
         for _ in range(3):
             assert server.get("/admin/stats").status_code == 200
             assert server.get("/models").status_code == 200
-            assert server.session.get(f"{server.url}/health/live", timeout=30).status_code == 200
+            assert server.session.get(f"{server.url}/health/live", timeout=60).status_code == 200
         assert server.answer("/config", {"top_k": 50})["updated"] == {"top_k": 50}
 
 
@@ -108,7 +108,7 @@ def redis(tmp_path: Path) -> Iterator[RedisServer]:
 @pytest.fixture
 def pair(tmp_path: Path, plugin: Path, redis: RedisServer) -> Iterator[tuple[Server, Server]]:
     """Two servers that count in the same Redis."""
-    settings = {"RATE_LIMIT_STORAGE": redis.url, "RATE_LIMIT": "4/hour", "API_KEYS": ",".join(KEYS)}
+    settings = {"RATE_LIMIT_STORAGE": redis.url, "RATE_LIMIT": "4/hour", "API_KEYS": ",".join(KEYS), **WITHOUT_WEIGHTS}
     with serving(tmp_path / "a", plugin, **settings) as one, serving(tmp_path / "b", plugin, **settings) as other:
         for running in (one, other):
             running.wait_until_ready()
@@ -129,17 +129,15 @@ def test_servers_that_share_a_redis_share_their_counts_and_outlive_it(
     check_stored_names(redis)
 
     redis.stop()
-    began_s = time.monotonic()
     statuses = [ask(one, X_API_Key=KEYS[0]).status_code for _ in range(5)]
     assert statuses == [200] * 4 + [429], "without Redis each server counts alone"
-    assert time.monotonic() - began_s < 10
     assert "counted on this server alone" in redis_health(one)["detail"]
     assert one.get("/admin/health").json()["status"] == "degraded"
     assert one.log.count("ERROR app.api.call_counts") == 1
 
     redis.start()
     wait_for(lambda: ask(one, X_API_Key=KEYS[2]).status_code == 200 and redis_health(one)["healthy"])
-    assert "Redis answers again" in one.log
+    one.wait_for_log("Redis answers again")
     for running in pair:
         assert PASSWORD not in running.log
         assert "Traceback" not in running.log.partition("is ready on")[2]
@@ -159,7 +157,7 @@ def check_stored_names(redis: RedisServer) -> None:
 
 
 def test_a_redis_that_is_not_there_keeps_nobody_from_starting(tmp_path: Path, plugin: Path) -> None:
-    settings = {"RATE_LIMIT_STORAGE": "redis://127.0.0.1:1/0", "RATE_LIMIT": "2/hour"}
+    settings = {"RATE_LIMIT_STORAGE": "redis://127.0.0.1:1/0", "RATE_LIMIT": "2/hour", **WITHOUT_WEIGHTS}
     with serving(tmp_path / "alone", plugin, **settings) as alone:
         alone.wait_until_ready()
         assert [ask(alone).status_code for _ in range(3)] == [200, 200, 429]

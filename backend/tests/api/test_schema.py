@@ -18,6 +18,7 @@ from app.server import create_app
 from app.services.diffusion.models import DiffusionStreamEvent
 from tests.api.serving import ANSWER_TIMEOUT_S, Server, serving
 from tests.fuzz.event_stream import lines_of, messages_of
+from tests.profiles import is_thorough
 
 Case: TypeAlias = "schemathesis.Case[Any]"
 
@@ -27,7 +28,7 @@ DEADLINE_S = 0.5
 CONFIG = SchemathesisConfig.from_dict(
     {
         "seed": 1,
-        "generation": {"deterministic": True, "max-examples": 30, "no-shrink": True},
+        "generation": {"deterministic": True, "max-examples": 100 if is_thorough() else 10, "no-shrink": True},
         "checks": {
             # Switched off by a configuration change, no model that can answer, or out of time: all foretold.
             "not_a_server_error": {"expected-statuses": ["2xx", "4xx", "503", "504"]},

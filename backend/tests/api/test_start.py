@@ -15,7 +15,7 @@ from tests.api.serving import BACKEND, Json, Server, environment, serving
 
 def start(folder: Path, **settings: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(BACKEND / "main.py")]
-    return subprocess.run(command, cwd=folder, env=environment(**settings), capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, cwd=folder, env=environment(**settings), capture_output=True, text=True, timeout=120)
 
 
 @pytest.mark.parametrize(
@@ -103,6 +103,6 @@ def test_requests_that_run_get_an_answer(tmp_path: Path, plugin: Path) -> None:
 def check_stop(running: Server, signum: signal.Signals) -> None:
     before = len(running.log)
     running.process.send_signal(signum)
-    running.process.wait(timeout=20)
+    running.process.wait(timeout=120)
     assert "Finished server process" in running.log[before:]
     assert "Traceback" not in running.log[before:]

@@ -48,7 +48,7 @@ def test_a_request_is_sent_as_a_trace_when_the_server_ends(tmp_path: Path) -> No
         answer = traced.post("/generate/stream", body, headers={"traceparent": TRACEPARENT, "X-Request-ID": "traced-1"})
         assert answer.status_code == 200
         traced.process.terminate()
-        traced.process.wait(timeout=30)
+        traced.process.wait(timeout=120)
     spans = {span.name: span for path, content in received for span in spans_of(path, content) if is_ours(span)}
     assert spans.keys() == {"POST /api/diffusion/generate/stream", "queue", "denoise"}
     server = spans["POST /api/diffusion/generate/stream"]

@@ -24,9 +24,7 @@ SETTLING_S = 30.0
 PROBE_PERIOD_S = 0.25
 TICK_S = 0.01
 BACK_OFF_S = 1.0
-RETIRING_S = 2.0
-"""Within which the last connections are gone, log lines written, and retired models closed."""
-SAMPLE_PERIOD_S, NUM_SAMPLES = 0.5, 5
+SAMPLE_PERIOD_S = 0.5
 
 
 class Course:
@@ -92,7 +90,7 @@ class Course:
 
     async def _rest(self, name: str) -> None:
         """No traffic: everything must have ended, every count agree, and memory come back."""
-        await asyncio.sleep(RETIRING_S)
+        await asyncio.sleep(self._plan.retiring_s)
         idle = await self._until_idle()
         self._report.blame(name, self._ledger.differences(idle, await self._metrics(), self._server.ends()))
         rest = await self._measured()
@@ -110,9 +108,9 @@ class Course:
     async def _measured(self) -> Rest:
         """The median of some samples, once models that were retired have gone. Nobody cleans up: what the traffic has
         left behind must go by itself."""
-        await asyncio.sleep(REST_S + LOOK_EVERY_S + RETIRING_S)
+        await asyncio.sleep(REST_S + LOOK_EVERY_S + self._plan.retiring_s)
         samples = []
-        for _ in range(NUM_SAMPLES):
+        for _ in range(self._plan.num_samples):
             samples.append(self._server.memory_bytes())
             await asyncio.sleep(SAMPLE_PERIOD_S)
         resident_mb, anonymous_mb = (round(statistics.median(kind) / 1e6, 1) for kind in zip(*samples, strict=True))

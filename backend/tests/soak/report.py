@@ -22,6 +22,8 @@ class Plan:
     Attributes:
         max_growth: of resident memory at rest, from the rest after the warm-up to the last one, as a share.
         max_stall_s: longest time in which the event loop may answer nobody.
+        retiring_s: within which the last connections are gone, log lines written, and retired models closed.
+        num_samples: of memory at rest, each half a second after the other; their median counts.
     """
 
     duration_s: float
@@ -31,6 +33,8 @@ class Plan:
     max_growth: float = 0.10
     max_stall_s: float = 2.0
     row_period_s: float = 10.0
+    retiring_s: float = 2.0
+    num_samples: int = 5
 
 
 @dataclass(frozen=True, slots=True)

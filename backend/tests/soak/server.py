@@ -13,9 +13,10 @@ from pathlib import Path
 
 import psutil
 
-from tests.api.serving import BACKEND, environment, free_port, install_plugin
+from tests.api.serving import BACKEND, environment, install_plugin
+from tests.ports import free_port
 
-STOP_TIMEOUT_S = 30.0
+STOP_TIMEOUT_S = 120.0
 
 SETTINGS = {
     "DREAMON_PATH": "",  # the embedded checkpoints

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from app.api.call_counts import LOG_INTERVAL_S, RETRY_S, CallCounts
 from app.core.setting_types import parse_rate_limit
-from tests.api.serving import free_port
+from tests.ports import free_port
 from tests.unit.api.clock import Clock
 
 PER_MINUTE = parse_rate_limit("3/minute")

@@ -6,15 +6,10 @@ from collections.abc import Mapping
 
 import pytest
 import torch
-from hypothesis import settings
 
 from app.engine.models.checkpoint import load_model
 from app.engine.runner import ModelRunner
 from tests.unit.engine.checkpoints import BY_MODULES, CHECKPOINTS
-
-# A busy machine is no reason to call a property false.
-settings.register_profile("unhurried", deadline=None)
-settings.load_profile("unhurried")
 
 
 @pytest.fixture(scope="session")

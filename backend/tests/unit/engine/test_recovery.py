@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from app.engine import recovery
@@ -19,6 +19,7 @@ from app.engine.recovery import CLEAN_PASSES, CPU, MOVES_BEFORE_MODEL, RETURN_AF
 from app.engine.request import RequestState
 from app.engine.runner import ModelRunner
 from tests.faults import DEVICE_NAME, FaultyRunner, IsFault
+from tests.profiles import examples
 from tests.unit.engine.checkpoints import CHECKPOINTS
 from tests.unit.engine.mixture import mixed_requests
 
@@ -100,7 +101,7 @@ def without_devices(events: Events) -> Events:
 # -- the same text ----------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(8, HealthCheck.function_scoped_fixture)
 @given(data=st.data())
 @pytest.mark.parametrize("name", ["llada-tiny", "dream-tiny", "dreamon-tiny"])
 def test_whatever_does_not_fit_every_request_tells_what_it_tells_undisturbed(

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.engine.decoding.policy import Prediction
@@ -14,6 +14,7 @@ from app.engine.events import CanvasSnapshot, EngineEvent, FinishReason, Step
 from app.engine.params import DecodingParams, GenerationRequest
 from app.engine.request import DEFAULT_INITIAL_MASKS, RequestState, Status
 from app.engine.work import Work
+from tests.profiles import examples
 from tests.unit.engine.oracle import (
     EOS,
     EXPAND,
@@ -65,7 +66,7 @@ params_of = {
 }
 FAMILIES = tuple(params_of)
 families = pytest.mark.parametrize("family", FAMILIES)
-few = settings(max_examples=40)
+few = examples(40)
 FAVOURITES = {"llada": (EOS, TURN), "dream": (EOS, TURN, MASK), "dreamon": (EOS, EXPAND, EXPAND, TURN)}
 
 
@@ -103,7 +104,7 @@ def test_no_request_exceeds_its_length_or_shows_what_is_no_text(
 
 
 @families
-@settings(max_examples=120)
+@examples(120)
 @given(data=st.data(), context_length=st.sampled_from([12, 64]), seed=seeds)
 def test_steps_that_no_reader_sees_may_be_left_out(
     family: str, data: st.DataObject, context_length: int, seed: int

@@ -10,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from app.engine.config import EngineConfig
 from app.engine.errors import QueueFull
 from app.engine.scheduler import Scheduler
+from tests.profiles import examples
 
 BYTES_PER_ROW = 10
 CONFIG = EngineConfig(max_waiting=3, max_running=3, max_batch_tokens=20, max_logits_bytes=10 * BYTES_PER_ROW)
@@ -94,7 +95,7 @@ class RandomArrivals(RuleBasedStateMachine):
 
 
 TestRandomArrivals = RandomArrivals.TestCase
-TestRandomArrivals.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestRandomArrivals.settings = settings(examples(60), stateful_step_count=30)
 
 
 def scheduler_with(*jobs: Job) -> Scheduler[Job]:

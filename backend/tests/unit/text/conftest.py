@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import settings
 
 from app.text import Tokenizer
 from tests.unit.text.folders import CHECKPOINTS, VECTORS, write_byte_fallback
-
-# A busy machine is no reason to call a property false.
-settings.register_profile("unhurried", deadline=None)
-settings.load_profile("unhurried")
 
 
 @pytest.fixture(scope="session")

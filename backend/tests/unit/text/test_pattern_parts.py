@@ -2,11 +2,12 @@ import itertools
 
 import pytest
 import re2  # type: ignore[import-untyped]
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.text.errors import PatternError
 from app.text.pattern_parts import parts_of
+from tests.profiles import examples
 
 EXPRESSIONS = st.recursive(
     st.sampled_from(["a", "b", "c", ".", "[ab]", "[^a]", r"\b", "^", "$", r"\w", "()", r"\pL"]),
@@ -27,7 +28,7 @@ def matches(expression: str, text: str) -> bool:
     return re2.fullmatch(expression, text) is not None
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(EXPRESSIONS, st.sampled_from(TEXTS), st.integers(0, 4), st.integers(0, 4))
 def test_each_part_of_a_match_is_known(expression: str, text: str, first: int, length: int) -> None:
     parts = parts_of(expression)

@@ -1,11 +1,12 @@
 import time
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from app.text.pattern import Pattern, pattern_of_expression, patterns_of_terms
 from app.text.search import PatternSearch, Span, find_all, pieces_at_risk
+from tests.profiles import examples
 from tests.unit.text.test_pattern_parts import EXPRESSIONS
 
 LETTERS = st.text("abAB -\u200b\u0301ß\r\n", max_size=12)
@@ -34,7 +35,7 @@ def fed(pattern: Pattern, pieces: list[str]) -> list[Span]:
     return found + search.flush()
 
 
-@settings(max_examples=500, deadline=None)
+@examples(500)
 @given(patterns(), st.lists(LETTERS, max_size=8))
 def test_the_whole_text_decides_and_not_how_it_was_split(pattern: Pattern, pieces: list[str]) -> None:
     assert fed(pattern, pieces) == fed(pattern, list("".join(pieces))) == find_all(pattern, "".join(pieces))
@@ -48,7 +49,7 @@ def test_a_line_end_is_a_line_end(line_end: str) -> None:
     assert pieces_at_risk(pattern, ["a key", line_end, "ABC"]) == {0, 1, 2}
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(TERMS, LETTERS)
 def test_every_term_is_found(terms: list[str], text: str) -> None:
     """Against the plain way: at each place, the longest term, in a text that needs no folding."""
@@ -111,7 +112,7 @@ DENSE = st.sampled_from(
 )
 
 
-@settings(max_examples=1_000, deadline=None)
+@examples(1_000)
 @given(
     st.one_of(DENSE, patterns()),
     st.lists(st.tuples(st.text("ab ", min_size=1, max_size=3), st.booleans()), max_size=10),

@@ -61,8 +61,8 @@ def test_a_program_runs_in_an_empty_folder_without_environment(monkeypatch: pyte
 def test_a_program_without_end_is_ended() -> None:
     started = time.monotonic()
     assert not passes("while True:\n    pass\n", time_limit_s=1)
-    assert not passes("import time\ntime.sleep(60)\n", time_limit_s=1)
-    assert time.monotonic() - started < 30
+    assert not passes("import time\ntime.sleep(600)\n", time_limit_s=1)
+    assert time.monotonic() - started < 300
 
 
 def test_scores_stand_beside_baselines_and_the_true_lines(

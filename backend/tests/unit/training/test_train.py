@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import signal
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -114,7 +115,23 @@ def test_a_signal_ends_a_run_after_its_step_with_a_checkpoint(
     assert resumed.step > 1
 
 
-def test_a_second_signal_acts_at_once() -> None:
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """SIGINT as it acts in a program that was started in the foreground."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_a_run_that_was_started_to_ignore_interrupts_ignores_them(interruptible: None) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with Interruption() as interruption:
+        signal.raise_signal(signal.SIGINT)
+        assert interruption.signal is None
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+
+
+def test_a_second_signal_acts_at_once(interruptible: None) -> None:
     with Interruption() as interruption:
         signal.raise_signal(signal.SIGINT)
         assert interruption.signal is signal.SIGINT

@@ -10,7 +10,8 @@ import pytest
 
 from app.cli.doctor.setup import check_setup
 from app.core.settings import ENV_PREFIX
-from tests.api.serving import CHECKPOINTS, free_port
+from tests.api.serving import CHECKPOINTS
+from tests.ports import free_port
 from tests.unit.client.scripted import Answer, scripted
 
 

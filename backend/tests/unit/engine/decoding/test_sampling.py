@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
@@ -22,6 +22,7 @@ from app.engine.decoding.sampling import (
     penalise_repetition,
     predict,
 )
+from tests.profiles import examples
 
 GREEDY = LogitRules(Score.PROBABILITY, 0.0, None, None, scores_see_filters=False)
 LAST_BEFORE_ONE = math.nextafter(1.0, 0.0)
@@ -115,7 +116,7 @@ def test_filters_that_ask_for_nothing_change_nothing(rules: LogitRules) -> None:
 
 
 @given(seeds)
-@settings(max_examples=20)
+@examples(20)
 def test_tokens_are_drawn_as_often_as_the_softmax_says(seed: int) -> None:
     num_draws = 4000
     logits = random_logits(seed, 1, vocab_size=6)
@@ -271,7 +272,7 @@ def test_a_row_gives_the_same_bits_in_any_company(
     assert torch.equal(apart, together[:, some])
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(
     seeds,
     st.sampled_from([0.0, 0.7, 1.3]),

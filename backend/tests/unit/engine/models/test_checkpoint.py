@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import Tensor
@@ -21,6 +21,7 @@ from app.engine.errors import CheckpointError, OutOfDeviceMemory
 from app.engine.models.base import FamilyModel
 from app.engine.models.checkpoint import load_model, stored_bytes
 from app.engine.models.checkpoint_files import read_json
+from tests.profiles import examples
 from tests.unit.engine.checkpoints import (
     CHECKPOINTS,
     DREAM_CONFIG,
@@ -460,7 +461,7 @@ def replace_file(path: Path, data: bytes) -> None:
     path.write_bytes(data)
 
 
-@settings(max_examples=150)
+@examples(150)
 @given(changes=flips)
 def test_flipped_bytes_in_a_header_are_refused_or_harmless(changes: list[tuple[int, int]], pristine: Path) -> None:
     path = pristine / "model.safetensors"
@@ -470,7 +471,7 @@ def test_flipped_bytes_in_a_header_are_refused_or_harmless(changes: list[tuple[i
         assert shapes == {name: weight.shape for name, weight in WEIGHTS.items()}
 
 
-@settings(max_examples=150)
+@examples(150)
 @given(changes=flips)
 def test_flipped_bytes_in_a_config_are_refused_or_build_a_model(changes: list[tuple[int, int]], pristine: Path) -> None:
     path = pristine / "config.json"

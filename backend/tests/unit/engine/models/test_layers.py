@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
 from app.engine.models.layers import RMSNorm, Rotary, attend, swiglu
+from tests.profiles import examples
 from tests.unit.engine.models import plain
 
 
@@ -66,7 +67,7 @@ def test_rotary_gives_back_the_working_type() -> None:
 # -- attention --------------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(
     st.lists(st.integers(1, 7), min_size=1, max_size=5),
     st.sampled_from([(4, 4), (4, 2), (6, 2), (3, 1)]),

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -28,6 +28,7 @@ from app.engine.recovery import CPU, copied
 from app.engine.runner import ModelRunner
 from app.engine.work import SequenceInput
 from tests.conformance import traces
+from tests.profiles import examples
 from tests.unit.engine.checkpoints import CHECKPOINTS
 from tests.unit.engine.mixture import mixed_requests
 
@@ -70,7 +71,7 @@ def _both_kinds_of_processor(request: pytest.FixtureRequest, monkeypatch: pytest
 # -- rounding ---------------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=50)
+@examples(50)
 @given(seed=st.integers(0, 2**32), num_rows=st.integers(1, 9), width=st.integers(1, 70), size=st.floats(1e-20, 1e20))
 def test_each_row_is_rounded_by_itself_to_half_a_step(seed: int, num_rows: int, width: int, size: float) -> None:
     x = size * torch.randn(num_rows, width, generator=torch.Generator().manual_seed(seed))

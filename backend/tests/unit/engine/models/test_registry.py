@@ -6,12 +6,13 @@ from typing import Any, NoReturn
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.engine.errors import CheckpointError
 from app.engine.models import dream, llada
 from app.engine.models.registry import build_model, family_of
+from tests.profiles import examples
 from tests.unit.engine.checkpoints import DREAM_CONFIG, LLADA_CONFIG
 
 CONFIGS = {"llada": LLADA_CONFIG, "dream": DREAM_CONFIG}
@@ -154,7 +155,7 @@ json_values = st.recursive(
 
 
 @families
-@settings(max_examples=60)
+@examples(60)
 @given(data=st.data())
 def test_any_value_under_any_key_is_built_or_refused(config: Mapping[str, Any], data: st.DataObject) -> None:
     keys = data.draw(st.lists(st.sampled_from([*config, "n_kv_heads", "expand_token_id", "weight_tying"]), max_size=3))

@@ -40,6 +40,6 @@ def assert_law(service: DiffusionLLMService) -> None:
 
 async def until(condition: Callable[[], bool]) -> None:
     """Lets the loop run until the condition holds."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not condition():
             await asyncio.sleep(0)

@@ -2,11 +2,12 @@ import asyncio
 import random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.services.diffusion.admission import AdmissionGate
 from app.services.diffusion.errors import Overloaded
+from tests.profiles import examples
 
 
 class Visitor:
@@ -102,7 +103,7 @@ async def test_a_place_given_to_a_cancelled_caller_is_passed_on() -> None:
     assert (gate.num_running, gate.num_waiting) == (0, 0)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.integers(0, 2**32), st.integers(1, 4), st.integers(0, 6))
 def test_no_wake_up_is_lost_whatever_happens(seed: int, max_running: int, max_waiting: int) -> None:
     asyncio.run(storm(random.Random(seed), AdmissionGate(max_running=max_running, max_waiting=max_waiting)))
@@ -125,7 +126,7 @@ async def storm(rng: random.Random, gate: AdmissionGate) -> None:
         assert gate.num_waiting == 0 or gate.num_running >= min(1, gate.max_running)
     for visitor in visitors:
         visitor.leave.set()
-    await asyncio.wait_for(asyncio.gather(*(v.task for v in visitors), return_exceptions=True), 5)
+    await asyncio.wait_for(asyncio.gather(*(v.task for v in visitors), return_exceptions=True), 30)
     assert (gate.num_running, gate.num_waiting) == (0, 0)
 
 

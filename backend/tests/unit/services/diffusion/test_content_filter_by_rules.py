@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.services.diffusion import (
@@ -18,6 +18,7 @@ from app.services.diffusion import (
 )
 from app.services.diffusion.stats import FilterHit
 from tests.fakes import WordsModel, token
+from tests.profiles import examples
 from tests.unit.services.diffusion.serving import serving
 
 RULES = """
@@ -149,7 +150,7 @@ async def test_a_long_text_is_filtered_too(rules_file: str) -> None:
     assert result.text == "******, [id] " * 500
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.data())
 def test_no_canvas_shows_what_is_forbidden(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     words = st.sampled_from(["for", "bid", "den", " forbidden", " so", " bad", " ", "id-", "12", "34", "5", " fine"])

@@ -1,11 +1,12 @@
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.services.diffusion.content_filter_masking import Masking, Refused
 from app.services.diffusion.content_filter_rules import Action, Rule
 from app.text.pattern import Pattern, pattern_of_expression, patterns_of_terms
 from app.text.search import find_all
+from tests.profiles import examples
 
 MASKS = ["*", "[gone]", "#"]
 PATTERNS = [
@@ -31,7 +32,7 @@ def masked(rules: list[Rule], *pieces: str) -> list[str]:
     return [*map(masking.feed, pieces), masking.flush()]
 
 
-@settings(max_examples=250, deadline=None)
+@examples(250)
 @given(RULES, st.lists(TEXTS, max_size=8))
 def test_the_whole_text_decides_and_not_how_it_was_split(rules: list[Rule], pieces: list[str]) -> None:
     whole = "".join(masked(rules, "".join(pieces)))
@@ -41,7 +42,7 @@ def test_the_whole_text_decides_and_not_how_it_was_split(rules: list[Rule], piec
 TERMS = st.lists(st.text("abc", min_size=1, max_size=4), min_size=1, max_size=4)
 
 
-@settings(max_examples=250, deadline=None)
+@examples(250)
 @given(TERMS, TERMS, st.sampled_from(MASKS), st.lists(TEXTS, max_size=8))
 def test_at_no_time_has_a_term_left(some: list[str], others: list[str], mask: str, pieces: list[str]) -> None:
     rules = [rule(*patterns_of_terms(terms, whole_words=False), mask=mask) for terms in (some, others)]
@@ -52,7 +53,7 @@ def test_at_no_time_has_a_term_left(some: list[str], others: list[str], mask: st
         assert not any(term in letters for term in some + others)
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(RULES, TEXTS)
 def test_all_but_the_matches_is_kept(rules: list[Rule], text: str) -> None:
     covered = {

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.services.diffusion import (
@@ -22,6 +22,7 @@ from app.services.diffusion import (
 )
 from app.services.diffusion.run import Emit, Run
 from tests.fakes import BreakingModel, CanvasModel, GatedModel, StubbornModel, WordsModel
+from tests.profiles import examples
 from tests.unit.services.diffusion.serving import assert_law, serving, until
 from tests.unit.services.diffusion.test_content_filter import Shouting
 
@@ -56,7 +57,7 @@ async def test_iterated_it_is_the_events() -> None:
     assert start["seed"] == complete["seed"]
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(st.lists(st.text(max_size=5), max_size=6), st.lists(st.text(min_size=1, max_size=2), max_size=3))
 def test_the_events_and_the_result_hold_the_same_text(words: list[str], stops: list[str]) -> None:
     async def compare() -> None:
@@ -246,21 +247,21 @@ async def test_closing_in_the_turn_of_the_first_use_leaves_nobody_waiting() -> N
         consumer = asyncio.ensure_future(generation)
         asyncio.get_running_loop().call_soon(lambda: asyncio.ensure_future(generation.aclose()))
         with pytest.raises(GenerationCancelled):
-            await asyncio.wait_for(consumer, 1)
+            await asyncio.wait_for(consumer, 30)
 
 
 async def test_a_model_that_swallows_its_cancellation_is_stopped_all_the_same() -> None:
     async with serving(StubbornModel("stubborn")) as service:
         generation = service.generate_stream("x")
         await generation.accepted()
-        await asyncio.wait_for(generation.aclose(), 1)
+        await asyncio.wait_for(generation.aclose(), 30)
         assert service.statistics().cancelled_requests == 1
 
 
 async def test_the_deadline_holds_for_a_model_that_swallows_it() -> None:
     async with serving(StubbornModel("stubborn"), timeout_seconds=0.02) as service:
         with pytest.raises(GenerationTimeout):
-            await asyncio.wait_for(service.generate_stream("x")._collect(), 1)
+            await asyncio.wait_for(service.generate_stream("x")._collect(), 30)
 
 
 async def test_the_end_of_the_service_ends_its_requests() -> None:
@@ -428,7 +429,7 @@ async def test_a_defect_in_our_own_code_is_an_end_too(monkeypatch: pytest.Monkey
         raise RuntimeError("secret detail")
 
     monkeypatch.setattr(Run, "execute", execute)
-    async with serving(WordsModel()) as service, asyncio.timeout(5):
+    async with serving(WordsModel()) as service, asyncio.timeout(30):
         with pytest.raises(GenerationFailed, match="log says why"):
             await service.generate_stream("x")
 

@@ -46,7 +46,7 @@ async def test_room_comes_back_when_something_is_read() -> None:
     await asyncio.sleep(0)
     assert not waiting.done()
     await box.get()
-    await asyncio.wait_for(waiting, 1)
+    await asyncio.wait_for(waiting, 30)
 
 
 async def test_a_cancelled_reader_loses_nothing() -> None:

@@ -199,7 +199,7 @@ async def test_a_closed_stream_aborts_and_waits_for_the_engine(
     await asyncio.sleep(0.01)
     assert not closing.done(), "a step that was under way is no end"
     engine.send(Cancelled(engine.request_id, nfe=1))
-    await asyncio.wait_for(closing, 1)
+    await asyncio.wait_for(closing, 30)
 
 
 async def test_a_cancelled_reader_aborts_too(model: NativeDiffusionModel, engine: ScriptedEngine) -> None:

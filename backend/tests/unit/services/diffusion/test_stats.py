@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -22,6 +22,7 @@ from app.services.diffusion.call import Call
 from app.services.diffusion.errors import Refusal
 from app.services.diffusion.stats import FilterHit, Outcome, RunReport, Statistics
 from tests.fakes import BreakingModel, GatedModel, StubbornModel, WordsModel
+from tests.profiles import examples
 from tests.unit.services.diffusion.serving import assert_law, serving
 
 ENDED = RunReport(Outcome.SUCCESSFUL, "generate", processing_time_s=1.0)
@@ -182,7 +183,7 @@ async def ask(service: DiffusionLLMService, fate: str) -> Outcome:
     return Outcome.SUCCESSFUL
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(st.lists(st.sampled_from(FATES), min_size=1, max_size=8), st.integers(1, 4), st.integers(0, 4))
 def test_the_law_holds_at_every_instant_while_requests_run(fates: list[str], max_running: int, max_queued: int) -> None:
     async def run() -> None:

@@ -1,0 +1,27 @@
+"""How all tests run: in which order, with how many examples, and so that signals reach the programs they start."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.profiles import is_thorough, register_profiles
+from tests.signals import heed_in_children
+from tests.timings import lines_by_folder, place_in_order
+
+register_profiles()
+heed_in_children()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    left_out = [item for item in items if item.get_closest_marker("thorough") and not is_thorough()]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+    items.sort(key=place_in_order)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    terminalreporter.section("seconds by folder")
+    told = (report for reports in terminalreporter.stats.values() for report in reports)
+    for line in lines_by_folder(report for report in told if isinstance(report, pytest.TestReport)):
+        terminalreporter.write_line(line)

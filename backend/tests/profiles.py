@@ -1,0 +1,37 @@
+"""How many examples of a property are tried: some of them, the same in each run, or very many.
+
+`pytest --hypothesis-profile thorough` tries new ones in every run, ten times as many.
+"""
+
+from __future__ import annotations
+
+from hypothesis import HealthCheck, settings
+
+QUICK, THOROUGH = "quick", "thorough"
+TIMES_AS_MANY = 10
+UNHURRIED = settings(database=None, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
+"""A busy machine is no reason to call a property false."""
+
+
+def register_profiles() -> None:
+    """Makes both profiles known, and loads the quick one: what is red there once is red everywhere."""
+    settings.register_profile(QUICK, UNHURRIED, derandomize=True)
+    settings.register_profile(THOROUGH, UNHURRIED, derandomize=False, max_examples=100 * TIMES_AS_MANY)
+    settings.load_profile(QUICK)
+
+
+def is_thorough() -> bool:
+    """Whether long forms are asked for: whole trainings, long soaks, and all that is marked `thorough`."""
+    return settings.get_current_profile_name() == THOROUGH
+
+
+def examples(number: int, *harmless: HealthCheck) -> settings:
+    """For a property of which `number` examples are enough in the quick profile.
+
+    Args:
+        harmless: what Hypothesis warns of, and the test knows about.
+    """
+    return settings(
+        max_examples=number * TIMES_AS_MANY if is_thorough() else number,
+        suppress_health_check=[*UNHURRIED.suppress_health_check, *harmless],
+    )

@@ -1,0 +1,45 @@
+"""How long the tests of each folder took."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from pathlib import PurePosixPath
+
+import pytest
+
+LONGEST_FIRST = (
+    "tests/ray/test_cluster.py",
+    "tests/unit/training/test_quick.py",
+    "tests/api/test_schema.py",
+    "tests/unit/training/test_shipped.py",
+    "tests/api/test_faults.py",
+    "tests/soak/test_soak.py",
+    "tests/browser/test_playground.py",
+    "tests/api/test_worst_day.py",
+    "tests/api/test_cli.py",
+    "tests/api/test_logs.py",
+    "tests/unit/engine/test_recovery.py",
+)
+"""Files that take long: begun last, one of them would run while the other test processes have nothing to do."""
+
+
+def place_in_order(item: pytest.Item) -> int:
+    """To sort tests by: long files first, and within them, and among all others, nothing changes."""
+    file = item.nodeid.partition("::")[0]
+    return LONGEST_FIRST.index(file) if file in LONGEST_FIRST else len(LONGEST_FIRST)
+
+
+def lines_by_folder(reports: Iterable[pytest.TestReport]) -> Iterator[str]:
+    """A line a folder, with the seconds of its tests and their fixtures; of all test processes together."""
+    seconds: defaultdict[str, float] = defaultdict(float)
+    for report in reports:
+        seconds[_folder_of(report.nodeid)] += report.duration
+    longest_first = sorted(seconds.items(), key=lambda item: -item[1])
+    return (f"{taken_s:8.1f} s  {folder}" for folder, taken_s in longest_first)
+
+
+def _folder_of(node_id: str) -> str:
+    """`tests/api`, or of unit tests one folder more."""
+    folders = PurePosixPath(node_id.partition("::")[0]).parent.parts
+    return "/".join(folders[: 3 if "unit" in folders else 2])
