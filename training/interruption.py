@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM as a wish that a run grants between two steps; what the run was started to ignore stays ignored."""
+"""SIGINT and SIGTERM as a wish that a run grants between two steps; one that it was started to ignore stays ignored."""
 
 from __future__ import annotations
 

@@ -293,7 +293,7 @@ def test_steps_are_spread_over_rounds() -> None:
 # -- commits that are taken back -------------------------------------------------------------------------------------
 
 
-@settings(max_examples=150)
+@examples(150)
 @given(st.integers(1, 14), st.integers(1, 5), st.floats(0.1, 0.9), st.floats(0.1, 0.9), st.booleans(), seeds)
 def test_what_was_told_stays_whatever_is_taken_back(
     length: int, block_length: int, threshold: float, doubt: float, open_ended: bool, seed: int

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from app.engine import recovery
@@ -20,6 +20,7 @@ from app.engine.recovery import Recovery
 from app.engine.request import RequestState
 from app.engine.runner import ModelRunner
 from tests.faults import DEVICE_NAME, FaultyRunner
+from tests.profiles import examples
 
 TOTAL = 10**12
 PLENTY = 10**11
@@ -100,7 +101,7 @@ def one_request(runner: ModelRunner) -> int:
 # -- whatever comes ---------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(25, HealthCheck.function_scoped_fixture)
 @given(
     arrivals=st.lists(st.tuples(st.integers(1, 60), st.integers(1, 4), st.integers(0, 2)), min_size=1, max_size=8),
     room=st.floats(0.3, 4.0),

@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.services.diffusion import (
@@ -20,6 +20,7 @@ from app.services.diffusion.line_ends import token_with
 from app.services.diffusion.models import ChatMessage
 from app.services.diffusion.run import Params
 from app.text.line_ends import LineEnds, to_lf
+from tests.profiles import examples
 from tests.unit.services.diffusion.serving import serving
 
 FACES = ("generate", "infill", "chat")
@@ -80,7 +81,7 @@ def pieces_of(events: list[DiffusionStreamEvent]) -> list[str]:
     return [event.data for event in events if event.type == "token"]
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.sampled_from(FACES), lines, answers, stops, st.sampled_from(["\r\n", "\r"]))
 def test_other_line_ends_change_nothing_else(
     face: str, text: str, tokens: list[str], stop: list[str], line_end: str
@@ -107,7 +108,7 @@ def test_other_line_ends_change_nothing_else(
         assert bytes(note["bytes"]).decode() == note["token"] == note["top"][0]["token"]
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.text("a\r\n", min_size=1, max_size=6), st.text("a\r\n", min_size=1, max_size=6), answers)
 def test_the_whole_is_what_the_model_saw_and_wrote(prefix: str, suffix: str, tokens: list[str]) -> None:
     model = LinesModel(tokens)
