@@ -2,7 +2,8 @@
 
 TextError               also raised itself, for text that is not valid Unicode
 ├── TokenizerError      tokenizer files that are damaged, incomplete, or lack a token that is needed
-├── ChatTemplateError   a chat template that is absent, broken, or refuses the messages
+├── ChatTemplateError   a chat template that is absent or broken
+│   └── ConversationRefused   it works, and refuses this conversation or writes nothing of it
 └── PatternError        a term or regular expression that cannot be looked for
 """
 
@@ -16,7 +17,11 @@ class TokenizerError(TextError):
 
 
 class ChatTemplateError(TextError):
-    """A chat template that is absent, broken, or refuses the messages."""
+    """A chat template that is absent or broken."""
+
+
+class ConversationRefused(ChatTemplateError):
+    """A conversation that a chat template refuses, or of which it writes nothing."""
 
 
 class PatternError(TextError):

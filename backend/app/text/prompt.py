@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from app.text.chat_template import encode_chat
+from app.text.errors import ConversationRefused
 from app.text.tokenizer import Tokenizer
 
 
@@ -35,10 +36,13 @@ def chat(tokenizer: Tokenizer, messages: Sequence[Mapping[str, str]]) -> PromptI
     """The ids of a conversation, up to where the model's turn begins.
 
     Raises:
-        ChatTemplateError: the checkpoint has no template, or it refuses the messages.
+        ChatTemplateError: the checkpoint has no template, or it fails.
+        ConversationRefused: the template refuses the messages, or writes nothing of them.
         TextError: a message is not valid Unicode.
     """
     ids = tuple(encode_chat(tokenizer, messages, add_generation_prompt=True))
+    if not ids:
+        raise ConversationRefused("the chat template writes nothing of these messages")
     return PromptIds(prefix=ids, suffix=(), num_prompt_tokens=len(ids))
 
 

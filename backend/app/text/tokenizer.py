@@ -146,21 +146,16 @@ class Tokenizer:
         library = self._full if parse_special else self._plain
         return library.encode(text, add_special_tokens=False).ids
 
-    def split_special(self, text: str) -> list[str | int]:
-        """The text cut at its added tokens: text, id, text, id, … text; texts may be empty.
+    def special_spans(self, text: str) -> list[tuple[int, int, int]]:
+        """Where added tokens stand in a text: start, stop and id of each.
 
         Raises:
             TextError: the text holds a lone surrogate.
         """
         _require_unicode(text)
         encoding = self._full.encode(text, add_special_tokens=False)
-        pieces: list[str | int] = []
-        end = 0
-        for token_id, (start, stop) in zip(encoding.ids, encoding.offsets, strict=True):
-            if token_id in self._names:
-                pieces += [text[end:start], token_id]
-                end = stop
-        return [*pieces, text[end:]]
+        placed = zip(encoding.ids, encoding.offsets, strict=True)
+        return [(start, stop, token_id) for token_id, (start, stop) in placed if token_id in self._names]
 
     def decode(self, ids: Iterable[int], *, skip_special: bool = True) -> str:
         """The text of a sequence of ids; bytes that form no character become U+FFFD."""

@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from app.text.specification import (
     qwen2_specification,
     with_added_tokens,
 )
+from app.text.template_files import read_chat_template
 
 _FILE_LIMIT_BYTES = 64 * 2**20
 _ROLES = ("bos_token", "eos_token", "pad_token", "mask_token", "unk_token", "sep_token", "cls_token")
@@ -106,13 +108,8 @@ def _tokens_of_added(folder: Path) -> list[AddedToken]:
 
 
 def _chat_template(folder: Path, config: Mapping[str, Any]) -> str | None:
-    template = _read_text(folder, "chat_template.jinja") or config.get("chat_template")
-    with _reading(folder, "tokenizer_config.json"):
-        if isinstance(template, list):
-            template = {entry["name"]: entry["template"] for entry in template}.get("default")
-        if not isinstance(template, str | None):
-            raise TypeError("chat_template must be a string or a list of named templates")
-    return template
+    with _reading(folder, "tokenizer_config.json or chat_template.json"):
+        return read_chat_template(folder, partial(_read_text, folder), config)
 
 
 def _read_object(folder: Path, name: str) -> dict[str, Any]:

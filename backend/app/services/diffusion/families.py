@@ -52,7 +52,7 @@ def prompt_ids(
     A conversation: as the checkpoint's chat template writes it, if it has one.
 
     Raises:
-        ChatTemplateError: the template refuses the conversation.
+        ChatTemplateError: the template fails, or, as ConversationRefused, it refuses the conversation.
     """
     is_dream = family in ("dream", "dreamon")
     bos = is_dream or tokenizer.adds_bos

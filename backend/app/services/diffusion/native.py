@@ -31,6 +31,7 @@ from app.services.diffusion.errors import (
 from app.services.diffusion.families import MAX_LENGTHS, decoding_params, prompt_ids
 from app.services.diffusion.handover import Handover
 from app.services.diffusion.models import (
+    DiffusionChatParams,
     DiffusionGenerationParams,
     DiffusionInfillingParams,
     DiffusionModelDetails,
@@ -38,7 +39,8 @@ from app.services.diffusion.models import (
     ParameterBound,
     Request,
 )
-from app.text.errors import ChatTemplateError, TextError
+from app.text.chat_template import check_chat_template
+from app.text.errors import ChatTemplateError, ConversationRefused, TextError
 from app.text.prompt import PromptIds
 from app.text.tokenizer import Tokenizer
 
@@ -209,13 +211,7 @@ class NativeDiffusionModel(DiffusionModel):
         self, params: DiffusionGenerationParams | DiffusionInfillingParams, *, num_characters: int
     ) -> AsyncIterator[DiffusionStreamEvent]:
         loaded = self._require()
-        try:
-            if num_characters > LONG_TEXT_CHARACTERS:
-                prompt = await asyncio.to_thread(prompt_ids, loaded.family, loaded.tokenizer, params)
-            else:
-                prompt = prompt_ids(loaded.family, loaded.tokenizer, params)
-        except ChatTemplateError as error:
-            raise InvalidParameters(f"messages: {error}", field="messages") from error
+        prompt = await self._prompt(loaded, params, num_characters)
         translator = Translator(loaded.tokenizer, prompt.num_prompt_tokens)
         with self._names.taken(current_request_id() or secrets.token_hex(12)) as name:
             request = _engine_request(name, loaded, params, prompt)
@@ -223,6 +219,23 @@ class NativeDiffusionModel(DiffusionModel):
                 async for event in events:
                     for told in translator.feed(event):
                         yield told
+
+    async def _prompt(
+        self, loaded: Loaded, params: DiffusionGenerationParams | DiffusionInfillingParams, num_characters: int
+    ) -> PromptIds:
+        # How long a template takes is up to whoever wrote it.
+        is_templated = isinstance(params, DiffusionChatParams) and loaded.tokenizer.chat_template is not None
+        try:
+            if is_templated or num_characters > LONG_TEXT_CHARACTERS:
+                return await asyncio.to_thread(prompt_ids, loaded.family, loaded.tokenizer, params)
+            return prompt_ids(loaded.family, loaded.tokenizer, params)
+        except ConversationRefused as error:
+            raise InvalidParameters(f"messages: {error}", field="messages") from error
+        except ChatTemplateError as error:
+            logger.error("model %r cannot chat: %s", self.model_id, error)
+            raise GenerationFailed(
+                f"the chat template of model {self.model_id!r} failed; the server's log says why"
+            ) from error
 
     async def _engine_events(
         self, engine: EngineThread, request: GenerationRequest
@@ -279,6 +292,7 @@ def _load(location: str, config: EngineConfig) -> Loaded:
     """Blocking: seconds for a small checkpoint, minutes for a large one."""
     folder = checkpoint_folder(location)
     tokenizer = Tokenizer.load(folder)
+    check_chat_template(tokenizer)
     from app.engine.thread import EngineThread  # imports torch, which takes seconds
 
     engine = EngineThread.load(folder, config)

@@ -16,6 +16,12 @@ pieces_of_specials = st.sampled_from(sorted(LLADA.special_tokens)).flatmap(
 contents = st.lists(st.text(max_size=5) | pieces_of_specials, max_size=5).map("".join)
 
 
+def with_template(folder: Path, source: str) -> Tokenizer:
+    copied = copy_tokenizer("llada-tiny", folder)
+    (copied / "chat_template.jinja").write_text(source)
+    return Tokenizer.load(copied)
+
+
 def render(template: str, *contents: str) -> str:
     messages = [{"role": "user", "content": content} for content in contents]
     return render_chat(template, messages, special={"bos_token": "<s>"}, add_generation_prompt=True)
@@ -45,6 +51,77 @@ def test_a_template_can_refuse() -> None:
 
 
 @pytest.mark.parametrize(
+    ("template", "content", "expected"),
+    [
+        ("{{ c.split('</think>')[-1] }}", "<think>a</think>b", "b"),
+        ("{{ c.split('<|eot_id|>') | join('+') }}", "a<|eot_id|>b", "a+b"),
+        ("{% if c.startswith('<tool_response>') %}yes{% endif %}", "<tool_response>", "yes"),
+        ("{{ c.rstrip('>') }}", "a>>", "a"),
+        ("{{ c | replace('<', '[') }}", "<a<", "[a["),
+        ("{{ c | e }}", "<a>", "&lt;a&gt;"),
+        ("{{ (c | e) + '<' }}", "<", "&lt;&lt;"),
+        ("{{ '<' + (c | e) }}", "<", "&lt;&lt;"),
+        ("{{ '>' in c }}{{ c == '<|x|>' }}{{ c[0] == '<' }}{{ c is in(['<|x|>']) }}", "<|x|>", "TrueTrueTrueTrue"),
+        ("{{ c.find('|') }}{{ c.count('|') }}{{ c | length }}", "<|x|>", "125"),
+        ("{{ c[1:-1] }}{{ c[::-1] }}{{ c | reverse }}{{ c | first }}", "<|x|>", "|x|>|x|<>|x|<<"),
+        ("{% for x in c %}{{ x }}.{% endfor %}", "<|>", "<.|.>."),
+        ("{{ '%s!' % c }}{{ '%5.1f' | format(2) }}{{ '{:>4}'.format(c) }}", "<x>", "<x>!  2.0 <x>"),
+        ("{{ '=' * 10 }}{{ 3 * '-' }}{{ [0] * 2 }}{{ 2 ** 10 }}{{ c * 2 }}", "<", "==========---[0, 0]1024<<"),
+        ("{{ c | center(7) }}|{{ c | upper }}{{ c | capitalize }}{{ c | title }}", "<b>", "  <b>  |<B><b><B>"),
+        ("{{ c | tojson(ensure_ascii=False) }}{{ c | tojson(ensure_ascii=True) }}", "<é>", '"<é>""<\\u00e9>"'),
+        ("{{ {'b': 1, 'a': [1]} | tojson(indent=1, separators=(',', ':'), sort_keys=true) }}", "",
+         '{\n "a":[\n  1\n ],\n "b":1\n}'),
+        ("{% generation %}{{ c }}{% set c = 'z' %}{% endgeneration %}{{ c }}", "<a>", "<a><a>"),
+        ("{{ strftime_now('%%') }}{{ strftime_now is defined }}", "", "%True"),
+        ("{{ tools is none }}{{ documents is none }}{{ messages is iterable }}", "", "TrueTrueTrue"),
+        ("{{ dict(a=c) }}{{ c is string }}{{ c | string }}", "<", "{'a': '<'}True<"),
+    ],
+)  # fmt: skip
+def test_messages_are_strings_like_any_other(template: str, content: str, expected: str) -> None:
+    assert render("{% set c = messages[0].content %}" + template, content) == expected
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "'<|eot_id|>'", "'<|eot' ~ '_id|>'", "'<|eot' + '_id|>'", "'<|%s|>' % 'eot_id'", "'<|{}|>'.format('eot_id')",
+        "['<|eot', 'id|>'] | join('_')", "'_'.join(['<|eot', 'id|>'])", "'x<|eot_id|>x'.strip('x')",
+        "'-' ~ '<|eot_id|>'[:]",
+        "'a<|eot_id|>b'.split('a')[1]", "'<|EOT_ID|>' | lower", "'<|eot_id|>' | indent(2)", "'<|eot_id|>' | center(20)",
+        "('<|eot_id|>' ~ c).replace(c, '')", "'X' | replace('X', '<|eot_id|>')", "c.replace(c, '<|eot_id|>')",
+        "eos", "'%s' | format('<|eot_id|>')", "'<|eot_id|>' | trim", "'<|eot_id|>' if c else ''",
+        "('<|eot_id|>' ~ c)[:10]",
+    ],
+)  # fmt: skip
+def test_what_the_template_writes_is_special_however_it_writes_it(tmp_path: Path, written: str) -> None:
+    source = "{% set c = messages[0].content %}{% set eos %}<|eot_id|>{% endset %}{{ c }}{{ " + written + " }}"
+    ids = encode_chat(with_template(tmp_path, source), [{"role": "user", "content": "<|eot_id|>."}], True)
+    assert [i for i in ids if i in SPECIAL_IDS] == [LLADA.special_tokens["<|eot_id|>"]]
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "c", "c | trim", "'a' ~ c", "c + 'a'", "'<' ~ c[1:]", "c[:-2] ~ '|>'", "c | replace('e', 'e')",
+        "c | tojson", "c | upper | lower",
+        "messages", "c.split('_') | join('_')", "'%s' % c", "'{}'.format(c)", "c | list | join", "c | format",
+        "c | e | string",
+        "('<|' ~ c ~ '|>').replace('|><|', '')", "c[:3] ~ 'ot_id|>'", "c.partition('eot') | join",
+        "(c ~ '<|').removesuffix('<|')",
+        "c | indent(2)", "{'a': c}.a", "[c] | first", "c | title | lower", "c.join(['', ''])",
+        "'xx'.replace('x', c, 1)",
+        "c | map('string') | join", "'<|eot_id' ~ c[-2:]", "c | wordwrap(50)", "c | center(40)", "c.encode().decode()",
+    ],
+)  # fmt: skip
+def test_what_a_message_spells_stays_text_whatever_is_done_to_it(tmp_path: Path, written: str) -> None:
+    source = "{% set c = messages[0].content %}{{ " + written + " }}{% set x %}{{ c }}{% endset %}{{ x }}"
+    tokenizer = with_template(tmp_path, source)
+    ids = encode_chat(tokenizer, [{"role": "user", "content": "<|eot_id|>"}], True)
+    assert not SPECIAL_IDS.intersection(ids)
+    assert "eot_id" in tokenizer.decode(ids, skip_special=False)
+
+
+@pytest.mark.parametrize(
     "template",
     [
         "{{ ''.__class__.__mro__ }}",
@@ -61,7 +138,28 @@ def test_a_template_can_refuse() -> None:
         "{% set n = namespace(x='a') %}{% for i in range(60) %}{% set n.x = n.x ~ n.x %}{% endfor %}",
         "{% set n = namespace(x='a') %}{% for i in range(60) %}{% set n.x = n.x + n.x %}{% endfor %}",
         "{{ lipsum(n=1000000) }}",
-        "{{ 9 ** 9 ** 9 }}",
+        "{{ 9 ** (9 ** 9) }}",
+        "{{ '=' * 10 ** 9 }}",
+        "{{ [0] * 10 ** 9 }}",
+        "{% set n = namespace(x=3) %}{% for i in range(60) %}{% set n.x = n.x * n.x %}{% endfor %}",
+        "{% set n = namespace(x=[1]) %}{% for i in range(60) %}{% set n.x = [n.x, n.x] %}{% endfor %}{{ n.x }}",
+        "{% set n = namespace(x=[1]) %}{% for i in range(60) %}{% set n.x = dict(a=n.x, b=n.x) %}{% endfor %}{{ n.x }}",
+        "{% set c = messages[0].content * 50 %}{{ c.replace('x', c) | length }}",
+        "{% set c = messages[0].content * 50 %}{{ c | replace('x', c) | length }}",
+        "{% set c = messages[0].content * 50 %}{{ c | join(c) | length }}",
+        "{% set c = messages[0].content * 50 %}{{ c.join(c) | length }}",
+        "{{ ('\\t' * 100000).expandtabs(100000) | length }}",
+        "{{ ('\\n' * 100000) | indent(100000) | length }}",
+        "{{ 'a'.translate({97: messages[0].content * 900}) * 900 }}",
+        "{{ '{:>9999999999}'.format(1) }}",
+        "{{ '{:>{w}}'.format(1, w=9999999999) }}",
+        "{{ '%.999999999f' % 1.0 }}",
+        "{{ '%*d' % (999999999, 1) }}",
+        "{% macro f(s) %}{{ f(s ~ 'x') }}{% endmacro %}{{ f('x' * 900000) }}",
+        "{% set a = 'x' * 900000 %}{% for i in range(200000) %}{% if 'y' in a %}{% endif %}{% endfor %}",
+        "{% set a = 'x' * 900000 %}{% for i in range(200000) %}{% set b = a[::2] %}{% endfor %}",
+        "{% set a = 'x' * 900000 %}{% for i in range(200000) %}{% set b = a.count('y') %}{% endfor %}",
+        "{% set a = 'x' * 900000 %}{% for i in range(200000) %}{% if a is upper %}{% endif %}{% endfor %}",
         "{{ '%9999999999d' % 1 }}",
         "{{ range(10000000000) | list }}",
         "{% for a in range(90000) %}{% for b in range(90000) %}{% endfor %}{% endfor %}",
@@ -109,10 +207,10 @@ def test_private_use_characters_in_a_message_survive() -> None:
     assert text in LLADA.decode(ids, skip_special=False)
 
 
-def test_messages_that_leave_no_stand_in_are_refused() -> None:
-    text = "".join(map(chr, range(0xF0000, 0xFFFFE)))
-    with pytest.raises(ChatTemplateError, match="private-use"):
-        encode_chat(LLADA, [{"role": "user", "content": text}], False)
+def test_all_private_use_characters_in_a_message_survive() -> None:
+    text = "".join(map(chr, range(0xE000, 0xF900)))
+    ids = encode_chat(LLADA, [{"role": "user", "content": text}], False)
+    assert text in LLADA.decode(ids, skip_special=False)
 
 
 @pytest.mark.parametrize("message", [{"role": "<|eot_id|>", "content": ""}, {"content": "x"}])

@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,55 @@ def test_of_named_templates_the_default_is_taken(tmp_path: Path) -> None:
     assert read_tokenizer_files(folder).chat_template == "d"
     edit_json(folder / "tokenizer_config.json", chat_template=named[:1])
     assert read_tokenizer_files(folder).chat_template is None
+
+
+NAMED = [{"name": "tool_use", "template": "t"}, {"name": "default", "template": "of the config"}]
+
+
+@pytest.mark.parametrize(
+    ("files", "declared", "expected"),
+    [
+        ({}, None, None),
+        ({}, "of the config", "of the config"),
+        ({}, NAMED, "of the config"),
+        ({"chat_template.jinja": "own file"}, NAMED, "own file"),
+        ({"chat_template.json": '{"chat_template": "legacy"}'}, None, "legacy"),
+        ({"chat_template.json": '{"chat_template": "legacy"}'}, "of the config", "of the config"),
+        ({"additional_chat_templates/rag.jinja": "r", "chat_template.jinja": "own file"}, None, "own file"),
+        ({"additional_chat_templates/default.jinja": "d"}, "of the config", "d"),
+    ],
+)
+def test_the_default_template_is_that_of_transformers(
+    tmp_path: Path, files: dict[str, str], declared: object, expected: str | None
+) -> None:
+    folder = copy_tokenizer("llada-tiny", tmp_path)
+    edit_json(folder / "tokenizer_config.json", chat_template=declared)
+    for name, text in files.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(text)
+    assert read_tokenizer_files(folder).chat_template == expected
+
+
+@pytest.mark.parametrize(
+    ("files", "declared", "words"),
+    [
+        ({}, NAMED[:1], r"none of the chat templates \(tool_use\) is called default"),
+        ({"additional_chat_templates/rag.jinja": "r"}, "of the config", r"none of the chat templates \(rag\)"),
+        ({}, [], "is called default"),
+        ({}, "", "the chat template is empty"),
+        ({"chat_template.jinja": " \n"}, "of the config", "the chat template is empty"),
+    ],
+)
+def test_a_template_that_is_passed_over_is_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, files: dict[str, str], declared: object, words: str
+) -> None:
+    folder = copy_tokenizer("llada-tiny", tmp_path)
+    edit_json(folder / "tokenizer_config.json", chat_template=declared)
+    for name, text in files.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(text)
+    assert read_tokenizer_files(folder).chat_template is None
+    assert re.search(words, caplog.text)
 
 
 def test_add_bos_token_is_read(tmp_path: Path) -> None:

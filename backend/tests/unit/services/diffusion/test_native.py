@@ -42,7 +42,7 @@ from app.services.diffusion import (
 from app.services.diffusion.errors import OutOfMemory
 from app.services.diffusion.families import prompt_ids
 from app.services.diffusion.native import Loaded
-from app.text.errors import ChatTemplateError
+from app.text.errors import ChatTemplateError, ConversationRefused
 from app.text.tokenizer import Tokenizer
 from tests.unit.services.diffusion.serving import until
 
@@ -436,10 +436,54 @@ async def test_a_template_that_refuses_the_messages_is_the_requests_fault(
     model: NativeDiffusionModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:
-        raise ChatTemplateError("roles must alternate")
+        raise ConversationRefused("roles must alternate")
 
     monkeypatch.setattr(native, "prompt_ids", refuse)
     chat = DiffusionChatParams(messages=[ChatMessage(role="user", content="a")], max_length=4, seed=1)
     with pytest.raises(InvalidParameters, match="messages: roles must alternate") as refusal:
         await anext(model.generate_stream(chat))
     assert refusal.value.field == "messages"
+
+
+async def test_a_template_that_fails_is_the_models_fault(
+    model: NativeDiffusionModel, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> None:
+        raise ChatTemplateError("the chat template is broken: division by zero")
+
+    monkeypatch.setattr(native, "prompt_ids", fail)
+    chat = DiffusionChatParams(messages=[ChatMessage(role="user", content="a")], max_length=4, seed=1)
+    with pytest.raises(GenerationFailed, match=r"the chat template of model .* failed") as failure:
+        await anext(model.generate_stream(chat))
+    assert "division" not in str(failure.value)
+    assert "cannot chat: the chat template is broken: division by zero" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("template", "problem"),
+    [
+        ("{% for m in messages %}{{ m['content'] }", "TemplateSyntaxError"),
+        ("{{ nothing.at_all }}", "UndefinedError"),
+        ("{{ 1 | no_such_filter }}", "No filter named 'no_such_filter'"),
+        ("{% include 'other' %}", "the chat template is broken"),
+        ("{# nothing #}", "writes nothing for a user's message"),
+        ("{{ '=' * 10**9 }}", "too long"),
+    ],
+)
+async def test_a_broken_template_is_found_at_loading(tmp_path: Path, template: str, problem: str) -> None:
+    folder = shutil.copytree(VECTORS / "llada-tiny", tmp_path / "llada-tiny")
+    (folder / "chat_template.jinja").write_text(template)
+    model = NativeDiffusionModel("mine", location=str(folder), config=CPU)
+    assert await model.initialize() is False
+    assert model.problem is not None
+    assert problem in model.problem
+    assert "mend it, or remove it" in model.problem
+
+
+@pytest.mark.parametrize("template", ["", " \n", "{{ raise_exception('only ever three turns') }}"])
+async def test_an_empty_template_and_one_that_refuses_are_no_reason_not_to_load(tmp_path: Path, template: str) -> None:
+    folder = shutil.copytree(VECTORS / "llada-tiny", tmp_path / "llada-tiny")
+    (folder / "chat_template.jinja").write_text(template)
+    model = NativeDiffusionModel("mine", location=str(folder), config=CPU)
+    assert await model.initialize() is True
+    await model.close()
