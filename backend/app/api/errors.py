@@ -218,6 +218,9 @@ def _headers(error: Exception) -> dict[str, str]:
         return {"WWW-Authenticate": "Bearer"}
     if isinstance(error, BodyTooSlow):
         return {"Connection": "close"}  # what still arrives is the rest of this body, and no next request
+    if isinstance(error, GenerationTimeout):
+        # OpenAI's clients send again whatever fails with 5xx: the whole work would be done, and given up, three times.
+        return {"X-Should-Retry": "false"}
     retry_after_s = getattr(error, "retry_after_s", None)
     return {} if retry_after_s is None else {"Retry-After": str(retry_after_s)}
 

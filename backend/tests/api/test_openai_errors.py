@@ -114,6 +114,16 @@ def test_what_the_server_cannot_do_now(client: OpenAI, server: Server) -> None:
     assert "cause that no client may read" not in refusal.value.response.text
 
 
+def test_a_request_that_ran_out_of_time_is_not_sent_again(client: OpenAI, server: Server) -> None:
+    """As the client does by default with whatever fails with 5xx."""
+    eager = client.with_options(max_retries=openai.DEFAULT_MAX_RETRIES)
+    before = server.wait_until_idle()
+    with server.configured(timeout_seconds=0.2), pytest.raises(openai.InternalServerError) as refusal:
+        eager.completions.create(**{**ASKED, "model": "silent"})
+    assert (refusal.value.status_code, refusal.value.code) == (504, "timeout")
+    assert server.wait_until_idle()["total_requests"] == before["total_requests"] + 1
+
+
 def test_more_choices_than_can_ever_wait(client: OpenAI, server: Server) -> None:
     with server.configured(max_concurrent_requests=1, max_queued_requests=1):
         with pytest.raises(openai.BadRequestError, match="ask for at most 2") as refusal:
