@@ -18,6 +18,9 @@ RAY_ENVIRONMENT = {
 }
 """Read when ray is imported."""
 
+TIME_LIMIT_OF_SERVE = "RAY_SERVE_REQUEST_PROCESSING_TIMEOUT_S"
+"""Ends a request with 408, which clients take as an invitation to send it again."""
+
 logger = logging.getLogger("serve_ray")
 
 
@@ -34,6 +37,8 @@ def main() -> int:
         if not settings.admin_token.get_secret_value() and not is_loopback_name(settings.host):
             logger.warning("admin_token is empty, so nobody but this machine can make admin calls")
         is_cluster = bool(os.environ.get("RAY_ADDRESS"))
+        if not is_cluster and os.environ.pop(TIME_LIMIT_OF_SERVE, ""):
+            logger.warning("%s is left out: DIFFUSION_TIMEOUT_SECONDS ends requests, with 504", TIME_LIMIT_OF_SERVE)
         if not is_cluster:
             os.environ.update({name: value for name, value in RAY_ENVIRONMENT.items() if name not in os.environ})
         from app.ray.start import deploy, serve_here  # imports ray, which takes seconds

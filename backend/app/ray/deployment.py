@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import ray
@@ -26,7 +27,10 @@ class BoardActor(Board):
     """A board in a process of its own."""
 
     def __init__(self) -> None:
-        super().__init__(is_successor=ray.get_runtime_context().was_current_actor_reconstructed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Ray asks itself by a name that it has given up
+            is_successor = ray.get_runtime_context().was_current_actor_reconstructed
+        super().__init__(is_successor=is_successor)
 
 
 def build(settings: dict[str, Any]) -> Application:

@@ -88,5 +88,6 @@ def service_error(error: BaseException, model_id: str) -> ServiceError:
 def one_line(error: BaseException) -> str:
     """The error for a log: Ray's own texts have up to fifty lines, of which the last says what happened."""
     cause = error.cause if isinstance(error, RayTaskError) else error
-    text = " ".join(str(cause).split()) or "no reason given"
-    return f"{type(cause).__name__}: {text[:MAX_LINE_CHARS]}"
+    lines = [line for line in str(cause).splitlines() if line.strip()]
+    last = lines[-1].strip() if lines else "no reason given"
+    return f"{type(cause).__name__}: {last[:MAX_LINE_CHARS]}"

@@ -18,6 +18,7 @@ from app.core.settings import Settings
 from app.ray.board import INGRESS
 from app.ray.board_caller import BoardCaller
 from app.ray.metrics import ReplicaMetrics
+from app.ray.serve_log import speak_plainly
 from app.ray.service import Cluster, ClusterService
 from app.server import create_app
 
@@ -28,6 +29,7 @@ class Ingress:
 
     async def __init__(self, settings: Settings, models: Mapping[str, Any], board: Any) -> None:  # type: ignore[misc]
         configure_logging(settings)
+        speak_plainly()
         self._member = serve.get_replica_context().replica_id.unique_id
         self._cluster = Cluster(self._member, BoardCaller(board), models, max_replicas=settings.ray_max_replicas)
         self._service = ClusterService(settings.service_config(), self._cluster, {"families": self._families})

@@ -19,6 +19,7 @@ from app.ray.batches import in_batches
 from app.ray.board import Changes, Report
 from app.ray.board_caller import BoardCaller
 from app.ray.membership import Membership
+from app.ray.serve_log import speak_plainly
 from app.services.diffusion.background import BackgroundTasks
 from app.services.diffusion.caretaker import Caretaker
 from app.services.diffusion.catalog import CatalogEntry, configured_entries, plugin_entries
@@ -39,6 +40,7 @@ class ModelReplica:
 
     async def __init__(self, settings: Settings, model_id: str, board: Any) -> None:  # type: ignore[misc]  # Serve's
         configure_logging(settings)
+        speak_plainly()
         self._member = serve.get_replica_context().replica_id.unique_id
         # The only model here, and so the one that stays when memory is short, and for which no other can stand in.
         alone = {"default_model": model_id, "model_fallback": False, "content_filter": ""}
