@@ -36,6 +36,7 @@ from app.api.request_id import RequestId
 from app.api.request_log import RequestLog
 from app.api.security_headers import SecurityHeaders
 from app.api.unexpected_errors import UnexpectedErrors
+from app.api.wrong_credentials import LimitWrongCredentials, WrongCredentials
 from app.core.open_files import allow_open_files
 from app.core.setting_types import listed
 from app.core.settings import ENV_PREFIX, DiffusionConfig, Settings, WrongSetting
@@ -76,6 +77,7 @@ def create_app(settings: Settings, service: DiffusionLLMService | None = None) -
     app.state.settings = settings
     app.state.service = service or _new_service(settings.service_config())
     app.state.call_counts = _new_call_counts(settings)
+    app.state.wrong_credentials = WrongCredentials(app.state.call_counts, _rate_limit_of(app.state.service))
     app.include_router(router)
     app.include_router(openai_router)
     app.include_router(llama_cpp_router)
@@ -118,7 +120,8 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
     app.add_middleware(BodyDeadline, timeout_s=settings.client_timeout_seconds)
     app.add_middleware(RateLimit, counts=app.state.call_counts, current_limit=_rate_limit_of(app.state.service))
     if keys := listed(settings.api_keys.get_secret_value()):
-        app.add_middleware(ApiKeys, keys=keys)
+        app.add_middleware(ApiKeys, keys=keys, admin_token=settings.admin_token.get_secret_value())
+    app.add_middleware(LimitWrongCredentials, wrong_credentials=app.state.wrong_credentials)
     app.add_middleware(ConnectionLimit)
     app.add_middleware(UnexpectedErrors)
     if origins := listed(settings.cors_origins):

@@ -9,19 +9,27 @@ from hashlib import sha256
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.api.calls import is_admin_call, is_open_call
+from app.api.auth import carries_token
+from app.api.calls import is_admin_call, is_open_call, tells_admin_more
 from app.api.errors import ApiKeyRequired, problem_response
 
 
 class ApiKeys:
-    """Refuses a call without one of the keys, whatever its path, unless the path is open or has the admin's rule."""
+    """Refuses a call without one of the keys, whatever its path, unless the path is open or has the admin's rule. Where
+    an answer tells the admin more, the admin's token is a key."""
 
-    def __init__(self, app: ASGIApp, keys: Iterable[str]) -> None:
+    def __init__(self, app: ASGIApp, keys: Iterable[str], admin_token: str = "") -> None:
         self.app = app
+        self._admin_token = admin_token
         self._digests = [sha256(key.encode()).digest() for key in keys]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or is_open_call(scope) or is_admin_call(scope):
+        if (
+            scope["type"] != "http"
+            or is_open_call(scope)
+            or is_admin_call(scope)
+            or (tells_admin_more(scope) and carries_token(Headers(scope=scope), self._admin_token))
+        ):
             await self.app(scope, receive, send)
         elif (digest := self._matching_digest(scope)) is None:
             await problem_response(scope, _refusal())(scope, receive, send)

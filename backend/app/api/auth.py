@@ -40,11 +40,25 @@ def check_admin(request: Request, admin_token: str) -> None:
         )
 
 
-def _check_token(headers: Headers, admin_token: str) -> None:
+def has_admin_right(request: Request, admin_token: str) -> bool:
+    """Whether an admin call of this client would pass."""
+    try:
+        check_admin(request, admin_token)
+    except (AdminTokenRequired, LoopbackOnly):
+        return False
+    return True
+
+
+def carries_token(headers: Headers, admin_token: str) -> bool:
+    """Whether it is set, and this request carries it."""
     scheme, _, token = headers.get("authorization", "").partition(" ")
     # Headers are read as Latin-1, so encoding them back gives the bytes that were sent.
     matches = hmac.compare_digest(token.strip().encode("latin-1"), admin_token.encode())
-    if scheme.lower() != "bearer" or not matches:
+    return bool(admin_token) and scheme.lower() == "bearer" and matches
+
+
+def _check_token(headers: Headers, admin_token: str) -> None:
+    if not carries_token(headers, admin_token):
         raise AdminTokenRequired("send the admin token as 'Authorization: Bearer <token>'")
 
 

@@ -30,6 +30,11 @@ def is_admin_call(scope: Scope) -> bool:
     return path == "/metrics" or path.startswith(f"{PREFIX}/admin/")
 
 
+def tells_admin_more(scope: Scope) -> bool:
+    """Whether everybody is answered, and whoever has the admin's right with more."""
+    return scope["path"] == f"{PREFIX}/config" and not is_admin_call(scope)
+
+
 def speaks_openai(scope: Scope) -> bool:
     """Whether the client expects errors in OpenAI's form; llama.cpp's server has the same."""
     path: str = scope.get("path", "")

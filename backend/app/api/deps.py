@@ -6,9 +6,11 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
-from app.api.auth import check_admin
+from app.api.api_keys import key_name
+from app.api.auth import check_admin, has_admin_right
 from app.api.body import body_of, object_for
 from app.api.call_counts import CallCounts
+from app.api.wrong_credentials import WrongCredentials
 from app.core.settings import DiffusionConfig, Settings
 from app.services.diffusion import DiffusionLLMService
 from app.services.diffusion.models import DiffusionGenerationParams, DiffusionInfillingParams
@@ -41,6 +43,19 @@ ChangesBody = Annotated[dict[str, Any], Depends(object_for(DiffusionConfig))]
 async def require_admin(request: Request, settings: SettingsDep) -> None:
     check_admin(request, settings.admin_token.get_secret_value())
 
+
+async def is_admin(request: Request, settings: SettingsDep) -> bool:
+    """Whether the caller has the admin's right; a token that is neither that nor a key counts as a wrong one."""
+    has_right = has_admin_right(request, settings.admin_token.get_secret_value())
+    is_guess = settings.admin_token.get_secret_value() and "authorization" in request.headers
+    if is_guess and not has_right and key_name(request.scope) is None:
+        wrong_credentials: WrongCredentials = request.app.state.wrong_credentials
+        if error := await wrong_credentials.note(request.scope):
+            raise error
+    return has_right
+
+
+IsAdminDep = Annotated[bool, Depends(is_admin)]
 
 AdminDep = Depends(require_admin)
 """For a route or a router: runs before the body is read, so that a stranger learns nothing about it."""

@@ -32,7 +32,7 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from app.api.allowed_methods import allowed_methods
-from app.api.calls import speaks_openai
+from app.api.calls import is_admin_call, speaks_openai
 from app.api.disconnect import CLIENT_GONE, note_departure
 from app.api.openai_problem import OpenAIProblemResponse
 from app.api.problem import TYPE_PREFIX, FieldError, Problem, ProblemResponse, renamed
@@ -52,6 +52,7 @@ from app.services.diffusion.errors import (
     ServiceError,
     UnknownModel,
 )
+from app.services.diffusion.public_words import public_text
 from app.services.diffusion.stats import UNFORESEEN
 
 
@@ -228,6 +229,8 @@ def _headers(error: Exception) -> dict[str, str]:
 def problem_response(scope: Scope, error: Exception) -> ProblemResponse | OpenAIProblemResponse:
     """The error as the answer to this request, in the form that its client knows."""
     problem = problem_of(error)
+    if problem.status >= 500 and not (scope.get("path") and is_admin_call(scope)):
+        problem.detail = public_text(problem.detail)
     note_refusal(scope, problem.code)
     if speaks_openai(scope):
         return OpenAIProblemResponse(problem, _headers(error))

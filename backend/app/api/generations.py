@@ -22,6 +22,7 @@ from app.services.diffusion import (
     ServiceError,
 )
 from app.services.diffusion.generation import error_event
+from app.services.diffusion.public_words import public_message
 from app.services.diffusion.run import Params
 
 MAX_CHOICES = 8
@@ -125,7 +126,7 @@ def _is_exhausted(task: asyncio.Task[DiffusionStreamEvent]) -> bool:
 def _event_of(task: asyncio.Task[DiffusionStreamEvent], has_begun: bool) -> DiffusionStreamEvent:
     error = task.exception()
     if has_begun and isinstance(error, ServiceError):
-        return DiffusionStreamEvent(type="error", data=str(error), metadata={"code": error.code})
+        return DiffusionStreamEvent(type="error", data=public_message(error), metadata={"code": error.code})
     return task.result()
 
 

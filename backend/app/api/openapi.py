@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 from starlette.types import Scope
 
-from app.api.calls import is_admin_call, is_generating_call, is_open_call, speaks_openai
+from app.api.calls import is_admin_call, is_open_call, speaks_openai
 from app.api.foreign_fields import described_leniently
 from app.api.framing import JSON_LINES, SERVER_SENT_EVENTS
 from app.api.llama_cpp.requests import InfillRequest
@@ -137,7 +137,7 @@ def _add_what_middleware_does(operation: dict[str, Any], scope: Scope) -> None:
 def _statuses_of_middleware(scope: Scope, *, has_body: bool) -> Iterator[int]:
     if has_body:
         yield HTTPStatus.REQUEST_TIMEOUT
-    if is_generating_call(scope):
+    if not is_open_call(scope):
         yield HTTPStatus.TOO_MANY_REQUESTS
     if not is_admin_call(scope) and not is_open_call(scope):
         yield HTTPStatus.UNAUTHORIZED

@@ -42,6 +42,11 @@ def client_of(scope: Scope) -> str:
     name = key_name(scope)
     if name is not None:
         return f"key:{name}"
+    return address_of(scope)
+
+
+def address_of(scope: Scope) -> str:
+    """Where it comes from, whatever key it has."""
     return f"address:{_network(scope['client'][0])}" if scope.get("client") else "address:unknown"
 
 

@@ -88,6 +88,12 @@ RELOAD_SETTINGS = frozenset(
 """Settings that take effect when a model is loaded again."""
 
 
+LOCATIONS = frozenset({"dreamon_path", "llada_path", "content_filter"})
+"""Settings that say where something lies; whoever has no admin's right is told its name only."""
+LISTED_LOCATIONS = frozenset({"extra_models"})
+"""The same for several, each as id=location."""
+
+
 class Settings(DiffusionConfig, BaseSettings):
     """Everything a deployment can set, as `DIFFUSION_<NAME>` in the environment or in `.env`."""
 

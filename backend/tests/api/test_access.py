@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from app.api.security_headers import SECURITY_HEADERS
-from tests.api.serving import WITHOUT_WEIGHTS, Json, Server, serving
+from tests.api.serving import CHECKPOINTS, WITHOUT_WEIGHTS, Json, Server, serving
 from tests.api.test_admin import ADMIN_CALLS, network_address
 from tests.api.test_errors import check_problem
 
@@ -228,6 +228,33 @@ def test_a_page_of_an_allowed_origin_does_not_administer_this_machine(keyed: Ser
 def test_every_answer_has_the_security_headers(server: Server, method: str, path: str) -> None:
     response = server.session.request(method, f"{server.url}/api/diffusion{path}", json=BODY, timeout=60)
     assert {name: response.headers[name] for name in SECURITY_HEADERS} == SECURITY_HEADERS
+
+
+def test_where_files_lie_is_for_the_admin(guarded: Server, keyed: Server, server: Server) -> None:
+    for running, stranger in ((guarded, {"X-API-Key": KEYS[0]}), (guarded, bearer(KEYS[0]))):
+        told = running.get("/config", headers=stranger).json()
+        assert (told["dreamon_path"], told["llada_path"]) == ("dreamon-tiny", "llada-tiny")
+        assert str(CHECKPOINTS) not in str(told)
+    for running, admin in ((guarded, bearer(TOKEN)), (guarded, {**bearer(TOKEN), "X-API-Key": KEYS[0]}), (server, {})):
+        assert running.get("/config", headers=admin).json()["dreamon_path"] == str(CHECKPOINTS / "dreamon-tiny")
+    through_a_proxy = server.get("/config", headers={"X-Forwarded-For": "10.0.0.1"})
+    assert through_a_proxy.json()["llada_path"] == "llada-tiny"
+    assert call(guarded, "GET", "/config", bearer("wrong")) == 401
+    for path in ("/models", "/admin/stats"):
+        assert call(guarded, "GET", path, bearer(TOKEN)) == (200 if "admin" in path else 401)
+
+
+def test_wrong_tokens_are_limited_and_lock_nobody_out(tmp_path: Path, plugin: Path) -> None:
+    with serving(tmp_path / "guessed", plugin, ADMIN_TOKEN=TOKEN, RATE_LIMIT="3/hour", **WITHOUT_WEIGHTS) as guessed:
+        guessed.wait_until_ready(headers=bearer(TOKEN))
+        paths = ("/admin/stats", "/config", "/admin/models", "/config", "/admin/health")
+        statuses = [call(guessed, "GET", path, bearer(f"guess-{number}")) for number, path in enumerate(paths)]
+        assert statuses == [401, 200, 401, 429, 429], "an answer that tells the admin more is no way to guess either"
+        assert call(guessed, "POST", "/config", bearer("guess")) == 429
+        for path in ("/admin/stats", "/config"):
+            assert call(guessed, "GET", path, bearer(TOKEN)) == 200
+        assert call(guessed, "GET", "/config") == 200
+        assert call(guessed, "POST", "/generate") == 200
 
 
 def test_keys_and_token_never_come_back(keyed: Server, guarded: Server) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from app.api.deps import AdminDep, ChangesBody, GenerationBody, InfillingBody, ServiceDep
+from app.api.deps import AdminDep, ChangesBody, GenerationBody, InfillingBody, IsAdminDep, ServiceDep
 from app.api.diffusion.models import GenerateResponse, InfillResponse, ModelList
 from app.api.diffusion.service import collect, open_stream, start
 from app.api.generations import allowed_silence_s
@@ -64,10 +64,10 @@ async def models(service: ServiceDep) -> ModelList:
     return ModelList(models=service.list_models())
 
 
-@router.get("/config", responses=problems(401))
-async def configuration(service: ServiceDep) -> dict[str, Any]:
-    """The configuration in force. Secrets are not part of it."""
-    return service.configuration()
+@router.get("/config", responses=problems(401, 429))
+async def configuration(service: ServiceDep, is_admin: IsAdminDep) -> dict[str, Any]:
+    """The configuration in force. Secrets are not part of it, and where files lie is told to administrators only."""
+    return service.configuration() if is_admin else service.public_configuration()
 
 
 @router.post(

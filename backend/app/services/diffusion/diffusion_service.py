@@ -30,6 +30,7 @@ from app.services.diffusion.models import (
     DiffusionStatistics,
 )
 from app.services.diffusion.observation import ServiceObservation, observe
+from app.services.diffusion.public_words import public_configuration
 from app.services.diffusion.residency import Residency
 from app.services.diffusion.routing import choose_model, examine
 from app.services.diffusion.run import Choice, Facilities, Params, Run
@@ -198,6 +199,10 @@ class DiffusionLLMService:
 
     def configuration(self) -> dict[str, Any]:
         return self._config.model_dump()
+
+    def public_configuration(self) -> dict[str, Any]:
+        """The same for strangers: where files lie is left out."""
+        return public_configuration(self._config)
 
     async def configure(self, changes: dict[str, Any]) -> ConfigurationChange:
         """Changes some settings at run time: all of them, or none if one is wrong. The rules file of the content filter

@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeAlias
 from app.services.diffusion.errors import GenerationCancelled, GenerationFailed, GenerationTimeout, ServiceError
 from app.services.diffusion.handover import Handover
 from app.services.diffusion.models import DiffusionStreamEvent, GenerationResult
+from app.services.diffusion.public_words import public_message
 from app.services.diffusion.run import Run
 
 Item: TypeAlias = DiffusionStreamEvent | ServiceError
@@ -186,4 +187,4 @@ def error_event(error: ServiceError, request_id: str) -> DiffusionStreamEvent:
     metadata: dict[str, Any] = {"code": error.code, "request_id": request_id}
     if isinstance(error, GenerationTimeout):
         metadata |= {"partial": True, "text": error.partial_text}
-    return DiffusionStreamEvent(type="error", data=str(error), metadata=metadata)
+    return DiffusionStreamEvent(type="error", data=public_message(error), metadata=metadata)

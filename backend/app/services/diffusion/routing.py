@@ -30,7 +30,8 @@ async def choose_model(params: Params, config: DiffusionConfig, residency: Resid
             return choice
     instance = instance or await slot.loaded()
     if instance is None:
-        raise ModelUnavailable(f"model {requested!r} is not available, nor is another in its place: {slot.problem}")
+        why = slot.public_problem
+        raise ModelUnavailable(f"model {requested!r} is not available, nor is another in its place: {why}")
     return _choice(instance, params, config, requested)
 
 

@@ -15,6 +15,7 @@ from app.services.diffusion.base import DiffusionModel
 from app.services.diffusion.catalog import CatalogEntry
 from app.services.diffusion.errors import ModelUnavailable
 from app.services.diffusion.models import DiffusionModelDetails
+from app.services.diffusion.public_words import public_text
 
 logger = logging.getLogger(__name__)
 
@@ -113,6 +114,11 @@ class Slot:
     def problem(self) -> str | None:
         broken = self._instance.model.problem if self._instance is not None else None
         return broken or self._problem
+
+    @property
+    def public_problem(self) -> str | None:
+        """The problem in words that strangers may read."""
+        return None if self.problem is None else public_text(self.problem, location=self.details().checkpoint)
 
     @property
     def idle_s(self) -> float:

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from starlette.requests import ClientDisconnect, Request
 
@@ -23,6 +23,7 @@ from app.services.diffusion import (
 )
 from app.services.diffusion.run import Params
 from tests.fakes import BreakingModel, GatedModel, SlowlyLoadingModel, WordsModel
+from tests.profiles import examples
 from tests.unit.api.asgi import DISCONNECT, Client, http_scope
 from tests.unit.services.diffusion.serving import serving, until
 
@@ -203,7 +204,7 @@ async def test_a_client_that_leaves_while_it_waits_frees_its_place_in_the_queue_
         assert (service.statistics().cancelled_requests, service.statistics().requests_in_flight) == (1, 1)
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(st.integers(0, 40), st.integers(0, 40))
 def test_a_failure_is_a_status_or_an_event_and_never_both_or_neither(failing_ms: int, silent_ms: int) -> None:
     """However near the failure comes to the moment at which the head leaves."""
