@@ -21,6 +21,15 @@ def find_model(service: DiffusionLLMService, model_id: str | None) -> DiffusionM
     return found
 
 
+def is_marker(service: DiffusionLLMService, model_id: str | None, text: str) -> bool:
+    """Whether a text is nothing but one of the model's special tokens, such as the end of text: some editors send it
+    where they have no text."""
+    try:
+        return text.strip() in find_model(service, model_id).special_tokens
+    except UnknownModel:
+        return False
+
+
 def max_length_of(service: DiffusionLLMService, model_id: str | None) -> int:
     """New tokens that the model can write at most. One that is not known yet may be known to the service later."""
     try:

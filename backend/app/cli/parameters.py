@@ -52,6 +52,8 @@ def _type(field: FieldInfo) -> click.ParamType[Any]:
     kind, *_ = get_args(field.annotation)
     if get_origin(kind) is Literal:
         return click.Choice(get_args(kind))
+    if kind is bool:
+        return click.BOOL
     if kind is int:
         return click.IntRange(**_bounds(field))
     if kind is float:

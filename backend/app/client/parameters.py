@@ -31,5 +31,6 @@ class Parameters(TypedDict, total=False):
     cache_refresh: int
     initial_masks: int
     stop: str | list[str]
+    ignore_eos: bool
     logprobs: int
     stream_mode: Literal["text", "canvas"]

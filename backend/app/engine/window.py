@@ -17,6 +17,11 @@ class Window:
     """Tokens of the given text that were left out."""
 
 
+def text_room(wanted: int, context_length: int) -> int:
+    """Tokens of given text that are kept whole beside `wanted` new ones."""
+    return context_length - min(wanted, max(context_length // 2, 1))
+
+
 def fit_window(prefix: tuple[int, ...], suffix: tuple[int, ...], wanted: int, context_length: int) -> Window:
     """Keeps the given text whole if it can; else new tokens get up to half of the context and the text the rest.
 

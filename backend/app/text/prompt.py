@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from app.text.chat_template import encode_chat
+from app.text.conversation import Message, fitted
 from app.text.errors import ConversationRefused
 from app.text.tokenizer import Tokenizer
 
@@ -14,12 +15,14 @@ from app.text.tokenizer import Tokenizer
 class PromptIds:
     """The given ids left and right of the masks; for a continuation the right side is empty.
 
-    `num_prompt_tokens` counts both sides, with beginning- and end-of-text tokens.
+    `num_prompt_tokens` counts both sides, with beginning- and end-of-text tokens, and the `num_left_out` tokens of a
+    conversation that are not among the ids.
     """
 
     prefix: tuple[int, ...]
     suffix: tuple[int, ...]
     num_prompt_tokens: int
+    num_left_out: int = 0
 
 
 def continuation(tokenizer: Tokenizer, text: str, *, bos: bool) -> PromptIds:
@@ -32,18 +35,31 @@ def continuation(tokenizer: Tokenizer, text: str, *, bos: bool) -> PromptIds:
     return infilling(tokenizer, text, "", bos=bos, eos=False)
 
 
-def chat(tokenizer: Tokenizer, messages: Sequence[Mapping[str, str]]) -> PromptIds:
+def chat(tokenizer: Tokenizer, messages: Sequence[Mapping[str, str]], *, room: int | None = None) -> PromptIds:
     """The ids of a conversation, up to where the model's turn begins.
+
+    Args:
+        room: tokens at most; a longer conversation loses its oldest turns.
 
     Raises:
         ChatTemplateError: the checkpoint has no template, or it fails.
         ConversationRefused: the template refuses the messages, or writes nothing of them.
         TextError: a message is not valid Unicode.
     """
-    ids = tuple(encode_chat(tokenizer, messages, add_generation_prompt=True))
-    if not ids:
+    prompt = conversation(lambda kept: encode_chat(tokenizer, kept, add_generation_prompt=True), messages, room=room)
+    if not prompt.prefix:
         raise ConversationRefused("the chat template writes nothing of these messages")
-    return PromptIds(prefix=ids, suffix=(), num_prompt_tokens=len(ids))
+    return prompt
+
+
+def conversation(
+    encode: Callable[[Sequence[Message]], Sequence[int]], messages: Sequence[Message], *, room: int | None
+) -> PromptIds:
+    """The ids of a conversation that is written in any way; otherwise as `chat`."""
+    whole = kept = tuple(encode(messages))
+    if room is not None and len(whole) > room:
+        kept = tuple(encode(fitted(messages, lambda some: len(encode(some)), room)))
+    return PromptIds(prefix=kept, suffix=(), num_prompt_tokens=len(whole), num_left_out=len(whole) - len(kept))
 
 
 def infilling(tokenizer: Tokenizer, prefix: str, suffix: str, *, bos: bool, eos: bool) -> PromptIds:

@@ -77,6 +77,16 @@ class Tokenizer:
         return self._first_of(_END_OF_TURN_NAMES)
 
     @property
+    def markers(self) -> tuple[str, ...]:
+        """The texts of tokens that stand for no text: the end of it, padding, and the borders of a gap or of a turn."""
+        roles = {self._role_id(role) for role in self.role_tokens}
+        return tuple(
+            name
+            for name, token_id in self.special_tokens.items()
+            if token_id in self._hidden_ids or token_id in roles or "fim" in name
+        )
+
+    @property
     def adds_bos(self) -> bool:
         """Whether the checkpoint asks for a beginning-of-text token in front of every prompt."""
         return self._files.adds_bos

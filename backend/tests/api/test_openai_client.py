@@ -25,6 +25,7 @@ def client(server: Server) -> Iterator[OpenAI]:
 
 
 def test_models(client: OpenAI) -> None:
+    client.completions.create(model="llada", prompt="a", max_tokens=1)  # it may still be loading
     listed = {model.id: model for model in client.models.list()}
     assert {"dreamon", "llada", "words"} <= listed.keys()
     assert client.models.retrieve("llada") == listed["llada"]
@@ -104,6 +105,97 @@ def test_chat_goes_by_the_checkpoints_template(client: OpenAI) -> None:
     text = "User: What is a fox?\n\nAssistant:"
     written = client.completions.create(model="dreamon", prompt=text, max_tokens=4, seed=3)
     assert plain.choices[0].message.content == written.choices[0].text
+
+
+def test_what_did_not_fit_is_said(client: OpenAI, server: Server) -> None:
+    """The embedded DreamOn sees 2,048 tokens."""
+    text = "word " * 1_990
+    asked: dict[str, Any] = {"model": "dreamon", "max_tokens": 1_024, "stop": "e", "seed": 1}
+    whole = client.completions.create(prompt=text, **asked)
+    native = server.answer(
+        "/generate", {"text": text, "model_id": "dreamon", "max_length": 1_024, "stop": "e", "seed": 1}
+    )
+    left_out = native["metadata"]["truncated_prompt_tokens"]
+    assert left_out > 0
+    assert whole.usage is not None
+    assert whole.usage.prompt_tokens == native["metadata"]["prompt_tokens"] - left_out
+    assert (whole.usage.model_extra or {})["truncated_prompt_tokens"] == left_out
+    options: Any = {"include_usage": True, "continuous_usage_stats": True}
+    streamed = list(client.completions.create(prompt=text, stream=True, stream_options=options, **asked))
+    assert all(chunk.usage is not None for chunk in streamed)
+    assert streamed[-1].usage == whole.usage
+
+
+def test_sides_of_a_gap_that_are_too_long_are_cut_and_that_is_said(client: OpenAI) -> None:
+    asked: dict[str, Any] = {"model": "dreamon", "max_tokens": 8, "seed": 1}
+    cut = client.completions.create(prompt="x" * 7_000 + " = ", suffix="\n" + "y" * 5_000, **asked)
+    short = client.completions.create(prompt="x" * 4_997 + " = ", suffix="\n" + "y" * 4_999, **asked)
+    assert cut.choices[0].text == short.choices[0].text
+    assert cut.usage is not None
+    assert (cut.usage.model_extra or {})["truncated_prompt_characters"] == 2_003 + 1
+
+
+def test_a_long_conversation_loses_its_oldest_turns(client: OpenAI) -> None:
+    """The answer to what is left is the answer to the whole."""
+    system: Any = {"role": "system", "content": "Speak of foxes."}
+    turns: list[Any] = [{"role": "user", "content": f"{number} " + "long " * 250} for number in range(3)]
+    asked: dict[str, Any] = {"model": "dreamon", "max_tokens": 1_024, "seed": 3, "stop": "e"}
+    whole = client.chat.completions.create(messages=[system, *turns], **asked)
+    shorter = client.chat.completions.create(messages=[system, turns[2]], **asked)
+    assert whole.choices[0].message.content == shorter.choices[0].message.content
+    assert whole.usage is not None
+    assert shorter.usage is not None
+    assert whole.usage.prompt_tokens == shorter.usage.prompt_tokens
+    assert (whole.usage.model_extra or {})["truncated_prompt_tokens"] > 0
+    assert (shorter.usage.model_extra or {})["truncated_prompt_tokens"] == 0
+
+
+@pytest.mark.parametrize("model", ["llada", "dreamon"])
+@pytest.mark.parametrize("marker", ["<|endoftext|>", " <|endoftext|>\n"])
+def test_a_lone_special_token_is_no_suffix(client: OpenAI, server: Server, model: str, marker: str) -> None:
+    asked: dict[str, Any] = {"model": model, "prompt": "def is_empty(self):\n    ", "max_tokens": 8, "seed": 1}
+    marked, empty = (client.completions.create(suffix=suffix, **asked).choices[0].text for suffix in (marker, ""))
+    assert marked == empty
+    fim = [
+        server.session.post(f"{server.url}/v1/fim/completions", json={**asked, "suffix": suffix}).json()["choices"]
+        for suffix in (marker, "")
+    ]
+    assert fim[0] == fim[1]
+    body = {"input_prefix": asked["prompt"], "model": model, "n_predict": 8, "seed": 1}
+    infilled = [
+        server.session.post(f"{server.url}/infill", json={**body, "input_suffix": suffix}).json()["content"]
+        for suffix in (marker, "")
+    ]
+    assert infilled[0] == infilled[1] == fim[0][0]["text"]
+
+
+def test_an_answer_that_may_not_end_is_as_long_as_it_may_be(client: OpenAI) -> None:
+    asked: dict[str, Any] = {"model": "llada", "prompt": "The end.", "max_tokens": 64, "seed": 1}
+    answer = client.completions.create(**asked, extra_body={"ignore_eos": True})
+    assert answer.usage is not None
+    assert (answer.usage.completion_tokens, answer.choices[0].finish_reason) == (64, "length")
+
+
+def test_the_stop_string_that_ended_an_answer_is_named(client: OpenAI, server: Server) -> None:
+    asked: dict[str, Any] = {"model": "words", "prompt": "a", "max_tokens": 8, "seed": 3}
+    text = client.completions.create(**asked).choices[0].text
+    (choice,) = client.completions.create(**asked, stop=["no such", text[4:6]]).choices
+    assert (choice.model_extra or {})["stop_reason"] == text[4:6]
+    body = {"input_prefix": "a", "model": "words", "n_predict": 8, "seed": 3, "stop": [text[4:6]]}
+    answer = server.session.post(f"{server.url}/infill", json=body).json()
+    assert (answer["stop_type"], answer["stopping_word"]) == ("word", text[4:6])
+
+
+def test_log_probabilities_of_an_empty_answer_are_empty(client: OpenAI) -> None:
+    asked: dict[str, Any] = {"model": "llada", "max_tokens": 8, "seed": 3}
+    text = client.completions.create(prompt="It was", **asked).choices[0].text
+    (choice,) = client.completions.create(prompt="It was", logprobs=1, stop=text[0], **asked).choices
+    told: Any = choice.logprobs
+    assert (choice.text, told.tokens, told.token_logprobs, told.top_logprobs, told.text_offset) == ("", [], [], [], [])
+    spoken = client.chat.completions.create(messages=CHAT, **asked).choices[0].message.content or "?"
+    (turn,) = client.chat.completions.create(messages=CHAT, logprobs=True, stop=spoken[0], **asked).choices
+    assert turn.logprobs is not None
+    assert turn.logprobs.content == []
 
 
 @pytest.mark.parametrize("model", ["llada", "dreamon"])

@@ -47,7 +47,8 @@ class InfillAnswer:
 
     def _everything(self, content: str) -> dict[str, Any]:
         num_predicted = self._told.get("tokens_generated", len(self._pieces))
-        num_prompt_tokens = self._told["prompt_tokens"] or 0
+        num_left_out = self._told.get("truncated_prompt_tokens", 0)
+        num_prompt_tokens = (self._told["prompt_tokens"] or 0) - num_left_out
         return {
             "index": self._index,
             "content": content,
@@ -58,12 +59,17 @@ class InfillAnswer:
             "tokens_predicted": num_predicted,
             "tokens_evaluated": num_prompt_tokens,
             "tokens_cached": 0,
-            "truncated": self._asked.is_cut or bool(self._told.get("truncated_prompt_tokens")),
-            "stop_type": "limit" if self._told["finish_reason"] == "length" else "eos",
-            "stopping_word": "",
+            "truncated": self._asked.is_cut or num_left_out > 0,
+            "stop_type": self._stop_type(),
+            "stopping_word": self._told.get("stop_string") or "",
             "generation_settings": self._settings(),
             "timings": _timings(num_prompt_tokens, num_predicted, self._now_s() - self._started_s),
         }
+
+    def _stop_type(self) -> str:
+        if self._told.get("stop_string"):
+            return "word"
+        return "limit" if self._told["finish_reason"] == "length" else "eos"
 
     def _settings(self) -> dict[str, Any]:
         given = self._asked.model_dump(include={"n_predict", "temperature", "top_k", "top_p", "stop", "stream"})

@@ -25,7 +25,7 @@ from app.api.generations import (
 )
 from app.api.health import require_ready
 from app.api.json_encoding import JsonResponse
-from app.api.known_models import find_model
+from app.api.known_models import find_model, is_marker
 from app.api.llama_cpp.answers import InfillAnswer, in_time
 from app.api.llama_cpp.passed_over import PassedOver
 from app.api.llama_cpp.requests import InfillRequest
@@ -77,6 +77,8 @@ async def llama_cpp_infill(asked: InfillBody, service: ServiceDep, request: Requ
     """Fills the gap in a file, for an editor."""
     model = find_model(service, asked.model)
     PASSED_OVER.note(asked.unknown_fields)
+    if is_marker(service, asked.model, asked.input_suffix):
+        asked = asked.model_copy(update={"input_suffix": ""})
     num_answers = min(asked.num_answers, num_places(service))
     answers = [
         InfillAnswer(asked, index=index, model_id=model.model_id, n_ctx=model.context_length or 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,9 +14,13 @@ FinishReason = Literal["stop", "length"]
 
 
 class Usage(BaseModel):
-    prompt_tokens: int
+    """Tokens of a call; of each prompt once."""
+
+    prompt_tokens: int = Field(description="That the model saw.")
     completion_tokens: int
     total_tokens: int
+    truncated_prompt_tokens: int = Field(description="Left out, because they did not fit the model's context.")
+    truncated_prompt_characters: int = Field(description="Left out before, because a side of a gap has a bound.")
 
 
 class AnswerMessage(BaseModel):
@@ -39,6 +43,7 @@ class Choice(BaseModel):
     logprobs: TextLogprobs | ChatLogprobs | None = None
     finish_reason: FinishReason | None = None
     seed: int | None = Field(None, description="Gives this answer again.")
+    stop_reason: str | None = Field(None, description="The stop string that ended it.")
 
 
 class Completion(BaseModel):
@@ -57,17 +62,28 @@ class Completion(BaseModel):
 
 def end_of(told: dict[str, Any]) -> dict[str, Any]:
     """How an answer ended, from what the service told of it. A model of one's own may have reasons of its own."""
-    return {"finish_reason": "length" if told["finish_reason"] == "length" else "stop", "seed": told["seed"]}
+    finish_reason = "length" if told["finish_reason"] == "length" else "stop"
+    return {"finish_reason": finish_reason, "seed": told["seed"], "stop_reason": told.get("stop_string")}
 
 
-def usage_of(metadata: Sequence[dict[str, Any]], num_choices: int) -> Usage:
-    """Tokens of all answers, and of each prompt once, from what the service told of each answer."""
-    num_prompt_tokens = sum(told["prompt_tokens"] or 0 for told in metadata[::num_choices])
-    num_new_tokens = sum(told["tokens_generated"] for told in metadata)
+def usage_of(told: Mapping[int, dict[str, Any]], num_choices: int, *, num_cut_characters: int = 0) -> Usage:
+    """Tokens of all answers, and of each prompt once.
+
+    Args:
+        told: what the service told of each answer that has begun, by its index.
+        num_choices: answers to one prompt.
+        num_cut_characters: characters of the given text that the service never saw.
+    """
+    of_prompts = {index // num_choices: metadata for index, metadata in told.items()}.values()
+    num_left_out = sum(metadata.get("truncated_prompt_tokens", 0) for metadata in of_prompts)
+    num_seen = sum(metadata["prompt_tokens"] or 0 for metadata in of_prompts) - num_left_out
+    num_new = sum(metadata.get("tokens_generated", 0) for metadata in told.values())
     return Usage(
-        prompt_tokens=num_prompt_tokens,
-        completion_tokens=num_new_tokens,
-        total_tokens=num_prompt_tokens + num_new_tokens,
+        prompt_tokens=num_seen,
+        completion_tokens=num_new,
+        total_tokens=num_seen + num_new,
+        truncated_prompt_tokens=num_left_out,
+        truncated_prompt_characters=num_cut_characters,
     )
 
 
@@ -93,9 +109,7 @@ class Form:
     def last(self) -> dict[str, Any]:
         return self._worded("", delta=Delta(content="") if self.has_text else Delta())
 
-    def logprobs(self, told: Sequence[dict[str, Any]]) -> TextLogprobs | ChatLogprobs | None:
-        if not told:
-            return None
+    def logprobs(self, told: Sequence[dict[str, Any]]) -> TextLogprobs | ChatLogprobs:
         return text_logprobs(told) if self.has_text else chat_logprobs(told)
 
     def _worded(self, text: str, **as_message: AnswerMessage | Delta) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends, Request, Response
 
@@ -12,7 +12,7 @@ from app.api.body import body_of
 from app.api.deps import ServiceDep
 from app.api.generations import allowed_silence_s, collect_all, merged, require_places, start_all, stream_all
 from app.api.json_encoding import JsonResponse
-from app.api.known_models import find_model, max_length_of
+from app.api.known_models import find_model, is_marker, max_length_of
 from app.api.openai.answers import CHAT, FIM, TEXT, Choice, Completion, Form, end_of, usage_of
 from app.api.openai.models import Model, ModelList, list_models
 from app.api.openai.requests import ChatRequest, CompletionRequest, FimRequest, OpenAIRequest
@@ -27,6 +27,8 @@ router = APIRouter(tags=["openai"])
 CompletionBody = Annotated[CompletionRequest, Depends(body_of(CompletionRequest))]
 ChatBody = Annotated[ChatRequest, Depends(body_of(ChatRequest))]
 FimBody = Annotated[FimRequest, Depends(body_of(FimRequest))]
+
+Gap = TypeVar("Gap", CompletionRequest, FimRequest)
 
 ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {"model": Completion, "content": text_stream()},
@@ -50,7 +52,7 @@ async def openai_model(model_id: str, service: ServiceDep) -> Model:
 async def openai_completions(asked: CompletionBody, service: ServiceDep, request: Request) -> Response:
     """Continues `prompt`, or with a `suffix` fills the gap before it."""
     prompts = [prompt if asked.echo else "" for prompt in asked.prompts for _ in range(asked.num_choices)]
-    return await _answer(asked, TEXT, service, request, openings=prompts)
+    return await _answer(_without_marker(asked, service), TEXT, service, request, openings=prompts)
 
 
 @router.post("/chat/completions", openapi_extra=json_request(ChatRequest), responses=ANSWERS)
@@ -62,7 +64,12 @@ async def openai_chat(asked: ChatBody, service: ServiceDep, request: Request) ->
 @router.post("/fim/completions", openapi_extra=json_request(FimRequest), responses=ANSWERS)
 async def openai_fim(asked: FimBody, service: ServiceDep, request: Request) -> Response:
     """Fills the gap between `prompt` and `suffix`; answers in the words of Mercury and of Mistral together."""
-    return await _answer(asked, FIM, service, request, openings=[""] * asked.num_choices)
+    return await _answer(_without_marker(asked, service), FIM, service, request, openings=[""] * asked.num_choices)
+
+
+def _without_marker(asked: Gap, service: DiffusionLLMService) -> Gap:
+    has_marker = bool(asked.suffix) and is_marker(service, asked.model, asked.suffix or "")
+    return asked.model_copy(update={"suffix": ""}) if has_marker else asked
 
 
 async def _answer(
@@ -71,8 +78,7 @@ async def _answer(
     generations = start_all(service, _params(asked, service), request)
     call_id = request_id(request.scope)
     if asked.stream:
-        tells_usage = bool(asked.stream_options and asked.stream_options.include_usage)
-        writer = ChunkWriter(form, call_id, openings=openings, num_choices=asked.num_choices, tells_usage=tells_usage)
+        writer = ChunkWriter(form, call_id, asked, openings=openings, progress=[each.progress for each in generations])
         return await stream_all(
             generations,
             merged(generations),
@@ -87,10 +93,14 @@ async def _answer(
         created=int(time.time()),
         model=results[0].model_id,
         choices=[
-            _choice(form, index, opening, result)
+            _choice(asked, form, index, opening, result)
             for index, (opening, result) in enumerate(zip(openings, results, strict=True))
         ],
-        usage=usage_of([result.metadata for result in results], asked.num_choices),
+        usage=usage_of(
+            dict(enumerate(result.metadata for result in results)),
+            asked.num_choices,
+            num_cut_characters=asked.num_cut_characters,
+        ),
     )
     return JsonResponse(whole.model_dump(exclude_unset=True))
 
@@ -101,10 +111,11 @@ def _params(asked: OpenAIRequest, service: DiffusionLLMService) -> list[Params]:
     return params
 
 
-def _choice(form: Form, index: int, opening: str, result: GenerationResult) -> Choice:
+def _choice(asked: OpenAIRequest, form: Form, index: int, opening: str, result: GenerationResult) -> Choice:
+    noted = None if asked.num_logprobs is None else result.metadata.get("logprobs", ())
     return Choice(
         index=index,
         **form.whole(opening + result.text),
-        logprobs=form.logprobs(result.metadata.get("logprobs", ())),
+        logprobs=None if noted is None else form.logprobs(noted),
         **end_of(result.metadata),
     )

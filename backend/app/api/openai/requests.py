@@ -45,6 +45,9 @@ class StreamOptions(AsksForNothing):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     include_usage: bool | None = Field(None, description="A last chunk without choices tells the usage.")
+    continuous_usage_stats: bool | None = Field(
+        None, description="With `include_usage`: every chunk tells the usage of the whole call so far."
+    )
     include_obfuscation: Annotated[Any, Ignored()] = None
 
 
@@ -64,6 +67,9 @@ class OpenAIRequest(AsksForNothing, Sampling):
     )
     stream: bool | None = None
     stream_options: StreamOptions | None = None
+    ignore_eos: bool | None = Field(
+        None, description="Write on up to `max_tokens`, for measurements; without effect on DreamOn."
+    )
     diffusing: bool | None = Field(None, description="Stream the canvas too, as events named `diffusion.step`.")
     user: Annotated[Any, Ignored()] = None
     metadata: Annotated[Any, Ignored()] = None
@@ -111,7 +117,7 @@ class OpenAIRequest(AsksForNothing, Sampling):
 
     def _common(self, max_length: int) -> dict[str, Any]:
         given = {name: getattr(self, name) for name in Sampling.model_fields}
-        given |= {"model_id": self.model or None, "logprobs": self.num_logprobs}
+        given |= {"model_id": self.model or None, "logprobs": self.num_logprobs, "ignore_eos": self.ignore_eos or None}
         given |= {"stop": [stop for stop in self.stop_strings if stop] or None, **self._filters()}
         given["max_length"] = None if self.token_limit is None else min(self.token_limit, max_length)
         given["stream_mode"] = "canvas" if self.stream and self.diffusing else None

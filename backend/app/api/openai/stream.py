@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
 from app.api.errors import problem_of_code
 from app.api.framing import data_line
 from app.api.generations import IndexedEvents
-from app.api.openai.answers import Choice, Completion, Form, end_of, usage_of
+from app.api.openai.answers import Choice, Completion, Form, Usage, end_of, usage_of
+from app.api.openai.requests import OpenAIRequest, StreamOptions
 from app.api.openai_problem import openai_problem
 from app.services.diffusion import DiffusionStreamEvent
 
@@ -23,52 +24,65 @@ class ChunkWriter:
 
     Args:
         openings: what each choice begins with.
-        num_choices: per prompt.
+        progress: counts the tokens of each choice, as long as its last event has not told them.
     """
 
     def __init__(
-        self, form: Form, call_id: str, *, openings: Sequence[str], num_choices: int, tells_usage: bool
+        self,
+        form: Form,
+        call_id: str,
+        asked: OpenAIRequest,
+        *,
+        openings: Sequence[str],
+        progress: Sequence[Callable[[], Mapping[str, int]]],
     ) -> None:
+        options = asked.stream_options or StreamOptions()
         self._form = form
+        self._asked = asked
         self._openings = openings
-        self._num_choices = num_choices
-        self._tells_usage = tells_usage
+        self._progress = progress
+        self._tells_usage = bool(options.include_usage)
+        self._tells_usage_always = self._tells_usage and bool(options.continuous_usage_stats)
         self._head: dict[str, Any] = {
             "id": form.id_prefix + call_id,
             "object": form.chunk_object,
             "created": int(time.time()),
         }
-        self._ends: dict[int, dict[str, Any]] = {}  # what was told at the end of each choice
+        self._told: dict[int, dict[str, Any]] = {}  # what was told of each choice so far
 
     def write(self, index: int, event: DiffusionStreamEvent) -> bytes:
+        """The bytes for an event of the choice with this index."""
+        self._told[index] = {**self._progress[index](), **event.metadata}
         match event.type:
             case "start":
                 self._head["model"] = event.metadata["model_id"]
                 return self._choice(index, **self._form.first(self._openings[index]))
             case "token":
-                logprobs = self._form.logprobs(event.metadata.get("logprobs", ()))
+                noted = event.metadata.get("logprobs", ())
+                logprobs = self._form.logprobs(noted) if noted else None
                 return self._choice(index, **self._form.piece(event.data), logprobs=logprobs)
             case "step":
                 return f"event: {STEP_EVENT}\n".encode() + self._chunk(choices=[], diffusion=_step(index, event.data))
             case "complete":
-                told = self._ends[index] = event.metadata
-                return self._choice(index, **self._form.last(), **end_of(told))
+                return self._choice(index, **self._form.last(), **end_of(event.metadata))
             case "error":
                 return data_line(openai_problem(problem_of_code(event.metadata["code"], event.data)))
 
     def end(self) -> bytes:
         if not self._tells_usage:
             return DONE
-        ends = [self._ends[index] for index in sorted(self._ends)]
-        return self._chunk(choices=[], usage=usage_of(ends, self._num_choices)) + DONE
+        return self._chunk(choices=[], usage=self._usage()) + DONE
 
     def _choice(self, index: int, **worded: Any) -> bytes:
         worded = {"logprobs": None, "finish_reason": None, **worded}
         return self._chunk(choices=[Choice(index=index, **worded)])
 
     def _chunk(self, **content: Any) -> bytes:
-        usage = {"usage": None} if self._tells_usage else {}
+        usage = {"usage": self._usage() if self._tells_usage_always else None} if self._tells_usage else {}
         return data_line(Completion(**{**self._head, **usage, **content}).model_dump(exclude_unset=True))
+
+    def _usage(self) -> Usage:
+        return usage_of(self._told, self._asked.num_choices, num_cut_characters=self._asked.num_cut_characters)
 
 
 def _step(index: int, data: Any) -> dict[str, Any]:

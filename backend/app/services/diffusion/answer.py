@@ -24,7 +24,11 @@ class Answer:
         self._stops = StopStrings(stops, line_end)
         self._num_kept_characters = 0
         self._num_characters = 0
-        self._starts: list[tuple[int, int]] = []  # of each piece: where it begins, how many tokens it stands for
+        self._starts: deque[tuple[int, int]] = (
+            deque()
+        )  # of pieces that do not count yet: where they begin, their tokens
+        self.num_tokens = 0
+        """Tokens of the kept text. Text that is still kept back does not count."""
         self._notes: deque[tuple[int, Any]] = deque()  # what was noted of each token, and where its piece begins
 
     @property
@@ -33,9 +37,9 @@ class Answer:
         return self._stops.matched is not None
 
     @property
-    def num_tokens(self) -> int:
-        """Tokens of the kept text. Text that is still kept back does not count."""
-        return sum(count for start, count in self._starts if start < self._num_kept_characters)
+    def stop_string(self) -> str | None:
+        """The stop string that has ended the text."""
+        return self._stops.matched
 
     def feed(self, piece: str, num_tokens: int, notes: Iterable[Any] = ()) -> str:
         """The text that may be shown now.
@@ -62,4 +66,6 @@ class Answer:
 
     def _keep(self, text: str) -> str:
         self._num_kept_characters += len(text)
+        while self._starts and self._starts[0][0] < self._num_kept_characters:
+            self.num_tokens += self._starts.popleft()[1]
         return text

@@ -55,6 +55,8 @@ class DiffusionModel(ABC):
     """Names that `algorithm` may take; the first is the default. Empty: the parameter is refused."""
     context_length: int | None = None
     """Tokens, given and new, that it sees at a time."""
+    special_tokens: tuple[str, ...] = ()
+    """Texts of tokens that stand for no text, such as the end of it: some editors send one where a text is empty."""
     gives_logprobs: bool = False
     """Whether its `token` events carry `logprobs` where a request asks for them."""
     problem: str | None = None
@@ -135,6 +137,7 @@ class DiffusionModel(ABC):
             memory_usage=round(self.memory_bytes / 1e6, 1),
             capabilities=list(self.capabilities),
             algorithms=list(self.algorithms),
+            special_tokens=list(self.special_tokens),
             parameters={
                 "max_length": ParameterBound(minimum=1, maximum=self.max_length),
                 "temperature": ParameterBound(minimum=0.0, maximum=2.0),

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from app.engine.params import DecodingParams
 from app.services.diffusion.errors import InvalidParameters
 from app.services.diffusion.models import (
+    ChatMessage,
     DiffusionChatParams,
     DiffusionGenerationParams,
     DiffusionInfillingParams,
     Request,
+    plain_conversation,
 )
-from app.text.prompt import PromptIds, chat, continuation, infilling
+from app.text.prompt import PromptIds, chat, continuation, conversation, infilling
 from app.text.tokenizer import Tokenizer
 
 MAX_LENGTHS = {"dreamon": 2048, "dream": 2048, "llada": 1024}
@@ -43,13 +46,19 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
 
 
 def prompt_ids(
-    family: str, tokenizer: Tokenizer, params: DiffusionGenerationParams | DiffusionInfillingParams
+    family: str,
+    tokenizer: Tokenizer,
+    params: DiffusionGenerationParams | DiffusionInfillingParams,
+    room: int | None = None,
 ) -> PromptIds:
     """The given text as the family was trained to see it.
 
     Dream family: beginning of text, prefix, masks, suffix, end of text; a continuation has nothing after its masks.
     LLaDA: beginning of text where the tokenizer says so, and nothing after the suffix.
     A conversation: as the checkpoint's chat template writes it, if it has one.
+
+    Args:
+        room: tokens of given text that the model can see; a conversation is made to fit. `None`: there is no end to it.
 
     Raises:
         ChatTemplateError: the template fails, or, as ConversationRefused, it refuses the conversation.
@@ -58,9 +67,17 @@ def prompt_ids(
     bos = is_dream or tokenizer.adds_bos
     if isinstance(params, DiffusionInfillingParams):
         return infilling(tokenizer, params.prefix, params.suffix, bos=bos, eos=is_dream)
-    if isinstance(params, DiffusionChatParams) and tokenizer.chat_template is not None:
-        return chat(tokenizer, [message.model_dump() for message in params.messages])
-    return continuation(tokenizer, params.text, bos=bos)
+    if not isinstance(params, DiffusionChatParams):
+        return continuation(tokenizer, params.text, bos=bos)
+    messages = [message.model_dump() for message in params.messages]
+    if tokenizer.chat_template is not None:
+        return chat(tokenizer, messages, room=room)
+
+    def encode(kept: Sequence[Mapping[str, str]]) -> tuple[int, ...]:
+        turns = [ChatMessage.model_validate(message) for message in kept]
+        return continuation(tokenizer, plain_conversation(turns), bos=bos).prefix
+
+    return conversation(encode, messages, room=room)
 
 
 def decoding_params(
@@ -95,8 +112,8 @@ def decoding_params(
         stability_bound=params.stability_bound,
         revoke_threshold=params.revoke_threshold,
         cfg_scale=params.cfg_scale or 0.0,
-        eos_never_predicted=family != "dreamon" and _has_text_behind(params),
-        end_of_turn=end_of_turn,
+        eos_never_predicted=family != "dreamon" and (_has_text_behind(params) or bool(params.ignore_eos)),
+        end_of_turn=None if params.ignore_eos else end_of_turn,
         # What may be taken back is looked at in the whole canvas.
         cache=params.cache or ("none" if params.revoke_threshold else preset.get("cache", "none")),
         cache_refresh=params.cache_refresh or preset.get("cache_refresh"),

@@ -57,6 +57,11 @@ class Generation:
         if isinstance(first, ServiceError):
             raise first
 
+    def progress(self) -> dict[str, int]:
+        """How many tokens there are by now: `prompt_tokens`, `truncated_prompt_tokens` of them not seen by the model,
+        and `tokens_generated`. A reader that lags behind has seen less text."""
+        return self._run.progress()
+
     def __await__(self) -> Generator[Any, None, GenerationResult]:
         return self._collect().__await__()
 

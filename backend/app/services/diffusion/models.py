@@ -82,6 +82,9 @@ class Request(Sampling):
         None, ge=1, le=MAX_NEW_TOKENS, description="New tokens at most: up to 2048 with dreamon, 1024 with llada."
     )
     stream: bool | None = Field(None, description="Accepted for compatibility; the path decides.")
+    ignore_eos: bool | None = Field(
+        None, description="Write on up to `max_length`, for measurements; without effect on DreamOn."
+    )
     logprobs: int | None = Field(
         None, ge=0, le=20, description="Tell each token's log-probability, and so many alternatives."
     )
@@ -214,6 +217,7 @@ class DiffusionModelDetails(DiffusionModelInfo):
     dtype: str | None = None
     quantization: str | None = Field(None, description="Of the layers' weights.")
     load_time: float | None = Field(None, description="Seconds.")
+    special_tokens: list[str] = Field([], description="Texts of its tokens that stand for no text.")
     requests_served: int = 0
     error: str | None = Field(None, description="Why the model is not available.")
 

@@ -16,6 +16,7 @@ from app.engine.counters import EngineCounters
 from app.engine.errors import EngineError, EngineStopped, InvalidRequest, LogitsNotFinite, OutOfDeviceMemory, QueueFull
 from app.engine.events import EngineEvent, Failed
 from app.engine.params import GenerationRequest
+from app.engine.window import text_room
 from app.services.diffusion.base import DiffusionModel
 from app.services.diffusion.checkpoints import checkpoint_folder
 from app.services.diffusion.engine_events import Translator, is_last, merge_steps
@@ -110,6 +111,7 @@ class NativeDiffusionModel(DiffusionModel):
     """
 
     gives_logprobs = True
+    special_tokens: tuple[str, ...] = ("<|endoftext|>",)  # of the published families, until the tokenizer is there
 
     def __init__(
         self,
@@ -143,6 +145,7 @@ class NativeDiffusionModel(DiffusionModel):
             return False
         self.max_length = MAX_LENGTHS[self._loaded.family]
         self.algorithms = self._loaded.engine.algorithms
+        self.special_tokens = self._loaded.tokenizer.markers
         self.context_length = self._loaded.engine.model.config.context_length
         return True
 
@@ -212,7 +215,7 @@ class NativeDiffusionModel(DiffusionModel):
     ) -> AsyncIterator[DiffusionStreamEvent]:
         loaded = self._require()
         prompt = await self._prompt(loaded, params, num_characters)
-        translator = Translator(loaded.tokenizer, prompt.num_prompt_tokens)
+        translator = Translator(loaded.tokenizer, prompt.num_prompt_tokens, num_left_out=prompt.num_left_out)
         with self._names.taken(current_request_id() or secrets.token_hex(12)) as name:
             request = _engine_request(name, loaded, params, prompt)
             async with aclosing(self._engine_events(loaded.engine, request)) as events:
@@ -227,8 +230,8 @@ class NativeDiffusionModel(DiffusionModel):
         is_templated = isinstance(params, DiffusionChatParams) and loaded.tokenizer.chat_template is not None
         try:
             if is_templated or num_characters > LONG_TEXT_CHARACTERS:
-                return await asyncio.to_thread(prompt_ids, loaded.family, loaded.tokenizer, params)
-            return prompt_ids(loaded.family, loaded.tokenizer, params)
+                return await asyncio.to_thread(_prompt, loaded, params)
+            return _prompt(loaded, params)
         except ConversationRefused as error:
             raise InvalidParameters(f"messages: {error}", field="messages") from error
         except ChatTemplateError as error:
@@ -309,6 +312,11 @@ def _check_agreement(tokenizer: Tokenizer, config: ModelConfig) -> None:
     special = config.special
     tokenizer.check_ids(vocab_size=config.vocab_size, mask=special.mask, eos=special.eos, expand=special.expand)
     prompt_ids(config.family, tokenizer, DiffusionInfillingParams(prefix="a", suffix="b"))
+
+
+def _prompt(loaded: Loaded, params: DiffusionGenerationParams | DiffusionInfillingParams) -> PromptIds:
+    room = text_room(params.max_length or 1, loaded.engine.model.config.context_length)
+    return prompt_ids(loaded.family, loaded.tokenizer, params, room)
 
 
 def _engine_request(

@@ -237,10 +237,19 @@ class Run:
             "truncated_prompt_tokens": self._told.get("truncated_prompt_tokens", 0),
             "denoising_steps": self._told.get("denoising_steps"),
             "finish_reason": "stop" if self._answer.is_stopped else self._told.get("finish_reason", "stop"),
+            "stop_string": self._answer.stop_string,
             "tokens_generated": num_tokens,
             "tokens_per_second": round(num_tokens / answering_s, 2) if answering_s > 0 else 0.0,
             "queue_time": round(self._queue_time_s, 4),
             "processing_time": round(processing_time_s, 4),
+        }
+
+    def progress(self) -> dict[str, int]:
+        """Tokens so far, under the names that the metadata of the last event has for them."""
+        return {
+            "prompt_tokens": self._told.get("prompt_tokens") or 0,
+            "truncated_prompt_tokens": self._told.get("truncated_prompt_tokens", 0),
+            "tokens_generated": self._answer.num_tokens,
         }
 
     def _num_tokens(self) -> int:

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.engine.window import fit_window
+from app.engine.window import fit_window, text_room
 
 texts = st.integers(0, 40).map(lambda length: tuple(range(length)))
 
@@ -68,3 +68,9 @@ def test_a_long_prompt_gives_new_text_no_more_than_it_wants() -> None:
 def test_infilling_keeps_the_text_on_both_sides_of_the_gap() -> None:
     window = fit_window(tuple(range(20)), tuple(range(50, 70)), 4, 12)
     assert (window.prefix, window.suffix) == (tuple(range(16, 20)), tuple(range(50, 54)))
+
+
+@given(texts, st.integers(1, 60), st.integers(1, 50))
+def test_a_text_that_there_is_room_for_is_kept_whole(text: tuple[int, ...], wanted: int, context_length: int) -> None:
+    window = fit_window(text, (), wanted, context_length)
+    assert (window.num_truncated == 0) == (len(text) <= text_room(wanted, context_length))

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+from typing import Any, TypeAlias
 
 import pytest
 from starlette.requests import Request
 
 from app.api.generations import close_all, merged, start_all
 from app.api.openai.answers import CHAT, FIM, TEXT, Form, usage_of
+from app.api.openai.requests import CompletionRequest
 from app.api.openai.stream import ChunkWriter, chunks
 from app.services.diffusion import (
     DiffusionGenerationParams,
@@ -22,18 +24,22 @@ from tests.fakes import BreakingModel, GatedModel, WordsModel
 from tests.unit.api.asgi import http_scope
 from tests.unit.services.diffusion.serving import serving
 
+MakeWriter: TypeAlias = Callable[..., ChunkWriter]
+
 
 def asked(service: DiffusionLLMService, *model_ids: str) -> list[Generation]:
     wanted = [DiffusionGenerationParams(text="x", model_id=model_id, seed=4) for model_id in model_ids]
     return start_all(service, wanted, Request(http_scope()))
 
 
-def writer(form: Form, *openings: str, num_choices: int = 1, tells_usage: bool = False) -> ChunkWriter:
-    return ChunkWriter(form, "1", openings=openings, num_choices=num_choices, tells_usage=tells_usage)
+def writer(form: Form, *openings: str, num_choices: int = 1, **options: bool) -> MakeWriter:
+    asked = CompletionRequest.model_validate({"prompt": "x", "n": num_choices, "stream_options": options})
+    return partial(ChunkWriter, form, "1", asked, openings=openings)
 
 
-async def chunks_of(generations: list[Generation], writer: ChunkWriter) -> list[dict[str, Any]]:
+async def chunks_of(generations: list[Generation], make_writer: MakeWriter) -> list[dict[str, Any]]:
     """All that was sent, but for the end mark, which must be there unless the last one is an error."""
+    writer = make_writer(progress=[generation.progress for generation in generations])
     try:
         sent = b"".join([piece async for piece in chunks(merged(generations), writer)]).decode()
     finally:
@@ -74,16 +80,44 @@ async def test_fim_speaks_both_dialects() -> None:
 
 async def test_usage_is_the_last_chunk() -> None:
     async with serving(WordsModel()) as service:
-        sent = await chunks_of(asked(service, "words", "words"), writer(TEXT, "", "", num_choices=2, tells_usage=True))
+        sent = await chunks_of(
+            asked(service, "words", "words"), writer(TEXT, "", "", num_choices=2, include_usage=True)
+        )
     assert sent[-1]["choices"] == []
-    assert sent[-1]["usage"] == {"prompt_tokens": 0, "completion_tokens": 6, "total_tokens": 6}
+    assert sent[-1]["usage"] == {
+        "prompt_tokens": 0, "completion_tokens": 6, "total_tokens": 6,
+        "truncated_prompt_tokens": 0, "truncated_prompt_characters": 0,
+    }  # fmt: skip
     assert all(chunk["usage"] is None for chunk in sent[:-1])
 
 
 def test_a_prompt_is_counted_once() -> None:
-    told = [{"prompt_tokens": tokens, "tokens_generated": 1} for tokens in (3, 3, 5, 5)]
+    told = {index: {"prompt_tokens": tokens, "tokens_generated": 1} for index, tokens in enumerate((3, 3, 5, 5))}
     usage = usage_of(told, num_choices=2)
     assert (usage.prompt_tokens, usage.completion_tokens, usage.total_tokens) == (8, 4, 12)
+
+
+def test_what_the_model_did_not_see_is_no_usage() -> None:
+    told = {0: {"prompt_tokens": 9, "truncated_prompt_tokens": 4, "tokens_generated": 2}}
+    usage = usage_of(told, num_choices=1, num_cut_characters=7)
+    assert (usage.prompt_tokens, usage.total_tokens, usage.truncated_prompt_tokens) == (5, 7, 4)
+    assert usage.truncated_prompt_characters == 7
+
+
+async def test_every_chunk_may_tell_the_usage_so_far() -> None:
+    async with serving(WordsModel()) as service:
+        told = writer(TEXT, "", "", num_choices=2, include_usage=True, continuous_usage_stats=True)
+        sent = await chunks_of(asked(service, "words", "words"), told)
+    counts = [chunk["usage"]["completion_tokens"] for chunk in sent]
+    assert counts == sorted(counts)
+    assert counts[-1] == 6
+
+
+async def test_a_chunk_says_which_stop_string_ended_the_answer() -> None:
+    async with serving(WordsModel()) as service:
+        params = DiffusionGenerationParams(text="x", model_id="words", stop=["thr", "tw"])
+        sent = await chunks_of([service.generate_stream(params)], writer(TEXT, ""))
+    assert [chunk["choices"][0].get("stop_reason") for chunk in sent] == [None, None, None, "tw"]
 
 
 async def test_a_choice_that_fails_ends_the_call() -> None:

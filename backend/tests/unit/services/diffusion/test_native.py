@@ -398,7 +398,7 @@ async def test_weights_are_quantised_when_the_model_is_loaded_again(service: Dif
     after = await service.reload_model("llada")
     assert (after.quantization, after.dtype) == ("int8", before.dtype)
     assert after.memory_usage < before.memory_usage
-    assert (await service.generate_stream("x", max_length=8)).tokens_generated
+    assert (await service.generate_stream("x", max_length=8)).metadata["denoising_steps"]
 
 
 async def test_details_of_a_loaded_checkpoint() -> None:
