@@ -41,6 +41,10 @@ class Need(NamedTuple):
     """Tokens whose keys and values it keeps already: they are in the device's memory."""
     most_kept: int = 0
     """And how many it may keep."""
+    num_kept_rows: int = 0
+    """Rows of the last step's distributions that it keeps already."""
+    most_kept_rows: int = 0
+    """And how many it may keep, those of the step that runs among them."""
 
 
 def device_memory(device: str | torch.device) -> DeviceMemory | None:

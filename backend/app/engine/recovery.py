@@ -261,10 +261,12 @@ class Recovery:
     def _bytes_needed(self, needs: Sequence[Need]) -> int:
         """What a step of all these takes that none of them holds yet."""
         in_pass = self.runner.bytes_of_pass(sum(n.num_tokens for n in needs), sum(n.num_rows for n in needs))
-        return in_pass + self.runner.bytes_kept(sum(n.most_kept - n.num_kept for n in needs))
+        return in_pass + self.runner.bytes_kept(
+            sum(n.most_kept - n.num_kept for n in needs), sum(n.most_kept_rows - n.num_kept_rows for n in needs)
+        )
 
     def _bytes_held(self, needs: Sequence[Need]) -> int:
-        return self.runner.bytes_kept(sum(n.num_kept for n in needs))
+        return self.runner.bytes_kept(sum(n.num_kept for n in needs), sum(n.num_kept_rows for n in needs))
 
     def _bytes_of_cpu_copy(self) -> int:
         """What a request on the CPU takes beside its own need: the weights, where they are not there yet."""

@@ -86,6 +86,7 @@ class RequestState:
         self._plan: StepPlan
         self._given: frozenset[int] = frozenset()
         self._num_kept_tokens = 0
+        self._num_watched = 0  # rows of the last step whose distributions are kept
         self.canvas = self._blank_canvas(0)
 
     # What it may cost at most, for admission.
@@ -107,7 +108,10 @@ class RequestState:
     def need(self) -> Need:
         """What it may take of a device beside the weights, and what of that it holds already."""
         most = 0 if self.request.params.cache == "none" else self.max_tokens
-        return Need(self.max_tokens, self.max_rows, min(self._num_kept_tokens, most), most)
+        # Distributions of this step stand beside those of the last one until they have been compared.
+        most_rows = 0 if self.request.params.stability_bound is None else 2 * self._window.capacity
+        num_rows = min(self._num_watched, most_rows)
+        return Need(self.max_tokens, self.max_rows, min(self._num_kept_tokens, most), most, num_rows, most_rows)
 
     @property
     def _max_doubted(self) -> int:
@@ -294,6 +298,7 @@ class RequestState:
         span_start = self.canvas.span_start
         self.edits = self._policy.apply(self.canvas, self._plan, predicted, self._rng)
         self._num_kept_tokens = len(self.canvas) * self._num_branches
+        self._num_watched = len(self._plan.positions)
         self._transcript.follow(self.canvas, self._policy.revisable_from)
         if self._logprobs is not None:
             self._logprobs.follow(self._plan.positions, predicted.logprobs, self.edits)

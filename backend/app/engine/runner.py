@@ -97,10 +97,12 @@ class ModelRunner:
             num_bytes += min(4 * (config.num_heads + 1) * num_tokens**2, 2 * MAX_SCORE_BYTES)
         return num_bytes
 
-    def bytes_kept(self, num_tokens: int) -> int:
-        """Keys and values of so many tokens."""
+    def bytes_kept(self, num_tokens: int, num_rows: int = 0) -> int:
+        """Keys and values of so many tokens, and so many rows of distributions (`divergence.py`)."""
         config = self.model.config
-        return num_tokens * 2 * config.num_layers * config.num_kv_heads * config.head_dim * self.dtype.itemsize
+        num_each = 2 if self._is_graphed else 3  # modules keep keys before and after rotation
+        per_token = num_each * config.num_layers * config.num_kv_heads * config.head_dim * self.dtype.itemsize
+        return num_tokens * per_token + num_rows * config.vocab_size * torch.float32.itemsize
 
     @torch.inference_mode()
     def run(self, works: Sequence[Work]) -> list[Prediction]:

@@ -17,6 +17,7 @@ from app.engine.graph_forward import GraphForward
 from app.engine.models.base import FamilyModel
 from app.engine.params import DecodingParams, GenerationRequest
 from app.engine.recovery import copied
+from app.engine.request import RequestState
 from app.engine.runner import ModelRunner
 from app.engine.work import SequenceInput, Window, Work
 from tests.conformance import traces
@@ -269,3 +270,26 @@ def test_what_a_failed_step_saw_is_not_taken_for_the_step_before(
     for name in ("a", "b"):
         llada.forget(name)
     assert not {"a", "b"} & llada.kept_names()
+
+
+def _bytes_of_distributions(runner: ModelRunner) -> int:
+    return sum(rows.nbytes for positions, rows in runner._last._last.values())
+
+
+def test_admission_counts_the_distributions_that_a_request_keeps(llada: ModelRunner) -> None:
+    """At every moment of its life: those of the last step, and while a step runs its own beside them."""
+    config = llada.model.config
+    params = DecodingParams(8, block_length=4, confidence_threshold=0.9, stability_bound=0.1)
+    state = RequestState(GenerationRequest("r", (5, 6), (), params), config, lambda event: None)
+    for name in llada.kept_names():  # of tests before
+        llada.forget(name)
+    state.start()
+    most = state.need.most_kept_rows
+    while state.work is not None:
+        before = _bytes_of_distributions(llada)
+        assert llada.bytes_kept(0, state.need.num_kept_rows) == before
+        (predicted,) = llada.run([state.work])
+        assert before + _bytes_of_distributions(llada) <= llada.bytes_kept(0, most)
+        state.advance(predicted)
+    llada.forget("r")
+    assert _bytes_of_distributions(llada) == 0
