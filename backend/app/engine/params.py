@@ -30,9 +30,12 @@ class DecodingParams:
     algorithm: str | None = None
     """LLaDA: low_confidence, random. Dream: origin, maskgit_plus, topk_margin, entropy. DreamOn: the last three."""
     steps: int | None = None
-    """Denoising steps over the whole canvas; default one per new token."""
+    """Denoising steps over all rounds; default one per new token. LLaDA and Dream take no more, but one in each round
+    at least; the pass that chooses a length is not counted. Beside a rule (below) they are a bound: a step commits what
+    is sure enough, and more where it has to. DreamOn: a step commits `max_new_tokens` / `steps` tokens, rounded up."""
     block_length: int | None = None
-    """LLaDA: masks denoised together, left to right. Default: the whole canvas is one block."""
+    """LLaDA: masks denoised together, left to right. Default: the whole canvas is one block. Blocks are longer where
+    there would be more of them than `steps`, for each takes one at least."""
     alg_temp: float = 0.0
     """Dream family: above 0, positions are drawn from softmax(score / alg_temp) instead of the best ones taken."""
     confidence_threshold: float | None = None
@@ -84,7 +87,7 @@ class DecodingParams:
     run_to_end: bool = False
     """Carry out every scheduled step, as the published samplers do, also those that cannot change what a reader
     sees: steps that commit nothing, and steps after the end of the text. Such steps draw random numbers too, so with
-    a temperature the text is another one."""
+    a temperature the text is another one. And as there, `steps` are no bound where a rule decides."""
 
     @property
     def is_adaptive(self) -> bool:

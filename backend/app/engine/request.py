@@ -82,6 +82,7 @@ class RequestState:
         self._transcript = Transcript(ends if turn is None else (*ends, turn))
         self._logprobs = None if request.num_logprobs is None else LogprobTrack()
         self._choosing = self._candidate_lengths()
+        self._steps_left = params.steps or 0  # that no round has been given
         self._policy: Policy
         self._plan: StepPlan
         self._given: frozenset[int] = frozenset()
@@ -226,7 +227,19 @@ class RequestState:
         total = self.request.params.max_new_tokens
         if self._config.special.expand is not None:
             return replace(params, transfers_per_step=-(-total // steps))
-        return replace(params, steps=max(1, round(steps * span_length / total)))
+        steps = self._steps_of_round(span_length, total - len(self._transcript.closed))
+        self._steps_left -= steps
+        if params.block_length is None:
+            return replace(params, steps=steps)
+        return replace(params, steps=steps, block_length=max(params.block_length, -(-span_length // steps)))
+
+    def _steps_of_round(self, span_length: int, num_left: int) -> int:
+        """This round's share of the steps that are left, by its share of the tokens that are. Each later round wants a
+        step at least, and has room for half a context at least."""
+        rest = num_left - span_length if self.request.open_ended else 0
+        num_later = -(-rest // max(self._config.context_length // 2, 1))
+        share = round(self._steps_left * span_length / num_left)
+        return max(1, min(share, self._steps_left - num_later))
 
     def _open_next_round(self) -> bool:
         """Moves the window on behind what has been written. False when the text is complete."""

@@ -81,6 +81,7 @@ def validate(request: GenerationRequest, config: ModelConfig) -> None:
                 f"{name}={value!r} has no meaning for {config.family} models; leave it out", field=name
             )
     _check_commits(params)
+    _check_counts(params)
     if params.cache == "prefix" and config.family != "llada":
         raise InvalidRequest(f"cache='prefix' has no meaning for {config.family} models; use 'dual'", field="cache")
     for token_id in (*request.prefix, *request.suffix):
@@ -108,6 +109,18 @@ def _check_commits(params: DecodingParams) -> None:
         raise InvalidRequest(
             f"entropy_bound ranks by entropy, and algorithm={params.algorithm!r} by something else; leave one out",
             field="entropy_bound",
+        )
+
+
+def _check_counts(params: DecodingParams) -> None:
+    if params.steps is None:
+        return
+    if params.transfers_per_step > 1:
+        raise InvalidRequest("steps and transfers_per_step exclude each other; leave one out", field="steps")
+    if params.transfer_counts and len(params.transfer_counts) != params.steps:
+        raise InvalidRequest(
+            f"steps={params.steps}, but transfer_counts are for {len(params.transfer_counts)}; leave steps out",
+            field="steps",
         )
 
 

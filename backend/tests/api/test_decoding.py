@@ -52,9 +52,16 @@ def test_exact_is_the_default_until_it_is_configured(server: Server) -> None:
         ({"cache": "triple"}, "cache"),
         ({"cache": "prefix"}, "cache"),
         ({"cache_refresh": 0}, "cache_refresh"),
+        ({"cache_refresh": 2}, "cache_refresh"),
     ],
 )
 def test_what_there_is_not_is_refused_by_name(server: Server, changes: dict[str, Any], field: str) -> None:
     response = server.post("/infill", {**INFILL, "model_id": "dreamon", **changes})
     assert response.status_code == 422
     assert [error["field"] for error in response.json()["errors"]] == [field]
+
+
+def test_no_request_takes_more_steps_than_it_asks_for(server: Server) -> None:
+    for changes in ({"confidence_threshold": 0.99}, {"block_length": 2}, {"confidence_factor": 0.01, "cache": "dual"}):
+        body = {**GENERATE, "model_id": "llada", "max_length": 16, "steps": 3, **changes}
+        assert server.answer("/generate", body)["metadata"]["denoising_steps"] <= 3

@@ -141,10 +141,15 @@ class BlockPolicy:
             scores = rng.random(len(plan.positions)).tolist()
         if not self._params.is_adaptive:
             return _commit(canvas, plan, predicted, selection.best(scores, count))
-        edits = _commit(canvas, plan, predicted, self._surety.choose(plan.positions, scores, predicted.divergences))
+        least = schedule.least_commits(len(plan.positions), len(self._counts) + 1) if self._is_bounded else 1
+        chosen = self._surety.choose(plan.positions, scores, predicted.divergences, least)
+        edits = _commit(canvas, plan, predicted, chosen)
         return edits if self._revision is None else self._revise(canvas, self._revision, predicted, edits)
 
     def _revise(self, canvas: Canvas, revision: Revision, predicted: Prediction, edits: Edits) -> Edits:
+        if self._is_bounded and not self._counts:  # no step is left that could fill what is taken back
+            self._revisable_from = None
+            return edits
         committed = [position for position, token_id, _ in edits.committed if token_id != canvas.mask_id]
         revoked = revision.revoked(predicted.support, committed)
         for position in revoked:
@@ -170,8 +175,16 @@ class BlockPolicy:
             self._counts = schedule.spread_evenly(num_masks, self._steps[self._block_index])
         else:
             # Every step commits at least one, so a block never needs more steps than it has masks.
-            self._counts = [1] * len(canvas.masked(before=end))
+            num_steps = len(canvas.masked(before=end))
+            if self._is_bounded:
+                num_steps = min(num_steps, self._steps[self._block_index])
+            self._counts = [1] * num_steps
         return True
+
+    @property
+    def _is_bounded(self) -> bool:
+        """Whether `steps` bound a rule. In the published loops they do not; there a rule takes what it needs."""
+        return self._params.steps is not None and not self._params.run_to_end
 
     def _window(self, canvas: Canvas) -> tuple[int, int] | None:
         """The first step of a block computes everything, or the block before it once more, now that it is written."""

@@ -28,6 +28,11 @@ def steps_per_block(blocks: list[tuple[int, int]], steps: int | None) -> list[in
     return [max(1, count) for count in spread_evenly(steps, len(blocks))]
 
 
+def least_commits(num_masks: int, steps_left: int) -> int:
+    """Commits of this step with which as many in each of the steps that are left fill all masks."""
+    return -(-num_masks // steps_left)
+
+
 def timesteps(steps: int, eps: float) -> list[np.float32]:
     """steps + 1 times from 1 to `eps` in float32.
 

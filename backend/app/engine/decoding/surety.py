@@ -18,13 +18,19 @@ class Surety:
         self._params = params
         self._num_calm: dict[int, int] = {}  # by position
 
-    def choose(self, positions: Sequence[int], scores: list[float], divergences: Sequence[float] = ()) -> list[int]:
-        """Indices of what is committed: what is sure enough, or the best.
+    def choose(
+        self, positions: Sequence[int], scores: list[float], divergences: Sequence[float] = (), least: int = 1
+    ) -> list[int]:
+        """Indices of what is committed: what is sure enough, and of the others the best until there are `least`.
 
         Args:
             divergences: of each position's distribution from the last step's, in nats, where the request asks for it.
         """
-        return self.sure(positions, scores, divergences) or selection.best(scores, 1)
+        sure = self.sure(positions, scores, divergences)
+        if len(sure) >= least:
+            return sure
+        others = [index for index in selection.best(scores, len(scores)) if index not in sure]
+        return [*sure, *others[: least - len(sure)]]
 
     def sure(self, positions: Sequence[int], scores: list[float], divergences: Sequence[float] = ()) -> list[int]:
         """Indices of what is sure enough; there may be none."""

@@ -115,7 +115,7 @@ def decoding_params(
         eos_never_predicted=family != "dreamon" and (_has_text_behind(params) or bool(params.ignore_eos)),
         end_of_turn=None if params.ignore_eos else end_of_turn,
         # What may be taken back is looked at in the whole canvas.
-        cache=params.cache or ("none" if params.revoke_threshold else preset.get("cache", "none")),
+        cache=params.cache or ("none" if params.revoke_threshold is not None else preset.get("cache", "none")),
         cache_refresh=params.cache_refresh or preset.get("cache_refresh"),
         initial_masks=_initial_masks(family, params, max_length),
         mask_lengths=candidate_lengths(max_length) if infills and family != "dreamon" else (),
@@ -124,9 +124,47 @@ def decoding_params(
 
 def _threshold(params: Request, preset: dict[str, Any]) -> float | None:
     """A preset's gives way to any other rule of the request's own."""
+    if params.confidence_threshold is not None:
+        return params.confidence_threshold
     own_rules = (params.confidence_factor, params.entropy_bound, params.steps)
     has_own_rule = any(rule is not None for rule in own_rules) or params.algorithm == "random"
-    return params.confidence_threshold or (None if has_own_rule else preset.get("confidence_threshold"))
+    return None if has_own_rule else preset.get("confidence_threshold")
+
+
+def check_combination(params: Request, decoding: DecodingParams) -> None:
+    """Refuses what one field of a request would make another one do nothing. What comes from a preset or is a default
+    gives way instead, so the engine is not asked.
+
+    Args:
+        decoding: what the request became.
+
+    Raises:
+        InvalidParameters: names both fields.
+    """
+    if params.cache_refresh is not None and decoding.cache == "none":
+        raise InvalidParameters(
+            f"cache_refresh={params.cache_refresh} refreshes a cache, and there is none; give a cache, or leave it out",
+            field="cache_refresh",
+        )
+    if params.algorithm == "random" and decoding.is_adaptive:
+        rule = next(name for name in _RULES if getattr(decoding, name) is not None)
+        raise InvalidParameters(
+            f"{rule} goes by how sure the model is, and algorithm='random' by chance; leave one out", field=rule
+        )
+    if params.algorithm == "origin" and params.alg_temp:
+        raise InvalidParameters(
+            f"alg_temp={params.alg_temp:g} weighs scores, and algorithm='origin' has none; leave one out",
+            field="alg_temp",
+        )
+    near, threshold = params.local_threshold, params.confidence_threshold
+    if near is not None and threshold is not None and near >= threshold:
+        raise InvalidParameters(
+            f"local_threshold={near:g} does nothing beside confidence_threshold={threshold:g}; it has to be below",
+            field="local_threshold",
+        )
+
+
+_RULES = ("confidence_threshold", "confidence_factor", "entropy_bound")
 
 
 def _has_text_behind(params: DiffusionGenerationParams | DiffusionInfillingParams) -> bool:

@@ -32,8 +32,13 @@ class Sampling(BaseModel):
     top_k: int | None = Field(None, ge=1, le=100)
     repetition_penalty: float | None = Field(None, ge=1.0, le=2.0)
     seed: int | None = Field(None, ge=0, le=2**63 - 1, description="Fixes the output; chosen and reported if absent.")
-    steps: int | None = Field(None, ge=1, le=4096, description="Denoising steps; default one per new token.")
-    block_length: int | None = Field(None, ge=1, le=2048, description="Masks denoised together, left to right.")
+    steps: int | None = Field(None, ge=1, le=4096, description="Denoising steps at most; default one per new token.")
+    block_length: int | None = Field(
+        None,
+        ge=1,
+        le=2048,
+        description="Masks denoised together, left to right; more where there would be more blocks than steps.",
+    )
     algorithm: str | None = Field(None, min_length=1, max_length=40, description="How positions are chosen.")
     alg_temp: float | None = Field(None, ge=0.0, le=10.0, description="Randomness in choosing positions.")
     confidence_threshold: float | None = Field(None, gt=0.0, le=1.0, description="Commit everything at least so sure.")

@@ -29,7 +29,7 @@ from app.services.diffusion.errors import (
     Overloaded,
     ServiceError,
 )
-from app.services.diffusion.families import MAX_LENGTHS, decoding_params, prompt_ids
+from app.services.diffusion.families import MAX_LENGTHS, check_combination, decoding_params, prompt_ids
 from app.services.diffusion.handover import Handover
 from app.services.diffusion.models import (
     DiffusionChatParams,
@@ -191,6 +191,7 @@ class NativeDiffusionModel(DiffusionModel):
             validate(request, loaded.engine.model.config)
         except InvalidRequest as error:
             raise self._translated(error) from error
+        check_combination(params, request.params)
 
     def details(self) -> DiffusionModelDetails:
         details = super().details()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from app.engine.decoding.policy import Prediction
 from app.engine.decoding.rules import LogitRules
 from app.engine.events import CanvasSnapshot, EngineEvent, FinishReason, Step
-from app.engine.params import DecodingParams, GenerationRequest
+from app.engine.params import CacheName, DecodingParams, GenerationRequest
 from app.engine.request import DEFAULT_INITIAL_MASKS, RequestState, Status
 from app.engine.work import Work
 from tests.profiles import examples
@@ -122,6 +122,8 @@ def without_draws(request: GenerationRequest) -> GenerationRequest:
     """A step that commits nothing still draws its random numbers, so only a greedy request is left unchanged by it."""
     is_random = request.params.algorithm == "random"
     params = replace(request.params, alg_temp=0.0, algorithm=None if is_random else request.params.algorithm)
+    if params.is_adaptive:  # in the published loop `steps` do not bound a rule
+        params = replace(params, steps=None)
     return replace(request, params=params, snapshots=False)
 
 
@@ -328,6 +330,71 @@ def test_a_place_that_an_earlier_block_left_open_is_doubted_with_this_one() -> N
         state.advance(Prediction(tokens, sure, sure, support=[0.05] * len(doubted)))
         assert told == state.canvas.span_ids[: len(told)]
     assert len(told) == 4
+
+
+# -- how many steps ----------------------------------------------------------------------------------------------------
+
+RULES: tuple[dict[str, Any], ...] = (
+    {},
+    {"confidence_threshold": 0.99},
+    {"confidence_factor": 0.01},
+    {"entropy_bound": 0.01},
+    {"confidence_threshold": 0.99, "local_threshold": 0.9},
+    {"confidence_threshold": 0.5, "revoke_threshold": 0.9},
+    {"confidence_threshold": 0.1, "stability_bound": 0.01},
+    {"algorithm": "random"},
+)
+
+
+def steps_taken(request: GenerationRequest, family: str, oracle: Oracle, context_length: int = 64) -> int:
+    state = RequestState(request, config_of(family, context_length), lambda event: None)
+    num_probes = bool(state._choosing)
+    state.start()
+    while state.work is not None:
+        answer = oracle.answer(state.work)
+        watched = [1.0] * len(answer.token_ids) if state.work.watched else []
+        state.advance(replace(answer, divergences=watched))
+    return state.nfe - num_probes
+
+
+@settings(max_examples=150)
+@given(
+    st.sampled_from(RULES), st.integers(1, 30), st.integers(1, 30), st.none() | st.integers(1, 9), lengths,
+    st.sampled_from(["none", "dual"]), seeds,
+)  # fmt: skip
+def test_no_rule_takes_more_steps_than_it_may(
+    rule: dict[str, Any],
+    length: int,
+    steps: int,
+    block_length: int | None,
+    mask_lengths: tuple[int, ...],
+    cache: CacheName,
+    seed: int,
+) -> None:
+    cache = "none" if "revoke_threshold" in rule else cache
+    params = DecodingParams(
+        length, steps=steps, block_length=block_length, mask_lengths=mask_lengths, cache=cache, **rule
+    )
+    request = GenerationRequest("r", (5,), (6,), params)
+    assert steps_taken(request, "llada", Oracle(seed)) <= steps
+    text = (
+        visible_text(run_request(request, config_of("llada"), Oracle(seed))) if "stability_bound" not in rule else [0]
+    )
+    assert text
+
+
+@given(st.integers(1, 30), st.integers(1, 30), seeds)
+def test_rounds_share_their_steps(length: int, steps: int, seed: int) -> None:
+    for family in ("llada", "dream"):
+        request = GenerationRequest("r", (5,), (), DecodingParams(length, steps=steps), open_ended=True)
+        num_rounds = len(rounds_of(request, family, 12, Oracle(seed)))
+        assert steps_taken(request, family, Oracle(seed), 12) <= max(steps, num_rounds)
+
+
+def test_steps_that_are_short_are_spread_and_not_left_to_the_last_one() -> None:
+    params = DecodingParams(16, steps=4, confidence_threshold=1.0)
+    events = run_request(replace(request_of(16), params=params, snapshots=True), config_of("llada"), Oracle(0))
+    assert [len(snapshot.commits) for snapshot in snapshots(events)] == [4, 4, 4, 4]
 
 
 # -- the length of a gap ----------------------------------------------------------------------------------------------

@@ -168,3 +168,11 @@ def test_ids_outside_the_vocabulary_are_refused_on_both_sides(token_id: int) -> 
 
 def test_the_starting_span_may_be_the_whole_room() -> None:
     check("dreamon", replace(PLAIN, initial_masks=8))
+
+
+def test_what_gives_the_steps_another_way_stands_alone() -> None:
+    with pytest.raises(InvalidRequest, match="steps and transfers_per_step exclude each other"):
+        check("dreamon", replace(PLAIN, steps=4, transfers_per_step=2))
+    with pytest.raises(InvalidRequest, match="steps=4, but transfer_counts are for 2"):
+        check("dream", replace(PLAIN, steps=4, transfer_counts=(4, 4)))
+    check("dream", replace(PLAIN, steps=2, transfer_counts=(4, 4)))

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from app.engine.params import GenerationRequest
 from app.engine.validation import validate
 from app.services.diffusion.errors import InvalidParameters
-from app.services.diffusion.families import candidate_lengths, decoding_params, prompt_ids
+from app.services.diffusion.families import candidate_lengths, check_combination, decoding_params, prompt_ids
 from app.services.diffusion.models import (
     ChatMessage,
     DiffusionChatParams,
@@ -104,6 +104,40 @@ def test_the_threshold_of_a_preset_gives_way_to_a_rule_of_the_request(own: dict[
 def test_every_preset_suits_its_family(family: str, preset: str) -> None:
     for asked in (generating(decoding=preset), infilling(decoding=preset)):
         validate(GenerationRequest("r", (), (), decoding_params(family, asked)), config_of(family))
+
+
+SILENT: list[tuple[str, dict[str, Any], str, str]] = [
+    ("llada", {"cache_refresh": 4}, "cache_refresh", "cache"),
+    ("dreamon", {"decoding": "fast", "cache": "none", "cache_refresh": 4}, "cache_refresh", "cache"),
+    ("llada", {"algorithm": "random", "confidence_threshold": 0.9}, "confidence_threshold", "algorithm"),
+    ("llada", {"algorithm": "random", "confidence_factor": 0.9}, "confidence_factor", "algorithm"),
+    ("dream", {"algorithm": "origin", "alg_temp": 0.5}, "alg_temp", "algorithm"),
+    ("llada", {"confidence_threshold": 0.5, "local_threshold": 0.5}, "local_threshold", "confidence_threshold"),
+]
+
+
+@pytest.mark.parametrize(("family", "given", "field", "other"), SILENT)
+def test_a_field_that_another_one_makes_idle_is_refused_with_both_names(
+    family: str, given: dict[str, Any], field: str, other: str
+) -> None:
+    asked = generating(**given)
+    with pytest.raises(InvalidParameters, match=rf"{field}.*{other}") as caught:
+        check_combination(asked, decoding_params(family, asked))
+    assert caught.value.field == field
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"cache_refresh": 4, "decoding": "balanced"},
+        {"cache": "none", "decoding": "balanced"},
+        {"algorithm": "random", "decoding": "fast"},
+        {"confidence_threshold": 0.9, "local_threshold": 0.5, "steps": 8, "block_length": 4},
+    ],
+)
+def test_a_preset_gives_way_without_a_word(given: dict[str, Any]) -> None:
+    asked = generating(**given)
+    check_combination(asked, decoding_params("llada", asked))
 
 
 def test_dreamon_starts_small() -> None:
