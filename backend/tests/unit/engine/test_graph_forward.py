@@ -16,6 +16,7 @@ from app.engine.models.attention import KeyValues
 from app.engine.models.graphs import PassGraph
 from app.engine.runner import ModelRunner
 from app.engine.work import SequenceInput, Window
+from tests.profiles import examples
 from tests.unit.engine.checkpoints import CHECKPOINTS, small_dream, small_llada
 
 GRAPHED = GraphForward(small_llada(d_model=64, mlp_hidden_size=96, max_sequence_length=512))
@@ -147,6 +148,7 @@ def test_a_broken_sequence_leaves_the_others_of_its_pass_alone() -> None:
     assert together[0].isnan().all()
 
 
+@examples(20)
 @given(st.lists(st.sampled_from(["short", "long", "window"]), min_size=2, max_size=8), st.integers(0, 99))
 @torch.inference_mode()
 def test_a_window_looks_at_the_last_whole_pass_whichever_way_that_went(moves: list[str], seed: int) -> None:
@@ -154,7 +156,10 @@ def test_a_window_looks_at_the_last_whole_pass_whichever_way_that_went(moves: li
     random = Random(seed)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(graph_forward, "MAX_SCORE_BYTES", 4 * 2 * 20**2)  # twenty tokens
-        graphed, modules = GraphForward(VARIABLE), ModuleForward(VARIABLE)
+        graphed, modules = VARIABLE_LENGTH
+        for each in VARIABLE_LENGTH:
+            for name in each.kept_names():
+                each.forget(name)
         ids = random.choices(range(9), k=10)
         for move in ["short", *moves]:
             if move != "window":

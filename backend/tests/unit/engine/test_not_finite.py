@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.engine.config import EngineConfig, RuntimeName
@@ -24,6 +24,7 @@ from app.engine.params import DecodingParams, GenerationRequest
 from app.engine.request import RequestState
 from app.engine.runner import ModelRunner
 from app.engine.work import SequenceInput, Work
+from tests.profiles import examples
 from tests.unit.engine.checkpoints import small_llada
 from tests.unit.engine.mixture import mixed_requests
 
@@ -148,7 +149,7 @@ def _plain(name: str) -> GenerationRequest:
     return GenerationRequest(name, (1, 2), (), DecodingParams(4))
 
 
-@settings(max_examples=6)
+@examples(6)
 @given(st.integers(0, 10**6))
 def test_infinity_that_bans_a_token_is_no_fault(llada: ModelRunner, seed: int) -> None:
     engine, events = run(llada, mixed_requests(llada.model.config, seed, 3))
@@ -169,6 +170,7 @@ def test_large_numbers_are_numbers(llada: ModelRunner) -> None:
     assert Large(llada.model).run([work])[0].num_broken == 0
 
 
+@examples(40)
 @given(st.sampled_from(BROKEN), st.integers(0, 11), st.sampled_from([None, 0.5]), st.sampled_from([None, 3]))
 def test_whatever_a_row_holds_its_token_is_one_of_the_vocabulary(
     value: float, column: int, top_p: float | None, top_k: int | None

@@ -357,7 +357,7 @@ def steps_taken(request: GenerationRequest, family: str, oracle: Oracle, context
     return state.nfe - num_probes
 
 
-@settings(max_examples=150)
+@examples(100)
 @given(
     st.sampled_from(RULES), st.integers(1, 30), st.integers(1, 30), st.none() | st.integers(1, 9), lengths,
     st.sampled_from(["none", "dual"]), seeds,

@@ -12,6 +12,7 @@ from torch import Tensor
 from app.engine.models import attention as models_attention
 from app.engine.models.attention import Kept, KeyValues, PackedAttention
 from app.engine.models.layers import Rotary
+from tests.profiles import examples
 
 HEADS, KV_HEADS, HEAD_DIM = 4, 2, 8
 
@@ -92,6 +93,7 @@ def test_sequences_with_and_without_a_window_share_a_pass() -> None:
     torch.testing.assert_close(attended[5:], whole[1:3], atol=1e-5, rtol=1e-4)
 
 
+@examples(40)
 @given(st.integers(1, 5), st.integers(0, 5), st.integers(0, 30), st.integers(1, 4))
 def test_a_window_that_finds_no_room_half_way_changes_no_layer(
     length: int, num_behind: int, strikes_at: int, num_layers: int
