@@ -5,13 +5,14 @@ Nothing here knows of models, tensors, requests or HTTP; text comes in and token
 
 from app.text.chat_template import encode_chat, render_chat
 from app.text.detokenizer import Detokenizer
-from app.text.errors import ChatTemplateError, TextError, TokenizerError
+from app.text.errors import ChatTemplateError, ConversationRefused, TextError, TokenizerError
 from app.text.prompt import PromptIds, continuation, infilling
 from app.text.stop import StopStrings
 from app.text.tokenizer import Tokenizer
 
 __all__ = [
     "ChatTemplateError",
+    "ConversationRefused",
     "Detokenizer",
     "PromptIds",
     "StopStrings",

@@ -6,7 +6,7 @@ Only files of fixed names directly in the folder are opened; nothing that a file
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -24,6 +24,8 @@ from app.text.specification import (
 from app.text.template_files import read_chat_template
 
 _FILE_LIMIT_BYTES = 64 * 2**20
+_ADDITIONAL = ("additional_special_tokens", "extra_special_tokens")
+"""As transformers 4 and 5 call the same list."""
 _ROLES = ("bos_token", "eos_token", "pad_token", "mask_token", "unk_token", "sep_token", "cls_token")
 
 
@@ -85,7 +87,13 @@ def _role_tokens(folder: Path, raw: Mapping[str, Any]) -> dict[str, str]:
 
 def _additional_special(folder: Path, *raws: Mapping[str, Any]) -> list[str]:
     with _reading(folder, "tokenizer_config.json or special_tokens_map.json"):
-        return [_content(token) for raw in raws for token in raw.get("additional_special_tokens") or ()]
+        named = [raw.get(key) or () for raw in raws for key in _ADDITIONAL]
+        # A mapping gives its tokens names, for models that see more than text.
+        return [_content(token) for tokens in named for token in _values(tokens)]
+
+
+def _values(tokens: Any) -> Iterable[Any]:
+    return tokens.values() if isinstance(tokens, Mapping) else tokens
 
 
 def _content(token: str | Mapping[str, str]) -> str:

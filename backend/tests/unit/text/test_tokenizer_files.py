@@ -102,6 +102,22 @@ def test_a_template_that_is_passed_over_is_warned_of(
     assert re.search(words, caplog.text)
 
 
+@pytest.mark.parametrize(
+    "declared",
+    [
+        {"additional_special_tokens": ["<tool_call>"]},
+        {"extra_special_tokens": [{"content": "<tool_call>"}]},
+        {"extra_special_tokens": {"tool_token": "<tool_call>"}},
+    ],
+)
+def test_more_special_tokens_are_found_under_both_names(tmp_path: Path, declared: dict[str, object]) -> None:
+    folder = copy_tokenizer("dream-tiny", tmp_path)
+    token = {"content": "<tool_call>", "special": False}
+    edit_json(folder / "tokenizer_config.json", added_tokens_decoder={"520": token}, **declared)
+    tokenizer = Tokenizer.load(folder)
+    assert tokenizer.decode([tokenizer.special_tokens["<tool_call>"]]) == ""
+
+
 def test_add_bos_token_is_read(tmp_path: Path) -> None:
     folder = copy_tokenizer("llada-tiny", tmp_path)
     edit_json(folder / "tokenizer_config.json", add_bos_token=True)
