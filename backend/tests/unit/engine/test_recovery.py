@@ -249,6 +249,15 @@ def test_a_step_that_fits_nowhere_fails_its_request_and_no_other(llada: ModelRun
     assert ends == {Finished, Failed}  # with guidance or a choice of lengths there are several sequences
 
 
+def test_a_line_about_a_request_carries_its_id(llada: ModelRunner, caplog: pytest.LogCaptureFixture) -> None:
+    machine = Machine(llada, always)
+    (name,) = machine.add(seed=2, count=1)
+    machine.run()
+    told = [record for record in caplog.records if name in record.getMessage()]
+    assert told
+    assert {vars(record)["request_id"] for record in told} == {name}
+
+
 # -- copies -----------------------------------------------------------------------------------------------------------
 
 
