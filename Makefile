@@ -1,6 +1,6 @@
 # make serve       set up .venv and start the server on http://localhost:8000
 # make test        set up .venv and run lint, types, import contracts and all tests
-# make check       lint, types, import contracts and unit tests, for while you work: two minutes
+# make check       lint, types, import contracts and unit tests without training, for while you work
 # make test-long   the long forms: ten times as many examples of properties, whole trainings, a long soak
 PYTHON ?= python3
 VENV := .venv
@@ -20,7 +20,7 @@ PYTEST = cd backend && $(TIMED) tests "$(BIN)/python" -m pytest --numprocesses $
 # Length of `make soak`, without the rests between its rounds.
 SOAK_MINUTES ?= 10
 
-.PHONY: serve serve-ray test check test-long lint conformance smoke soak bench eval train-llada train-dreamon docs clean
+.PHONY: serve serve-ray test check test-long before-tests lint format types contracts found conformance smoke soak bench eval train-llada train-dreamon docs clean
 
 serve: $(SERVING)
 	cd backend && "$(BIN)/python" main.py
@@ -29,20 +29,33 @@ serve: $(SERVING)
 serve-ray: $(READY)
 	cd backend && "$(BIN)/python" serve_ray.py
 
-test: lint
-	$(PYTEST)
+test: before-tests
+	@$(PYTEST)
 
-check: lint
-	$(PYTEST) tests/unit --ignore tests/unit/training
+check: before-tests
+	@$(PYTEST) tests/unit --ignore tests/unit/training
 
-test-long: lint
-	$(PYTEST) --hypothesis-profile thorough
+test-long: before-tests
+	@$(PYTEST) --hypothesis-profile thorough
 
-lint: $(READY)
-	$(TIMED) format "$(BIN)/ruff" format --check .
-	$(TIMED) lint "$(BIN)/ruff" check .
-	cd backend && $(TIMED) types "$(BIN)/mypy"
-	cd backend && $(TIMED) contracts "$(BIN)/lint-imports" --no-logo
+lint: format types contracts
+
+format: $(READY)
+	@$(TIMED) format "$(BIN)/ruff" format --check .
+	@$(TIMED) lint "$(BIN)/ruff" check .
+
+types: $(READY)
+	@cd backend && $(TIMED) types "$(BIN)/mypy"
+
+contracts: $(READY)
+	@cd backend && $(TIMED) contracts "$(BIN)/lint-imports" --no-logo
+
+# The parts of lint beside each other. Meanwhile tests are found once, which compiles what all test processes import.
+before-tests: $(READY)
+	@$(MAKE) --no-print-directory --jobs 3 lint found
+
+found: $(READY)
+	@cd backend && $(TIMED) "finding tests" "$(BIN)/python" -m pytest --collect-only -qq > ../$(VENV)/found.txt || true
 
 conformance: $(READY)
 	vectors="$$(cd "$(VECTORS)" && pwd)" && cd backend && "$(BIN)/python" -m tests.conformance.run "$$vectors"
@@ -76,15 +89,15 @@ train-dreamon: $(READY)
 
 # What serving needs; the tools of those who change it come on top. Torch by pip alone: it may be told where to find it.
 $(SERVING): backend/requirements.txt backend/pyproject.toml
-	"$(PYTHON)" -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Python 3.11 or later is needed: make PYTHON=python3.12')"
-	$(TIMED) "virtual environment" "$(PYTHON)" -m venv $(VENV)
-	$(TIMED) torch "$(BIN)/python" -m pip install --quiet --no-compile --no-deps "$(TORCH)"
-	$(TIMED) "what serving needs" .ci/install "$(BIN)/python" -e backend
-	touch $(SERVING)
+	@"$(PYTHON)" -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Python 3.11 or later is needed: make PYTHON=python3.12')"
+	@$(TIMED) "virtual environment" "$(PYTHON)" -m venv $(VENV)
+	@$(TIMED) torch "$(BIN)/python" -m pip install --quiet --no-compile --no-deps "$(TORCH)"
+	@$(TIMED) "what serving needs" .ci/install "$(BIN)/python" -e backend
+	@touch $(SERVING)
 
 $(READY): $(SERVING)
-	$(TIMED) "what tests need" .ci/install "$(BIN)/python" -e "backend[dev]"
-	touch $(READY)
+	@$(TIMED) "what tests need" .ci/install "$(BIN)/python" -e "backend[dev]"
+	@touch $(READY)
 
 clean:
 	rm -rf $(VENV) backend/*.egg-info

@@ -8,7 +8,7 @@ from pathlib import Path
 import requests
 
 from tests.api.scraping import samples, scrape, value
-from tests.api.serving import Json, Server, serving
+from tests.api.serving import WITHOUT_WEIGHTS, Json, Server, serving
 
 INFILLING: Json = {"prefix": "The fox", "suffix": "the dog", "model_id": "llada", "max_length": 8, "seed": 1}
 
@@ -100,8 +100,8 @@ def test_open_metrics_where_it_is_asked_for(server: Server) -> None:
     assert response.text.endswith("# EOF\n")
 
 
-def test_they_are_for_the_holder_of_the_admin_token(tmp_path: Path) -> None:
-    with serving(tmp_path / "guarded", ADMIN_TOKEN="right", API_KEYS="key") as guarded:
+def test_they_are_for_the_holder_of_the_admin_token(tmp_path: Path, plugin: Path) -> None:
+    with serving(tmp_path / "guarded", plugin, ADMIN_TOKEN="right", API_KEYS="key", **WITHOUT_WEIGHTS) as guarded:
         url = f"{guarded.url}/metrics"
         assert requests.get(url, timeout=60).status_code == 401
         for credentials, status in (("key", 401), ("right", 200)):

@@ -6,6 +6,7 @@ import asyncio
 import json
 from pathlib import Path
 
+from tests.profiles import is_thorough
 from tests.soak.course import Course
 from tests.soak.report import Plan
 from tests.soak.server import running
@@ -13,7 +14,7 @@ from tests.soak.server import running
 FAULTS = "every=53"
 
 PLAN = Plan(
-    duration_s=9,
+    duration_s=120 if is_thorough() else 9,
     num_clients=10,
     num_rounds=1,
     row_period_s=1.0,
