@@ -1,4 +1,4 @@
-"""How all tests run: in which order, with how many examples, and so that signals reach the programs they start."""
+"""How all tests run: in which order, with how many examples, and alike whoever starts them, from where and how."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import pytest
 
 from tests.profiles import is_thorough, register_profiles
 from tests.signals import heed_in_children
+from tests.surroundings import forget_surroundings
 from tests.timings import lines_by_folder, place_in_order
 
 register_profiles()
 heed_in_children()
+forget_surroundings()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -12,6 +12,12 @@ import pytest
 
 from tests.api.serving import BACKEND, Json, Server, environment, serving
 
+STARTED_IN_BACKGROUND = f"""
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+os.execv(sys.executable, [sys.executable, {str(BACKEND / "main.py")!r}])
+"""
+
 
 def start(folder: Path, **settings: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(BACKEND / "main.py")]
@@ -80,8 +86,8 @@ def test_no_checkpoint_at_all_is_unhealthy(tmp_path: Path) -> None:
     assert int(health.headers["retry-after"]) > 0
 
 
-def test_it_stops_while_it_loads(tmp_path: Path) -> None:
-    with serving(tmp_path / "stopped") as stopped:
+def test_it_stops_while_it_loads_and_where_it_was_started_to_ignore_interrupts(tmp_path: Path) -> None:
+    with serving(tmp_path / "stopped", program=("-c", STARTED_IN_BACKGROUND)) as stopped:
         check_stop(stopped, signal.SIGINT)
 
 

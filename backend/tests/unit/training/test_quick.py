@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -42,7 +43,18 @@ def finish(arguments: list[str]) -> None:
 
 
 def interrupt(arguments: list[str], run: Path, with_signal: signal.Signals) -> tuple[int, str]:
-    """Starts a run and signals it half-way, when it has a checkpoint; gives exit status and error output."""
+    """Starts a run and signals it half-way, when it has a checkpoint; gives exit status and error output.
+
+    A run that was over before we came to signal it is begun once more.
+    """
+    while True:
+        status, errors = _interrupt(arguments, run, with_signal)
+        if status != 0:
+            return status, errors
+        shutil.rmtree(run)
+
+
+def _interrupt(arguments: list[str], run: Path, with_signal: signal.Signals) -> tuple[int, str]:
     process = started(arguments)
     try:
         while process.poll() is None and not is_half_way(run):
