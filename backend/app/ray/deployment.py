@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import ray
@@ -11,7 +10,7 @@ from ray.serve.config import AutoscalingConfig
 from ray.serve.deployment import Application
 
 from app.core.settings import ENV_PREFIX, Settings, WrongSetting
-from app.ray.board import Board
+from app.ray.board_actor import BoardActor
 from app.ray.ingress import Ingress
 from app.ray.model_replica import ModelReplica
 from app.services.diffusion.catalog import configured_entries, plugin_entries
@@ -21,16 +20,6 @@ NAME = "reynard"
 HEALTH_CHECK_EVERY_S = 2.0
 MAX_LISTENERS = 10_000
 """Replicas that may wait at the board to be asked something."""
-
-
-class BoardActor(Board):
-    """A board in a process of its own."""
-
-    def __init__(self) -> None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Ray asks itself by a name that it has given up
-            is_successor = ray.get_runtime_context().was_current_actor_reconstructed
-        super().__init__(is_successor=is_successor)
 
 
 def build(settings: dict[str, Any]) -> Application:
