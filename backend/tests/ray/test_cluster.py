@@ -158,7 +158,7 @@ def test_a_gone_client_frees_its_place_on_the_replica(cluster: Server) -> None:
     before = cluster.wait_until_idle(PATIENCE_S)
     connection = connect_and_ask(cluster, "/generate/stream", {**LONG, "max_length": 1024, "block_length": 1024})
     assert b"200 OK" in connection.recv(65_536)
-    cluster.wait_for(lambda statistics: statistics["requests_in_flight"] == 1)
+    cluster.wait_for(lambda statistics: statistics["requests_in_flight"] == 1, PATIENCE_S)
     wait_until(lambda: num_running(cluster) == 2, cluster)
     connection.close()
     after = cluster.wait_until_idle(PATIENCE_S)
@@ -242,7 +242,7 @@ def test_a_killed_ingress_leaves_the_sum_right_and_its_successor_knows_the_setti
         before = cluster.statistics()
         asking = threading.Thread(target=visit, args=(cluster, "/generate/stream", LONG))
         asking.start()
-        cluster.wait_for(lambda statistics: statistics["requests_in_flight"] == 1)
+        cluster.wait_for(lambda statistics: statistics["requests_in_flight"] == 1, PATIENCE_S)
         for victim in processes(cluster, "ServeReplica:reynard:ingress"):
             victim.kill()
         asking.join()
