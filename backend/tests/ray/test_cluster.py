@@ -28,7 +28,7 @@ from tests.api.test_disconnect import connect_and_ask
 
 pytestmark = pytest.mark.ray
 
-PATIENCE_S = 120.0
+PATIENCE_S = 300.0
 NUM_PLACES, NUM_WAITING = 3, 4
 LONG: Json = {"text": "Once", "model_id": "llada", "max_length": 256, "block_length": 256}
 LLADA = "ServeReplica:reynard:model-llada"
