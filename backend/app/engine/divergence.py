@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 
@@ -47,6 +48,12 @@ class LastDistributions:
     def names(self) -> set[str]:
         """Whose distributions are kept."""
         return {*self._last, *self._newest}
+
+    def copy_to(self, name: str, other: LastDistributions, device: torch.device) -> None:
+        """Keeps what is kept under `name` there too, on another device."""
+        if name in self._last:
+            positions, distributions = self._last[name]
+            other._last[name] = positions, distributions.to(device)
 
     def forget(self, name: str) -> None:
         """Drops what is kept under `name`, if anything is."""

@@ -11,7 +11,7 @@ from app.engine.devices import is_out_of_memory
 from app.engine.errors import EngineError, EngineStopped, LogitsNotFinite, OutOfDeviceMemory
 from app.engine.events import Admitted, Cancelled, Failed
 from app.engine.memory import logits_budget
-from app.engine.recovery import Recovery
+from app.engine.recovery import Home, Recovery
 from app.engine.request import RequestState, Status
 from app.engine.runner import ModelRunner
 from app.engine.scheduler import Scheduler
@@ -20,8 +20,8 @@ from app.engine.scheduler import Scheduler
 class Engine:
     """Denoises any mixture of requests together, one step of each per engine step."""
 
-    def __init__(self, runner: ModelRunner, config: EngineConfig) -> None:
-        self.recovery = Recovery(runner, config)
+    def __init__(self, runner: ModelRunner, config: EngineConfig, home: Home | None = None) -> None:
+        self.recovery = Recovery(runner, config, home=home)
         budget = logits_budget(config.max_logits_bytes, runner.device_name)
         config = replace(config, max_logits_bytes=budget)
         self.scheduler: Scheduler[RequestState] = Scheduler(config, runner.bytes_per_row)

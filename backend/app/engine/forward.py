@@ -31,6 +31,14 @@ class Forward(Protocol):
         """Drops what is kept under `name`, if anything is."""
         ...
 
+    def kept(self, name: str) -> KeyValues | None:
+        """What is kept under `name`, for another way to compute the same model."""
+        ...
+
+    def keep(self, name: str, kept: KeyValues) -> None:
+        """Keeps a copy of what was kept elsewhere, as if the passes before had been here."""
+        ...
+
     def kept_names(self) -> set[str]:
         """Names under which anything is kept.
 
@@ -78,6 +86,14 @@ class ModuleForward:
         """See `Forward.forget`."""
         self._stores.pop(name, None)
         self._unfinished.pop(name, None)
+
+    def kept(self, name: str) -> KeyValues | None:
+        """See `Forward.kept`."""
+        return self._stores.get(name)
+
+    def keep(self, name: str, kept: KeyValues) -> None:
+        """See `Forward.keep`."""
+        self._stores[name] = kept.copied(self._device, next(self._model.parameters()).dtype)
 
     def kept_names(self) -> set[str]:
         """See `Forward.kept_names`."""

@@ -13,8 +13,10 @@ from app.engine.forward import ModuleForward, whole_unless, windows_of
 from app.engine.kept import KeptKeys, Stack
 from app.engine.layout import ROW_QUANTUM, Arrays, Heads, Kept, Part, arrays_of, kept_positions
 from app.engine.memory import free_caches
+from app.engine.models.attention import KeyValues
 from app.engine.models.base import FamilyModel
 from app.engine.models.graphs import PassGraph, PassOutput, keeps_unrotated, kept_names
+from app.engine.models.layers import Rotary
 from app.engine.work import SequenceInput
 
 MAX_SCORE_BYTES = 32 * 1024**2
@@ -83,6 +85,31 @@ class GraphForward:
         self._kept.drop(name)
         self._modules.forget(name)
 
+    def kept(self, name: str) -> KeyValues | None:
+        """See `Forward.kept`."""
+        if name not in self._kept:
+            return self._modules.kept(name)
+        lane = [torch.from_numpy(array).transpose(0, 1) for array in self._kept.lane(name)]
+        cos, sin = self._model.rotary.angles(torch.arange(self._kept.length(name)))
+        kept = KeyValues()
+        for keys, values in zip(lane[::2], lane[1::2], strict=True):
+            if self._may_move:
+                kept.fill(keys, Rotary.rotate(keys, cos, sin), values)
+            else:
+                kept.fill(Rotary.rotate(keys, cos, -sin), keys, values)
+        return kept
+
+    def keep(self, name: str, kept: KeyValues) -> None:
+        """See `Forward.keep`. Windows of a sequence that is too long for graphs go on by modules."""
+        if self._has_too_many_scores(len(kept)):
+            self._modules.keep(name, kept)
+            return
+        stack: Stack = []
+        for keys, rotated, values in kept.layers():
+            for x in (keys if self._may_move else rotated, values):
+                stack.append(x.to("cpu", torch.float32).transpose(0, 1)[None].numpy().copy())
+        self._kept.keep([name], [len(kept)], stack)
+
     def kept_names(self) -> set[str]:
         """See `Forward.kept_names`."""
         by_graphs, by_modules = self._kept.kept_names(), self._modules.kept_names()
@@ -96,7 +123,9 @@ class GraphForward:
             return False
         if window is not None and window.span is not None and self._modules.keeps(window.name):
             return True
-        num_tokens = len(sequence.ids) + len(sequence.doubted)
+        return self._has_too_many_scores(len(sequence.ids) + len(sequence.doubted))
+
+    def _has_too_many_scores(self, num_tokens: int) -> bool:
         return 4 * self._heads.queries * num_tokens**2 > MAX_SCORE_BYTES
 
     def _entry(self, index: int, sequence: SequenceInput) -> _Entry:

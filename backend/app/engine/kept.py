@@ -68,6 +68,11 @@ class KeptKeys:
         for kept, new in zip(place.stack, fresh, strict=True):
             kept[place.lane, :, start : start + new.shape[1]] = new
 
+    def lane(self, name: str) -> Stack:
+        """Keys and values of one sequence: [K, L, D] each."""
+        place = self._places[name]
+        return [array[place.lane, :, : place.length] for array in place.stack]
+
     def kept_names(self) -> set[str]:
         """Names of the sequences, each with a lane of its own in a stack that holds all of its tokens."""
         lanes = [(id(place.stack), place.lane) for place in self._places.values()]

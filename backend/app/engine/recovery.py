@@ -7,8 +7,7 @@
     memory is back ─ and so are the weights
 
 A pass that does not fit has changed no request, so every rung simply runs it again. Each request ends with the tokens
-that it would have had anyway, up to the rounding of the other device. (One with a cache computes its whole canvas once
-more there, and so may end with better ones.)
+that it would have had anyway, up to the rounding of the other device: what is kept of it goes where it goes.
 """
 
 from __future__ import annotations
@@ -65,6 +64,7 @@ class Recovery:
     Args:
         runner: the model on its own device. Afterwards `self.runner` is where new requests run.
         memory: tells how full a device is.
+        home: where the weights belong, if that is not where they are.
         clock: monotonic seconds.
     """
 
@@ -73,6 +73,7 @@ class Recovery:
         runner: ModelRunner,
         config: EngineConfig,
         *,
+        home: Home | None = None,
         memory: Callable[[str], DeviceMemory | None] = device_memory,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -86,7 +87,7 @@ class Recovery:
         self._max_works: int | None = None  # in one pass; None: as many as there are
         self._num_clean = 0
         self._num_moves_in_a_row = 0
-        self._home: Home | None = None
+        self._home = home
         self._look_at_s = 0.0
 
     # -- where ------------------------------------------------------------------------------------------------------
@@ -158,14 +159,22 @@ class Recovery:
         return outcomes
 
     def _on_cpu(self, works: Works) -> Outcomes:
-        if not works:
-            return {}
-        try:
-            runner = self._cpu_copy()
-        except OutOfDeviceMemory as error:
-            self._moved -= works.keys()  # they have kept their place on the device, should there be room again
-            return dict.fromkeys(works, error)
-        return self._until_it_fits(runner, works)
+        """One for which there is no room has kept its place on the device, should there be room again."""
+        outcomes: Outcomes = {}
+        for name, work in works.items():
+            try:
+                self._bring_to_cpu(work)
+            except OutOfDeviceMemory as error:
+                outcomes[name] = error
+                self._moved.discard(name)
+        there = {name: work for name, work in works.items() if name not in outcomes}
+        return outcomes | self._until_it_fits(self._cpu_copy(), there) if there else outcomes
+
+    def _bring_to_cpu(self, work: Work) -> None:
+        """With the weights, if they are not there, and what the device keeps of the request, if it still does."""
+        runner = self._cpu_copy()
+        if runner is not self.runner:
+            self.runner.hand_over(work.kept_names, runner)
 
     def _until_it_fits(self, runner: ModelRunner, works: Works) -> Outcomes:
         """The first three rungs: as it is, after freeing caches, and in halves."""
@@ -307,6 +316,7 @@ class Recovery:
     def _move_model(self) -> None:
         try:
             on_cpu = self._cpu_copy()
+            self.runner.hand_over(self.runner.kept_names(), on_cpu)
         except OutOfDeviceMemory as error:
             log.error("the model stays on %s: %s", self.runner.device_name, error)
             self._num_moves_in_a_row = 0
@@ -338,7 +348,7 @@ class Recovery:
         log.info("the model is back on %s", self._home.name)
         self._moved = {*running}
         self._cpu_runner = self.runner if self._moved else None
-        self.runner = ModelRunner(model, self._home.name)
+        self.runner = ModelRunner(model, self._home.name, self._config.cpu_runtime)
         self._home = None
         self.counters.num_returned_models += 1
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Any
@@ -142,6 +142,29 @@ class ModelRunner:
         except graphs.GraphError as error:
             self._forward = self._forward_instead(error)  # sequences with a window begin with their whole canvas
             return self._forward.logits(sequences)
+
+    @torch.inference_mode()
+    def hand_over(self, names: Collection[str], other: ModelRunner) -> None:
+        """Moves what is kept under these names to a runner of the same model on another device: it goes on there as it
+        would have gone on here, and nothing of it stays.
+
+        Raises:
+            OutOfDeviceMemory: it does not fit there; all of it is still here.
+        """
+        try:
+            for name in names:
+                self._last.copy_to(name, other._last, other.device)
+                kept = self._forward.kept(name)
+                if kept is not None:
+                    other._forward.keep(name, kept)
+        except Exception as error:
+            for name in names:
+                other.forget(name)
+            if not is_out_of_memory(error):
+                raise
+            raise OutOfDeviceMemory(f"what is kept of a request does not fit {other.device_name}: {error}") from None
+        for name in names:
+            self.forget(name)
 
     def forget(self, name: str) -> None:
         """Drops what is kept under `name`, if anything is."""

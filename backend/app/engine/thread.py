@@ -13,7 +13,7 @@ import torch
 from app.engine.config import EngineConfig
 from app.engine.counters import EngineCounters
 from app.engine.decoding.policy import algorithms
-from app.engine.devices import choose_device, choose_dtype, first_line, is_broken
+from app.engine.devices import choose_device, choose_dtype, first_line, home_device, is_broken
 from app.engine.engine import Engine
 from app.engine.errors import DeviceBroken, EngineError, EngineStopped, OutOfDeviceMemory, QueueFull
 from app.engine.memory import free_caches
@@ -22,7 +22,7 @@ from app.engine.models.checkpoint import load_model
 from app.engine.models.checkpoint_files import read_config
 from app.engine.models.quantisation import weight_bytes
 from app.engine.params import GenerationRequest
-from app.engine.recovery import CPU
+from app.engine.recovery import CPU, Home
 from app.engine.request import OnEvent, RequestState
 from app.engine.runner import ModelRunner
 
@@ -39,8 +39,8 @@ class EngineThread:
     a handler must be quick and must not block.
     """
 
-    def __init__(self, model: FamilyModel, config: EngineConfig) -> None:
-        self._engine = Engine(ModelRunner(model, cpu_runtime=config.cpu_runtime), config)
+    def __init__(self, model: FamilyModel, config: EngineConfig, home: Home | None = None) -> None:
+        self._engine = Engine(ModelRunner(model, cpu_runtime=config.cpu_runtime), config, home)
         self._config = config
         self._wake = threading.Condition()
         self._arrived: deque[RequestState] = deque()
@@ -63,7 +63,8 @@ class EngineThread:
             EngineError: the device is not there.
         """
         started = time.perf_counter()
-        engine_thread = cls(_load_where_there_is_room(folder, config), config)
+        model = _load_where_there_is_room(folder, config)
+        engine_thread = cls(model, config, _home_of(model, folder, config))
         engine_thread.load_time_s = time.perf_counter() - started
         return engine_thread
 
@@ -178,9 +179,7 @@ class EngineThread:
 
 def _load_where_there_is_room(folder: Path, config: EngineConfig) -> FamilyModel:
     """On the device of the configuration; `auto` makes do with the CPU where the weights do not fit the best one."""
-    on_cuda = choose_dtype(config.dtype, torch.device("cuda"))
-    needed_bytes = weight_bytes(read_config(folder), on_cuda, config.quantization)
-    device = choose_device(config.device, config.memory_threshold, needed_bytes)
+    device = choose_device(config.device, config.memory_threshold, _bytes_on_cuda(folder, config))
     try:
         return load_model(folder, device, choose_dtype(config.dtype, device), config.quantization)
     except (OutOfDeviceMemory, RuntimeError) as error:
@@ -190,6 +189,20 @@ def _load_where_there_is_room(folder: Path, config: EngineConfig) -> FamilyModel
         log.warning("%s; it is loaded on the CPU", why)
     free_caches(device)
     return load_model(folder, CPU, choose_dtype(config.dtype, CPU), config.quantization)
+
+
+def _home_of(model: FamilyModel, folder: Path, config: EngineConfig) -> Home | None:
+    """Where weights belong that `auto` put on the CPU because others are in the way: those of the instance that they
+    replace, say, which leave with its last request."""
+    if config.device != "auto" or next(model.parameters()).device.type != "cpu":
+        return None
+    device = home_device(config.memory_threshold, _bytes_on_cuda(folder, config))
+    return None if device is None else Home(device, str(device), choose_dtype(config.dtype, device))
+
+
+def _bytes_on_cuda(folder: Path, config: EngineConfig) -> int:
+    dtype = choose_dtype(config.dtype, torch.device("cuda"))
+    return weight_bytes(read_config(folder), dtype, config.quantization)
 
 
 def _device_broken(device: str, error: Exception) -> DeviceBroken:

@@ -69,3 +69,9 @@ class Work:
     def num_rows(self) -> int:
         """Rows of logits in the forward pass."""
         return sum(sequence.num_rows for sequence in self.sequences)
+
+    @property
+    def kept_names(self) -> set[str]:
+        """Names under which something is kept of the request from one pass to the next."""
+        names = {sequence.window.name for sequence in self.sequences if sequence.window is not None}
+        return names if self.watched is None else {*names, self.watched}

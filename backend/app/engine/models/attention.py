@@ -7,7 +7,7 @@ rotation too, so that they can stand elsewhere when a window has become longer o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -47,6 +47,17 @@ class KeyValues:
         )
         rotated = [Rotary.rotate(layer, *angles) for layer in keys]
         self._keys, self._values, self._rotated = keys, values, rotated
+
+    def layers(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Keys, rotated keys and values of each layer."""
+        return zip(self._keys, self._rotated, self._values, strict=True)
+
+    def copied(self, device: torch.device, dtype: torch.dtype) -> KeyValues:
+        """The same on another device; shares nothing with this one."""
+        copy = KeyValues()
+        for layer in self.layers():
+            copy.fill(*(x.to(device, dtype) for x in layer))
+        return copy
 
     def check(self, name: str, num_layers: int) -> None:
         """Asserts that all layers hold keys and values of the same tokens."""

@@ -162,6 +162,28 @@ def test_auto_makes_do_with_the_cpu_where_the_weights_do_not_fit(monkeypatch: py
         EngineThread.load(CHECKPOINTS["llada-tiny"], EngineConfig(device="mps"))
 
 
+@pytest.mark.parametrize(("preference", "expected"), [("auto", "cuda:0"), ("cpu", None)])
+def test_weights_that_auto_puts_on_the_cpu_have_a_home_where_they_would_fit(
+    preference: str, expected: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[float] = []
+
+    def home(memory_threshold: float, needed_bytes: int) -> torch.device:
+        asked.append(needed_bytes)
+        return torch.device("cuda:0")
+
+    monkeypatch.setattr(thread, "home_device", home)
+    engine = EngineThread.load(CHECKPOINTS["llada-tiny"], EngineConfig(device=preference, cpu_runtime="torch"))
+    engine.close()
+    home_of_weights = engine._engine.recovery._home
+    if expected is None:
+        assert home_of_weights is None
+    else:
+        assert home_of_weights is not None
+        assert (home_of_weights.name, home_of_weights.dtype) == (expected, torch.bfloat16)
+        assert asked == [engine.memory_bytes // 2], "in the type that it would have there"
+
+
 def test_auto_looks_for_room_for_the_weights_as_they_will_be(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
 
