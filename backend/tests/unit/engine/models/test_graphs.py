@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from onnxruntime.capi.onnxruntime_pybind11_state import RuntimeException as OrtError
 
 from app.engine.models import graphs
 from app.engine.models.graphs import PassGraph, can_run
@@ -30,7 +31,7 @@ def test_without_onnx_runtime_modules_do_the_work(monkeypatch: pytest.MonkeyPatc
 def test_a_lack_of_memory_is_told_by_its_python_name(monkeypatch: pytest.MonkeyPatch) -> None:
     class FullSession:
         def run(self, *_: object) -> None:
-            raise Exception("Non-zero status code while running MatMul node. Status Message: std::bad_alloc")
+            raise OrtError("Non-zero status code while running MatMul node. Status Message: std::bad_alloc")
 
     graph = PassGraph(small_llada(), windowed=False)
     monkeypatch.setattr(graph, "_session", FullSession())
