@@ -21,7 +21,7 @@ _CODES = {
     "content_rejected": "content_filter",
 }
 """Where OpenAI's name for it is known to clients; all other codes are our own."""
-_NAMES = {"model_id": "model", "max_length": "max_tokens", "text": "prompt", "prefix": "prompt"}
+_NAMES = {"model_id": "model", "max_length": "max_tokens", "text": "prompt", "prefix": "prompt", "token_ids": "prompt"}
 """What the service calls its parameters, and what these clients do."""
 
 

@@ -37,7 +37,7 @@ class RemoteModel(DiffusionModel):
         arrivals: counts the requests of this ingress that are at the model.
     """
 
-    gives_logprobs = True  # or the replica refuses
+    takes_token_ids = gives_logprobs = True  # or the replica refuses
 
     def __init__(
         self,

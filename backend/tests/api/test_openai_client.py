@@ -11,10 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from openai import OpenAI
 
+from app.text import Tokenizer
 from tests.api.plugin_models import words
-from tests.api.serving import Server
+from tests.api.serving import CHECKPOINTS, Server
 from tests.profiles import examples
 
+MASK = Tokenizer.load(CHECKPOINTS / "llada-tiny").mask_id
 CHAT: list[Any] = [{"role": "user", "content": "What is a fox?"}]
 
 
@@ -167,6 +169,36 @@ def test_a_lone_special_token_is_no_suffix(client: OpenAI, server: Server, model
         for suffix in (marker, "")
     ]
     assert infilled[0] == infilled[1] == fim[0][0]["text"]
+
+
+def test_token_ids_are_the_text_that_they_stand_for(client: OpenAI) -> None:
+    tokenizer = Tokenizer.load(CHECKPOINTS / "llada-tiny")
+    bos = [tokenizer.require("bos")] if tokenizer.adds_bos else []
+    ids = [[*bos, *tokenizer.encode(text)] for text in ("It was", "Once upon a time")]
+    asked: dict[str, Any] = {"model": "llada", "max_tokens": 8, "seed": 3}
+    texts = client.completions.create(prompt=["It was", "Once upon a time"], **asked)
+    tokens = client.completions.create(prompt=ids, **asked)
+    assert [choice.text for choice in tokens.choices] == [choice.text for choice in texts.choices]
+    assert tokens.usage == texts.usage
+    echoed = client.completions.create(prompt=ids[0], echo=True, **asked).choices[0].text
+    assert echoed == tokenizer.decode(ids[0], skip_special=False) + texts.choices[0].text
+    streamed = client.completions.create(prompt=ids[0], echo=True, stream=True, **asked)
+    assert "".join(chunk.choices[0].text for chunk in streamed) == echoed
+
+
+@pytest.mark.parametrize(
+    ("model", "token_id", "message"),
+    [
+        ("llada", 10**6, "prompt has 1000000 at index 1, which is no token of this model; its ids are 0"),
+        ("llada", -1, "prompt has -1 at index 1"),
+        ("llada", MASK, "prompt has the mask at index 1"),
+        ("words", 1, "token ids are not taken by model"),
+    ],
+)
+def test_token_ids_that_are_none_are_refused(client: OpenAI, model: str, token_id: int, message: str) -> None:
+    with pytest.raises(openai.BadRequestError, match=message) as refusal:
+        client.completions.create(model=model, prompt=[1, token_id], max_tokens=2)
+    assert refusal.value.param == "prompt"
 
 
 def test_an_answer_that_may_not_end_is_as_long_as_it_may_be(client: OpenAI) -> None:

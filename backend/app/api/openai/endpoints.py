@@ -51,7 +51,8 @@ async def openai_model(model_id: str, service: ServiceDep) -> Model:
 @router.post("/completions", openapi_extra=json_request(CompletionRequest), responses=ANSWERS)
 async def openai_completions(asked: CompletionBody, service: ServiceDep, request: Request) -> Response:
     """Continues `prompt`, or with a `suffix` fills the gap before it."""
-    prompts = [prompt if asked.echo else "" for prompt in asked.prompts for _ in range(asked.num_choices)]
+    texts = [prompt if asked.echo and isinstance(prompt, str) else "" for prompt in asked.prompts]
+    prompts = [text for text in texts for _ in range(asked.num_choices)]
     return await _answer(_without_marker(asked, service), TEXT, service, request, openings=prompts)
 
 
@@ -115,7 +116,7 @@ def _choice(asked: OpenAIRequest, form: Form, index: int, opening: str, result: 
     noted = None if asked.num_logprobs is None else result.metadata.get("logprobs", ())
     return Choice(
         index=index,
-        **form.whole(opening + result.text),
+        **form.whole((opening or asked.prompt_text(result.metadata)) + result.text),
         logprobs=None if noted is None else form.logprobs(noted),
         **end_of(result.metadata),
     )

@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from app.api.errors import InvalidBody
 from app.api.foreign_fields import AsksForNothing, Ignored, foreign
 from app.api.generations import MAX_CHOICES, MAX_SEED, seeds_from
 from app.api.problem import FieldError
 from app.services.diffusion import ChatMessage, DiffusionChatParams, DiffusionGenerationParams, DiffusionInfillingParams
-from app.services.diffusion.models import MAX_SIDE_CHARACTERS, MAX_STOP_CHARACTERS, MAX_STOP_STRINGS, Sampling
+from app.services.diffusion.models import (
+    MAX_SIDE_CHARACTERS,
+    MAX_STOP_CHARACTERS,
+    MAX_STOP_STRINGS,
+    DiffusionTokensParams,
+    Sampling,
+)
 from app.services.diffusion.run import Params
 
 LEAST_TOP_P = 0.1
@@ -22,7 +37,7 @@ GREATEST_TOP_K = 100
 MaybeStop = Annotated[str, Field(max_length=MAX_STOP_CHARACTERS)]
 """A stop string; an empty one stops nothing."""
 
-P = TypeVar("P", DiffusionGenerationParams, DiffusionInfillingParams, DiffusionChatParams)
+P = TypeVar("P", DiffusionTokensParams, DiffusionGenerationParams, DiffusionInfillingParams, DiffusionChatParams)
 
 
 def _checked(kind: type[P], given: dict[str, Any], **names: str) -> P:
@@ -104,6 +119,14 @@ class OpenAIRequest(AsksForNothing, Sampling):
         """Characters of the given text that are left out, because a side of a gap may have only so many."""
         return 0
 
+    def prompt_text(self, told: Mapping[str, Any]) -> str:
+        """What an answer begins with that only the model can tell: the text of a prompt of token ids.
+
+        Args:
+            told: what the service told of the answer.
+        """
+        return ""
+
     @abstractmethod
     def params(self, max_length: int) -> list[Params]:
         """One request to the service per choice, those of one prompt in a row.
@@ -133,11 +156,32 @@ class OpenAIRequest(AsksForNothing, Sampling):
         return [{**given, "seed": seed} for seed in seeds_from(self.first_seed, self.num_choices)]
 
 
+def _kind_of_prompt(prompt: Any) -> str:
+    """Which of the kinds of a prompt is meant, so that what is wrong with it is told of that one."""
+    first = prompt[0] if isinstance(prompt, list) and prompt else None
+    if isinstance(first, int):
+        return "ids"
+    if isinstance(first, list):
+        return "several of ids"
+    return "texts" if isinstance(prompt, list) else "text"
+
+
+Several = Field(min_length=1, max_length=MAX_CHOICES)
+AnyPrompt = Annotated[
+    Annotated[str, Tag("text")]
+    | Annotated[list[str], Several, Tag("texts")]
+    | Annotated[list[int], Field(min_length=1), Tag("ids")]
+    | Annotated[list[list[int]], Several, Tag("several of ids")],
+    Discriminator(_kind_of_prompt),
+]
+
+
 class CompletionRequest(OpenAIRequest):
     """Continues `prompt`, or fills the gap between `prompt` and `suffix`."""
 
-    prompt: str | Annotated[list[str], Field(min_length=1, max_length=MAX_CHOICES)] = Field(
-        description="Several prompts, and `n` answers to each, give at most 8 choices together."
+    prompt: AnyPrompt = Field(
+        description="A text, or ids of the model's tokens. Several prompts, and `n` answers to each, give at most 8 "
+        "choices together."
     )
     suffix: str | None = Field(None, description="Text behind the gap; where it is empty, the prompt is continued.")
     echo: bool | None = Field(None, description="The answer begins with the prompt.")
@@ -147,8 +191,15 @@ class CompletionRequest(OpenAIRequest):
     best_of: int | None = Field(None, ge=1, description="Nothing but `n`.")
 
     @property
-    def prompts(self) -> Sequence[str]:
-        return [self.prompt] if isinstance(self.prompt, str) else self.prompt
+    def prompts(self) -> Sequence[str | list[int]]:
+        return [self.prompt] if self._is_one else self.prompt  # type: ignore[list-item, return-value]
+
+    def prompt_text(self, told: Mapping[str, Any]) -> str:
+        return str(told.get("prompt_text", "")) if self.echo else ""
+
+    @property
+    def _is_one(self) -> bool:
+        return _kind_of_prompt(self.prompt) in ("text", "ids")
 
     @property
     def num_logprobs(self) -> int | None:
@@ -156,25 +207,34 @@ class CompletionRequest(OpenAIRequest):
 
     @property
     def num_cut_characters(self) -> int:
-        return sum(_num_cut(prompt, self.suffix) for prompt in self.prompts) if self.suffix else 0
+        texts = [prompt for prompt in self.prompts if isinstance(prompt, str)]
+        return sum(_num_cut(prompt, self.suffix) for prompt in texts) if self.suffix else 0
 
     def params(self, max_length: int) -> list[Params]:
         common = self._common(max_length)
         return [
-            self._one(prompt, "prompt" if isinstance(self.prompt, str) else f"prompt[{index}]", given)
+            self._one(prompt, "prompt" if self._is_one else f"prompt[{index}]", given)
             for index, prompt in enumerate(self.prompts)
             for given in self._choices(common)
         ]
 
-    def _one(self, prompt: str, name: str, given: dict[str, Any]) -> Params:
+    def _one(self, prompt: str | list[int], name: str, given: dict[str, Any]) -> Params:
+        if isinstance(prompt, list):
+            return self._of_ids(prompt, name, given)
         if self.suffix:
             return _checked(DiffusionInfillingParams, {**_sides(prompt, self.suffix), **given}, prefix=name)
         return _checked(DiffusionGenerationParams, {"text": prompt, **given}, text=name)
 
+    def _of_ids(self, token_ids: list[int], name: str, given: dict[str, Any]) -> Params:
+        if self.suffix:
+            message = "suffix goes with a prompt of text, and this one is of token ids; leave it out, or send text"
+            raise InvalidBody([FieldError(field="suffix", message=message)])
+        return _checked(DiffusionTokensParams, {"token_ids": token_ids, **given}, token_ids=name)
+
     @field_validator("prompt")
     @classmethod
-    def _are_not_too_many(cls, prompt: str | list[str], info: ValidationInfo) -> str | list[str]:
-        num_choices = (info.data.get("n") or 1) * (1 if isinstance(prompt, str) else len(prompt))
+    def _are_not_too_many(cls, prompt: Any, info: ValidationInfo) -> Any:
+        num_choices = (info.data.get("n") or 1) * (1 if _kind_of_prompt(prompt) in ("text", "ids") else len(prompt))
         if num_choices > MAX_CHOICES:
             raise ValueError(f"prompt and n ask for {num_choices} choices, more than the maximum of {MAX_CHOICES}")
         return prompt

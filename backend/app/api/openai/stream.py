@@ -56,7 +56,8 @@ class ChunkWriter:
         match event.type:
             case "start":
                 self._head["model"] = event.metadata["model_id"]
-                return self._choice(index, **self._form.first(self._openings[index]))
+                opening = self._openings[index] or self._asked.prompt_text(event.metadata)
+                return self._choice(index, **self._form.first(opening))
             case "token":
                 noted = event.metadata.get("logprobs", ())
                 logprobs = self._form.logprobs(noted) if noted else None

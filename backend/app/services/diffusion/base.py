@@ -27,6 +27,7 @@ from app.services.diffusion.models import (
     DiffusionInfillingParams,
     DiffusionModelDetails,
     DiffusionStreamEvent,
+    DiffusionTokensParams,
     Operation,
     ParameterBound,
     Request,
@@ -57,6 +58,8 @@ class DiffusionModel(ABC):
     """Tokens, given and new, that it sees at a time."""
     special_tokens: tuple[str, ...] = ()
     """Texts of tokens that stand for no text, such as the end of it: some editors send one where a text is empty."""
+    takes_token_ids: bool = False
+    """Whether it continues `DiffusionTokensParams`. It then says their text as `prompt_text` in its `start` event."""
     gives_logprobs: bool = False
     """Whether its `token` events carry `logprobs` where a request asks for them."""
     problem: str | None = None
@@ -101,6 +104,10 @@ class DiffusionModel(ABC):
             raise InvalidParameters(
                 f"algorithm={params.algorithm!r} is unknown to model {self.model_id!r}; it knows {known}",
                 field="algorithm",
+            )
+        if isinstance(params, DiffusionTokensParams) and not self.takes_token_ids:
+            raise InvalidParameters(
+                f"token ids are not taken by model {self.model_id!r}; send the text itself", field="token_ids"
             )
         if params.logprobs is not None and not self.gives_logprobs:
             raise InvalidParameters(f"model {self.model_id!r} gives no logprobs", field="logprobs")

@@ -17,11 +17,14 @@ class Translator:
     """Engine events -> stream events of one request. Each piece of text comes alone, with the tokens that it took, so
     that a stop string can be counted to the token."""
 
-    def __init__(self, tokenizer: Tokenizer, num_prompt_tokens: int, *, num_left_out: int = 0) -> None:
+    def __init__(
+        self, tokenizer: Tokenizer, num_prompt_tokens: int, *, num_left_out: int = 0, prompt_text: str | None = None
+    ) -> None:
         self._tokenizer = tokenizer
         self._detokenizer = Detokenizer(tokenizer)
         self._num_prompt_tokens = num_prompt_tokens
         self._num_left_out = num_left_out
+        self._prompt_text = {} if prompt_text is None else {"prompt_text": prompt_text}
         self._num_open_tokens = 0  # fed, and still without text
         self._open_logprobs: list[dict[str, Any]] = []  # of those
 
@@ -41,6 +44,7 @@ class Translator:
                 "device": event.device,
                 "prompt_tokens": self._num_prompt_tokens,
                 "truncated_prompt_tokens": self._num_left_out + event.num_truncated,
+                **self._prompt_text,
             },
         )
 

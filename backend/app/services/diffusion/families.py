@@ -12,6 +12,7 @@ from app.services.diffusion.models import (
     DiffusionChatParams,
     DiffusionGenerationParams,
     DiffusionInfillingParams,
+    DiffusionTokensParams,
     Request,
     plain_conversation,
 )
@@ -67,6 +68,8 @@ def prompt_ids(
     bos = is_dream or tokenizer.adds_bos
     if isinstance(params, DiffusionInfillingParams):
         return infilling(tokenizer, params.prefix, params.suffix, bos=bos, eos=is_dream)
+    if isinstance(params, DiffusionTokensParams):
+        return PromptIds(tuple(params.token_ids), (), len(params.token_ids))
     if not isinstance(params, DiffusionChatParams):
         return continuation(tokenizer, params.text, bos=bos)
     messages = [message.model_dump() for message in params.messages]

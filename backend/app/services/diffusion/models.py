@@ -102,6 +102,13 @@ class DiffusionGenerationParams(Request):
     text: str = Field(min_length=1, max_length=MAX_TEXT_CHARACTERS)
 
 
+class DiffusionTokensParams(DiffusionGenerationParams):
+    """Continue a text that is given as ids of the model's own tokens; nothing is added to them."""
+
+    text: str = ""
+    token_ids: list[int] = Field(min_length=1, max_length=MAX_TEXT_CHARACTERS)
+
+
 class ChatMessage(BaseModel):
     """One turn of a conversation."""
 

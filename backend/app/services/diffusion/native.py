@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 from app.core.logging import current_request_id
 from app.engine.config import EngineConfig
@@ -37,6 +37,7 @@ from app.services.diffusion.models import (
     DiffusionInfillingParams,
     DiffusionModelDetails,
     DiffusionStreamEvent,
+    DiffusionTokensParams,
     ParameterBound,
     Request,
 )
@@ -110,6 +111,7 @@ class NativeDiffusionModel(DiffusionModel):
         max_length: what to tell of it until the checkpoint is loaded and its family known.
     """
 
+    takes_token_ids = True
     gives_logprobs = True
     special_tokens: tuple[str, ...] = ("<|endoftext|>",)  # of the published families, until the tokenizer is there
 
@@ -186,6 +188,8 @@ class NativeDiffusionModel(DiffusionModel):
         from app.engine.validation import validate  # imports torch, which is there by now
 
         loaded = self._require()
+        if _is_of_ids(params):
+            _check_ids(params.token_ids, loaded.tokenizer)
         request = GenerationRequest("", (), (), decoding_params(loaded.family, params))
         try:
             validate(request, loaded.engine.model.config)
@@ -216,7 +220,10 @@ class NativeDiffusionModel(DiffusionModel):
     ) -> AsyncIterator[DiffusionStreamEvent]:
         loaded = self._require()
         prompt = await self._prompt(loaded, params, num_characters)
-        translator = Translator(loaded.tokenizer, prompt.num_prompt_tokens, num_left_out=prompt.num_left_out)
+        prompt_text = loaded.tokenizer.decode(prompt.prefix, skip_special=False) if _is_of_ids(params) else None
+        translator = Translator(
+            loaded.tokenizer, prompt.num_prompt_tokens, num_left_out=prompt.num_left_out, prompt_text=prompt_text
+        )
         with self._names.taken(current_request_id() or secrets.token_hex(12)) as name:
             request = _engine_request(name, loaded, params, prompt)
             async with aclosing(self._engine_events(loaded.engine, request)) as events:
@@ -313,6 +320,25 @@ def _check_agreement(tokenizer: Tokenizer, config: ModelConfig) -> None:
     special = config.special
     tokenizer.check_ids(vocab_size=config.vocab_size, mask=special.mask, eos=special.eos, expand=special.expand)
     prompt_ids(config.family, tokenizer, DiffusionInfillingParams(prefix="a", suffix="b"))
+
+
+def _is_of_ids(params: Request) -> TypeGuard[DiffusionTokensParams]:
+    return isinstance(params, DiffusionTokensParams)
+
+
+def _check_ids(token_ids: Sequence[int], tokenizer: Tokenizer) -> None:
+    for index, token_id in enumerate(token_ids):
+        if not 0 <= token_id < tokenizer.vocab_size:
+            raise InvalidParameters(
+                f"token_ids has {token_id} at index {index}, which is no token of this model; its ids are 0 to "
+                f"{tokenizer.vocab_size - 1}",
+                field="token_ids",
+            )
+        if token_id == tokenizer.mask_id:
+            raise InvalidParameters(
+                f"token_ids has the mask at index {index}, which stands for text that is still to be written",
+                field="token_ids",
+            )
 
 
 def _prompt(loaded: Loaded, params: DiffusionGenerationParams | DiffusionInfillingParams) -> PromptIds:

@@ -25,7 +25,12 @@ from app.services.diffusion.errors import (
     ServiceError,
 )
 from app.services.diffusion.line_ends import line_ends_around, step_with, token_with, with_plain_line_ends
-from app.services.diffusion.models import DiffusionGenerationParams, DiffusionInfillingParams, DiffusionStreamEvent
+from app.services.diffusion.models import (
+    DiffusionGenerationParams,
+    DiffusionInfillingParams,
+    DiffusionStreamEvent,
+    DiffusionTokensParams,
+)
 from app.services.diffusion.stats import Outcome, RunReport, Statistics
 from app.text.line_ends import Joint
 
@@ -36,6 +41,7 @@ _TOLD: dict[str, Callable[[Any], Any]] = {
     "device": str,
     "prompt_tokens": int,
     "truncated_prompt_tokens": int,
+    "prompt_text": str,
     "denoising_steps": int,
     "tokens_generated": int,
     "finish_reason": str,
@@ -150,6 +156,11 @@ class Run:
             raise InvalidParameters(
                 "logprobs tell what a content filter hides, and one is in force; leave them out", field="logprobs"
             )
+        if filters and isinstance(self._params, DiffusionTokensParams):
+            raise InvalidParameters(
+                "token ids cannot be read by the content filter that is in force; send the text itself",
+                field="token_ids",
+            )
         self._output = FilteredOutput(filters)
         choice = await self._facilities.choose(await filtered_input(self._params, filters))
         self._facts["requested_model"] = choice.requested_model
@@ -209,7 +220,7 @@ class Run:
         self._facts["device"] = self._told.get("device") or self._facts["device"]
         self._facilities.statistics.count_use(model_id=self._facts["model_id"], device=self._facts["device"])
         facts = {name: self._facts[name] for name in ("request_id", "model_id", "device", "seed")}
-        metadata = {**facts, "prompt_tokens": self._told.get("prompt_tokens")}
+        metadata = {**facts, "prompt_tokens": self._told.get("prompt_tokens"), **self._prompt_text()}
         await emit(DiffusionStreamEvent(type="start", metadata=metadata))
 
     async def _tell(self, text: str, emit: Emit) -> None:
@@ -238,11 +249,17 @@ class Run:
             "denoising_steps": self._told.get("denoising_steps"),
             "finish_reason": "stop" if self._answer.is_stopped else self._told.get("finish_reason", "stop"),
             "stop_string": self._answer.stop_string,
+            **self._prompt_text(),
             "tokens_generated": num_tokens,
             "tokens_per_second": round(num_tokens / answering_s, 2) if answering_s > 0 else 0.0,
             "queue_time": round(self._queue_time_s, 4),
             "processing_time": round(processing_time_s, 4),
         }
+
+    def _prompt_text(self) -> dict[str, str]:
+        """Of a prompt that was given as ids."""
+        is_of_ids = isinstance(self._params, DiffusionTokensParams)
+        return {"prompt_text": self._told["prompt_text"]} if is_of_ids and "prompt_text" in self._told else {}
 
     def progress(self) -> dict[str, int]:
         """Tokens so far, under the names that the metadata of the last event has for them."""

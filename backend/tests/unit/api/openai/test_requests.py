@@ -11,7 +11,7 @@ from app.api.errors import InvalidBody
 from app.api.foreign_fields import NEUTRAL
 from app.api.openai.requests import ChatRequest, CompletionRequest, FimRequest, OpenAIRequest
 from app.services.diffusion import DiffusionChatParams, DiffusionGenerationParams, DiffusionInfillingParams
-from app.services.diffusion.models import Sampling
+from app.services.diffusion.models import DiffusionTokensParams, Sampling
 
 MAX_LENGTH = 1024
 TURN = {"role": "user", "content": "a"}
@@ -66,7 +66,10 @@ def test_the_canvas_is_shown_in_streams_only() -> None:
         ({"presence_penalty": 1.5}, "is not supported"),
         ({"logprobs": 21}, "less than or equal to 20"),
         ({"max_tokens": 0}, "greater than or equal to 1"),
-        ({"prompt": [[1, 2]]}, "valid string"),
+        ({"prompt": [[1, "2"]]}, "valid integer"),
+        ({"prompt": [1, True]}, "valid integer"),
+        ({"prompt": ["a", 1]}, "valid string"),
+        ({"prompt": [[1]] * 3, "n": 3}, "9 choices"),
         ({"max_length": 4}, "Extra inputs"),
     ],
 )
@@ -94,6 +97,20 @@ def test_of_long_sides_of_a_gap_the_nearest_text_stays(kind: type[CompletionRequ
     assert params == DiffusionInfillingParams(prefix="a" * 4_999 + "b", suffix="c" + "d" * 4_999)
     assert asked.num_cut_characters == 1 + 1_001
     assert kind(prompt="a" * 5_000, suffix="b").num_cut_characters == 0
+
+
+def test_a_prompt_may_be_token_ids() -> None:
+    assert CompletionRequest(prompt=[1, 2], n=2).params(MAX_LENGTH) == [DiffusionTokensParams(token_ids=[1, 2])] * 2
+    first, second = CompletionRequest(prompt=[[1, 2], [3]], seed=5).params(MAX_LENGTH)
+    assert first == DiffusionTokensParams(token_ids=[1, 2], seed=5)
+    assert second == DiffusionTokensParams(token_ids=[3], seed=5)
+    for asked, message in (
+        (CompletionRequest(prompt=[[1], []]), r"prompt\[1\] is empty"),
+        (CompletionRequest(prompt=[1] * 10_001), "prompt has 10001 items"),
+        (CompletionRequest(prompt=[1], suffix="b"), "suffix goes with a prompt of text"),
+    ):
+        with pytest.raises(InvalidBody, match=message):
+            asked.params(MAX_LENGTH)
 
 
 def test_a_gap_may_be_at_the_end() -> None:
