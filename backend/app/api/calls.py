@@ -38,7 +38,7 @@ def tells_admin_more(scope: Scope) -> bool:
 def speaks_openai(scope: Scope) -> bool:
     """Whether the client expects errors in OpenAI's form; llama.cpp's server has the same."""
     path: str = scope.get("path", "")
-    return path in LLAMA_CPP_PATHS or path.startswith(f"{OPENAI_PREFIX}/")
+    return path in LLAMA_CPP_PATHS or path == OPENAI_PREFIX or path.startswith(f"{OPENAI_PREFIX}/")
 
 
 def is_generating_call(scope: Scope) -> bool:

@@ -80,6 +80,7 @@ NEUTRAL: Mapping[str, tuple[Any, ...]] = MappingProxyType(
         "return_token_ids": (False,),
         "return_tokens": (False,),
         "return_tokens_as_token_ids": (False,),
+        "safe_prompt": (False,),
         "skip_special_tokens": (True,),
         "spaces_between_special_tokens": (True,),
         "stop_token_ids": (),

@@ -162,6 +162,7 @@ def test_too_much_text(guarded: Server) -> None:
     ("method", "path", "status", "code"),
     [
         ("GET", "/v1/no-such", 404, "not_found"),
+        ("POST", "/v1", 404, "not_found"),
         ("GET", "/v1/completions", 405, "method_not_allowed"),
         ("POST", "/v1/completions", 400, "malformed_body"),
         ("POST", "/infill", 400, "malformed_body"),

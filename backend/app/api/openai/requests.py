@@ -75,6 +75,7 @@ class OpenAIRequest(AsksForNothing, Sampling):
     )
     n: int | None = Field(None, ge=1, le=MAX_CHOICES, description="Answers, with the seeds `seed`, `seed` + 1, …")
     seed: int | None = Field(None, le=MAX_SEED, description="Fixes the output; absent or below 0: drawn and reported.")
+    random_seed: int | None = Field(None, le=MAX_SEED, description="Another name of `seed`, which is Mistral's.")
     top_p: float | None = Field(None, ge=0.0, le=1.0, description="Below 0.1 it counts as 0.1; 0 is greedy.")
     top_k: int | None = Field(None, ge=-1, le=GREATEST_TOP_K, description="0 or -1: the most that this server has.")
     stop: MaybeStop | Annotated[list[MaybeStop], Field(max_length=MAX_STOP_STRINGS)] | None = Field(
@@ -112,7 +113,8 @@ class OpenAIRequest(AsksForNothing, Sampling):
     @property
     def first_seed(self) -> int | None:
         """`None`: the server draws one for each answer."""
-        return None if self.seed is None or self.seed < 0 else self.seed
+        seed = self.random_seed if self.seed is None else self.seed
+        return None if seed is None or seed < 0 else seed
 
     @property
     def num_cut_characters(self) -> int:
@@ -260,13 +262,7 @@ class FimRequest(OpenAIRequest):
 
     prompt: str = Field("", description="Text before the gap.")
     suffix: str | None = Field(None, description="Text behind the gap.")
-    random_seed: int | None = Field(None, le=MAX_SEED, description="Another name of `seed`.")
     min_tokens: Annotated[Any, foreign("min_tokens")] = None
-
-    @property
-    def first_seed(self) -> int | None:
-        seed = self.random_seed if self.seed is None else self.seed
-        return None if seed is None or seed < 0 else seed
 
     @property
     def num_cut_characters(self) -> int:

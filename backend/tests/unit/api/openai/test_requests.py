@@ -165,6 +165,7 @@ def test_a_chat_that_cannot_be(asked: dict[str, Any], message: str) -> None:
         {"min_p": None, "no such field": None, "temperature": None, "messages": [{**TURN, "reasoning_content": None}]},
         {"think": False, "keep_alive": "5m", "options": {}, "min_p": 0, "repeat_penalty": 1, "n_probs": 0, "user": ""},
         {"stop": "", "model": "", "seed": -1, "top_p": 0, "top_k": -1, "algorithm": "", "top_logprobs": 0},
+        {"random_seed": -1, "safe_prompt": False},
         {"stream_options": {}, "logprobs": False, "ignore_eos": False, "best_of": 1, "suffix": "", "grammar": ""},
     ],
 )
