@@ -75,8 +75,8 @@ async def continuations(
 
 async def infillings(service: DiffusionLLMService, cases: Sequence[HiddenLine], variation: Variation) -> Figures:
     def call(case: HiddenLine) -> Callable[[], Any]:
-        fixed = {"model_id": "dreamon", "max_length": 64, "temperature": 0.0, "repetition_penalty": 1.0}
-        return lambda: service.infill_stream(case.prefix, case.suffix, **fixed, **variation)
+        greedy = {"model_id": "dreamon", "max_length": 64, "temperature": 0.0, "repetition_penalty": 1.0}
+        return lambda: service.infill_stream(case.prefix, case.suffix, **{**greedy, **variation})
 
     results = await answers([call(case) for case in cases])
     pairs = list(zip(cases, [result.text for result in results], strict=True))

@@ -9,9 +9,12 @@ load and reloads, although nothing was held. With two arenas, freed memory is fo
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 from collections.abc import Callable
 from functools import cache
+
+import psutil
 
 MAX_ARENAS = 2
 """One is the main thread's, the event loop. Engines and loaders share the other: Python lets one of them run at a time
@@ -32,8 +35,14 @@ def limit_arenas() -> bool:
     return mallopt is not None and bool(mallopt(_M_ARENA_MAX, MAX_ARENAS))
 
 
-def trim() -> None:
-    """Gives freed pages back to the system. Takes some hundredths of a second; nothing with another C library."""
+def resident_bytes() -> int:
+    """What this process holds of the host's memory, in use or not."""
+    return int(psutil.Process().memory_info().rss)
+
+
+def give_back() -> None:
+    """Gives what nobody uses back to the system; no pages with another C library. Takes some hundredths of a second."""
+    gc.collect()  # tensors hang in reference cycles of exceptions
     malloc_trim = _c_function("malloc_trim")
     if malloc_trim is not None:
         malloc_trim(0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -80,20 +79,18 @@ def held_bytes(device: str | torch.device) -> int:
         return torch.cuda.memory_reserved(device)
     if device.type == "mps" and torch.backends.mps.is_available():
         return torch.mps.driver_allocated_memory()
-    return int(psutil.Process().memory_info().rss) if device.type == "cpu" else 0
+    return allocator.resident_bytes() if device.type == "cpu" else 0
 
 
 def free_caches(device: str | torch.device) -> None:
     """Gives back what is kept for later. From any thread; takes some hundredths of a second."""
     device = _known(device)
-    gc.collect()  # tensors hang in reference cycles of exceptions
+    allocator.give_back()
     if device.type == "cuda" and torch.cuda.is_available():
         with suppress(RuntimeError):  # its context is broken, and has nothing to give back
             torch.cuda.empty_cache()
     elif device.type == "mps" and torch.backends.mps.is_available():
         torch.mps.empty_cache()
-    elif device.type == "cpu":
-        allocator.trim()
 
 
 def _known(device: str | torch.device) -> torch.device:

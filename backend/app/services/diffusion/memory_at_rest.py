@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from app.engine.allocator import give_back, resident_bytes
 from app.services.diffusion.residency import Residency
 
 REST_S = 2.0
@@ -26,12 +27,12 @@ class MemoryAtRest:
         self,
         residency: Residency,
         *,
-        held_bytes: Callable[[], int] | None = None,
-        free_caches: Callable[[], None] | None = None,
+        held_bytes: Callable[[], int] = resident_bytes,
+        free_caches: Callable[[], None] = give_back,
     ) -> None:
         self._residency = residency
-        self._held_bytes = held_bytes or _held_bytes
-        self._free_caches = free_caches or _free_caches
+        self._held_bytes = held_bytes
+        self._free_caches = free_caches
         self._settled_bytes: int | None = None
 
     async def look(self) -> None:
@@ -44,15 +45,3 @@ class MemoryAtRest:
             self._settled_bytes = await asyncio.to_thread(self._held_bytes)
         # A model that left, or caches that somebody else freed, make room that is not to be filled up unseen.
         self._settled_bytes = min(self._settled_bytes, held_bytes)
-
-
-def _held_bytes() -> int:
-    from app.engine.memory import held_bytes  # imports torch, which takes seconds where no model has done it
-
-    return held_bytes("cpu")
-
-
-def _free_caches() -> None:
-    from app.engine.memory import free_caches
-
-    free_caches("cpu")

@@ -55,4 +55,4 @@ def test_another_c_library_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(allocator, "_c_function", lambda name: None)
     monkeypatch.delenv("MALLOC_ARENA_MAX", raising=False)
     assert not allocator.limit_arenas()
-    allocator.trim()
+    allocator.give_back()
