@@ -1,9 +1,9 @@
 """Which of equally sure masks is committed first: `python -m benchmarks.ties`, from the repository root.
 
 Where top-p or top-k leaves one token, its confidence is 1 and its entropy 0, so masks tie exactly. The published
-samplers leave the choice to `torch.topk`, whose order among equals hangs on the length of the row and on the device; this
-engine takes the lowest position. `dreamon` fills hidden lines of held-out functions under four rules for ties. Prints a table,
-with the difference from the lowest position line by line, and writes `results/ties.json`.
+samplers leave the choice to `torch.topk`, whose order among equals hangs on the length of the row and on the device;
+this engine takes the lowest position. `dreamon` fills hidden lines of held-out functions under four rules for ties.
+Prints a table, with the difference from the lowest position line by line, and writes `results/ties.json`.
 """
 
 from __future__ import annotations
