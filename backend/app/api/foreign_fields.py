@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 from types import MappingProxyType
 from typing import Any, get_args
 
-from pydantic import BaseModel, GetCoreSchemaHandler, GetJsonSchemaHandler, model_validator
+from pydantic import BaseModel, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
+from app.core.complaints import MAX_COMPLAINTS
+
 _JSON_TYPES = {bool: "boolean", int: "number", str: "string", list: "array", dict: "object"}
+
+FIRST_ONLY = Field(fail_fast=True)
+"""Of a list only the first wrong item is complained of: a body has room for half a million of them."""
 
 EMPTY: tuple[Any, ...] = ("", [], {})
 
@@ -125,17 +131,16 @@ def asks_for_nothing(name: str, value: Any) -> bool:
 
 
 def without_nothing(content: Mapping[str, Any], known: Mapping[str, FieldInfo]) -> dict[str, Any]:
-    """An object without the members that ask for nothing.
+    """An object without the members that ask for nothing, and with no more unknown ones than are complained of.
 
     Args:
         known: the fields that are read: of these only `null` asks for nothing, and an empty text, and only where they
             may be left out.
     """
-    return {
-        name: value
-        for name, value in content.items()
-        if not (asks_for_nothing(name, value) if name not in known else _is_left_out(value, known[name]))
-    }
+    asked = {name: value for name, value in content.items() if name in known and not _is_left_out(value, known[name])}
+    unknown = ((name, value) for name, value in content.items() if name not in known)
+    asking = ((name, value) for name, value in unknown if not asks_for_nothing(name, value))
+    return asked | dict(islice(asking, MAX_COMPLAINTS))
 
 
 def _is_left_out(value: Any, field: FieldInfo) -> bool:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field
 
-from app.api.foreign_fields import AsksForNothing, Ignored
+from app.api.foreign_fields import FIRST_ONLY, AsksForNothing, Ignored
 from app.api.generations import MAX_CHOICES, seeds_from
 from app.services.diffusion import DiffusionInfillingParams
 from app.services.diffusion.models import MAX_SIDE_CHARACTERS, MAX_STOP_CHARACTERS, MAX_STOP_STRINGS
@@ -36,7 +36,9 @@ class InfillRequest(AsksForNothing):
 
     input_prefix: str = ""
     input_suffix: str = ""
-    input_extra: list[Snippet] = Field([], description="Stands before the prefix, as far as there is room for it.")
+    input_extra: Annotated[list[Snippet], FIRST_ONLY] = Field(
+        [], description="Stands before the prefix, as far as there is room for it."
+    )
     prompt: str = Field("", description="What was typed behind the prefix.")
     model: str | None = Field(None, max_length=200, description="Default: the configured model.")
     n_predict: int | None = Field(None, description="New tokens at most; 0: none, below 0: the configured number.")
@@ -49,11 +51,11 @@ class InfillRequest(AsksForNothing):
     top_p: float | None = None
     repeat_penalty: float | None = None
     seed: int | None = Field(None, description="Below 0: the server chooses.")
-    stop: str | list[str] | None = Field(
+    stop: str | Annotated[list[str], FIRST_ONLY] | None = Field(
         None, description="Text before which the answer ends: the first 16 of them that have up to 200 characters."
     )
     stream: bool | None = None
-    response_fields: list[str] | None = Field(
+    response_fields: Annotated[list[str], FIRST_ONLY] | None = Field(
         None, description="Paths such as `timings/predicted_ms`; all else is left out of the answer."
     )
     samplers: Annotated[Any, Ignored()] = None

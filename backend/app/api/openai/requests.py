@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from app.api.errors import InvalidBody
-from app.api.foreign_fields import AsksForNothing, Ignored, foreign
+from app.api.foreign_fields import FIRST_ONLY, AsksForNothing, Ignored, foreign
 from app.api.generations import MAX_CHOICES, MAX_SEED, seeds_from
 from app.api.problem import FieldError
 from app.services.diffusion import ChatMessage, DiffusionChatParams, DiffusionGenerationParams, DiffusionInfillingParams
@@ -169,11 +169,12 @@ def _kind_of_prompt(prompt: Any) -> str:
 
 
 Several = Field(min_length=1, max_length=MAX_CHOICES)
+TokenIds = Annotated[list[int], FIRST_ONLY]
 AnyPrompt = Annotated[
     Annotated[str, Tag("text")]
     | Annotated[list[str], Several, Tag("texts")]
-    | Annotated[list[int], Field(min_length=1), Tag("ids")]
-    | Annotated[list[list[int]], Several, Tag("several of ids")],
+    | Annotated[TokenIds, Field(min_length=1), Tag("ids")]
+    | Annotated[list[TokenIds], Several, Tag("several of ids")],
     Discriminator(_kind_of_prompt),
 ]
 
@@ -299,7 +300,7 @@ class Message(AsksForNothing):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: str | list[TextPart]
+    content: str | Annotated[list[TextPart], FIRST_ONLY]
     name: Annotated[Any, Ignored()] = None
     refusal: Annotated[Any, foreign("refusal")] = None
     annotations: Annotated[Any, Ignored()] = None
@@ -326,7 +327,7 @@ class Message(AsksForNothing):
 class ChatRequest(OpenAIRequest):
     """Writes the next turn of a conversation."""
 
-    messages: list[Message] = Field(min_length=1)
+    messages: Annotated[list[Message], FIRST_ONLY] = Field(min_length=1)
     max_completion_tokens: int | None = Field(None, ge=1, description="The newer name of `max_tokens`.")
     logprobs: bool | None = None
     top_logprobs: int | None = Field(None, ge=0, le=20, description="Alternatives per token; needs `logprobs`.")

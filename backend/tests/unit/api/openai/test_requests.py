@@ -5,11 +5,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from app.api.errors import InvalidBody
 from app.api.foreign_fields import NEUTRAL
+from app.api.llama_cpp.requests import InfillRequest
 from app.api.openai.requests import ChatRequest, CompletionRequest, FimRequest, OpenAIRequest
+from app.core.complaints import MAX_COMPLAINTS
 from app.services.diffusion import DiffusionChatParams, DiffusionGenerationParams, DiffusionInfillingParams
 from app.services.diffusion.models import DiffusionTokensParams, Sampling
 
@@ -207,3 +209,28 @@ def test_a_seed_below_0_is_none_for_every_choice() -> None:
 )
 def test_alternatives_are_counted_where_they_are_asked_for(asked: dict[str, Any], count: int | None) -> None:
     assert ChatRequest.model_validate({"messages": [TURN], **asked}).num_logprobs == count
+
+
+MANY = 100_000
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        (ChatRequest, {"messages": [0] * MANY}),
+        (ChatRequest, {"messages": [{"role": "user", "content": [0] * MANY}]}),
+        (CompletionRequest, {"prompt": [0] + [""] * MANY}),
+        (CompletionRequest, {"prompt": [[""] * MANY]}),
+        (CompletionRequest, {"prompt": "a", "stop": [0] * MANY}),
+        (InfillRequest, {"stop": [0] * MANY}),
+        (InfillRequest, {"input_extra": [0] * MANY}),
+        (InfillRequest, {"response_fields": [0] * MANY}),
+        (ChatRequest, {"messages": [{"role": "user", "content": "a", **dict.fromkeys(map(str, range(MANY)), 0)}]}),
+        (CompletionRequest, {"prompt": "a", "stream_options": dict.fromkeys(map(str, range(MANY)), 0)}),
+    ],
+)
+def test_very_many_mistakes_are_no_more_work_than_one(kind: type[BaseModel], body: dict[str, Any]) -> None:
+    """Each complaint is an object, and while they are made nobody else is answered."""
+    with pytest.raises(ValidationError) as refusal:
+        kind.model_validate(body)
+    assert refusal.value.error_count() <= MAX_COMPLAINTS
