@@ -73,7 +73,8 @@ class ModelRunner:
         return ModuleForward(self.model)
 
     @property
-    def _is_graphed(self) -> bool:
+    def is_graphed(self) -> bool:
+        """Whether it runs as ONNX Runtime graphs."""
         return isinstance(self._forward, GraphForward)
 
     @property
@@ -85,7 +86,7 @@ class ModelRunner:
     def memory_bytes(self) -> int:
         """Bytes of the weights, and of the copies of them that the two graphs hold."""
         weights = (*self.model.parameters(), *self.model.buffers())
-        return sum(weight.numel() * weight.element_size() for weight in weights) * (3 if self._is_graphed else 1)
+        return sum(weight.numel() * weight.element_size() for weight in weights) * (3 if self.is_graphed else 1)
 
     def bytes_of_pass(self, num_tokens: int, num_rows: int) -> int:
         """What a forward pass of so many tokens and rows of logits takes beside the weights, estimated from above."""
@@ -93,14 +94,14 @@ class ModelRunner:
         # The residual stream and its normalised copy, float32 copies of queries and keys, and the gate, up and product.
         values_per_token = 4 * config.width + 3 * config.width * 2 + 3 * config.mlp_width
         num_bytes = num_tokens * values_per_token * max(self.dtype.itemsize, 4) + num_rows * self.bytes_per_row
-        if self._is_graphed:  # scores and their mask; modules never hold them all
+        if self.is_graphed:  # scores and their mask; modules never hold them all
             num_bytes += min(4 * (config.num_heads + 1) * num_tokens**2, 2 * MAX_SCORE_BYTES)
         return num_bytes
 
     def bytes_kept(self, num_tokens: int, num_rows: int = 0) -> int:
         """Keys and values of so many tokens, and so many rows of distributions (`divergence.py`)."""
         config = self.model.config
-        num_each = 2 if self._is_graphed else 3  # modules keep keys before and after rotation
+        num_each = 2 if self.is_graphed else 3  # modules keep keys before and after rotation
         per_token = num_each * config.num_layers * config.num_kv_heads * config.head_dim * self.dtype.itemsize
         return num_tokens * per_token + num_rows * config.vocab_size * torch.float32.itemsize
 

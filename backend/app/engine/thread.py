@@ -6,11 +6,13 @@ import logging
 import threading
 import time
 from collections import deque
+from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import torch
 
-from app.engine.config import EngineConfig
+from app.engine.config import DTypeName, EngineConfig, RuntimeName
 from app.engine.counters import EngineCounters
 from app.engine.decoding.policy import algorithms
 from app.engine.devices import choose_device, choose_dtype, first_line, home_device, is_broken
@@ -93,6 +95,24 @@ class EngineThread:
     def algorithms(self) -> tuple[str, ...]:
         """What `DecodingParams.algorithm` may be; the first is the default."""
         return algorithms(self.model.config.family)
+
+    def in_effect(self, config: EngineConfig) -> EngineConfig:
+        """What a configuration comes to for this model: the same for all by which it would be loaded alike."""
+        runner = self._engine.runner
+        device = "cpu" if config.device == "auto" and not torch.cuda.is_available() else config.device
+        runtime: RuntimeName = config.cpu_runtime
+        if runner.device.type != "cpu":
+            runtime = "auto"
+        elif runtime == "auto":
+            runtime = "onnx" if runner.is_graphed else "torch"
+        dtype = str(choose_dtype(config.dtype, runner.device)).removeprefix("torch.")
+        return replace(
+            config,
+            device="cuda:0" if device == "cuda" else device,
+            memory_threshold=config.memory_threshold if device == "auto" else 1.0,
+            dtype=cast(DTypeName, dtype),
+            cpu_runtime=runtime,
+        )
 
     def is_alive(self) -> bool:
         return self._thread.is_alive()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 
-from app.core.settings import DiffusionConfig
+from app.core.settings import RELOAD_SETTINGS, DiffusionConfig
 from app.engine.config import EngineConfig
 from app.services.diffusion.base import DiffusionModel
 from app.services.diffusion.checkpoints import EMBEDDED_FOLDER
@@ -24,6 +24,11 @@ _ID_RULE = "an id begins with a letter or digit and goes on with at most 63 lett
 logger = logging.getLogger(__name__)
 
 
+def differing_settings(model: DiffusionModel, before: DiffusionConfig, now: DiffusionConfig) -> frozenset[str]:
+    """All that a load takes over, where nobody knows what it makes of the model."""
+    return frozenset(name for name in RELOAD_SETTINGS if getattr(before, name) != getattr(now, name))
+
+
 @dataclass(frozen=True, slots=True)
 class CatalogEntry:
     """A model that exists, loaded or not."""
@@ -35,6 +40,8 @@ class CatalogEntry:
     """Makes another instance, so that a reload need not disturb this one; `None` where there is only the one."""
     problem: str | None = None
     """Why there is no instance."""
+    outdated: Callable[[DiffusionModel, DiffusionConfig, DiffusionConfig], frozenset[str]] = differing_settings
+    """Of an instance, the configuration that it was made by and another one: settings that would make another of it."""
 
 
 def configured_entries(config: DiffusionConfig) -> list[CatalogEntry]:
@@ -48,7 +55,10 @@ def configured_entries(config: DiffusionConfig) -> list[CatalogEntry]:
         if model_id in builders:
             raise InvalidParameters(f"extra_models: the id {model_id!r} is taken; choose another", field="extra_models")
         builders[model_id] = _extra(model_id, location)
-    return [CatalogEntry(model_id, build(config), build) for model_id, build in builders.items()]
+    return [
+        CatalogEntry(model_id, build(config), build, outdated=_outdated(f"{model_id}_path", build))
+        for model_id, build in builders.items()
+    ]
 
 
 def registered_entry(model: DiffusionModel) -> CatalogEntry:
@@ -125,6 +135,23 @@ def _extra(model_id: str, location: str) -> Callable[[DiffusionConfig], Diffusio
     return build
 
 
+def _outdated(
+    location_setting: str, build: Callable[[DiffusionConfig], DiffusionModel]
+) -> Callable[[DiffusionModel, DiffusionConfig, DiffusionConfig], frozenset[str]]:
+    """By what is loaded: two settings that come to the same are no difference."""
+    if location_setting not in RELOAD_SETTINGS:
+        location_setting = "extra_models"
+    names = {"location": location_setting, "device": "device_preference"}
+
+    def outdated(model: DiffusionModel, before: DiffusionConfig, now: DiffusionConfig) -> frozenset[str]:
+        successor = build(now)
+        assert isinstance(model, NativeDiffusionModel)
+        assert isinstance(successor, NativeDiffusionModel)
+        return frozenset(names.get(name, name) for name in model.differences(successor))
+
+    return outdated
+
+
 def _engine_config(config: DiffusionConfig) -> EngineConfig:
     return EngineConfig(
         device=config.device_preference,
@@ -142,4 +169,6 @@ def _plugin_entry(entry_point: EntryPoint) -> CatalogEntry:
     except (Exception, SystemExit) as error:
         logger.exception("the model plug-in %r (%s) is broken", entry_point.name, entry_point.value)
         return CatalogEntry(entry_point.name, None, None, problem=f"{type(error).__name__}: {error}")
-    return CatalogEntry(entry.model_id, entry.model, rebuild=lambda config: make())
+    return CatalogEntry(
+        entry.model_id, entry.model, rebuild=lambda config: make(), outdated=lambda model, before, now: frozenset()
+    )

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from app.core.settings import RELOAD_SETTINGS, DiffusionConfig
+from app.core.settings import DiffusionConfig
 from app.services.diffusion.admission import AdmissionGate
 from app.services.diffusion.background import BackgroundTasks
 from app.services.diffusion.base import DiffusionModel
@@ -213,7 +213,6 @@ class DiffusionLLMService:
         """
         filter_file = changed(self._config, changes).content_filter
         rules = await self._read_rules(filter_file) if "content_filter" in changes else self._rules
-        before = self.configuration()
         self._adopt(changed(self._config, changes))
         self._rules = rules
         if self._config.enabled and self._is_initialized:
@@ -221,7 +220,7 @@ class DiffusionLLMService:
         after = self.configuration()
         return ConfigurationChange(
             updated={name: after[name] for name in changes},
-            needs_reload=sorted(name for name in RELOAD_SETTINGS if before[name] != after[name]),
+            needs_reload=sorted(self._residency.outdated_settings),
             configuration=after,
         )
 

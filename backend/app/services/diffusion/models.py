@@ -281,5 +281,7 @@ class ConfigurationChange(BaseModel):
     """The outcome of a partial update."""
 
     updated: dict[str, Any]
-    needs_reload: list[str] = Field(description="Settings that take effect when a model is loaded again.")
+    needs_reload: list[str] = Field(
+        description="Settings, changed now or before, by which a model would be another one if it were loaded again."
+    )
     configuration: dict[str, Any]

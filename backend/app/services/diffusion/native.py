@@ -7,7 +7,7 @@ import logging
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, TypeGuard
 
 from app.core.logging import current_request_id
@@ -153,8 +153,13 @@ class NativeDiffusionModel(DiffusionModel):
 
     async def close(self) -> None:
         loaded, self._loaded = self._loaded, None
-        if loaded is not None:
-            await asyncio.to_thread(loaded.engine.close)
+        if loaded is None:
+            return
+        device = loaded.engine.device
+        await asyncio.to_thread(loaded.engine.close)
+        del loaded
+        if device != "cpu":  # what is freed there stays with this process, and a successor would see a full device
+            await asyncio.to_thread(_free_caches, device)
 
     @property
     def problem(self) -> str | None:
@@ -167,6 +172,14 @@ class NativeDiffusionModel(DiffusionModel):
     @problem.setter
     def problem(self, problem: str | None) -> None:
         self._why_not_loaded = problem
+
+    def differences(self, successor: NativeDiffusionModel) -> set[str]:
+        """In what a model that is not loaded yet would be another one: fields of EngineConfig, and `location`."""
+        mine, other = self._config, successor._config
+        if self._loaded is not None:
+            mine, other = map(self._loaded.engine.in_effect, (mine, other))
+        differing = {field.name for field in fields(mine) if getattr(mine, field.name) != getattr(other, field.name)}
+        return differing | ({"location"} if self._location != successor._location else set())
 
     # -- what the service asks ---------------------------------------------------------------------------------------
 
@@ -297,6 +310,12 @@ class NativeDiffusionModel(DiffusionModel):
         if isinstance(error, LogitsNotFinite):
             return GenerationFailed(f"model {self.model_id!r} broke: {error}")
         return GenerationFailed(f"model {self.model_id!r} broke while answering; the server's log says why")
+
+
+def _free_caches(device: str) -> None:
+    from app.engine.memory import free_caches
+
+    free_caches(device)
 
 
 def _load(location: str, config: EngineConfig) -> Loaded:

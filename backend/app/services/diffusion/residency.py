@@ -82,6 +82,11 @@ class Residency:
         """Of the weights of all loaded models."""
         return sum(slot.instance.model.memory_bytes for slot in self.slots if slot.instance is not None)
 
+    @property
+    def outdated_settings(self) -> frozenset[str]:
+        """Settings that are in force for a model only once it is loaded again."""
+        return frozenset[str]().union(*(slot.outdated_settings for slot in self.slots))
+
     def idle(self, *, keep: str, device: str | None = None) -> list[Slot]:
         """Models that nobody uses and that can be loaded again, the least recently used first.
 

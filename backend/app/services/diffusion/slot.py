@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from enum import Enum
 
 from app.core.settings import DiffusionConfig
@@ -66,6 +67,14 @@ class Instance:
             logger.exception("model %r did not close cleanly", self.model.model_id)
 
 
+@dataclass(frozen=True, slots=True)
+class Build:
+    """A model, loaded or not, and the configuration that it was made by."""
+
+    model: DiffusionModel
+    config: DiffusionConfig
+
+
 class Slot:
     """The place of one model id: the instance that answers now, and the load that is under way.
 
@@ -84,6 +93,11 @@ class Slot:
         self._tasks = tasks
         self._instance: Instance | None = None
         self._load: asyncio.Task[None] | None = None
+        self._closing: asyncio.Task[None] | None = None
+        self._num_waiting = 0
+        self._loaded: Build | None = None
+        self._tried: Build | None = None
+        self._is_to_be_repaired = False
         self._has_left = False
 
     @property
@@ -108,7 +122,8 @@ class Slot:
     @property
     def is_broken(self) -> bool:
         """It was loaded, and then broke down; nobody is repairing it yet."""
-        return self._instance is not None and self._instance.model.problem is not None and not self.is_loading
+        has_broken_down = self._instance is not None and self._instance.model.problem is not None
+        return (has_broken_down or self._is_to_be_repaired) and not self.is_loading
 
     @property
     def problem(self) -> str | None:
@@ -128,14 +143,29 @@ class Slot:
 
     @property
     def may_be_released(self) -> bool:
-        """It is loaded, nobody uses it, and it can be made again."""
+        """It is loaded, nobody uses it or is about to, and it can be made again."""
         instance = self.instance
-        return instance is not None and instance.is_idle and self.entry.rebuild is not None and not self.is_loading
+        is_wanted = self._num_waiting > 0 or self.is_loading
+        return instance is not None and instance.is_idle and self.entry.rebuild is not None and not is_wanted
+
+    @property
+    def outdated_settings(self) -> frozenset[str]:
+        """Settings that a load would take over, and that would make another model of the one that is loaded, or failed.
+        One that waits for its first use is loaded as the settings are then."""
+        build = self._loaded if self._instance is not None else self._tried
+        if build is None or self.entry.rebuild is None or self.state not in (State.READY, State.FAILED):
+            return frozenset()
+        return self.entry.outdated(build.model, build.config, self._config())
 
     async def loaded(self) -> Instance | None:
-        """The instance; waits for the load that is under way, or starts one if there never was any."""
+        """The instance; waits for the load that is under way, or starts one if there never was any. It is not released
+        before the caller has it."""
         if self.instance is None and (self.is_loading or self.state in (State.NEW, State.RELEASED)):
-            await self.load()
+            self._num_waiting += 1
+            try:
+                await self.load()
+            finally:
+                self._num_waiting -= 1
         return self.instance
 
     async def load(self) -> None:
@@ -162,6 +192,7 @@ class Slot:
         if self._instance is not None:
             self._retire(self._instance)
             self._instance = None
+        self._is_to_be_repaired = False
         if self.entry.problem is None:
             self.state, self._problem = State.NEW, None
 
@@ -175,10 +206,14 @@ class Slot:
         return details.model_copy(update={"is_available": self.is_available, "error": self.problem})
 
     async def _load_once(self) -> None:
+        """Beside the instance that answers. It is the only one: one that an earlier load replaced and that still has
+        requests is waited for, so that there are never more than two in memory."""
         old = self._instance
         try:
-            if self.entry.rebuild is None and old is not None:
+            if old is not None and (self.entry.rebuild is None or old.model.problem is not None):
                 await self._make_way(old)
+            if self._closing is not None:
+                await asyncio.wait([self._closing])
             model = self._next_model()
             self._settle(model, await model.initialize())
         except Exception as error:
@@ -186,17 +221,23 @@ class Slot:
             self._fail(f"{type(error).__name__}: {error}")
 
     async def _make_way(self, old: Instance) -> None:
-        """There is no second object: the one that exists ends its requests, and is initialised again."""
+        """There is no second object, or the one that exists answers nobody: it ends its requests and gives its memory
+        back before its successor takes any."""
+        self._problem = old.model.problem
+        self._is_to_be_repaired = self._problem is not None
         self._instance = None
         await old.close()
 
     def _next_model(self) -> DiffusionModel:
+        config = self._config()
         if self.entry.rebuild is not None:
-            return self.entry.rebuild(self._config())
-        if self.entry.model is None:
+            self._tried = Build(self.entry.rebuild(config), config)
+        elif self.entry.model is None:
             raise ModelUnavailable(self.entry.problem or "there is no such model")
-        self.entry.model.problem = None
-        return self.entry.model
+        else:
+            self._tried = Build(self.entry.model, config)
+            self.entry.model.problem = None
+        return self._tried.model
 
     def _settle(self, model: DiffusionModel, is_initialised: bool) -> None:
         if not is_initialised or model.problem is not None:
@@ -205,6 +246,7 @@ class Slot:
             self._fail(model.problem or "initialize() returned False")
             return
         old, self._instance = self._instance, Instance(model)
+        self._loaded, self._is_to_be_repaired = self._tried, False
         self._described, self.state, self._problem = model, State.READY, None
         logger.info("model %r is ready on %s", self.model_id, model.device)
         if old is not None:
@@ -219,7 +261,7 @@ class Slot:
             self.state = State.FAILED
 
     def _retire(self, instance: Instance) -> None:
-        self._tasks.start(instance.close(), name=f"close {self.model_id}")
+        self._closing = self._tasks.start(instance.close(), name=f"close {self.model_id}")
 
 
 def _bare_details(model_id: str) -> DiffusionModelDetails:

@@ -18,6 +18,7 @@ from app.services.diffusion import (
     diffusion_service,
 )
 from app.services.diffusion.catalog import CatalogEntry
+from app.services.diffusion.slot import State
 from tests.fakes import GatedModel, SlowlyLoadingModel, UnloadableModel, WordsModel
 from tests.unit.services.diffusion.serving import NO_FOLDER, serving, until
 
@@ -196,6 +197,7 @@ async def test_a_partial_update_changes_what_it_names() -> None:
         accepted = asyncio.create_task(waiting.accepted())
         await asyncio.sleep(0.01)
         assert not accepted.done()
+        await until(lambda: all(slot.state is not State.NEW for slot in service._residency.slots))
         change = await service.configure({"max_concurrent_requests": 2, "llada_path": "/elsewhere"})
         await asyncio.wait_for(accepted, 30)
         assert change.updated == {"max_concurrent_requests": 2, "llada_path": "/elsewhere"}

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+import torch
 
 from app.core.logging import label_log_lines
 from app.engine.config import EngineConfig
@@ -399,6 +400,50 @@ async def test_weights_are_quantised_when_the_model_is_loaded_again(service: Dif
     assert (after.quantization, after.dtype) == ("int8", before.dtype)
     assert after.memory_usage < before.memory_usage
     assert (await service.generate_stream("x", max_length=8)).metadata["denoising_steps"]
+
+
+@pytest.mark.parametrize(("device", "expected"), [("cuda:0", ["closed", "cuda:0"]), ("cpu", ["closed"])])
+async def test_a_device_is_given_back_once_the_engine_is_closed(
+    device: str, expected: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    monkeypatch.setattr(native, "_free_caches", done.append)
+    model = NativeDiffusionModel("mine", location="", config=CPU)
+    model._loaded = cast(
+        Loaded, SimpleNamespace(engine=SimpleNamespace(device=device, close=lambda: done.append("closed")))
+    )
+    await model.close()
+    assert done == expected
+
+
+async def test_what_needs_a_reload_is_told_by_what_is_loaded(
+    service: DiffusionLLMService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def needs_reload(**changes: Any) -> list[str]:
+        return (await service.configure(changes)).needs_reload
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    before = service.configuration()
+    await until(lambda: all(slot.instance is not None for slot in service._residency.slots))
+    pending = await needs_reload(temperature=0.5)
+    assert pending == [], "nothing has changed since"
+    # There and back again.
+    assert await needs_reload(device_preference="cuda") == ["device_preference"]
+    assert await needs_reload(temperature=0.6) == ["device_preference"], "it still does"
+    assert await needs_reload(device_preference=before["device_preference"]) == []
+    # Another word for the same.
+    assert await needs_reload(device_preference="auto", dtype="auto", memory_threshold=0.7) == []
+    assert await needs_reload(device_preference="cpu", dtype="float32", cpu_runtime="onnx") == []
+    assert await needs_reload(dtype="bfloat16", cpu_runtime="torch") == ["cpu_runtime", "dtype"]
+    assert await needs_reload(dtype="float32", cpu_runtime="auto", quantization="int8") == ["quantization"]
+    assert await needs_reload(llada_path="") == ["llada_path", "quantization"]
+    more = f"{before['extra_models']},more={VECTORS / 'llada-tiny'}"
+    # A model that is there but not loaded takes whatever is in force when it is.
+    assert await needs_reload(quantization="none", extra_models=more) == ["llada_path"]
+    # Loading is what settles it.
+    await service.reload_model("llada")
+    assert await needs_reload(temperature=0.7) == []
+    assert await needs_reload(llada_path=before["llada_path"]) == ["llada_path"]
 
 
 async def test_details_of_a_loaded_checkpoint() -> None:

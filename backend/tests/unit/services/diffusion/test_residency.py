@@ -1,5 +1,6 @@
 import asyncio
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import pytest
 
@@ -85,6 +86,109 @@ async def test_a_reload_builds_the_new_one_beside_and_closes_the_old_after_its_l
         assert factory.built[0].num_closed == 0
     await until(lambda: factory.built[0].num_closed == 1)
     assert factory.built[1].num_closed == 0
+
+
+class Ledger(WordsModel):
+    """Writes down when one is loaded and when it is freed. The next ones cannot be loaded where `can_load` is off."""
+
+    entries: ClassVar[list[str]] = []
+    can_load: ClassVar[bool] = True
+    num_made: ClassVar[int] = 0
+
+    def __init__(self, model_id: str = "built") -> None:
+        super().__init__(model_id)
+        Ledger.num_made += 1
+        self.number = Ledger.num_made
+
+    async def initialize(self) -> bool:
+        await asyncio.sleep(0)
+        self.entries.append(f"{self.number} loads")
+        self.problem = None if self.can_load else "the disk is on fire"
+        return self.can_load
+
+    async def close(self) -> None:
+        await asyncio.sleep(0)
+        self.entries.append(f"{self.number} frees")
+
+
+@pytest.fixture
+def ledger(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    entries: list[str] = []
+    monkeypatch.setattr(Ledger, "entries", entries)
+    monkeypatch.setattr(Ledger, "num_made", 0)
+    return entries
+
+
+def ledger_entry() -> CatalogEntry:
+    return CatalogEntry("built", None, lambda config: Ledger())
+
+
+async def test_a_broken_instance_is_freed_before_its_successor_is_loaded(
+    residency: Residency, ledger: list[str]
+) -> None:
+    slot = await loaded(residency, ledger_entry())
+    broken = slot.instance
+    assert broken is not None
+    with broken.hold():
+        broken.model.problem = "the cable was pulled"
+        reload = asyncio.create_task(residency.reload("built"))
+        await asyncio.sleep(0.01)
+        assert ledger == ["1 loads"], "not while somebody holds it"
+        assert slot.is_out_of_order
+        assert slot.problem == "the cable was pulled"
+    await reload
+    assert ledger == ["1 loads", "1 frees", "2 loads"]
+    assert slot.is_available
+    assert slot.problem is None
+
+
+async def test_a_repair_that_fails_is_still_to_be_done(
+    residency: Residency, ledger: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slot = await loaded(residency, ledger_entry())
+    assert slot.instance is not None
+    slot.instance.model.problem = "the cable was pulled"
+    monkeypatch.setattr(Ledger, "can_load", False)
+    with pytest.raises(ModelUnavailable, match="on fire"):
+        await residency.reload("built")
+    assert (slot.state, slot.is_broken) == (State.FAILED, True)
+    monkeypatch.setattr(Ledger, "can_load", True)
+    await residency.reload("built")
+    assert (slot.state, slot.is_broken) == (State.READY, False)
+    assert ledger == ["1 loads", "1 frees", "2 loads", "3 loads"]
+
+
+async def test_a_reload_waits_for_the_instance_that_an_earlier_one_replaced(
+    residency: Residency, ledger: list[str]
+) -> None:
+    """However often it is reloaded while requests run, there are two in memory at most."""
+    slot = await loaded(residency, ledger_entry())
+    first = slot.instance
+    assert first is not None
+    with first.hold():
+        await residency.reload("built")
+        second = asyncio.create_task(residency.reload("built"))
+        await asyncio.sleep(0.01)
+        assert ledger == ["1 loads", "2 loads"]
+        assert slot.instance is not None, "the second one answers meanwhile"
+    await second
+    await until(lambda: len(ledger) == 5)
+    assert ledger == ["1 loads", "2 loads", "1 frees", "3 loads", "2 frees"]
+
+
+async def test_a_model_is_not_released_while_somebody_waits_for_it(residency: Residency) -> None:
+    """Between the end of its load and the moment in which those who wait for it wake up."""
+    model = SlowlyLoadingModel()
+    slot = residency.add(CatalogEntry("slow", None, lambda config: model))
+    waiting = asyncio.create_task(slot.loaded())
+    await asyncio.sleep(0)
+    model.may_load.set()
+    while slot.instance is None:
+        await asyncio.sleep(0)
+    assert not waiting.done()
+    assert residency.idle(keep="another") == []
+    assert await waiting is slot.instance
+    assert residency.idle(keep="another") == [slot]
 
 
 async def test_two_reloads_at_once_share_one(residency: Residency) -> None:
