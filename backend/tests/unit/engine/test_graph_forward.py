@@ -148,7 +148,7 @@ def test_a_broken_sequence_leaves_the_others_of_its_pass_alone() -> None:
     assert together[0].isnan().all()
 
 
-@examples(20)
+@examples(8)
 @given(st.lists(st.sampled_from(["short", "long", "window"]), min_size=2, max_size=8), st.integers(0, 99))
 @torch.inference_mode()
 def test_a_window_looks_at_the_last_whole_pass_whichever_way_that_went(moves: list[str], seed: int) -> None:
