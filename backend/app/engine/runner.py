@@ -16,7 +16,7 @@ from app.engine.config import RuntimeName
 from app.engine.decoding.guidance import guide
 from app.engine.decoding.policy import Prediction
 from app.engine.decoding.rules import LogitRules
-from app.engine.decoding.sampling import log_probabilities, penalise_repetition, predict, probabilities_of
+from app.engine.decoding.sampling import log_probabilities, penalise_repetition, predict, probabilities_of, row_sums
 from app.engine.devices import first_line, has_float64, is_out_of_memory
 from app.engine.divergence import LastDistributions
 from app.engine.errors import EngineError, OutOfDeviceMemory
@@ -120,7 +120,7 @@ class ModelRunner:
             guided = [_guided(work, part) for work, part in zip(works, parts, strict=True)]
             wanted = [rows[: len(rows) - len(work.doubted_ids)] for work, rows in zip(works, guided, strict=True)]
             penalised = [_penalised(work, rows) for work, rows in zip(works, wanted, strict=True)]
-            predictions = _read(works, penalised, parts, logits.sum(-1, dtype=torch.float32))
+            predictions = _read(works, penalised, parts, row_sums(logits))
             told = [self._with_more(*each) for each in zip(works, guided, predictions, strict=True)]
             self._last.step_is_done()
             return told
@@ -141,8 +141,16 @@ class ModelRunner:
         try:
             return self._forward.logits(sequences)
         except graphs.GraphError as error:
-            self._forward = self._forward_instead(error)  # sequences with a window begin with their whole canvas
+            self._leave_graphs(error)
             return self._forward.logits(sequences)
+
+    def _leave_graphs(self, error: Exception) -> None:
+        """What is kept goes along: the pass that failed has changed nothing of it."""
+        graphed, self._forward = self._forward, self._forward_instead(error)
+        for name in graphed.kept_names():
+            kept = graphed.kept(name)
+            if kept is not None:
+                self._forward.keep(name, kept)
 
     @torch.inference_mode()
     def hand_over(self, names: Collection[str], other: ModelRunner) -> None:
@@ -212,13 +220,13 @@ def _penalised(work: Work, logits: Tensor) -> Tensor:
     return logits
 
 
-def _read(works: Sequence[Work], logits: Sequence[Tensor], raw: Sequence[Tensor], row_sums: Tensor) -> list[Prediction]:
+def _read(works: Sequence[Work], logits: Sequence[Tensor], raw: Sequence[Tensor], sums: Tensor) -> list[Prediction]:
     """Requests that follow the same rules are read in one go.
 
     Args:
         logits: of each request, as they are read.
         raw: of each request, as the model gave them.
-        row_sums: of all raw rows [R]. That of a row with NaN or infinity is not finite: one look at each number, and
+        sums: of all raw rows [R]. That of a row with NaN or infinity is not finite: one look at each number, and
             it comes to the host with the predictions.
     """
     groups: dict[LogitRules, list[int]] = {}
@@ -230,7 +238,7 @@ def _read(works: Sequence[Work], logits: Sequence[Tensor], raw: Sequence[Tensor]
         draws = [u for index in members for u in works[index].uniforms]
         uniforms = torch.tensor(draws, dtype=torch.float64, device=rows.device) if draws else None
         predicted.append(predict(rows, works[members[0]].rules, uniforms))
-    on_host = torch.cat((*torch.cat(predicted, dim=1), row_sums.double())).tolist()
+    on_host = torch.cat((*torch.cat(predicted, dim=1), sums.double())).tolist()
     num_read = sum(len(rows) for rows in logits)
     token_ids, scores, confidences = (on_host[kind * num_read : (kind + 1) * num_read] for kind in range(3))
     predictions: dict[int, Prediction] = {}
@@ -239,8 +247,8 @@ def _read(works: Sequence[Work], logits: Sequence[Tensor], raw: Sequence[Tensor]
         span = slice(start, start + len(logits[index]))
         predictions[index] = Prediction([int(i) for i in token_ids[span]], scores[span], confidences[span])
         start = span.stop
-    sums = iter(on_host[3 * num_read :])
-    return [_checked(predictions[index], part, sum(islice(sums, len(part)))) for index, part in enumerate(raw)]
+    sums_left = iter(on_host[3 * num_read :])
+    return [_checked(predictions[index], part, sum(islice(sums_left, len(part)))) for index, part in enumerate(raw)]
 
 
 def _checked(prediction: Prediction, raw: Tensor, sum_of_raw: float) -> Prediction:

@@ -14,7 +14,7 @@ from app.engine import recovery
 from app.engine.config import EngineConfig
 from app.engine.engine import Engine
 from app.engine.errors import EngineStopped, OutOfDeviceMemory
-from app.engine.events import Admitted, EngineEvent, Failed, Finished
+from app.engine.events import Admitted, EngineEvent, Failed, Finished, Step
 from app.engine.memory import DeviceMemory
 from app.engine.params import GenerationRequest
 from app.engine.recovery import Recovery
@@ -132,7 +132,7 @@ def test_one_lack_of_memory_anywhere_is_felt_by_nobody(
             events = run(runners[name], requests_of(runners[name], seed, 4))
         num_struck += len(striking.struck)
         assert events == undisturbed.of(name, seed, 4), strike
-    assert num_struck >= 8
+    assert num_struck >= 5
 
 
 @pytest.mark.parametrize("name", ["llada-tiny", "dreamon-tiny"])
@@ -141,7 +141,7 @@ def test_one_lack_of_memory_anywhere_is_felt_by_nobody(
 def test_requests_that_are_struck_until_they_move_end_as_they_would_have(
     runners: Mapping[str, ModelRunner], undisturbed: Undisturbed, name: str, seed: int, falling: list[Strike]
 ) -> None:
-    """One that keeps something between its passes loses it with its device, and computes it anew."""
+    """What is kept of them goes along: all but the last bits of what other kernels compute is as it was."""
     device = ModelRunner(runners[name].model, DEVICE_NAME)
     requests = requests_of(device, seed, 4)
     always = [Strike("sampling", number) for number in range(3, 9)]
@@ -150,9 +150,16 @@ def test_requests_that_are_struck_until_they_move_end_as_they_would_have(
     for request in requests:
         told, params = events[request.request_id], request.params
         assert sum(isinstance(event, Finished | Failed) for event in told) == 1
-        if params.cache == "none" and params.stability_bound is None and isinstance(told[-1], Finished):
-            expected = undisturbed.of(name, seed, 4)[request.request_id]
+        if not isinstance(told[-1], Finished):
+            continue
+        expected = undisturbed.of(name, seed, 4)[request.request_id]
+        if params.cache == "none":
             assert without_devices(told) == without_devices(expected)
+        assert text_and_passes(told) == text_and_passes(expected)
+
+
+def text_and_passes(events: list[EngineEvent]) -> list[tuple[tuple[int, ...], int]]:
+    return [(event.new_final, event.nfe) for event in events if isinstance(event, Step)]
 
 
 def without_devices(events: list[EngineEvent]) -> list[EngineEvent]:
