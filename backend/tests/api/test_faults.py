@@ -25,11 +25,9 @@ def faulty(folder: Path, monkeypatch: pytest.MonkeyPatch, faults: str) -> Iterat
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+def undisturbed(server: Server) -> list[str]:
     """What eight seeds give on a device without faults."""
-    with serving(tmp_path_factory.mktemp("undisturbed")) as server:
-        server.wait_until_ready()
-        return [server.answer("/generate", {**BODY, "seed": seed})["generated_text"] for seed in range(8)]
+    return [server.answer("/generate", {**BODY, "seed": seed})["generated_text"] for seed in range(8)]
 
 
 def test_out_of_memory_costs_no_request_and_changes_no_text(

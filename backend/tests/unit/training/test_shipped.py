@@ -21,6 +21,7 @@ from app.engine.models.base import FamilyModel
 from app.engine.params import DecodingParams, GenerationRequest
 from app.engine.request import RequestState
 from app.engine.runner import ModelRunner
+from tests.profiles import is_thorough
 from training.bits import NATS_PER_BIT, estimate_bound
 from training.evaluate import ASSETS, RESULTS, load_exported
 from training.infilling import Gap, HiddenLine, Outcome, fixed, gap_of, infill, line_scores, variable
@@ -28,6 +29,8 @@ from training.objectives import Language
 
 HELDOUT = Path(__file__).parent / "heldout"
 MAX_LENGTH = 64
+NUM_COMPARED = 20 if is_thorough() else 8
+"""Lines on which the engine is compared with the plain loop, which takes seconds for each."""
 MARGIN = 0.08
 """About two standard errors of a share measured on the stored lines."""
 
@@ -80,7 +83,7 @@ def scores(masks: int | None) -> dict[str, float]:
 @pytest.mark.parametrize("masks", [4, 16])
 def test_the_engine_decodes_as_the_plain_loop_of_the_evaluation_does(masks: int) -> None:
     model, language = shipped("dreamon")
-    some = lines()[:20]
+    some = lines()[:NUM_COMPARED]
     expected = infill(model, language, some, variable(language, masks))
     gaps = [gap_of(line, language, model.config.context_length) for line in some]
     assert [outcome.infill for outcome in engine_infills(gaps, masks)] == [outcome.infill for outcome in expected]
