@@ -34,6 +34,8 @@ class Call(Generic[T]):
     read: Callable[[Any], T]
     body: Mapping[str, Any] | None = None
     is_admin: bool = False
+    shows_admins_more: bool = False
+    """Anyone may call it, and whoever proves to be an administrator gets the whole answer."""
     answers: tuple[int, ...] = (200,)
     """Statuses whose body is the answer, and no problem."""
 
@@ -71,7 +73,7 @@ def models() -> Call[list[DiffusionModelInfo]]:
 
 
 def config() -> Call[dict[str, Any]]:
-    return Call("GET", f"{API}/config", dict)
+    return Call("GET", f"{API}/config", dict, shows_admins_more=True)
 
 
 def configure(changes: Mapping[str, Any]) -> Call[ConfigurationChange]:

@@ -31,7 +31,7 @@ def request_of(call: Call[Any] | StreamCall, options: ClientOptions) -> dict[str
     if isinstance(call, StreamCall):
         headers = {"Accept": SERVER_SENT_EVENTS, **JSON, **options.headers(is_admin=False)}
         return {"method": "POST", "url": call.path, "content": encoded(call.body), "headers": headers}
-    headers = options.headers(is_admin=call.is_admin)
+    headers = options.headers(is_admin=call.is_admin or (call.shows_admins_more and bool(options.admin_token)))
     if call.body is None:
         return {"method": call.method, "url": call.path, "headers": headers}
     return {"method": call.method, "url": call.path, "content": encoded(call.body), "headers": JSON | headers}

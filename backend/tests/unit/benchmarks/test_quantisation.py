@@ -18,8 +18,8 @@ def test_the_memory_of_the_published_shapes() -> None:
         assert row["none_gb"] == pytest.approx(2 * num_weights / 1e9) == row["float32_gb"] / 2
         assert 0.5 < row["int8_gb"] / row["none_gb"] < 0.6  # embedding and head stay as they are
         assert 0.35 < row["nf4_gb"] / row["none_gb"] < 0.4
-    # 32 layers of 4096 keys and as many values for each token, two bytes each; DreamOn has fewer heads of them.
-    assert rows["llada"]["kept_gb"] == pytest.approx(1024 * 32 * 2 * 4096 * 2 / 1e9)
+    # 32 layers of 4096 keys, as many rotated ones and values for each token, two bytes each; DreamOn has fewer heads.
+    assert rows["llada"]["kept_gb"] == pytest.approx(1024 * 32 * 3 * 4096 * 2 / 1e9)
     assert rows["dreamon"]["kept_gb"] < rows["llada"]["kept_gb"] / 8
 
 
