@@ -1,7 +1,7 @@
 # make serve       set up .venv and start the server on http://localhost:8000
-# make test        set up .venv and run lint, types, import contracts and all tests
+# make test        set up .venv and run lint, types, import contracts and all tests but the long forms
 # make check       lint, types, import contracts and unit tests without training, for while you work
-# make test-long   the long forms: ten times as many examples of properties, whole trainings, a long soak
+# make test-long   the long forms too: ten times as many examples of properties, whole trainings, a Ray cluster, a soak
 PYTHON ?= python3
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin

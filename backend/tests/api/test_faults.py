@@ -12,7 +12,7 @@ import pytest
 from tests.api.serving import BACKEND, Json, Server, serving
 from tests.faults import DEVICE_NAME
 
-BODY = {"text": "import os", "model_id": "dreamon", "max_length": 24, "temperature": 0.8, "seed": 5}
+BODY = {"text": "import os", "model_id": "dreamon", "max_length": 12, "temperature": 0.8, "seed": 5}
 
 
 @contextmanager

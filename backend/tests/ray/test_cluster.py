@@ -26,7 +26,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.api.serving import BACKEND, Json, Server, serving
 from tests.api.test_disconnect import connect_and_ask
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.thorough]
 
 PATIENCE_S = 300.0
 NUM_PLACES, NUM_WAITING = 3, 4

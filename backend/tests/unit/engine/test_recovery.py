@@ -101,7 +101,7 @@ def without_devices(events: Events) -> Events:
 # -- the same text ----------------------------------------------------------------------------------------------------
 
 
-@examples(8, HealthCheck.function_scoped_fixture)
+@examples(5, HealthCheck.function_scoped_fixture)
 @given(data=st.data())
 @pytest.mark.parametrize("name", ["llada-tiny", "dream-tiny", "dreamon-tiny"])
 def test_whatever_does_not_fit_every_request_tells_what_it_tells_undisturbed(

@@ -77,6 +77,7 @@ def test_every_score_stands_beside_its_baseline_and_on_the_card(family: str, fol
     assert ("human_eval: no network" in card) == (family == "dream")
 
 
+@pytest.mark.thorough
 def test_the_same_scores_come_out_again(folders: Path) -> None:
     assert results_of("dream", folders) == results_of("dream", folders)
 

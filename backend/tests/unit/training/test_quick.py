@@ -14,20 +14,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.profiles import is_thorough
 from training.evaluate import load_exported, masked_scores
 from training.objectives import Language
 from training.prepare import load_corpus
 from training.progress import read_log
 
+pytestmark = pytest.mark.thorough
+
 ROOT = Path(__file__).resolve().parents[4]
-TOKENS = {"dreamon": 200_000, "llada": 160_000} if is_thorough() else {"dreamon": 100_000, "llada": 80_000}
+TOKENS = {"dreamon": 200_000, "llada": 160_000}
 """A budget of tokens, not of minutes: a busy machine takes longer and comes to the same weights."""
-WARM_TOKENS = 50_000 if is_thorough() else 25_000
-NUM_HALF_WAY = 5 if is_thorough() else 2
+WARM_TOKENS = 50_000
+NUM_HALF_WAY = 5
 """Lines of the log, of ten steps each, that a run has written about half-way."""
-MOST_LOSS_LEFT = 0.93 if is_thorough() else 0.97
-NUM_TO_COMPARE = 2 if is_thorough() else 1
+MOST_LOSS_LEFT = 0.93
+NUM_TO_COMPARE = 2
 """Lines of the log that the beginnings of two runs are compared by."""
 
 
@@ -107,7 +108,6 @@ def test_an_interrupted_quick_run_ends_with_a_lower_loss(trained: tuple[str, Pat
     assert np.mean(losses(run)[-NUM_HALF_WAY:]) < MOST_LOSS_LEFT * losses(run)[0]
 
 
-@pytest.mark.thorough
 def test_its_export_knows_more_than_word_frequencies(trained: tuple[str, Path, Path]) -> None:
     model_name, run, data = trained
     model, tokenizer = load_exported(run / "export")

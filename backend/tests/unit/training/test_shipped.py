@@ -80,7 +80,7 @@ def scores(masks: int | None) -> dict[str, float]:
     return line_scores(lines(), engine_infills(gaps, masks))
 
 
-@pytest.mark.parametrize("masks", [4, 16])
+@pytest.mark.parametrize("masks", [4, pytest.param(16, marks=pytest.mark.thorough)])
 def test_the_engine_decodes_as_the_plain_loop_of_the_evaluation_does(masks: int) -> None:
     model, language = shipped("dreamon")
     some = lines()[:NUM_COMPARED]
@@ -89,13 +89,16 @@ def test_the_engine_decodes_as_the_plain_loop_of_the_evaluation_does(masks: int)
     assert [outcome.infill for outcome in engine_infills(gaps, masks)] == [outcome.infill for outcome in expected]
 
 
-@pytest.mark.parametrize(("canvas", "masks"), [("oracle_length", None), ("variable_from_8_masks", 8)])
+@pytest.mark.parametrize(
+    ("canvas", "masks"), [("oracle_length", None), pytest.param("variable_from_8_masks", 8, marks=pytest.mark.thorough)]
+)
 @pytest.mark.parametrize("metric", ["exact_match", "parses"])
 def test_dreamon_fills_hidden_lines_as_well_as_its_card_says(canvas: str, masks: int | None, metric: str) -> None:
     promised = results("dreamon")["single_line_infilling"][canvas][metric]
     assert scores(masks)[metric] >= promised - MARGIN
 
 
+@pytest.mark.thorough
 def test_dreamon_parses_more_often_than_without_the_line() -> None:
     assert scores(8)["parses"] > results("dreamon")["single_line_infilling"]["baselines"]["deleting_the_line_parses"]
 

@@ -257,7 +257,10 @@ def test_an_unknown_preset_is_refused_by_name() -> None:
         read_recipe("llada", "tpu")
 
 
-@pytest.mark.parametrize(("model", "preset"), PRESETS)
+@pytest.mark.parametrize(
+    ("model", "preset"),
+    [pytest.param(*each, marks=pytest.mark.thorough) if "gpu" in each else each for each in PRESETS],
+)
 def test_a_presets_own_shape_learns(model: str, preset: str, corpus: Corpus) -> None:
     """A few steps on one small batch of the real shape at the preset's peak rates."""
     torch.manual_seed(0)
