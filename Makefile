@@ -20,6 +20,9 @@ PYTEST = cd backend && $(TIMED) tests "$(BIN)/python" -m pytest --numprocesses $
 # Length of `make soak`, without the rests between its rounds.
 SOAK_MINUTES ?= 10
 
+# Tests start dozens of processes: what is compiled once is there for all of them.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: serve serve-ray test check test-long before-tests lint format types contracts found conformance smoke soak bench eval train-llada train-dreamon docs clean
 
 serve: $(SERVING)
