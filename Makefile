@@ -94,7 +94,7 @@ train-dreamon: $(READY)
 $(SERVING): backend/requirements.txt backend/pyproject.toml
 	@"$(PYTHON)" -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Python 3.11 or later is needed: make PYTHON=python3.12')"
 	@$(TIMED) "virtual environment" "$(PYTHON)" -m venv $(VENV)
-	@$(TIMED) torch "$(BIN)/python" -m pip install --quiet --no-compile --no-deps "$(TORCH)"
+	@$(TIMED) torch "$(BIN)/python" -m pip install --quiet --no-deps "$(TORCH)"
 	@$(TIMED) "what serving needs" .ci/install "$(BIN)/python" -e backend
 	@touch $(SERVING)
 
