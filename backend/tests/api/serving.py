@@ -18,6 +18,7 @@ import requests
 
 from app.core.settings import ENV_PREFIX
 from tests.api import plugin_models
+from tests.api.forked import ForkedServer, Running
 from tests.ports import free_port
 
 BACKEND = Path(__file__).parents[2]
@@ -45,7 +46,7 @@ class Server:
     """A running server; a call's path begins below `/api/diffusion`."""
 
     port: int
-    process: subprocess.Popen[bytes]
+    process: Running
     log_file: Path
     session: requests.Session = field(default_factory=_session)
 
@@ -166,12 +167,12 @@ def environment(**settings: str) -> dict[str, str]:
 
 @contextmanager
 def serving(
-    folder: Path, plugin: Path | None = None, program: Sequence[str] = (str(BACKEND / "main.py"),), **settings: str
+    folder: Path, plugin: Path | None = None, program: Sequence[str] = (), **settings: str
 ) -> Iterator[Server]:
     """A server of its own, in an empty working directory, until the block ends.
 
     Args:
-        program: what Python runs.
+        program: what Python runs, from nothing; else the server is forked off a process that has imported it.
     """
     folder.mkdir(exist_ok=True)
     port = free_port()
@@ -179,16 +180,22 @@ def serving(
     if plugin is not None:
         variables["PYTHONPATH"] = str(plugin)
     log_file = folder / "server.log"
-    with log_file.open("wb") as log:
-        process = subprocess.Popen([sys.executable, *program], cwd=folder, env=variables, stderr=log)
-    server = Server(port, process, log_file)
+    server = Server(port, _started(folder, variables, log_file, program), log_file)
     try:
         _wait_until_listening(server)
         yield server
     finally:
         server.session.close()
-        process.terminate()
-        process.wait(timeout=120)
+        server.process.terminate()
+        server.process.wait(timeout=120)
+
+
+def _started(folder: Path, variables: dict[str, str], log_file: Path, program: Sequence[str]) -> Running:
+    log_file.touch()
+    if not program:
+        return ForkedServer(folder, variables, log_file)
+    with log_file.open("wb") as log:
+        return subprocess.Popen([sys.executable, *program], cwd=folder, env=variables, stderr=log)
 
 
 def _wait_until_listening(server: Server) -> None:

@@ -201,6 +201,7 @@ def test_a_full_disk_harms_no_answer(tmp_path: Path, plugin: Path, log_format: s
 def test_a_reader_of_the_log_that_hangs_harms_no_answer(tmp_path: Path, plugin: Path) -> None:
     with logging_to(subprocess.PIPE, tmp_path, plugin, "json") as server:
         check_answers(server, num_rounds=60)
+        assert isinstance(server.process, subprocess.Popen)
         assert server.process.stderr is not None
         os.set_blocking(server.process.stderr.fileno(), False)
         unread = server.process.stderr.read()

@@ -19,6 +19,9 @@ os.execv(sys.executable, [sys.executable, {str(BACKEND / "main.py")!r}])
 """
 
 
+MAIN = (str(BACKEND / "main.py"),)
+
+
 def start(folder: Path, **settings: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(BACKEND / "main.py")]
     return subprocess.run(command, cwd=folder, env=environment(**settings), capture_output=True, text=True, timeout=120)
@@ -57,7 +60,7 @@ def test_a_port_that_is_taken_is_named(tmp_path: Path, server: Server) -> None:
 
 
 def test_a_request_that_comes_before_its_model_waits_for_it_and_a_signal_stops_the_server(tmp_path: Path) -> None:
-    with serving(tmp_path / "early", NO_SUCH="1") as early:
+    with serving(tmp_path / "early", program=MAIN, NO_SUCH="1") as early:
         assert early.get("/models").status_code == 200
         answer = early.answer("/generate", {"text": "x", "max_length": 1})
         assert answer["model_id"] == "dreamon"

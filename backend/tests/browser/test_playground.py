@@ -121,6 +121,7 @@ def test_the_replay_obeys_the_keyboard(page: Page) -> None:
 
 @pytest.mark.parametrize("order", ["In turn", "At once"])
 def test_two_settings_stand_side_by_side(open_page: OpenPage, order: str) -> None:
+    """A page that is slower than the engine is sent some passes as one, and shows the last that it saw till then."""
     page = open_page(address(**PROSE))
     page.get_by_label(order).check()
     page.locator("#sides").get_by_label("B").check()
@@ -129,8 +130,10 @@ def test_two_settings_stand_side_by_side(open_page: OpenPage, order: str) -> Non
     assert [number(page, "forward passes", row) for row in (1, 2)] == ["12", "5"]
     assert page.locator("#numbers [scope=row]").all_text_contents() == ["A", "B"]
     see_pass(page, 5)
-    assert len(cells(page, "mask", "A")) == 7
+    assert 7 <= len(cells(page, "mask", "A")) <= 12
     assert cells(page, "mask", "B") == []
+    see_pass(page, 12)
+    assert cells(page, "mask", "A") == []
 
 
 def test_the_code_really_asks_the_same(server: Server, open_page: OpenPage) -> None:

@@ -1,0 +1,99 @@
+"""Servers forked off a process that has imported all of the program, which alone takes most of a start.
+
+From there on they are what `python main.py` is: settings from the environment, a working directory, signals, an exit code.
+How it starts from nothing is tested in `test_start.py`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from multiprocessing import forkserver, get_context
+from pathlib import Path
+from typing import Protocol
+
+IMPORTED = [
+    "app.server",
+    "app.services.diffusion.native",
+    "app.engine.thread",
+    "onnx.helper",
+    "onnx.numpy_helper",
+    "onnxruntime",
+]
+"""What a server imports until its first answer."""
+
+_forking = get_context("forkserver")
+
+
+class Running(Protocol):
+    """What tests ask of a running program, in the words of `subprocess.Popen`."""
+
+    @property
+    def pid(self) -> int: ...
+    def poll(self) -> int | None: ...
+    def wait(self, timeout: float | None = None) -> int: ...
+    def send_signal(self, sig: int) -> None: ...
+    def terminate(self) -> None: ...
+    def kill(self) -> None: ...
+
+
+class ForkedServer:
+    """A server process of its own; `subprocess.Popen` as far as tests ask."""
+
+    def __init__(self, folder: Path, variables: Mapping[str, str], log_file: Path) -> None:
+        _start_forkserver(variables)
+        self._process = _forking.Process(target=_serve, args=(folder, dict(variables), log_file))
+        self._process.start()
+
+    @property
+    def pid(self) -> int:
+        assert self._process.pid is not None
+        return self._process.pid
+
+    def poll(self) -> int | None:
+        return self._process.exitcode
+
+    def wait(self, timeout: float | None = None) -> int:
+        self._process.join(timeout)
+        if self._process.exitcode is None:
+            raise subprocess.TimeoutExpired("the server", timeout or 0)
+        return self._process.exitcode
+
+    def send_signal(self, sig: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, sig)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+
+def _start_forkserver(variables: Mapping[str, str]) -> None:
+    """Starts it unless it runs. Libraries read how many threads they may have when they are imported."""
+    _forking.set_forkserver_preload(IMPORTED)
+    inherited = os.environ.get("OMP_NUM_THREADS")
+    os.environ["OMP_NUM_THREADS"] = variables["OMP_NUM_THREADS"]
+    forkserver.ensure_running()
+    if inherited is None:
+        del os.environ["OMP_NUM_THREADS"]
+    else:
+        os.environ["OMP_NUM_THREADS"] = inherited
+
+
+def _serve(folder: Path, variables: Mapping[str, str], log_file: Path) -> None:
+    """Becomes the server."""
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(variables)
+    with log_file.open("wb") as log:
+        os.dup2(log.fileno(), sys.stderr.fileno())
+    sys.path[:0] = variables.get("PYTHONPATH", "").split(os.pathsep)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    from app.cli.server_process import run_server
+
+    sys.exit(run_server())
