@@ -7,7 +7,7 @@ import os
 import sys
 from importlib.util import find_spec
 
-from app.api.auth import is_loopback_name
+from app.api.access.auth import is_loopback_name
 from app.core.logging import configure_logging
 from app.core.settings import WrongSetting, load_settings, unknown_settings
 from app.server import create_app

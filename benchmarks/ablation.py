@@ -24,11 +24,11 @@ import torch
 from torch import Tensor
 
 from app.engine.decoding import sampling
+from app.engine.families.checkpoint import load_model
+from app.engine.interface.params import GenerationRequest
 from app.engine.models.base import FamilyModel
-from app.engine.models.checkpoint import load_model
-from app.engine.params import GenerationRequest
-from app.engine.runner import ModelRunner
-from app.engine.work import SequenceInput
+from app.engine.passes.runner import ModelRunner
+from app.engine.passes.work import SequenceInput
 from app.text.tokenizer import Tokenizer
 from benchmarks import machine, quality
 from benchmarks.defaults import Variation

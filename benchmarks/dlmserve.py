@@ -45,7 +45,7 @@ def serve(port: int) -> None:
     import uvicorn
     from dlmserve.models import LoadedLLaDA
 
-    from app.engine.models.checkpoint import load_model
+    from app.engine.families.checkpoint import load_model
     from app.text.tokenizer import Tokenizer
 
     network, tokenizer = load_model(FOLDER, torch.device("cpu"), torch.float32), Tokenizer.load(FOLDER)

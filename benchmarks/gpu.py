@@ -22,14 +22,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from app.engine.config import EngineConfig
-from app.engine.devices import choose_device, choose_dtype
-from app.engine.errors import OutOfDeviceMemory
-from app.engine.memory import device_memory, free_caches
-from app.engine.params import GenerationRequest
-from app.engine.work import SequenceInput
-from app.services.diffusion.families import decoding_params
+from app.engine.device.devices import choose_device, choose_dtype
+from app.engine.device.memory import device_memory, free_caches
+from app.engine.interface.config import EngineConfig
+from app.engine.interface.errors import OutOfDeviceMemory
+from app.engine.interface.params import GenerationRequest
+from app.engine.passes.work import SequenceInput
 from app.services.diffusion.models import DiffusionGenerationParams
+from app.services.diffusion.native.families import decoding_params
 from benchmarks import machine
 from benchmarks.roofline import least_s
 from benchmarks.runs import DEFAULTS, run_engine

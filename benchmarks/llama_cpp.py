@@ -20,12 +20,12 @@ from typing import Any
 
 import torch
 
-from app.engine.config import QuantizationName
-from app.engine.models.checkpoint import load_model
-from app.engine.params import GenerationRequest
-from app.engine.runner import ModelRunner
-from app.services.diffusion.families import decoding_params
+from app.engine.families.checkpoint import load_model
+from app.engine.interface.config import QuantizationName
+from app.engine.interface.params import GenerationRequest
+from app.engine.passes.runner import ModelRunner
 from app.services.diffusion.models import DiffusionGenerationParams
+from app.services.diffusion.native.families import decoding_params
 from app.text.tokenizer import Tokenizer
 from benchmarks import machine
 from benchmarks.runs import run_engine

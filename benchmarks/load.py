@@ -29,7 +29,7 @@ def write_checkpoint(folder: Path, num_layers: int) -> None:
     import torch
     from safetensors.torch import save_file
 
-    from app.engine.models.registry import build_model
+    from app.engine.families.registry import build_model
 
     config = {**LLADA_8B, "n_layers": num_layers}
     folder.mkdir(parents=True, exist_ok=True)
@@ -56,7 +56,7 @@ def measure(folder: Path) -> dict[str, Any]:
     """Loads, touches every weight and runs one forward pass in this process."""
     import torch
 
-    from app.engine.models.checkpoint import load_model
+    from app.engine.families.checkpoint import load_model
 
     before_bytes = peak_bytes()
     started = time.perf_counter()

@@ -19,19 +19,19 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from app.engine import graph_forward
-from app.engine import runner as runner_module
 from app.engine.engine import Engine
-from app.engine.forward import ModuleForward
-from app.engine.graph_forward import GraphForward
+from app.engine.interface.params import GenerationRequest
 from app.engine.models.attention import PackedAttention
-from app.engine.models.graphs import PassGraph, can_run
 from app.engine.models.layers import Linear, RMSNorm, Rotary
 from app.engine.models.llada import LLaDA
-from app.engine.params import GenerationRequest
+from app.engine.passes import graph_forward
+from app.engine.passes import runner as runner_module
+from app.engine.passes.graph_forward import GraphForward
+from app.engine.passes.graphs import PassGraph, can_run
+from app.engine.passes.module_forward import ModuleForward
+from app.engine.passes.runner import ModelRunner
 from app.engine.recovery import Recovery
-from app.engine.request import RequestState
-from app.engine.runner import ModelRunner
+from app.engine.request.state import RequestState
 from app.text.tokenizer import Tokenizer
 from benchmarks import machine
 from benchmarks.growth import Point, load_runner, requests_of

@@ -23,13 +23,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from app.core.settings import DiffusionConfig
-from app.engine.config import DTypeName, QuantizationName
-from app.engine.devices import choose_dtype
-from app.engine.models.checkpoint import load_model
-from app.engine.models.quantisation import Int8Linear, Nf4Linear, weight_bytes
-from app.engine.models.registry import build_model
-from app.engine.runner import ModelRunner
-from app.engine.work import SequenceInput
+from app.engine.device.devices import choose_dtype
+from app.engine.families.checkpoint import load_model, weight_bytes
+from app.engine.families.registry import build_model
+from app.engine.interface.config import DTypeName, QuantizationName
+from app.engine.models.quantisation import Int8Linear, Nf4Linear
+from app.engine.passes.runner import ModelRunner
+from app.engine.passes.work import SequenceInput
 from app.services.diffusion.diffusion_service import DiffusionLLMService
 from benchmarks import machine
 from benchmarks.defaults import AT_ONCE, MODELS, Texts, beginnings, read_texts

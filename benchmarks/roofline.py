@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 
 from app.engine.models.base import ModelConfig
-from app.engine.work import SequenceInput
+from app.engine.passes.work import SequenceInput
 from benchmarks import machine
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from app.engine.config import EngineConfig
-from app.engine.counters import EngineCounters
 from app.engine.engine import Engine
-from app.engine.errors import OutOfDeviceMemory
-from app.engine.events import Cancelled, EngineEvent, Failed, Finished, Step
-from app.engine.params import GenerationRequest
-from app.engine.request import RequestState
-from app.engine.runner import ModelRunner
+from app.engine.interface.config import EngineConfig
+from app.engine.interface.counters import EngineCounters
+from app.engine.interface.errors import OutOfDeviceMemory
+from app.engine.interface.events import Cancelled, EngineEvent, Failed, Finished, Step
+from app.engine.interface.params import GenerationRequest
+from app.engine.passes.runner import ModelRunner
+from app.engine.request.state import RequestState
 from benchmarks import machine
 
 DEFAULTS = EngineConfig()

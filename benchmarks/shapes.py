@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
+from app.engine.families.registry import build_model
 from app.engine.models.base import FamilyModel
-from app.engine.models.registry import build_model
 
 LLADA_8B: dict[str, Any] = {
     "architectures": ["LLaDAModelLM"],

@@ -19,14 +19,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from app.engine.config import EngineConfig
 from app.engine.engine import Engine
-from app.engine.events import EngineEvent, Finished, Step
-from app.engine.models.checkpoint import load_model
-from app.engine.params import DecodingParams, GenerationRequest
-from app.engine.request import RequestState
-from app.engine.runner import ModelRunner
-from app.services.diffusion.families import candidate_lengths
+from app.engine.families.checkpoint import load_model
+from app.engine.interface.config import EngineConfig
+from app.engine.interface.events import EngineEvent, Finished, Step
+from app.engine.interface.params import DecodingParams, GenerationRequest
+from app.engine.passes.runner import ModelRunner
+from app.engine.request.state import RequestState
+from app.services.diffusion.native.families import candidate_lengths
 from app.text.tokenizer import Tokenizer
 
 HERE = Path(__file__).parent

@@ -19,13 +19,13 @@ from typing import Any
 
 import torch
 
+from app.engine.families.checkpoint import load_model
+from app.engine.interface.params import GenerationRequest
 from app.engine.models.base import FamilyModel
-from app.engine.models.checkpoint import load_model
-from app.engine.params import GenerationRequest
-from app.engine.runner import ModelRunner
-from app.engine.work import SequenceInput
-from app.services.diffusion.families import decoding_params, prompt_ids
+from app.engine.passes.runner import ModelRunner
+from app.engine.passes.work import SequenceInput
 from app.services.diffusion.models import DiffusionGenerationParams, DiffusionInfillingParams
+from app.services.diffusion.native.families import decoding_params, prompt_ids
 from app.text.tokenizer import Tokenizer
 from benchmarks import machine, plain
 from benchmarks.runs import run_engine

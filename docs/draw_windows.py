@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from app.engine.canvas import Canvas
+from app.engine.canvas.canvas import Canvas
+from app.engine.canvas.special import SpecialIds
 from app.engine.decoding.policy import Prediction, build_policy
-from app.engine.params import DecodingParams
-from app.engine.special import SpecialIds
+from app.engine.interface.params import DecodingParams
 
 TARGET = Path(__file__).parent / "images" / "windows.svg"
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from app.engine.canvas.special import SpecialIds
 from app.engine.models.base import FamilyModel
-from app.engine.special import SpecialIds
 
 BATCH_TOKENS = 4096
 """Tokens of one packed forward pass at most, unless one canvas alone is longer."""

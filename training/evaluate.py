@@ -20,8 +20,8 @@ import torch
 import torch.nn.functional as F
 from tokenizers import Tokenizer
 
+from app.engine.families.checkpoint import load_model
 from app.engine.models.base import FamilyModel
-from app.engine.models.checkpoint import load_model
 from training.baselines import LineLookup, NeighbourLookup
 from training.bits import TextBaselines, chosen_documents, model_bits
 from training.card import model_card

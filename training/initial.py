@@ -8,9 +8,9 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
+from app.engine.families.registry import build_model
 from app.engine.models.base import FamilyModel
 from app.engine.models.llada import Block, LLaDA
-from app.engine.models.registry import build_model
 from training.export import published_config
 from training.recipe import Recipe
 from training.tokenizer import special_ids

@@ -26,8 +26,8 @@ import torch.nn.functional as F
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from app.engine.canvas.special import SpecialIds
 from app.engine.models.base import FamilyModel
-from app.engine.special import SpecialIds
 from training.gaps import cursor, line_gap, word_gap
 
 MIN_RATIO = 0.05

@@ -21,8 +21,8 @@ import torch
 from tokenizers import Tokenizer
 from torch import nn
 
+from app.engine.families.checkpoint import load_model
 from app.engine.models.base import FamilyModel
-from app.engine.models.checkpoint import load_model
 from training.batches import BatchQueue, Drawing, on_device
 from training.evaluate import masked_scores, sample_texts
 from training.export import export

@@ -13,36 +13,36 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
-from app.api.api_keys import ApiKeys
-from app.api.auth import is_loopback_name
-from app.api.body_deadline import BodyDeadline
-from app.api.body_limit import BodyLimit
-from app.api.call_counts import CallCounts
-from app.api.connections import Connection, ConnectionLimit, connection_type
-from app.api.cors import CrossOrigin
+from app.api.access.api_keys import ApiKeys
+from app.api.access.auth import is_loopback_name
+from app.api.access.connections import Connection, ConnectionLimit, connection_type
+from app.api.access.cors import CrossOrigin
+from app.api.access.counters import CallCounts
+from app.api.access.rate_limit import RateLimit
+from app.api.access.security_headers import SecurityHeaders
+from app.api.access.wrong_credentials import LimitWrongCredentials, WrongCredentials
+from app.api.bodies.body_deadline import BodyDeadline
+from app.api.bodies.body_limit import BodyLimit
 from app.api.diffusion.router import router
-from app.api.errors import add_error_handlers
-from app.api.head_requests import HeadRequests
+from app.api.errors.refused_calls import RefusedCalls
+from app.api.errors.table import add_error_handlers
+from app.api.errors.unexpected_errors import UnexpectedErrors
 from app.api.health import router as health_router
 from app.api.llama_cpp.router import router as llama_cpp_router
-from app.api.metrics.router import router as metrics_router
-from app.api.observation import add_observation, observing
+from app.api.observation.metrics import router as metrics_router
+from app.api.observation.observation import add_observation, observing
+from app.api.observation.request_log import RequestLog
 from app.api.openai.router import router as openai_router
-from app.api.openapi import describe
+from app.api.openapi.document import describe
 from app.api.playground import router as playground_router
-from app.api.rate_limit import RateLimit
-from app.api.refused_calls import RefusedCalls
-from app.api.request_id import RequestId
-from app.api.request_log import RequestLog
-from app.api.security_headers import SecurityHeaders
-from app.api.unexpected_errors import UnexpectedErrors
-from app.api.wrong_credentials import LimitWrongCredentials, WrongCredentials
+from app.api.wire.head_requests import HeadRequests
+from app.api.wire.request_id import RequestId
 from app.core.open_files import allow_open_files
 from app.core.setting_types import listed
 from app.core.settings import ENV_PREFIX, DiffusionConfig, Settings, WrongSetting
 from app.core.version import VERSION
 from app.services.diffusion import DiffusionLLMService, InvalidParameters
-from app.services.diffusion.catalog import ENTRY_POINT_GROUP
+from app.services.diffusion.residency.catalog import ENTRY_POINT_GROUP
 
 DESCRIPTION = "Serves diffusion language models: generation and infilling, streamed while they denoise."
 

@@ -16,10 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from app.engine.config import RuntimeName
+from app.engine.interface.config import RuntimeName
 from app.engine.models.base import FamilyModel
-from app.engine.runner import ModelRunner
-from app.engine.work import SequenceInput
+from app.engine.passes.runner import ModelRunner
+from app.engine.passes.work import SequenceInput
 
 DEVICE_NAME = "cuda:0"
 """What the device calls itself; its tensors lie in main memory."""

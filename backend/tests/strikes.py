@@ -14,12 +14,13 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from app.engine import graph_forward, kept, runner
+from app.engine.cache import lanes as kept
 from app.engine.decoding import sampling
-from app.engine.divergence import LastDistributions
 from app.engine.models import attention
-from app.engine.models.graphs import PassGraph
-from app.engine.runner import ModelRunner
+from app.engine.passes import graph_forward, runner
+from app.engine.passes.divergence import LastDistributions
+from app.engine.passes.graphs import PassGraph
+from app.engine.passes.runner import ModelRunner
 
 ALLOCATION = "allocation"
 POINTS: Mapping[str, tuple[Any, str]] = {

@@ -6,11 +6,11 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
-from app.api.api_keys import key_name
-from app.api.auth import check_admin, has_admin_right
-from app.api.body import body_of, object_for
-from app.api.call_counts import CallCounts
-from app.api.wrong_credentials import WrongCredentials
+from app.api.access.api_keys import key_name
+from app.api.access.auth import check_admin, has_admin_right
+from app.api.access.counters import CallCounts
+from app.api.access.wrong_credentials import WrongCredentials
+from app.api.bodies.body import body_of, object_for
 from app.core.settings import DiffusionConfig, Settings
 from app.services.diffusion import DiffusionLLMService
 from app.services.diffusion.models import DiffusionGenerationParams, DiffusionInfillingParams

@@ -8,9 +8,9 @@ from fastapi import APIRouter
 from pydantic import BaseModel
 
 from app.api.deps import ServiceDep
-from app.api.errors import NotReady
-from app.api.json_encoding import JsonResponse
-from app.api.openapi import problems
+from app.api.errors.table import NotReady
+from app.api.openapi.document import problems
+from app.api.wire.json_encoding import JsonResponse
 from app.services.diffusion import DiffusionLLMService
 
 router = APIRouter(prefix="/health", tags=["operations"], default_response_class=JsonResponse)

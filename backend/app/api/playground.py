@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request, Response
 from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 
-from app.api.calls import PLAYGROUND_PREFIX
+from app.api.wire.kinds import PLAYGROUND_PREFIX
 
 FOLDER = Path(__file__).parents[1] / "assets" / "playground"
 FILES = StaticFiles(directory=FOLDER)

@@ -45,7 +45,7 @@ def _add_request_id(record: logging.LogRecord) -> bool:
 
 
 class PlainFormatter(logging.Formatter):
-    """`2026-01-31T12:00:00.123Z INFO app.api.request_log request status=200 …`"""
+    """`2026-01-31T12:00:00.123Z INFO app.api.observation.request_log request status=200 …`"""
 
     def format(self, record: logging.LogRecord) -> str:
         fields = "".join(f" {name}={value}" for name, value in _fields(record).items())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from app.engine.allocator import limit_arenas
+from app.engine.device.allocator import limit_arenas
 
 # What threads do while they wait for each other. Spinning for long costs up to four times the step time on a machine
 # that does other work too; sleeping at once costs up to three times on one that does not, for a step is many short

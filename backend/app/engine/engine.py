@@ -6,14 +6,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from app.engine.config import EngineConfig
-from app.engine.devices import is_out_of_memory
-from app.engine.errors import EngineError, EngineStopped, LogitsNotFinite, OutOfDeviceMemory
-from app.engine.events import Admitted, Cancelled, Failed
-from app.engine.memory import logits_budget
+from app.engine.device.devices import is_out_of_memory
+from app.engine.device.memory import logits_budget
+from app.engine.interface.config import EngineConfig
+from app.engine.interface.errors import EngineError, EngineStopped, LogitsNotFinite, OutOfDeviceMemory
+from app.engine.interface.events import Admitted, Cancelled, Failed
+from app.engine.passes.runner import ModelRunner
 from app.engine.recovery import Home, Recovery
-from app.engine.request import RequestState, Status
-from app.engine.runner import ModelRunner
+from app.engine.request.state import RequestState, Status
 from app.engine.scheduler import Scheduler
 
 

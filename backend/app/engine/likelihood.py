@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from app.engine.decoding.guidance import guide, unconditional_ids
-from app.engine.runner import ModelRunner
-from app.engine.work import SequenceInput
+from app.engine.passes.runner import ModelRunner
+from app.engine.passes.work import SequenceInput
 
 
 @dataclass(frozen=True, slots=True)

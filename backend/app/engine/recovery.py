@@ -23,15 +23,15 @@ from itertools import islice
 import torch
 from torch import nn
 
-from app.engine.config import EngineConfig, RuntimeName
-from app.engine.counters import EngineCounters
 from app.engine.decoding.policy import Prediction
-from app.engine.devices import first_line, is_out_of_memory
-from app.engine.errors import OutOfDeviceMemory
-from app.engine.memory import DeviceMemory, Need, device_memory, free_caches
+from app.engine.device.devices import first_line, is_out_of_memory
+from app.engine.device.memory import DeviceMemory, Need, device_memory, free_caches
+from app.engine.interface.config import EngineConfig, RuntimeName
+from app.engine.interface.counters import EngineCounters
+from app.engine.interface.errors import OutOfDeviceMemory
 from app.engine.models.base import FamilyModel
-from app.engine.runner import ModelRunner
-from app.engine.work import Work
+from app.engine.passes.runner import ModelRunner
+from app.engine.passes.work import Work
 
 CPU = torch.device("cpu")
 

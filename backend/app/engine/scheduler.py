@@ -6,8 +6,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
-from app.engine.config import EngineConfig
-from app.engine.errors import QueueFull
+from app.engine.interface.config import EngineConfig
+from app.engine.interface.errors import QueueFull
 
 
 class Schedulable(Protocol):

@@ -12,21 +12,20 @@ from typing import cast
 
 import torch
 
-from app.engine.config import DTypeName, EngineConfig, RuntimeName
-from app.engine.counters import EngineCounters
 from app.engine.decoding.policy import algorithms
-from app.engine.devices import choose_device, choose_dtype, first_line, home_device, is_broken
+from app.engine.device.devices import choose_device, choose_dtype, first_line, home_device, is_broken
+from app.engine.device.memory import free_caches
 from app.engine.engine import Engine
-from app.engine.errors import DeviceBroken, EngineError, EngineStopped, OutOfDeviceMemory, QueueFull
-from app.engine.memory import free_caches
+from app.engine.families.checkpoint import load_model, weight_bytes
+from app.engine.families.checkpoint_files import read_config
+from app.engine.interface.config import DTypeName, EngineConfig, RuntimeName
+from app.engine.interface.counters import EngineCounters
+from app.engine.interface.errors import DeviceBroken, EngineError, EngineStopped, OutOfDeviceMemory, QueueFull
+from app.engine.interface.params import GenerationRequest
 from app.engine.models.base import FamilyModel
-from app.engine.models.checkpoint import load_model
-from app.engine.models.checkpoint_files import read_config
-from app.engine.models.quantisation import weight_bytes
-from app.engine.params import GenerationRequest
+from app.engine.passes.runner import ModelRunner
 from app.engine.recovery import CPU, Home
-from app.engine.request import OnEvent, RequestState
-from app.engine.runner import ModelRunner
+from app.engine.request.state import OnEvent, RequestState
 
 MAX_FAILURES_IN_A_ROW = 3
 """Steps that may fail one after the other before the thread gives up: a device that is broken stays broken."""

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import TypeVar
 
-from app.services.diffusion.handover import Handover
+from app.services.diffusion.requests.mailbox import Handover
 
 T = TypeVar("T")
 

@@ -13,7 +13,7 @@ from app.core.settings import ENV_PREFIX, Settings, WrongSetting
 from app.ray.board_actor import BoardActor
 from app.ray.ingress import Ingress
 from app.ray.model_replica import ModelReplica
-from app.services.diffusion.catalog import configured_entries, plugin_entries
+from app.services.diffusion.residency.catalog import configured_entries, plugin_entries
 
 NAME = "reynard"
 """Of the application, and of the namespace in which its board is."""

@@ -10,9 +10,9 @@ from fastapi import FastAPI, Request
 from prometheus_client import Metric
 from ray import serve
 
-from app.api.calls import is_admin_call
 from app.api.deps import get_service
-from app.api.metrics.router import get_scrape, scrape_of
+from app.api.observation.metrics import get_scrape, scrape_of
+from app.api.wire.kinds import is_admin_call
 from app.core.logging import configure_logging
 from app.core.settings import Settings
 from app.ray.board import INGRESS

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.process_collector import ProcessCollector
 from ray import serve
 
-from app.api.metrics.scrape import Scrape
+from app.api.observation.scrape import Scrape
 from app.core.logging import configure_logging, label_log_lines
 from app.core.settings import RELOAD_SETTINGS, DiffusionConfig, Settings, update_config
 from app.core.version import VERSION
@@ -20,15 +20,15 @@ from app.ray.board import Changes, Report
 from app.ray.board_caller import BoardCaller
 from app.ray.membership import Membership
 from app.ray.serve_log import speak_plainly
-from app.services.diffusion.background import BackgroundTasks
-from app.services.diffusion.caretaker import Caretaker
-from app.services.diffusion.catalog import CatalogEntry, configured_entries, plugin_entries
 from app.services.diffusion.errors import GenerationFailed, ServiceError
 from app.services.diffusion.models import DiffusionStreamEvent
-from app.services.diffusion.observation import ServiceObservation, memory_of, observe_model
-from app.services.diffusion.residency import Residency
-from app.services.diffusion.routing import choose_model
-from app.services.diffusion.run import Params, opened
+from app.services.diffusion.requests.routing import choose_model
+from app.services.diffusion.requests.run import Params, opened
+from app.services.diffusion.residency.background import BackgroundTasks
+from app.services.diffusion.residency.caretaker import Caretaker
+from app.services.diffusion.residency.catalog import CatalogEntry, configured_entries, plugin_entries
+from app.services.diffusion.residency.observation import ServiceObservation, memory_of, observe_model
+from app.services.diffusion.residency.residency import Residency
 
 Item: TypeAlias = DiffusionStreamEvent | ServiceError
 

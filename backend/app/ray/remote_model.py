@@ -20,7 +20,7 @@ from app.services.diffusion.models import (
     DiffusionStreamEvent,
     Operation,
 )
-from app.services.diffusion.run import Params
+from app.services.diffusion.requests.run import Params
 
 LOOK_EVERY_S = 0.1
 

@@ -17,9 +17,6 @@ from app.ray.membership import Membership
 from app.ray.remote_model import RemoteModel
 from app.services.diffusion import DiffusionLLMService, InvalidParameters, ModelUnavailable
 from app.services.diffusion.base import DiffusionModel
-from app.services.diffusion.caretaker import Caretaker
-from app.services.diffusion.catalog import CatalogEntry
-from app.services.diffusion.health import with_component
 from app.services.diffusion.models import (
     CleanupReport,
     ComponentHealth,
@@ -28,9 +25,12 @@ from app.services.diffusion.models import (
     DiffusionModelDetails,
     DiffusionStatistics,
 )
-from app.services.diffusion.observation import ServiceObservation
-from app.services.diffusion.run import Choice, Params
-from app.services.diffusion.slot import State
+from app.services.diffusion.requests.run import Choice, Params
+from app.services.diffusion.residency.caretaker import Caretaker
+from app.services.diffusion.residency.catalog import CatalogEntry
+from app.services.diffusion.residency.health import with_component
+from app.services.diffusion.residency.observation import ServiceObservation
+from app.services.diffusion.residency.slot import State
 
 FIXED_SETTINGS = frozenset({"max_concurrent_requests", "max_queued_requests", "extra_models"})
 """They shape the deployments, and so cannot change without deploying again."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from app.services.diffusion.models import DiffusionStatistics
-from app.services.diffusion.stats import UNFORESEEN
+from app.services.diffusion.requests.stats import UNFORESEEN
 
 
 def summed(parts: Sequence[DiffusionStatistics]) -> DiffusionStatistics:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from app.api.security_headers import SECURITY_HEADERS
+from app.api.access.security_headers import SECURITY_HEADERS
 from tests.api.serving import CHECKPOINTS, WITHOUT_WEIGHTS, Json, Server, serving
 from tests.api.test_admin import ADMIN_CALLS, network_address
 from tests.api.test_errors import check_problem

@@ -146,7 +146,8 @@ def test_the_log_has_a_json_line_per_request_and_no_text(guarded: Server) -> Non
     (line,) = [
         line
         for line in lines
-        if line["logger"] == "app.api.request_log" and line["request_id"] == response.headers["x-request-id"]
+        if line["logger"] == "app.api.observation.request_log"
+        and line["request_id"] == response.headers["x-request-id"]
     ]
     assert (line["method"], line["path"], line["status"]) == ("POST", "/api/diffusion/generate", 200)
     assert line["duration_ms"] > 0

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.api.problem import Problem
+from app.api.errors.problem import Problem
 from app.services.diffusion.models import DiffusionGenerationParams
 from tests.api.serving import Server
 from tests.profiles import examples

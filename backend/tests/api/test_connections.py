@@ -12,8 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from app.api.problem import Problem
-from app.api.security_headers import SECURITY_HEADERS
+from app.api.access.security_headers import SECURITY_HEADERS
+from app.api.errors.problem import Problem
 from app.core.open_files import allow_open_files
 from tests.api.serving import WITHOUT_WEIGHTS, Json, Server, serving
 

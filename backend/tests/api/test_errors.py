@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import requests
 
-from app.api.problem import Problem
+from app.api.errors.problem import Problem
 from tests.api.serving import Json, Server
 
 GENERATIONS = ["/generate", "/generate/stream"]

@@ -133,7 +133,7 @@ def test_servers_that_share_a_redis_share_their_counts_and_outlive_it(
     assert statuses == [200] * 4 + [429], "without Redis each server counts alone"
     assert "counted on this server alone" in redis_health(one)["detail"]
     assert one.get("/admin/health").json()["status"] == "degraded"
-    assert one.log.count("ERROR app.api.call_counts") == 1
+    assert one.log.count("ERROR app.api.access.counters") == 1
 
     redis.start()
     wait_for(lambda: ask(one, X_API_Key=KEYS[2]).status_code == 200 and redis_health(one)["healthy"])

@@ -17,10 +17,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from app.engine.decoding.schedule import dream_transfer_count, timesteps
-from app.engine.events import EngineEvent, Failed, Finished
+from app.engine.interface.events import EngineEvent, Failed, Finished
+from app.engine.interface.params import DecodingParams, GenerationRequest
 from app.engine.likelihood import MaskedSample, cross_entropies, log_likelihood, round_loss
-from app.engine.params import DecodingParams, GenerationRequest
-from app.engine.runner import ModelRunner
+from app.engine.passes.runner import ModelRunner
 from tests.conformance.traces import Trace
 
 Raw = Mapping[str, Any]

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import torch
 
-from app.engine.errors import EngineError
-from app.engine.models.checkpoint import load_model
-from app.engine.runner import ModelRunner
+from app.engine.families.checkpoint import load_model
+from app.engine.interface.errors import EngineError
+from app.engine.passes.runner import ModelRunner
 from app.text.errors import TextError
 from tests.conformance import traces
 from tests.conformance.cases import (

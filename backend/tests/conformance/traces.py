@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from app.engine.config import EngineConfig
-from app.engine.decoding.policy import Edits
+from app.engine.canvas.edits import Edits
 from app.engine.engine import Engine
-from app.engine.events import EngineEvent, Failed
-from app.engine.params import GenerationRequest
-from app.engine.request import RequestState
-from app.engine.runner import ModelRunner
+from app.engine.interface.config import EngineConfig
+from app.engine.interface.events import EngineEvent, Failed
+from app.engine.interface.params import GenerationRequest
+from app.engine.passes.runner import ModelRunner
+from app.engine.request.state import RequestState
 
 
 @dataclass

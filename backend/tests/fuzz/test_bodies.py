@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 from starlette.requests import Request
 
-from app.api.body import body_of, object_for
-from app.api.errors import ApiError, problem_of
-from app.api.json_encoding import json_bytes
+from app.api.bodies.body import body_of, object_for
+from app.api.errors.table import ApiError, problem_of
+from app.api.wire.json_encoding import json_bytes
 from app.core.settings import DiffusionConfig, update_config
 from app.services.diffusion.models import DiffusionGenerationParams, DiffusionInfillingParams
 from tests.fuzz.examples import fuzzed

@@ -19,8 +19,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.engine.errors import CheckpointError
-from app.engine.models.checkpoint import load_model
+from app.engine.families.checkpoint import load_model
+from app.engine.interface.errors import CheckpointError
 from app.text import Tokenizer
 from app.text.chat_template import encode_chat
 from app.text.errors import TextError

@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from app.api.framing import Framing, JsonLines, ServerSentEvents, framing_for
+from app.api.streams.framing import Framing, JsonLines, ServerSentEvents, framing_for
 from app.services.diffusion.models import DiffusionStreamEvent
 from tests.fuzz.event_stream import lines_of, messages_of
 from tests.fuzz.examples import fuzzed

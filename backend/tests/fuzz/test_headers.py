@@ -8,9 +8,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from starlette.requests import Request
 
-from app.api.auth import check_admin, is_direct_loopback
-from app.api.body_limit import BodyLimit
-from app.api.errors import AdminTokenRequired
+from app.api.access.auth import check_admin, is_direct_loopback
+from app.api.bodies.body_limit import BodyLimit
+from app.api.errors.table import AdminTokenRequired
 from tests.fuzz.examples import fuzzed
 from tests.unit.api.asgi import Client, http_scope
 

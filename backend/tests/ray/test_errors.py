@@ -15,7 +15,7 @@ from ray.serve.exceptions import (
     RequestCancelledError,
 )
 
-from app.api.errors import problem_of
+from app.api.errors.table import problem_of
 from app.ray.errors import MAX_LINE_CHARS, RAY_ERRORS, one_line, service_error
 from app.services.diffusion.errors import InvalidParameters, ServiceError
 

@@ -75,7 +75,7 @@ async def test_an_overload_is_told_as_one_on_every_face(
     assert (response.status_code, code_of(response)) == (503, "queue_full"), response.text
     assert int(response.headers["Retry-After"]) > 0
     assert not [record for record in caplog.records if record.levelno > logging.INFO or record.exc_info]
-    assert sum(record.name == "app.api.request_log" for record in caplog.records) == 1
+    assert sum(record.name == "app.api.observation.request_log" for record in caplog.records) == 1
     counted = world.service.statistics()
     assert (counted.requests_in_flight, counted.successful_requests) == (0, 0)
 

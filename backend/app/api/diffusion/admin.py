@@ -6,13 +6,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path
 
-from app.api.call_counts import CallCounts
+from app.api.access.counters import CallCounts
 from app.api.deps import AdminDep, CallCountsDep, ServiceDep
 from app.api.diffusion.models import CleanupResponse, ModelDetailsList, ReloadResponse
-from app.api.json_encoding import JsonResponse
-from app.api.openapi import problems
-from app.services.diffusion.health import with_component
+from app.api.openapi.document import problems
+from app.api.wire.json_encoding import JsonResponse
 from app.services.diffusion.models import ComponentHealth, DiffusionHealth, DiffusionStatistics
+from app.services.diffusion.residency.health import with_component
 
 RETRY_AFTER_S = 5
 

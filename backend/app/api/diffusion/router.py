@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from app.api.diffusion import admin, endpoints
-from app.api.json_encoding import JsonResponse
+from app.api.wire.json_encoding import JsonResponse
 
 router = APIRouter(prefix="/api/diffusion", default_response_class=JsonResponse)
 router.include_router(endpoints.router)

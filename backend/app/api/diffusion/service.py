@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from fastapi import Request
 
-from app.api.framing import framing_for
-from app.api.generations import collect_all, start_all, stream_all
-from app.api.streaming import ByteStream
+from app.api.streams.byte_stream import ByteStream
+from app.api.streams.choices import collect_all, start_all, stream_all
+from app.api.streams.framing import framing_for
 from app.services.diffusion import DiffusionLLMService, Generation, GenerationResult
-from app.services.diffusion.run import Params
+from app.services.diffusion.requests.run import Params
 
 
 def start(service: DiffusionLLMService, params: Params, request: Request) -> Generation:

@@ -11,8 +11,8 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field
 
-from app.api.foreign_fields import FIRST_ONLY, AsksForNothing, Ignored
-from app.api.generations import MAX_CHOICES, seeds_from
+from app.api.bodies.unsupported import FIRST_ONLY, AsksForNothing, Ignored
+from app.api.streams.choices import MAX_CHOICES, seeds_from
 from app.services.diffusion import DiffusionInfillingParams
 from app.services.diffusion.models import MAX_SIDE_CHARACTERS, MAX_STOP_CHARACTERS, MAX_STOP_STRINGS
 from app.text.line_ends import LineEnds

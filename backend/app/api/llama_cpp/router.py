@@ -9,12 +9,17 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel
 
-from app.api.body import body_of
+from app.api.bodies.body import body_of
 from app.api.deps import ServiceDep
-from app.api.disconnect import while_connected
-from app.api.errors import problem_of_code
-from app.api.framing import SERVER_SENT_EVENTS, data_line
-from app.api.generations import (
+from app.api.errors.openai_problem import OpenAIProblemResponse, openai_problem
+from app.api.errors.table import problem_of_code
+from app.api.health import require_ready
+from app.api.llama_cpp.answers import InfillAnswer, in_time
+from app.api.llama_cpp.passed_over import PassedOver
+from app.api.llama_cpp.requests import InfillRequest
+from app.api.models_of import find_model, is_marker
+from app.api.openapi.document import json_request, openai_problems, text_stream
+from app.api.streams.choices import (
     IndexedEvents,
     allowed_silence_s,
     close_all,
@@ -23,14 +28,9 @@ from app.api.generations import (
     start_all,
     stream_all,
 )
-from app.api.health import require_ready
-from app.api.json_encoding import JsonResponse
-from app.api.known_models import find_model, is_marker
-from app.api.llama_cpp.answers import InfillAnswer, in_time
-from app.api.llama_cpp.passed_over import PassedOver
-from app.api.llama_cpp.requests import InfillRequest
-from app.api.openai_problem import OpenAIProblemResponse, openai_problem
-from app.api.openapi import json_request, openai_problems, text_stream
+from app.api.streams.framing import SERVER_SENT_EVENTS, data_line
+from app.api.wire.disconnect import while_connected
+from app.api.wire.json_encoding import JsonResponse
 from app.services.diffusion import Generation
 
 router = APIRouter(tags=["llama.cpp"], default_response_class=JsonResponse)

@@ -8,19 +8,19 @@ from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from app.api.body import body_of
+from app.api.bodies.body import body_of
 from app.api.deps import ServiceDep
-from app.api.generations import allowed_silence_s, collect_all, merged, require_places, start_all, stream_all
-from app.api.json_encoding import JsonResponse
-from app.api.known_models import find_model, is_marker, max_length_of
+from app.api.models_of import find_model, is_marker, max_length_of
 from app.api.openai.answers import CHAT, FIM, TEXT, Choice, Completion, Form, end_of, usage_of
 from app.api.openai.models import Model, ModelList, list_models
 from app.api.openai.requests import ChatRequest, CompletionRequest, FimRequest, OpenAIRequest
 from app.api.openai.stream import ChunkWriter, chunks
-from app.api.openapi import json_request, openai_problems, text_stream
-from app.api.request_id import request_id
+from app.api.openapi.document import json_request, openai_problems, text_stream
+from app.api.streams.choices import allowed_silence_s, collect_all, merged, require_places, start_all, stream_all
+from app.api.wire.json_encoding import JsonResponse
+from app.api.wire.request_id import request_id
 from app.services.diffusion import DiffusionLLMService, GenerationResult
-from app.services.diffusion.run import Params
+from app.services.diffusion.requests.run import Params
 
 router = APIRouter(tags=["openai"])
 

@@ -17,10 +17,10 @@ from pydantic import (
     model_validator,
 )
 
-from app.api.errors import InvalidBody
-from app.api.foreign_fields import FIRST_ONLY, AsksForNothing, Ignored, foreign
-from app.api.generations import MAX_CHOICES, MAX_SEED, seeds_from
-from app.api.problem import FieldError
+from app.api.bodies.unsupported import FIRST_ONLY, AsksForNothing, Ignored, foreign
+from app.api.errors.problem import FieldError
+from app.api.errors.table import InvalidBody
+from app.api.streams.choices import MAX_CHOICES, MAX_SEED, seeds_from
 from app.services.diffusion import ChatMessage, DiffusionChatParams, DiffusionGenerationParams, DiffusionInfillingParams
 from app.services.diffusion.models import (
     MAX_SIDE_CHARACTERS,
@@ -29,7 +29,7 @@ from app.services.diffusion.models import (
     DiffusionTokensParams,
     Sampling,
 )
-from app.services.diffusion.run import Params
+from app.services.diffusion.requests.run import Params
 
 LEAST_TOP_P = 0.1
 GREATEST_TOP_K = 100

@@ -7,12 +7,12 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
-from app.api.errors import problem_of_code
-from app.api.framing import data_line
-from app.api.generations import IndexedEvents
+from app.api.errors.openai_problem import openai_problem
+from app.api.errors.table import problem_of_code
 from app.api.openai.answers import Choice, Completion, Form, Usage, end_of, usage_of
 from app.api.openai.requests import OpenAIRequest, StreamOptions
-from app.api.openai_problem import openai_problem
+from app.api.streams.choices import IndexedEvents
+from app.api.streams.framing import data_line
 from app.services.diffusion import DiffusionStreamEvent
 
 STEP_EVENT = "diffusion.step"

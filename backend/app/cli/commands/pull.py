@@ -22,8 +22,8 @@ def command(hub_id: str, to: Path | None, revision: str | None) -> None:
     Only what is needed comes: configuration, weights as safetensors, tokenizer. No code and no pickle does. A download
     that broke off goes on where it was.
     """
-    from app.engine.errors import CheckpointError
-    from app.services.diffusion.checkpoints import download, is_hub_id
+    from app.engine.interface.errors import CheckpointError
+    from app.services.diffusion.native.checkpoints import download, is_hub_id
 
     if not is_hub_id(hub_id):
         raise click.UsageError(f"{hub_id!r} is no id of a hub repository; give organisation/name")

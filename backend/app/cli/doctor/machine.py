@@ -75,7 +75,7 @@ def _cuda_device(index: int) -> Finding:
 
 
 def _memory() -> Finding:
-    from app.engine.memory import device_memory
+    from app.engine.device.memory import device_memory
 
     memory = device_memory("cpu")
     assert memory is not None, "the CPU tells"
@@ -95,7 +95,7 @@ def _threads() -> Finding:
 
 def usable_cores() -> float:
     """Those that the system lets this process use; a container may get a part of one."""
-    from app.engine.memory import CGROUP
+    from app.engine.device.memory import CGROUP
 
     num_cores = float(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
     try:

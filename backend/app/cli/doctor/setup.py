@@ -45,9 +45,9 @@ def _app(settings: Settings) -> Iterator[Finding]:
 
 
 def _checkpoints(settings: Settings) -> Iterator[Finding]:
-    from app.services.diffusion.catalog import parse_extra_models
-    from app.services.diffusion.checkpoints import EMBEDDED_FOLDER
     from app.services.diffusion.errors import InvalidParameters
+    from app.services.diffusion.native.checkpoints import EMBEDDED_FOLDER
+    from app.services.diffusion.residency.catalog import parse_extra_models
 
     places = {
         "dreamon": settings.dreamon_path or str(EMBEDDED_FOLDER / "dreamon"),
@@ -60,8 +60,8 @@ def _checkpoints(settings: Settings) -> Iterator[Finding]:
 
 
 def _checkpoint(model_id: str, location: str, settings: Settings) -> Finding:
-    from app.engine.errors import CheckpointError, EngineError
-    from app.services.diffusion.checkpoints import checkpoint_folder, download, is_hub_id
+    from app.engine.interface.errors import CheckpointError, EngineError
+    from app.services.diffusion.native.checkpoints import checkpoint_folder, download, is_hub_id
     from app.text.errors import TextError
 
     is_remote = is_hub_id(location) and not Path(location).is_dir()
@@ -83,9 +83,9 @@ def _room(model_id: str, folder: Path, settings: Settings) -> Finding:
     """Reads all there is but the numbers: configuration, tokenizer, and of the weights names, types and shapes."""
     import torch
 
-    from app.engine.devices import choose_device
-    from app.engine.memory import device_memory
-    from app.engine.models.checkpoint import load_model, stored_bytes
+    from app.engine.device.devices import choose_device
+    from app.engine.device.memory import device_memory
+    from app.engine.families.checkpoint import load_model, stored_bytes
     from app.text.tokenizer import Tokenizer
 
     special = load_model(folder, torch.device("meta"), torch.float32).config.special

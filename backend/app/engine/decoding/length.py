@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from app.engine.canvas import Canvas
+from app.engine.canvas.canvas import Canvas
 
 
 @dataclass(slots=True)

@@ -11,14 +11,15 @@ from typing import Protocol
 
 import numpy as np
 
-from app.engine.canvas import Canvas
+from app.engine.canvas.canvas import Canvas
+from app.engine.canvas.edits import Edits
+from app.engine.canvas.special import SpecialIds
 from app.engine.decoding import length, schedule, selection
 from app.engine.decoding.rules import LogitRules, Score
 from app.engine.decoding.surety import Revision, Surety
-from app.engine.errors import InvalidRequest
-from app.engine.events import TokenLogprobs
-from app.engine.params import DecodingParams
-from app.engine.special import SpecialIds
+from app.engine.interface.errors import InvalidRequest
+from app.engine.interface.events import TokenLogprobs
+from app.engine.interface.params import DecodingParams
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,18 +54,6 @@ class Prediction:
     """Probability of the token at each position of `StepPlan.doubted`."""
     num_broken: int = 0
     """Rows of logits that were not finite. Where there are any, nothing else is of meaning."""
-
-
-@dataclass(frozen=True, slots=True)
-class Edits:
-    """What a step did to the canvas. Positions are those before any deletion or expansion of the step."""
-
-    committed: tuple[tuple[int, int, float], ...] = ()
-    """(position, token id, confidence)"""
-    deleted: tuple[int, ...] = ()
-    expanded: tuple[int, ...] = ()
-    revoked: tuple[int, ...] = ()
-    """Commits of earlier steps that are masks again."""
 
 
 class Policy(Protocol):

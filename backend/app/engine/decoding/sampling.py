@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from app.engine.decoding.rules import LogitRules, Score
-from app.engine.events import TokenLogprobs
+from app.engine.interface.events import TokenLogprobs
 
 # Divided by less, logits would overflow float32; the distribution is a single token long before.
 _LEAST_TEMPERATURE = 1e-20

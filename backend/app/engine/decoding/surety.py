@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from app.engine.decoding import selection
-from app.engine.params import DecodingParams
+from app.engine.interface.params import DecodingParams
 
 CALM_STEPS = 2
 """Steps in a row in which a distribution must hardly have moved (KLASS, arXiv 2511.05664, section 4)."""

@@ -12,9 +12,9 @@ from typing import ClassVar, cast
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from app.engine.canvas.special import SpecialIds
 from app.engine.models.attention import Extra, PackedAttention
 from app.engine.models.layers import Linear, RMSNorm, Rotary
-from app.engine.special import SpecialIds
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import reprlib
 from collections.abc import Mapping
 from typing import Any
 
-from app.engine.errors import CheckpointError
+from app.engine.interface.errors import CheckpointError
 
 MAX_SIZE = 2**24
 """No dimension of a real checkpoint comes near; a damaged file must not ask for the moon."""

@@ -11,12 +11,12 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
+from app.engine.canvas.special import SpecialIds
 from app.engine.models.attention import PackedAttention
 from app.engine.models.base import FamilyModel, Layer, LayerParts, ModelConfig, Stack
 from app.engine.models.fields import ConfigFields
 from app.engine.models.layers import Embedding, Linear, RMSNorm, Rotary, chosen, swiglu
 from app.engine.models.positions import PositionDefaults, read_positions
-from app.engine.special import SpecialIds
 
 _ONLY_VARIANT = {
     "block_type": "llama",

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from app.engine.errors import CheckpointError
+from app.engine.interface.errors import CheckpointError
 from app.engine.models.fields import ConfigFields
 
 DEFAULT_THETA = 10000.0

@@ -13,17 +13,14 @@ Shapes: N rows; I inputs and O outputs of a projection.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from app.engine.config import QuantizationName
+from app.engine.interface.config import QuantizationName
 from app.engine.models.base import FamilyModel
 from app.engine.models.layers import Linear
-from app.engine.models.registry import build_model
 
 NF4_BLOCK = 64
 """Weights that share a factor."""
@@ -111,22 +108,9 @@ def weights_to_quantise(model: FamilyModel) -> dict[str, Linear]:
     return {f"{name}.weight": module for name, module in modules if module in projections}
 
 
-def weight_bytes(raw_config: Mapping[str, Any], dtype: torch.dtype, quantization: QuantizationName) -> int:
-    """What the weights of a `config.json` take once they are loaded. None is made.
-
-    Raises:
-        CheckpointError: see `build_model`.
-    """
-    with torch.device("meta"):
-        model = build_model(raw_config)
-    quantised = weights_to_quantise(model) if quantization != "none" else {}
-    return sum(
-        _bytes_of(weight, quantization) if name in quantised else weight.numel() * dtype.itemsize
-        for name, weight in model.named_parameters()
-    )
-
-
-def _bytes_of(weight: Tensor, quantization: QuantizationName) -> int:
+def quantised_bytes(weight: Tensor, quantization: QuantizationName) -> int:
+    """What a projection's weight takes once it is quantised: its numbers, and a factor of four bytes for each output
+    (int8) or for each block (nf4)."""
     if quantization == "int8":
         return weight.numel() + 4 * weight.shape[0]
     return math.ceil(weight.numel() / 2) + 4 * math.ceil(weight.numel() / NF4_BLOCK)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from app.services.diffusion.base import DiffusionModel
-    from app.services.diffusion.content_filter import ContentFilter, OutputFilter
+    from app.services.diffusion.content_filter.content_filter import ContentFilter, OutputFilter
     from app.services.diffusion.diffusion_service import DiffusionLLMService
     from app.services.diffusion.errors import (
         ContentRejected,
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
         ServiceError,
         UnknownModel,
     )
-    from app.services.diffusion.generation import Generation
     from app.services.diffusion.models import (
         ChatMessage,
         DiffusionChatParams,
@@ -34,7 +33,8 @@ if TYPE_CHECKING:
         DiffusionStreamEvent,
         GenerationResult,
     )
-    from app.services.diffusion.native import NativeDiffusionModel
+    from app.services.diffusion.native.native import NativeDiffusionModel
+    from app.services.diffusion.requests.generation import Generation
 
 __all__ = [
     "ChatMessage",
@@ -63,9 +63,9 @@ __all__ = [
 
 _HOMES = {
     "base": ("DiffusionModel",),
-    "content_filter": ("ContentFilter", "OutputFilter"),
+    "content_filter.content_filter": ("ContentFilter", "OutputFilter"),
     "diffusion_service": ("DiffusionLLMService",),
-    "generation": ("Generation",),
+    "requests.generation": ("Generation",),
     "models": (
         "ChatMessage",
         "DiffusionChatParams",
@@ -74,7 +74,7 @@ _HOMES = {
         "DiffusionStreamEvent",
         "GenerationResult",
     ),
-    "native": ("NativeDiffusionModel",),
+    "native.native": ("NativeDiffusionModel",),
 }
 """Modules and what they give; every other name is an error's."""
 

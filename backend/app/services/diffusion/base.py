@@ -20,7 +20,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 
-from app.engine.counters import EngineCounters
+from app.engine.interface.counters import EngineCounters
 from app.services.diffusion.errors import InvalidParameters
 from app.services.diffusion.models import (
     DiffusionGenerationParams,

@@ -8,17 +8,10 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from app.core.settings import DiffusionConfig
-from app.services.diffusion.admission import AdmissionGate
-from app.services.diffusion.background import BackgroundTasks
 from app.services.diffusion.base import DiffusionModel
-from app.services.diffusion.call import Call, Part
-from app.services.diffusion.caretaker import Caretaker
-from app.services.diffusion.catalog import CatalogEntry, configured_entries, plugin_entries, registered_entry
-from app.services.diffusion.content_filter import ContentFilter
-from app.services.diffusion.content_filter_by_rules import FilterByRules, configured_filter
+from app.services.diffusion.content_filter.by_rules import FilterByRules, configured_filter
+from app.services.diffusion.content_filter.content_filter import ContentFilter
 from app.services.diffusion.errors import InvalidParameters, ServiceDisabled
-from app.services.diffusion.generation import Generation
-from app.services.diffusion.health import reason_not_ready, report_health
 from app.services.diffusion.models import (
     CleanupReport,
     ConfigurationChange,
@@ -29,13 +22,20 @@ from app.services.diffusion.models import (
     DiffusionModelInfo,
     DiffusionStatistics,
 )
-from app.services.diffusion.observation import ServiceObservation, observe
 from app.services.diffusion.public_words import public_configuration
-from app.services.diffusion.residency import Residency
-from app.services.diffusion.routing import choose_model, examine
-from app.services.diffusion.run import Choice, Facilities, Params, Run
-from app.services.diffusion.slot import Slot
-from app.services.diffusion.stats import Observer, Statistics
+from app.services.diffusion.requests.admission import AdmissionGate
+from app.services.diffusion.requests.call import Call, Part
+from app.services.diffusion.requests.generation import Generation
+from app.services.diffusion.requests.routing import choose_model, examine
+from app.services.diffusion.requests.run import Choice, Facilities, Params, Run
+from app.services.diffusion.requests.stats import Observer, Statistics
+from app.services.diffusion.residency.background import BackgroundTasks
+from app.services.diffusion.residency.caretaker import Caretaker
+from app.services.diffusion.residency.catalog import CatalogEntry, configured_entries, plugin_entries, registered_entry
+from app.services.diffusion.residency.health import reason_not_ready, report_health
+from app.services.diffusion.residency.observation import ServiceObservation, observe
+from app.services.diffusion.residency.residency import Residency
+from app.services.diffusion.residency.slot import Slot
 from app.services.diffusion.validation import ParamsType, changed, merged, service_part, validated
 
 logger = logging.getLogger(__name__)

@@ -1,4 +1,4 @@
-"""Errors of the service; `api/errors.py` turns each into a status and a code.
+"""Errors of the service; `api/errors/table.py` turns each into a status and a code.
 
 ServiceError
 ├── Refusal               the caller has to change something

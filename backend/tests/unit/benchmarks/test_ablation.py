@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from app.engine.models.checkpoint_files import read_json
-from app.engine.models.registry import family_of
-from app.engine.validation import validate
+from app.engine.families.checkpoint_files import read_json
+from app.engine.families.registry import family_of
+from app.engine.request.validation import validate
 from app.services.diffusion.models import DiffusionInfillingParams
 from app.text.tokenizer import Tokenizer
 from benchmarks import quality

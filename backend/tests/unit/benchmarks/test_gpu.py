@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from app.engine.errors import OutOfDeviceMemory
+from app.engine.interface.errors import OutOfDeviceMemory
 from benchmarks.gpu import SYSTEMS, Bench, Job, Sample, main
 from benchmarks.speed import GREEDY
 

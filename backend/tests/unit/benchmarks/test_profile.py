@@ -5,7 +5,7 @@ import time
 import pytest
 
 from app.engine.models.layers import Rotary
-from app.engine.runner import ModelRunner
+from app.engine.passes.runner import ModelRunner
 from benchmarks.growth import Point, load_runner, requests_of
 from benchmarks.profile import PARTS, Stopwatch, measure, show, watching
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from app.engine.models.registry import family_of
-from app.engine.work import SequenceInput, Window
+from app.engine.families.registry import family_of
+from app.engine.passes.work import SequenceInput, Window
 from benchmarks.roofline import cost, least_s
 from benchmarks.shapes import LLADA_8B
 

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 import torch
 
-from app.engine.models.checkpoint import load_model
-from app.engine.runner import ModelRunner
+from app.engine.families.checkpoint import load_model
+from app.engine.passes.runner import ModelRunner
 from app.services.diffusion.models import DiffusionGenerationParams, DiffusionInfillingParams
 from app.text.tokenizer import Tokenizer
 from benchmarks import machine, plain

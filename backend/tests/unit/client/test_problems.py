@@ -6,7 +6,7 @@ from time import time
 
 import pytest
 
-from app.api.errors import PROBLEMS
+from app.api.errors.table import PROBLEMS
 from app.client import (
     AccessDenied,
     DiffusionError,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.api.framing import ServerSentEvents
+from app.api.streams.framing import ServerSentEvents
 from app.client import ConnectionLost, DiffusionStreamEvent, GenerationTimeout, ServerFailed, UnexpectedAnswer
 from app.client.reading import ChatReader, EventReader, Fold
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
 
-from app.api.json_encoding import json_bytes
+from app.api.wire.json_encoding import json_bytes
 from app.core.complaints import MAX_COMPLAINTS, Complaint, complaints, echo
 from app.services.diffusion.models import DiffusionGenerationParams, DiffusionInfillingParams
 

@@ -12,8 +12,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 import app.engine
+from app.engine.families.registry import build_model
 from app.engine.models.base import FamilyModel
-from app.engine.models.registry import build_model
 from tests import conformance
 
 _VECTORS = Path(conformance.__path__[0]) / "vectors"

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import pytest
 import torch
 
-from app.engine.models.checkpoint import load_model
-from app.engine.runner import ModelRunner
+from app.engine.families.checkpoint import load_model
+from app.engine.passes.runner import ModelRunner
 from tests.unit.engine.checkpoints import BY_MODULES, CHECKPOINTS
 
 

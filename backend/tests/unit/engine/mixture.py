@@ -6,8 +6,8 @@ import random
 from dataclasses import replace
 from typing import Any
 
+from app.engine.interface.params import CacheName, DecodingParams, GenerationRequest
 from app.engine.models.base import ModelConfig
-from app.engine.params import CacheName, DecodingParams, GenerationRequest
 
 _LEAPING = {"confidence_threshold": 0.3, "local_threshold": 0.1}
 _STABLE = {"confidence_threshold": 0.1, "stability_bound": 0.5}

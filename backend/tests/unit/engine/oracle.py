@@ -11,15 +11,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.engine.canvas import Canvas
-from app.engine.decoding.policy import Edits, Policy, Prediction, StepPlan
+from app.engine.canvas.canvas import Canvas
+from app.engine.canvas.edits import Edits
+from app.engine.canvas.special import SpecialIds
+from app.engine.decoding.policy import Policy, Prediction, StepPlan
 from app.engine.decoding.rules import LogitRules, Score
-from app.engine.events import EngineEvent, Finished
+from app.engine.interface.events import EngineEvent, Finished
+from app.engine.interface.params import GenerationRequest
 from app.engine.models.base import ModelConfig
-from app.engine.params import GenerationRequest
-from app.engine.request import RequestState, Status
-from app.engine.special import SpecialIds
-from app.engine.work import Work
+from app.engine.passes.work import Work
+from app.engine.request.state import RequestState, Status
 
 MASK, EOS, EXPAND, TURN = 0, 1, 2, 3
 VOCAB_SIZE = 24

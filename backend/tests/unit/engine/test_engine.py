@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from app.engine.config import EngineConfig
 from app.engine.decoding.policy import BlockPolicy
 from app.engine.engine import Engine
-from app.engine.errors import EngineStopped, QueueFull
-from app.engine.events import Admitted, Cancelled, EngineEvent, Failed, Finished, Step
-from app.engine.params import DecodingParams, GenerationRequest
-from app.engine.request import RequestState
-from app.engine.runner import ModelRunner
+from app.engine.interface.config import EngineConfig
+from app.engine.interface.errors import EngineStopped, QueueFull
+from app.engine.interface.events import Admitted, Cancelled, EngineEvent, Failed, Finished, Step
+from app.engine.interface.params import DecodingParams, GenerationRequest
+from app.engine.passes.runner import ModelRunner
+from app.engine.request.state import RequestState
 from tests.conformance import traces
 from tests.unit.engine.checkpoints import BY_MODULES, CHECKPOINTS
 from tests.unit.engine.mixture import mixed_requests

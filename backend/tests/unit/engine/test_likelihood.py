@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.engine.likelihood import MaskedSample, cross_entropies, draw_samples, log_likelihood, round_loss
-from app.engine.runner import ModelRunner
+from app.engine.passes.runner import ModelRunner
 
 lengths = st.integers(1, 20)
 seeds = st.integers(0, 2**32)

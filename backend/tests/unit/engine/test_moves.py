@@ -11,16 +11,16 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from app.engine import recovery
-from app.engine.config import EngineConfig, RuntimeName
+from app.engine.device.memory import DeviceMemory
 from app.engine.engine import Engine
-from app.engine.errors import OutOfDeviceMemory
-from app.engine.events import Admitted, EngineEvent, Failed, Finished
-from app.engine.memory import DeviceMemory
+from app.engine.interface.config import EngineConfig, RuntimeName
+from app.engine.interface.errors import OutOfDeviceMemory
+from app.engine.interface.events import Admitted, EngineEvent, Failed, Finished
+from app.engine.interface.params import DecodingParams, GenerationRequest
 from app.engine.models.attention import KeyValues
-from app.engine.params import DecodingParams, GenerationRequest
+from app.engine.passes.runner import ModelRunner
 from app.engine.recovery import CPU, RETURN_AFTER_S, Home, Recovery
-from app.engine.request import RequestState
-from app.engine.runner import ModelRunner
+from app.engine.request.state import RequestState
 from tests.faults import DEVICE_NAME, FaultyRunner, IsFault
 from tests.unit.engine.mixture import mixed_requests
 

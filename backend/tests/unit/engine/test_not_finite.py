@@ -12,18 +12,18 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.engine.config import EngineConfig, RuntimeName
 from app.engine.decoding.rules import LogitRules, Score
 from app.engine.decoding.sampling import draw, predict
 from app.engine.engine import Engine
-from app.engine.errors import EngineError, LogitsNotFinite
-from app.engine.events import EngineEvent, Failed, Finished, Step
-from app.engine.graph_forward import GraphForward
-from app.engine.models import graphs
-from app.engine.params import DecodingParams, GenerationRequest
-from app.engine.request import RequestState
-from app.engine.runner import ModelRunner
-from app.engine.work import SequenceInput, Work
+from app.engine.interface.config import EngineConfig, RuntimeName
+from app.engine.interface.errors import EngineError, LogitsNotFinite
+from app.engine.interface.events import EngineEvent, Failed, Finished, Step
+from app.engine.interface.params import DecodingParams, GenerationRequest
+from app.engine.passes import graphs
+from app.engine.passes.graph_forward import GraphForward
+from app.engine.passes.runner import ModelRunner
+from app.engine.passes.work import SequenceInput, Work
+from app.engine.request.state import RequestState
 from tests.profiles import examples
 from tests.unit.engine.checkpoints import small_llada
 from tests.unit.engine.mixture import mixed_requests

@@ -9,15 +9,15 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from app.engine import recovery
-from app.engine.config import EngineConfig
+from app.engine.device.memory import DeviceMemory
 from app.engine.engine import Engine
-from app.engine.errors import OutOfDeviceMemory
-from app.engine.events import Admitted, EngineEvent, Failed, Finished
-from app.engine.memory import DeviceMemory
-from app.engine.models.checkpoint import load_model
+from app.engine.families.checkpoint import load_model
+from app.engine.interface.config import EngineConfig
+from app.engine.interface.errors import OutOfDeviceMemory
+from app.engine.interface.events import Admitted, EngineEvent, Failed, Finished
+from app.engine.passes.runner import ModelRunner
 from app.engine.recovery import CLEAN_PASSES, CPU, MOVES_BEFORE_MODEL, RETURN_AFTER_S, Recovery, copied
-from app.engine.request import RequestState
-from app.engine.runner import ModelRunner
+from app.engine.request.state import RequestState
 from tests.faults import DEVICE_NAME, FaultyRunner, IsFault
 from tests.profiles import examples
 from tests.unit.engine.checkpoints import CHECKPOINTS

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from app.engine.config import EngineConfig
 from app.engine.engine import Engine
-from app.engine.events import EngineEvent, Finished
-from app.engine.models.checkpoint import load_model
-from app.engine.params import DecodingParams, GenerationRequest
-from app.engine.request import RequestState
-from app.engine.runner import ModelRunner
+from app.engine.families.checkpoint import load_model
+from app.engine.interface.config import EngineConfig
+from app.engine.interface.events import EngineEvent, Finished
+from app.engine.interface.params import DecodingParams, GenerationRequest
+from app.engine.passes.runner import ModelRunner
+from app.engine.request.state import RequestState
 from tests.unit.engine.checkpoints import CHECKPOINTS
 
 pytestmark = [

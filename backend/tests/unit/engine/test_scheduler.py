@@ -7,8 +7,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from app.engine.config import EngineConfig
-from app.engine.errors import QueueFull
+from app.engine.interface.config import EngineConfig
+from app.engine.interface.errors import QueueFull
 from app.engine.scheduler import Scheduler
 from tests.profiles import examples
 

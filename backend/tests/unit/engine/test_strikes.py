@@ -11,15 +11,15 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from app.engine import recovery
-from app.engine.config import EngineConfig
+from app.engine.device.memory import DeviceMemory
 from app.engine.engine import Engine
-from app.engine.errors import EngineStopped, OutOfDeviceMemory
-from app.engine.events import Admitted, EngineEvent, Failed, Finished, Step
-from app.engine.memory import DeviceMemory
-from app.engine.params import GenerationRequest
+from app.engine.interface.config import EngineConfig
+from app.engine.interface.errors import EngineStopped, OutOfDeviceMemory
+from app.engine.interface.events import Admitted, EngineEvent, Failed, Finished, Step
+from app.engine.interface.params import GenerationRequest
+from app.engine.passes.runner import ModelRunner
 from app.engine.recovery import Recovery
-from app.engine.request import RequestState
-from app.engine.runner import ModelRunner
+from app.engine.request.state import RequestState
 from tests.faults import DEVICE_NAME
 from tests.profiles import examples
 from tests.strikes import ALLOCATION, KINDS, POINTS, Strike, struck_by

@@ -11,9 +11,10 @@ import torch
 from onnxruntime.capi.onnxruntime_pybind11_state import RuntimeException as OrtError
 
 from app.engine import thread
-from app.engine.config import EngineConfig, QuantizationName
 from app.engine.engine import Engine
-from app.engine.errors import (
+from app.engine.families.checkpoint import load_model
+from app.engine.interface.config import EngineConfig, QuantizationName
+from app.engine.interface.errors import (
     CheckpointError,
     DeviceBroken,
     EngineStopped,
@@ -21,11 +22,10 @@ from app.engine.errors import (
     OutOfDeviceMemory,
     QueueFull,
 )
-from app.engine.events import Admitted, Cancelled, EngineEvent, Failed, Finished, Step
+from app.engine.interface.events import Admitted, Cancelled, EngineEvent, Failed, Finished, Step
+from app.engine.interface.params import DecodingParams, GenerationRequest
 from app.engine.models.base import FamilyModel
-from app.engine.models.checkpoint import load_model
-from app.engine.params import DecodingParams, GenerationRequest
-from app.engine.runner import ModelRunner
+from app.engine.passes.runner import ModelRunner
 from app.engine.thread import MAX_FAILURES_IN_A_ROW, EngineThread
 from tests.conformance import traces
 from tests.unit.engine.checkpoints import CHECKPOINTS

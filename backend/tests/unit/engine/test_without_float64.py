@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from app.engine.models.base import FamilyModel
-from app.engine.runner import ModelRunner
-from app.engine.work import SequenceInput
+from app.engine.passes.runner import ModelRunner
+from app.engine.passes.work import SequenceInput
 from tests.conformance import traces
 from tests.unit.engine.mixture import mixed_requests
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from tokenizers import Tokenizer
 
+from app.engine.canvas.special import SpecialIds
 from app.engine.models.base import FamilyModel
-from app.engine.special import SpecialIds
 from training.initial import build
 from training.objectives import Language
 from training.prepare import Corpus, Document, encode

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from app.engine.canvas.special import SpecialIds
 from app.engine.models.base import FamilyModel, ModelConfig
-from app.engine.special import SpecialIds
 from tests.unit.training.conftest import TEXTS, tiny_recipe
 from training.decoding import (
     GREEDY,

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from app.engine.models.checkpoint import load_model
+from app.engine.families.checkpoint import load_model
 from tests.unit.training.conftest import SHAPE, tiny_recipe, tokenizer_for
 from training.evaluate import load_exported
 from training.export import HEADS, export, published_config

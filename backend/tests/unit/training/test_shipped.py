@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 import torch
 
-from app.engine.config import EngineConfig
 from app.engine.engine import Engine
-from app.engine.events import EngineEvent, Step
+from app.engine.interface.config import EngineConfig
+from app.engine.interface.events import EngineEvent, Step
+from app.engine.interface.params import DecodingParams, GenerationRequest
 from app.engine.models.base import FamilyModel
-from app.engine.params import DecodingParams, GenerationRequest
-from app.engine.request import RequestState
-from app.engine.runner import ModelRunner
+from app.engine.passes.runner import ModelRunner
+from app.engine.request.state import RequestState
 from tests.profiles import is_thorough
 from training.bits import NATS_PER_BIT, estimate_bound
 from training.evaluate import ASSETS, RESULTS, load_exported

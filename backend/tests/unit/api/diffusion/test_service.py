@@ -11,8 +11,8 @@ import pytest
 from starlette.requests import ClientDisconnect, Request
 
 from app.api.diffusion.service import collect, open_stream
-from app.api.disconnect import has_left
-from app.api.streaming import ByteStream
+from app.api.streams.byte_stream import ByteStream
+from app.api.wire.disconnect import has_left
 from app.services.diffusion import Generation
 from app.services.diffusion.errors import Overloaded
 from app.services.diffusion.models import DiffusionStreamEvent, GenerationResult

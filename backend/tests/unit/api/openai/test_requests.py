@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
-from app.api.errors import InvalidBody
-from app.api.foreign_fields import NEUTRAL
+from app.api.bodies.unsupported import NEUTRAL
+from app.api.errors.table import InvalidBody
 from app.api.llama_cpp.requests import InfillRequest
 from app.api.openai.requests import ChatRequest, CompletionRequest, FimRequest, OpenAIRequest
 from app.core.complaints import MAX_COMPLAINTS

@@ -8,10 +8,10 @@ from typing import Any, TypeAlias
 import pytest
 from starlette.requests import Request
 
-from app.api.generations import close_all, merged, start_all
 from app.api.openai.answers import CHAT, FIM, TEXT, Form, usage_of
 from app.api.openai.requests import CompletionRequest
 from app.api.openai.stream import ChunkWriter, chunks
+from app.api.streams.choices import close_all, merged, start_all
 from app.services.diffusion import (
     DiffusionGenerationParams,
     DiffusionInfillingParams,

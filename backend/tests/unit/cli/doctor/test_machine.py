@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from app.cli.doctor.machine import check_machine, usable_cores
-from app.engine import memory
+from app.engine.device import memory
 
 
 def levels() -> dict[str, str]:

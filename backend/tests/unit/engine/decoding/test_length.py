@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.engine.canvas import Canvas
+from app.engine.canvas.canvas import Canvas
 from app.engine.decoding.length import (
     LengthBudget,
     before_deletions,

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.engine.canvas import Canvas
+from app.engine.canvas.canvas import Canvas
 from app.engine.decoding.policy import Prediction, StepPlan, VariableLengthPolicy, build_policy
 from app.engine.decoding.rules import LogitRules, Score
 from app.engine.decoding.schedule import origin_transfer_probability, timesteps
-from app.engine.errors import InvalidRequest
-from app.engine.params import CacheName, DecodingParams
+from app.engine.interface.errors import InvalidRequest
+from app.engine.interface.params import CacheName, DecodingParams
 from tests.unit.engine.oracle import EOS, EXPAND, MASK, TOKENS, TURN, Oracle, PolicyStep, config_of, run_policy
 
 RULES = LogitRules(Score.PROBABILITY, 0.0, None, None, scores_see_filters=False)

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.engine.canvas import Canvas
+from app.engine.canvas.canvas import Canvas
 from app.engine.decoding.policy import Prediction, build_policy
 from app.engine.decoding.surety import Revision, Surety
-from app.engine.params import DecodingParams
+from app.engine.interface.params import DecodingParams
 from tests.unit.engine.oracle import MASK, Oracle, config_of
 
 INFINITE = float("inf")

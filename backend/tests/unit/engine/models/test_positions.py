@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.engine.errors import CheckpointError
+from app.engine.interface.errors import CheckpointError
 from app.engine.models import dream, llada
 from app.engine.models.base import ModelConfig
 from tests.unit.engine.checkpoints import DREAM_CONFIG, LLADA_CONFIG

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from app.engine.config import QuantizationName
-from app.engine.models import checkpoint, graphs, quantisation
-from app.engine.models.checkpoint import load_model
-from app.engine.models.checkpoint_files import read_json
-from app.engine.models.graphs import can_run
+from app.engine.families import checkpoint
+from app.engine.families.checkpoint import load_model, weight_bytes
+from app.engine.families.checkpoint_files import read_json
+from app.engine.interface.config import QuantizationName
+from app.engine.models import quantisation
 from app.engine.models.layers import Linear
 from app.engine.models.quantisation import (
     Int8Linear,
@@ -21,12 +21,13 @@ from app.engine.models.quantisation import (
     QuantisedLinear,
     multiplies_int8,
     rounded,
-    weight_bytes,
     weights_to_quantise,
 )
+from app.engine.passes import graphs
+from app.engine.passes.graphs import can_run
+from app.engine.passes.runner import ModelRunner
+from app.engine.passes.work import SequenceInput
 from app.engine.recovery import CPU, copied
-from app.engine.runner import ModelRunner
-from app.engine.work import SequenceInput
 from tests.conformance import traces
 from tests.profiles import examples
 from tests.unit.engine.checkpoints import CHECKPOINTS

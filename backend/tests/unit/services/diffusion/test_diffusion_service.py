@@ -14,11 +14,11 @@ from app.services.diffusion import (
     Overloaded,
     ServiceDisabled,
     UnknownModel,
-    caretaker,
     diffusion_service,
 )
-from app.services.diffusion.catalog import CatalogEntry
-from app.services.diffusion.slot import State
+from app.services.diffusion.residency import caretaker
+from app.services.diffusion.residency.catalog import CatalogEntry
+from app.services.diffusion.residency.slot import State
 from tests.fakes import GatedModel, SlowlyLoadingModel, UnloadableModel, WordsModel
 from tests.unit.services.diffusion.serving import NO_FOLDER, serving, until
 

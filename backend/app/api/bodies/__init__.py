@@ -1,0 +1,1 @@
+"""Request bodies: their size, their deadline, their fields."""

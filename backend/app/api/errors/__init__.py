@@ -1,0 +1,1 @@
+"""Every error that leaves over HTTP: its status, its code and its body."""

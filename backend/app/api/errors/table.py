@@ -1,0 +1,276 @@
+"""Every error that leaves over HTTP: which status, which code, which headers. One table, one shape.
+
+ApiError
+├── MalformedRequest        not HTTP (400)
+├── MalformedBody           not JSON (400)
+├── AdminTokenRequired      an admin call without the right token (401)
+├── ApiKeyRequired          another call without one of the keys (401)
+├── LoopbackOnly            an admin call from elsewhere, with no token set (403)
+├── BodyTooSlow             not there in time (408)
+├── BodyTooLarge            over the limit (413)
+├── UnsupportedMediaType    not declared as JSON (415)
+├── InvalidBody             JSON that does not fit the request (422)
+├── RateLimited             more calls than one client may make (429)
+├── NotReady                a request would not be answered now (503)
+└── TooManyConnections      on a connection above the limit (503)
+
+The service's own errors are drawn in `app/services/diffusion/errors.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+from starlette.types import Scope
+
+from app.api.errors.allowed_methods import allowed_methods
+from app.api.errors.openai_problem import OpenAIProblemResponse
+from app.api.errors.problem import TYPE_PREFIX, FieldError, Problem, ProblemResponse, renamed
+from app.api.errors.refused_calls import note_refusal
+from app.api.errors.validation import field_errors
+from app.api.wire.disconnect import CLIENT_GONE, note_departure
+from app.api.wire.kinds import is_admin_call, speaks_openai
+from app.api.wire.request_id import request_id
+from app.services.diffusion.errors import (
+    ContentRejected,
+    GenerationCancelled,
+    GenerationFailed,
+    GenerationTimeout,
+    InvalidParameters,
+    ModelUnavailable,
+    OutOfMemory,
+    Overloaded,
+    ServiceDisabled,
+    ServiceError,
+    UnknownModel,
+)
+from app.services.diffusion.public_words import public_text
+from app.services.diffusion.requests.stats import UNFORESEEN
+
+
+class ApiError(Exception):
+    """Root of what the HTTP layer itself refuses."""
+
+    code = "bad_request"
+
+
+class MalformedRequest(ApiError):
+    code = "malformed_request"
+
+
+class MalformedBody(ApiError):
+    code = "malformed_body"
+
+
+class AdminTokenRequired(ApiError):
+    code = "admin_token_required"
+
+
+class ApiKeyRequired(ApiError):
+    code = "api_key_required"
+
+
+class LoopbackOnly(ApiError):
+    code = "loopback_only"
+
+
+class BodyTooSlow(ApiError):
+    code = "body_too_slow"
+
+
+class BodyTooLarge(ApiError):
+    code = "body_too_large"
+
+
+class NotReady(ApiError):
+    code = "not_ready"
+    retry_after_s = 5
+
+
+class UnsupportedMediaType(ApiError):
+    code = "unsupported_media_type"
+
+
+class InvalidBody(ApiError):
+    """JSON that does not fit the request.
+
+    Attributes:
+        errors: what is wrong, field by field.
+    """
+
+    code = InvalidParameters.code
+
+    def __init__(self, errors: Sequence[FieldError]) -> None:
+        super().__init__("; ".join(error.message for error in errors))
+        self.errors = list(errors)
+
+    @classmethod
+    def of(cls, error: ValidationError, given: Any, names: Mapping[str, str] | None = None) -> InvalidBody:
+        """What is wrong with a value that was `given`.
+
+        Args:
+            names: what the client calls fields that have another name there.
+        """
+        return cls(renamed(field_errors(error.errors(include_url=False), given), names or {}))
+
+
+class RateLimited(ApiError):
+    """More calls than one client may make.
+
+    Attributes:
+        retry_after_s: when the next one may succeed.
+    """
+
+    code = "rate_limited"
+
+    def __init__(self, message: str, *, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class TooManyConnections(ApiError):
+    code = "too_many_connections"
+    retry_after_s = 5
+
+
+INTERNAL_CODE = UNFORESEEN
+
+PROBLEMS: dict[type[Exception], tuple[int, str]] = {
+    MalformedRequest: (400, "The request is not valid HTTP"),
+    MalformedBody: (400, "The body is not valid JSON"),
+    AdminTokenRequired: (401, "The admin token is required"),
+    ApiKeyRequired: (401, "An API key is required"),
+    LoopbackOnly: (403, "Admin calls are answered on this machine only"),
+    UnknownModel: (404, "There is no such model"),
+    BodyTooSlow: (408, "The body did not arrive in time"),
+    BodyTooLarge: (413, "The body is too large"),
+    UnsupportedMediaType: (415, "The body is not declared as JSON"),
+    InvalidBody: (422, "A value is not allowed"),
+    InvalidParameters: (422, "A value is not allowed"),
+    ContentRejected: (422, "The content filter refuses it"),
+    RateLimited: (429, "Too many requests"),
+    GenerationFailed: (500, "The model failed"),
+    NotReady: (503, "The server is not ready"),
+    GenerationCancelled: (503, "The request was given up"),
+    ModelUnavailable: (503, "No model is available"),
+    OutOfMemory: (503, "Memory is short"),
+    Overloaded: (503, "Too many requests are waiting"),
+    ServiceDisabled: (503, "The service is switched off"),
+    TooManyConnections: (503, "Too many connections are open"),
+    GenerationTimeout: (504, "The deadline passed"),
+}
+
+
+def problem_of(error: Exception) -> Problem:
+    """The error as clients see it. One that is not in the table is a 500, and says nothing of its cause."""
+    if isinstance(error, HTTPException):
+        return _framework_problem(error)
+    known = next((cls for cls in type(error).__mro__ if cls in PROBLEMS), None)
+    if known is None:
+        return _problem(500, "Internal error", INTERNAL_CODE, "the cause is in the log under this request id")
+    status, title = PROBLEMS[known]
+    code = str(getattr(error, "code", INTERNAL_CODE))
+    return _problem(status, title, code, _detail(error), errors=_field_errors(error))
+
+
+def problem_of_code(code: str, detail: str) -> Problem:
+    """The problem that an `error` event of a stream tells of."""
+    internal = (500, "Internal error")
+    status, title = next((entry for cls, entry in PROBLEMS.items() if getattr(cls, "code", "") == code), internal)
+    return _problem(status, title, code, detail)
+
+
+def _problem(status: int, title: str, code: str, detail: str, **more: Any) -> Problem:
+    return Problem(type=TYPE_PREFIX + code, title=title, status=status, code=code, detail=detail, **more)
+
+
+def _framework_problem(error: HTTPException) -> Problem:
+    """What the router refuses: an unknown path, a method that the path does not have."""
+    phrase = HTTPStatus(error.status_code).phrase
+    return _problem(error.status_code, phrase, phrase.lower().replace(" ", "_"), error.detail)
+
+
+def _detail(error: Exception) -> str:
+    if isinstance(error, GenerationFailed):
+        return "the model broke while answering; the cause is in the log under this request id"
+    return str(error)
+
+
+def _field_errors(error: Exception) -> list[FieldError] | None:
+    if isinstance(error, InvalidBody):
+        return error.errors
+    if isinstance(error, InvalidParameters) or (isinstance(error, ContentRejected) and error.field):
+        return [FieldError(field=error.field, message=str(error))]
+    return None
+
+
+def _headers(error: Exception) -> dict[str, str]:
+    if isinstance(error, HTTPException):
+        return dict(error.headers or {})
+    if isinstance(error, AdminTokenRequired | ApiKeyRequired):
+        return {"WWW-Authenticate": "Bearer"}
+    if isinstance(error, BodyTooSlow):
+        return {"Connection": "close"}  # what still arrives is the rest of this body, and no next request
+    if isinstance(error, GenerationTimeout):
+        # OpenAI's clients send again whatever fails with 5xx: the whole work would be done, and given up, three times.
+        return {"X-Should-Retry": "false"}
+    retry_after_s = getattr(error, "retry_after_s", None)
+    return {} if retry_after_s is None else {"Retry-After": str(retry_after_s)}
+
+
+def problem_response(scope: Scope, error: Exception) -> ProblemResponse | OpenAIProblemResponse:
+    """The error as the answer to this request, in the form that its client knows."""
+    problem = problem_of(error)
+    if problem.status >= 500 and not (scope.get("path") and is_admin_call(scope)):
+        problem.detail = public_text(problem.detail)
+    note_refusal(scope, problem.code)
+    if speaks_openai(scope):
+        return OpenAIProblemResponse(problem, _headers(error))
+    problem.instance = scope.get("raw_path", b"").decode("ascii", "replace")[:200]
+    problem.request_id = request_id(scope)
+    if isinstance(error, GenerationTimeout):
+        problem.partial = True
+        text_field = "infilled_text" if "/infill" in scope["path"] else "generated_text"
+        setattr(problem, text_field, error.partial_text)
+    return ProblemResponse(problem, _headers(error))
+
+
+async def _answer(request: Request, error: Exception) -> Response:
+    return problem_response(request.scope, error)
+
+
+async def _answer_other_method(request: Request, error: Exception) -> Response:
+    """No route has this method. OPTIONS asks which ones there are, so that one is no error."""
+    is_question = request.method == "OPTIONS"
+    response = Response(status_code=204) if is_question else problem_response(request.scope, error)
+    response.headers["Allow"] = allowed_methods(request.scope)
+    return response
+
+
+async def _answer_validation(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    given = {"path": request.path_params, "query": dict(request.query_params)}
+    return problem_response(request.scope, InvalidBody(field_errors(error.errors(), given)))
+
+
+async def _answer_nobody(request: Request, error: Exception) -> Response:
+    note_departure(request.scope)
+    return Response(status_code=CLIENT_GONE)
+
+
+def add_error_handlers(app: FastAPI) -> None:
+    """Makes every error of a route a problem document; `UnexpectedErrors` takes what is left."""
+    app.add_exception_handler(ApiError, _answer)
+    app.add_exception_handler(ServiceError, _answer)
+    app.add_exception_handler(HTTPException, _answer)
+    app.add_exception_handler(HTTPStatus.METHOD_NOT_ALLOWED, _answer_other_method)
+    app.add_exception_handler(RequestValidationError, _answer_validation)
+    app.add_exception_handler(ClientDisconnect, _answer_nobody)

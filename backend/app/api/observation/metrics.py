@@ -1,0 +1,47 @@
+"""`GET /metrics`."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+
+from app.api.deps import AdminDep
+from app.api.observation.instruments import Instruments
+from app.api.observation.scrape import Scrape
+from app.api.openapi.document import problems
+from app.services.diffusion import DiffusionLLMService
+from app.services.diffusion.residency.observation import memory_of
+
+router = APIRouter(tags=["operations"])
+
+
+async def scrape_of(app: FastAPI) -> Scrape:
+    """What this process has to tell."""
+    service: DiffusionLLMService = app.state.service
+    instruments: Instruments = app.state.instruments
+    memory = await memory_of(service.observation().devices)
+    return Scrape(instruments.registry, service.observation(), memory, app.version)
+
+
+async def get_scrape(request: Request) -> Collector:
+    return await scrape_of(request.app)
+
+
+@router.get(
+    "/metrics",
+    dependencies=[AdminDep],
+    response_class=Response,
+    responses={
+        200: {"description": "Metrics", "content": {"text/plain": {}, "application/openmetrics-text": {}}},
+        **problems(401, 403),
+    },
+)
+async def metrics(request: Request, scrape: Annotated[Collector, Depends(get_scrape)]) -> Response:
+    """Counters, histograms and gauges in the text format of Prometheus; in OpenMetrics where `Accept` asks for it."""
+    encode, media_type = choose_encoder(request.headers.get("accept", ""))
+    content = await asyncio.to_thread(encode, scrape)  # some milliseconds, which streams would feel
+    return Response(content, headers={"Content-Type": media_type, "Cache-Control": "no-store"})

@@ -1,0 +1,1 @@
+"""Answers that grow: events as bytes, and several generations in one answer."""

@@ -1,0 +1,1 @@
+"""Cached keys and values: which are kept, and where."""

@@ -1,0 +1,17 @@
+"""What one step changes on a canvas."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Edits:
+    """What a step did to the canvas. Positions are those before any deletion or expansion of the step."""
+
+    committed: tuple[tuple[int, int, float], ...] = ()
+    """(position, token id, confidence)"""
+    deleted: tuple[int, ...] = ()
+    expanded: tuple[int, ...] = ()
+    revoked: tuple[int, ...] = ()
+    """Commits of earlier steps that are masks again."""

@@ -1,0 +1,1 @@
+"""One forward pass over several requests: from the work of each to its predictions."""

@@ -1,0 +1,261 @@
+"""The one owner of a model and its device: sequences in, logits of the wanted rows out."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from app.engine.decoding.guidance import guide
+from app.engine.decoding.policy import Prediction
+from app.engine.decoding.rules import LogitRules
+from app.engine.decoding.sampling import log_probabilities, penalise_repetition, predict, probabilities_of, row_sums
+from app.engine.device.devices import first_line, has_float64, is_out_of_memory
+from app.engine.interface.config import RuntimeName
+from app.engine.interface.errors import EngineError, OutOfDeviceMemory
+from app.engine.models.base import FamilyModel
+from app.engine.passes import graphs
+from app.engine.passes.divergence import LastDistributions
+from app.engine.passes.graph_forward import MAX_SCORE_BYTES, GraphForward
+from app.engine.passes.module_forward import Forward, ModuleForward
+from app.engine.passes.work import SequenceInput, Work
+
+# float32 logits, their filtered copy and probabilities, and the float64 distribution that tokens are drawn from.
+_BYTES_PER_LOGIT = 4 * 3 + 8 * 2
+
+log = logging.getLogger(__name__)
+
+
+class ModelRunner:
+    """Runs forward passes and reads their logits. One thread only.
+
+    Args:
+        device_name: what the device is called, where not by its own name.
+        cpu_runtime: see `EngineConfig`.
+
+    Raises:
+        EngineError: the model was to run as graphs, and cannot.
+    """
+
+    def __init__(self, model: FamilyModel, device_name: str | None = None, cpu_runtime: RuntimeName = "auto") -> None:
+        self.model = model.eval()
+        self.device = next(model.parameters()).device
+        self.device_name = device_name or str(self.device)
+        self.dtype = next(model.parameters()).dtype
+        self._cpu_runtime = cpu_runtime
+        self._forward = self._chosen_forward()
+        self._last = LastDistributions()
+
+    def _chosen_forward(self) -> Forward:
+        if self.device.type != "cpu" or self._cpu_runtime == "torch":
+            return ModuleForward(self.model)
+        if not graphs.can_run(self.model):
+            if self._cpu_runtime == "onnx":
+                raise EngineError(f"cpu_runtime=onnx: {graphs.REQUIREMENTS}; use auto or torch")
+            return ModuleForward(self.model)
+        try:
+            return GraphForward(self.model)
+        except Exception as error:  # each library has error types of its own
+            return self._forward_instead(error)
+
+    def _forward_instead(self, error: Exception) -> Forward:
+        """Modules, where graphs are not demanded: they are slower, and always there."""
+        why = f"ONNX Runtime failed: {first_line(error)}"
+        if self._cpu_runtime == "onnx":
+            raise EngineError(f"cpu_runtime=onnx: {why}; use auto or torch") from error
+        log.warning("%s; the %s model runs by PyTorch from here on", why, self.model.config.family)
+        return ModuleForward(self.model)
+
+    @property
+    def is_graphed(self) -> bool:
+        """Whether it runs as ONNX Runtime graphs."""
+        return isinstance(self._forward, GraphForward)
+
+    @property
+    def bytes_per_row(self) -> int:
+        """Memory that one row of logits needs while it is decoded."""
+        return self.model.config.vocab_size * _BYTES_PER_LOGIT
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes of the weights, and of the copies of them that the two graphs hold."""
+        weights = (*self.model.parameters(), *self.model.buffers())
+        return sum(weight.numel() * weight.element_size() for weight in weights) * (3 if self.is_graphed else 1)
+
+    def bytes_of_pass(self, num_tokens: int, num_rows: int) -> int:
+        """What a forward pass of so many tokens and rows of logits takes beside the weights, estimated from above."""
+        config = self.model.config
+        # The residual stream and its normalised copy, float32 copies of queries and keys, and the gate, up and product.
+        values_per_token = 4 * config.width + 3 * config.width * 2 + 3 * config.mlp_width
+        num_bytes = num_tokens * values_per_token * max(self.dtype.itemsize, 4) + num_rows * self.bytes_per_row
+        if self.is_graphed:  # scores and their mask; modules never hold them all
+            num_bytes += min(4 * (config.num_heads + 1) * num_tokens**2, 2 * MAX_SCORE_BYTES)
+        return num_bytes
+
+    def bytes_kept(self, num_tokens: int, num_rows: int = 0) -> int:
+        """Keys and values of so many tokens, and so many rows of distributions (`divergence.py`)."""
+        config = self.model.config
+        num_each = 2 if self.is_graphed else 3  # modules keep keys before and after rotation
+        per_token = num_each * config.num_layers * config.num_kv_heads * config.head_dim * self.dtype.itemsize
+        return num_tokens * per_token + num_rows * config.vocab_size * torch.float32.itemsize
+
+    @torch.inference_mode()
+    def run(self, works: Sequence[Work]) -> list[Prediction]:
+        """One forward pass for all requests together; one copy from the device to the host.
+
+        Raises:
+            OutOfDeviceMemory: the pass did not fit.
+        """
+        try:
+            logits = self.logits([sequence for work in works for sequence in work.sequences])
+            if not has_float64(self.device):  # tokens are drawn, and their probabilities told, in double precision
+                logits = logits.cpu()
+            parts = torch.split(logits, [work.num_rows for work in works])
+            guided = [_guided(work, part) for work, part in zip(works, parts, strict=True)]
+            wanted = [rows[: len(rows) - len(work.doubted_ids)] for work, rows in zip(works, guided, strict=True)]
+            penalised = [_penalised(work, rows) for work, rows in zip(works, wanted, strict=True)]
+            predictions = _read(works, penalised, parts, row_sums(logits))
+            told = [self._with_more(*each) for each in zip(works, guided, predictions, strict=True)]
+            self._last.step_is_done()
+            return told
+        except Exception as error:  # what a library raises where memory is short has no common type
+            if not is_out_of_memory(error):
+                raise
+            message = f"a step of {len(works)} requests did not fit {self.device_name}: {error}"
+            raise OutOfDeviceMemory(message) from error
+        finally:
+            self._last.step_is_over()
+
+    def logits(self, sequences: Sequence[SequenceInput]) -> Tensor:
+        """Raw logits [R, V] of all wanted positions, sequence by sequence, aligned with what they predict.
+
+        Raises:
+            EngineError: the graphs that were demanded do not run.
+        """
+        try:
+            return self._forward.logits(sequences)
+        except graphs.GraphError as error:
+            self._leave_graphs(error)
+            return self._forward.logits(sequences)
+
+    def _leave_graphs(self, error: Exception) -> None:
+        """What is kept goes along: the pass that failed has changed nothing of it."""
+        graphed, self._forward = self._forward, self._forward_instead(error)
+        for name in graphed.kept_names():
+            kept = graphed.kept(name)
+            if kept is not None:
+                self._forward.keep(name, kept)
+
+    @torch.inference_mode()
+    def hand_over(self, names: Collection[str], other: ModelRunner) -> None:
+        """Moves what is kept under these names to a runner of the same model on another device: it goes on there as it
+        would have gone on here, and nothing of it stays.
+
+        Raises:
+            OutOfDeviceMemory: it does not fit there; all of it is still here.
+        """
+        try:
+            for name in names:
+                self._last.copy_to(name, other._last, other.device)
+                kept = self._forward.kept(name)
+                if kept is not None:
+                    other._forward.keep(name, kept)
+        except Exception as error:
+            for name in names:
+                other.forget(name)
+            if not is_out_of_memory(error):
+                raise
+            raise OutOfDeviceMemory(f"what is kept of a request does not fit {other.device_name}: {error}") from None
+        for name in names:
+            self.forget(name)
+
+    def forget(self, name: str) -> None:
+        """Drops what is kept under `name`, if anything is."""
+        self._forward.forget(name)
+        self._last.forget(name)
+
+    def kept_names(self) -> set[str]:
+        """Names under which anything is kept between two passes, of requests that run or did until a moment ago.
+
+        Raises:
+            AssertionError: what is kept contradicts itself, which no fault may bring about.
+        """
+        return self._forward.kept_names() | self._last.names
+
+    def _with_more(self, work: Work, logits: Tensor, prediction: Prediction) -> Prediction:
+        """What only some requests ask for, from the model's own logits."""
+        if prediction.num_broken:
+            return prediction
+        num_doubted = len(work.doubted_ids)
+        wanted, doubted = torch.split(logits, [len(logits) - num_doubted, num_doubted])
+        more: dict[str, Any] = {}
+        if work.num_logprobs is not None:
+            more["logprobs"] = log_probabilities(wanted, prediction.token_ids, work.num_logprobs)
+        if work.watched is not None:
+            more["divergences"] = self._last.divergences(work.watched, work.sequences[0].wanted, wanted)
+        if work.doubted_ids:
+            more["support"] = probabilities_of(doubted, work.doubted_ids)
+        return replace(prediction, **more) if more else prediction
+
+
+def _guided(work: Work, logits: Tensor) -> Tensor:
+    """One row per wanted position."""
+    if work.guidance_scale == 0:
+        return logits
+    conditional, unconditional = logits.chunk(2)
+    return guide(conditional, unconditional, work.guidance_scale)
+
+
+def _penalised(work: Work, logits: Tensor) -> Tensor:
+    if work.repetition_penalty == 1.0 or not work.penalised_ids:
+        return logits
+    logits = logits.float().clone()
+    penalise_repetition(logits, work.penalised_ids, work.repetition_penalty)
+    return logits
+
+
+def _read(works: Sequence[Work], logits: Sequence[Tensor], raw: Sequence[Tensor], sums: Tensor) -> list[Prediction]:
+    """Requests that follow the same rules are read in one go.
+
+    Args:
+        logits: of each request, as they are read.
+        raw: of each request, as the model gave them.
+        sums: of all raw rows [R]. That of a row with NaN or infinity is not finite: one look at each number, and
+            it comes to the host with the predictions.
+    """
+    groups: dict[LogitRules, list[int]] = {}
+    for index, work in enumerate(works):
+        groups.setdefault(work.rules, []).append(index)
+    predicted = []
+    for members in groups.values():
+        rows = torch.cat([logits[index] for index in members]) if len(works) > 1 else logits[0]
+        draws = [u for index in members for u in works[index].uniforms]
+        uniforms = torch.tensor(draws, dtype=torch.float64, device=rows.device) if draws else None
+        predicted.append(predict(rows, works[members[0]].rules, uniforms))
+    on_host = torch.cat((*torch.cat(predicted, dim=1), sums.double())).tolist()
+    num_read = sum(len(rows) for rows in logits)
+    token_ids, scores, confidences = (on_host[kind * num_read : (kind + 1) * num_read] for kind in range(3))
+    predictions: dict[int, Prediction] = {}
+    start = 0
+    for index in [index for members in groups.values() for index in members]:
+        span = slice(start, start + len(logits[index]))
+        predictions[index] = Prediction([int(i) for i in token_ids[span]], scores[span], confidences[span])
+        start = span.stop
+    sums_left = iter(on_host[3 * num_read :])
+    return [_checked(predictions[index], part, sum(islice(sums_left, len(part)))) for index, part in enumerate(raw)]
+
+
+def _checked(prediction: Prediction, raw: Tensor, sum_of_raw: float) -> Prediction:
+    """The prediction, with the number of rows that are not finite: as the model gave them [R, V], or after guidance and
+    rules. Infinity that stands for a banned token is not in the one and does not reach the other."""
+    if math.isfinite(sum_of_raw + sum(prediction.scores) + sum(prediction.confidences)):
+        return prediction
+    num_raw = int((~raw.isfinite()).any(-1).sum())  # finite numbers may have a sum that is not
+    num_read = sum(not math.isfinite(a + b) for a, b in zip(prediction.scores, prediction.confidences, strict=True))
+    return replace(prediction, num_broken=max(num_raw, num_read))

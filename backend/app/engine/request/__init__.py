@@ -1,0 +1,1 @@
+"""One request inside the engine: its life, its rounds over the context window, what it costs, whether it is valid."""

@@ -1,0 +1,143 @@
+"""Which requests a checkpoint can run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from app.engine.decoding.policy import algorithms
+from app.engine.interface.errors import InvalidRequest
+from app.engine.interface.params import DecodingParams, GenerationRequest
+from app.engine.models.base import ModelConfig
+
+# Parameters that only some families know, and the value that asks for nothing.
+_FAMILIES_OF: dict[str, tuple[frozenset[str], Any]] = {
+    "cfg_scale": (frozenset({"llada"}), 0.0),
+    "confidence_threshold": (frozenset({"llada", "dreamon"}), None),
+    "confidence_factor": (frozenset({"llada", "dreamon"}), None),
+    "entropy_bound": (frozenset({"llada", "dreamon"}), None),
+    "local_threshold": (frozenset({"llada", "dreamon"}), None),
+    "stability_bound": (frozenset({"llada"}), None),
+    "revoke_threshold": (frozenset({"llada"}), None),
+    "block_length": (frozenset({"llada"}), None),
+    "eos_never_predicted": (frozenset({"llada", "dream"}), False),
+    "eos_last": (frozenset({"llada"}), False),
+    "alg_temp": (frozenset({"dream", "dreamon"}), 0.0),
+    "transfer_counts": (frozenset({"dream"}), ()),
+    "timestep_eps": (frozenset({"dream"}), 1e-3),
+    "mask_lengths": (frozenset({"llada", "dream"}), ()),
+    "transfers_per_step": (frozenset({"dreamon"}), 1),
+    "initial_masks": (frozenset({"dreamon"}), None),
+    "expand_budget": (frozenset({"dreamon"}), None),
+    "pad_delete_to_right": (frozenset({"dreamon"}), False),
+}
+
+
+_MANY = 2**31
+_BOUNDS: dict[str, tuple[float, float]] = {
+    "max_new_tokens": (1, _MANY),
+    "steps": (1, _MANY),
+    "block_length": (1, _MANY),
+    "transfers_per_step": (1, _MANY),
+    "initial_masks": (1, _MANY),
+    "mask_lengths": (1, _MANY),
+    "transfer_counts": (0, _MANY),
+    "expand_budget": (0, _MANY),
+    "seed": (0, 2**64 - 1),
+    "top_k": (1, _MANY),
+    "top_p": (0.0, 1.0),
+    "temperature": (0.0, 1e6),
+    "alg_temp": (0.0, 1e6),
+    "repetition_penalty": (1e-6, 1e6),
+    "cfg_scale": (0.0, 1e6),
+    "confidence_threshold": (0.0, 1.0),
+    "confidence_factor": (0.0, 1e6),
+    "entropy_bound": (0.0, 1e6),
+    "local_threshold": (0.0, 1.0),
+    "stability_bound": (0.0, 1e6),
+    "revoke_threshold": (0.0, 1.0),
+    "cache_refresh": (1, _MANY),
+    "timestep_eps": (0.0, 1.0),
+}
+
+
+def validate(request: GenerationRequest, config: ModelConfig) -> None:
+    """Refuses what this checkpoint cannot do.
+
+    Raises:
+        InvalidRequest: names the parameter, the value and what is allowed.
+    """
+    params = request.params
+    _check_bounds(params)
+    known = algorithms(config.family)
+    if params.algorithm is not None and params.algorithm not in known:
+        raise InvalidRequest(
+            f"algorithm={params.algorithm!r} is unknown to {config.family} models; use {', '.join(known)}",
+            field="algorithm",
+        )
+    for name, (families, neutral) in _FAMILIES_OF.items():
+        value = getattr(params, name)
+        if value != neutral and config.family not in families:
+            raise InvalidRequest(
+                f"{name}={value!r} has no meaning for {config.family} models; leave it out", field=name
+            )
+    _check_commits(params)
+    _check_counts(params)
+    if params.cache == "prefix" and config.family != "llada":
+        raise InvalidRequest(f"cache='prefix' has no meaning for {config.family} models; use 'dual'", field="cache")
+    for token_id in (*request.prefix, *request.suffix):
+        _check_id(token_id, config, "token id")
+    if params.end_of_turn is not None:
+        _check_id(params.end_of_turn, config, "end_of_turn", field="end_of_turn")
+
+
+_RULES = ("confidence_threshold", "confidence_factor", "entropy_bound")
+_ADDITIONS = ("local_threshold", "stability_bound", "revoke_threshold")
+
+
+def _check_commits(params: DecodingParams) -> None:
+    rules, additions = ([name for name in names if getattr(params, name) is not None] for names in (_RULES, _ADDITIONS))
+    for given in (rules, additions):
+        if len(given) > 1:
+            raise InvalidRequest(f"{given[0]} and {given[1]} exclude each other; leave one out", field=given[1])
+    if additions and rules != ["confidence_threshold"]:
+        raise InvalidRequest(f"{additions[0]} goes with a confidence_threshold; give one", field=additions[0])
+    if params.revoke_threshold is not None and (params.cache != "none" or params.cfg_scale > 0):
+        raise InvalidRequest(
+            "revoke_threshold looks at the whole canvas, once; leave cache and cfg_scale out", field="revoke_threshold"
+        )
+    if params.entropy_bound is not None and params.algorithm not in (None, "entropy", "low_confidence"):
+        raise InvalidRequest(
+            f"entropy_bound ranks by entropy, and algorithm={params.algorithm!r} by something else; leave one out",
+            field="entropy_bound",
+        )
+
+
+def _check_counts(params: DecodingParams) -> None:
+    if params.steps is None:
+        return
+    if params.transfers_per_step > 1:
+        raise InvalidRequest("steps and transfers_per_step exclude each other; leave one out", field="steps")
+    if params.transfer_counts and len(params.transfer_counts) != params.steps:
+        raise InvalidRequest(
+            f"steps={params.steps}, but transfer_counts are for {len(params.transfer_counts)}; leave steps out",
+            field="steps",
+        )
+
+
+def _check_id(token_id: int, config: ModelConfig, what: str, field: str = "") -> None:
+    if not 0 <= token_id < config.vocab_size:
+        raise InvalidRequest(f"{what} {token_id} is outside the vocabulary of {config.vocab_size}", field=field)
+
+
+def _check_bounds(params: DecodingParams) -> None:
+    for name, (least, greatest) in _BOUNDS.items():
+        value = getattr(params, name)
+        values = value if isinstance(value, tuple) else (value,)
+        # Written so that NaN, which is neither above nor below anything, is refused.
+        if any(not least <= each <= greatest for each in values if each is not None):
+            raise InvalidRequest(f"{name}={value} is outside {least} to {greatest}", field=name)
+    if params.initial_masks is not None and params.initial_masks > params.max_new_tokens:
+        raise InvalidRequest(
+            f"initial_masks={params.initial_masks} is above max_new_tokens={params.max_new_tokens}",
+            field="initial_masks",
+        )

@@ -1,0 +1,153 @@
+"""What may be said: the hook for a filter of one's own, and how filters stand in a request's way.
+
+    class NoNames(ContentFilter):
+        async def filter_input(self, text, *, field):
+            if await names_in(text):
+                raise ContentRejected("names are not allowed", field=field)
+            return text
+
+        def open_output(self):
+            return NoNamesOutput()  # an OutputFilter
+
+    service.content_filter = NoNames()
+
+It comes after the rules file of the setting `content_filter`, if there is one.
+"""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Collection, Sequence
+from typing import Any, TypeAlias, TypeVar
+
+from app.services.diffusion.content_filter.canvas import Step, without_hidden
+from app.services.diffusion.errors import ContentRejected, GenerationFailed, ServiceError
+from app.services.diffusion.models import DiffusionChatParams, DiffusionGenerationParams, DiffusionInfillingParams
+
+Params: TypeAlias = DiffusionGenerationParams | DiffusionInfillingParams
+Given = TypeVar("Given")
+
+_INPUT_FIELDS = ("text", "prefix", "suffix")
+
+logger = logging.getLogger(__name__)
+
+
+class OutputFilter(ABC):
+    """Filters one answer, which comes piece by piece. Runs on the event loop: hand heavy work to a thread."""
+
+    @abstractmethod
+    async def feed(self, text: str) -> str:
+        """The text that may leave now; keep back what more text could make forbidden. What has left stays.
+
+        Raises:
+            ContentRejected: the answer ends here, as an error.
+        """
+
+    @abstractmethod
+    async def flush(self) -> str:
+        """What was kept back, at the end of the answer. Raises as `feed` does."""
+
+    async def hidden(self, canvas: Sequence[str | None]) -> Collection[int]:
+        """Which positions of a canvas in denoising must not be shown, `None` being a mask. All, unless overridden."""
+        return range(len(canvas))
+
+
+class ContentFilter(ABC):
+    """Says what may go to a model and what may come back. One object serves all requests, many at a time."""
+
+    @abstractmethod
+    async def filter_input(self, text: str, *, field: str) -> str:
+        """What the model gets instead of a request's `text`, `prefix` or `suffix`; if nothing, the request is refused.
+
+        Raises:
+            ContentRejected: the request is refused. Name the field, and not what was found.
+        """
+
+    @abstractmethod
+    def open_output(self) -> OutputFilter:
+        """A filter for one answer."""
+
+
+async def filtered_input(params: Params, filters: Sequence[ContentFilter]) -> Params:
+    """The request as a model may see it.
+
+    Raises:
+        ContentRejected: a filter refuses it, or leaves nothing.
+        GenerationFailed: a filter broke; the request goes no further.
+    """
+    given = {field: getattr(params, field, "") for field in _INPUT_FIELDS}
+    if isinstance(params, DiffusionChatParams):
+        return await _filtered_conversation(params, filters)
+    filtered = {field: await _through(filters, text, field) for field, text in given.items() if text and filters}
+    return params.model_copy(update=filtered) if filtered else params
+
+
+async def _filtered_conversation(params: DiffusionChatParams, filters: Sequence[ContentFilter]) -> DiffusionChatParams:
+    contents = [
+        await _through(filters, message.content, f"messages[{index}]") if message.content else ""
+        for index, message in enumerate(params.messages)
+    ]
+    return params.with_contents(contents)
+
+
+class FilteredOutput:
+    """One answer on its way through the filters, and what has come out of them so far."""
+
+    def __init__(self, filters: Sequence[ContentFilter] = ()) -> None:
+        self._outputs = [content_filter.open_output() for content_filter in filters]
+        self._released: list[str] = []
+
+    @property
+    def text(self) -> str:
+        """All that `feed` and `flush` have given."""
+        return "".join(self._released)
+
+    async def feed(self, text: str) -> str:
+        """The text that may leave now. Raises as `filtered_input` does."""
+        return self._release(await self._feed(self._outputs, text))
+
+    async def flush(self) -> str:
+        """What was kept back, at the end of the answer. Raises as `feed` does."""
+        rest = ""
+        for index, output in enumerate(self._outputs, 1):
+            rest += await self._feed(self._outputs[index:], await _guarded(output.flush()))
+        return self._release(rest)
+
+    async def filter_step(self, data: Any) -> Any | None:
+        """The data of a `step` event without what must not be seen; `None` if it is none that a filter understands."""
+        if not self._outputs:
+            return data
+        step = Step.of(data)
+        if step is None:
+            return None
+        hidden = {index for output in self._outputs for index in await _guarded(output.hidden(step.canvas))}
+        return without_hidden(step, hidden)
+
+    async def _feed(self, outputs: Sequence[OutputFilter], text: str) -> str:
+        for output in outputs:
+            text = await _guarded(output.feed(text)) if text else ""
+        return text
+
+    def _release(self, text: str) -> str:
+        self._released.append(text)
+        return text
+
+
+async def _through(filters: Sequence[ContentFilter], text: str, field: str) -> str:
+    for content_filter in filters:
+        text = await _guarded(content_filter.filter_input(text, field=field))
+        if not text:
+            raise ContentRejected(f"the content filter leaves nothing of {field}", field=field)
+    return text
+
+
+async def _guarded(work: Awaitable[Given]) -> Given:
+    """A filter that breaks lets nothing through."""
+    try:
+        return await work
+    except ServiceError:
+        raise
+    except Exception as error:
+        logger.exception("a content filter broke")
+        raise GenerationFailed("a content filter broke; the server's log says why") from error

@@ -1,0 +1,1 @@
+"""Checkpoint folders as models of the service: text and engine joined."""

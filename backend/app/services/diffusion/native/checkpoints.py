@@ -1,0 +1,94 @@
+"""Where a checkpoint lies: a folder as it stands, or a hub id that is downloaded first."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from app.core.connections import unusable_variables
+from app.engine.families.checkpoint_files import check_is_whole
+from app.engine.interface.errors import CheckpointError
+from app.text.errors import TextError
+from app.text.tokenizer_files import read_tokenizer_files
+
+EMBEDDED_FOLDER = Path(__file__).resolve().parents[3] / "assets" / "models"
+
+# Weights as safetensors, configuration and tokenizer as text: no pickle and no code is ever fetched.
+DOWNLOADED_FILES = ("*.safetensors", "*.json", "*.txt", "*.jinja")
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
+
+
+def checkpoint_folder(location: str) -> Path:
+    """The folder of a checkpoint; a hub id (`organisation/name`) is downloaded into the hub's cache. Blocking.
+
+    Raises:
+        CheckpointError: there is no such folder, or the download failed.
+    """
+    folder = Path(location).expanduser()
+    if folder.is_dir():
+        return folder
+    if is_hub_id(location):
+        return download(location)
+    raise CheckpointError(f"checkpoint folder {location!r} does not exist; give an existing folder or a hub id")
+
+
+def is_hub_id(location: str) -> bool:
+    return _HUB_ID.fullmatch(location) is not None
+
+
+def download(
+    hub_id: str,
+    *,
+    to: Path | None = None,
+    revision: str | None = None,
+    is_online: bool = True,
+    shows_progress: bool = True,
+) -> Path:
+    """The folder of a hub repository's checkpoint, in the hub's cache or where it is wanted. Blocking.
+
+    Args:
+        is_online: whether the hub may be asked for what is not there yet.
+        shows_progress: whether bars on standard error tell how far it is.
+
+    Raises:
+        CheckpointError: it is not there, the download failed, or what came is no whole checkpoint.
+    """
+    try:
+        if not shows_progress:
+            _hide_progress()
+        folder = _fetched(hub_id, to, revision, is_online)
+    except Exception as error:  # the hub's client and the HTTP client under it have no common root
+        reason = "; ".join(filter(None, [" ".join(str(error).split()), _blamed_on_the_environment()]))
+        raise CheckpointError(
+            f"checkpoint {hub_id!r} is neither an existing folder nor could it be downloaded: {reason}"
+        ) from error
+    try:
+        check_is_whole(folder)
+        read_tokenizer_files(folder)
+    except (CheckpointError, TextError) as error:
+        raise CheckpointError(f"checkpoint {hub_id!r} did not come whole: {error}; download it again") from error
+    return folder
+
+
+def _fetched(hub_id: str, to: Path | None, revision: str | None, is_online: bool) -> Path:
+    from huggingface_hub import HfApi, snapshot_download  # slow to import, and most installations never need it
+
+    if to is not None:
+        # Where the hub cannot be asked, its library takes any folder that exists for the one that is wanted.
+        revision = HfApi().model_info(hub_id, revision=revision or "main").sha
+    files = list(DOWNLOADED_FILES)
+    return Path(
+        snapshot_download(hub_id, allow_patterns=files, local_dir=to, revision=revision, local_files_only=not is_online)
+    )
+
+
+def _hide_progress() -> None:
+    from huggingface_hub.utils.tqdm import disable_progress_bars
+
+    disable_progress_bars()
+
+
+def _blamed_on_the_environment() -> str:
+    names = unusable_variables()
+    return f"look at {', '.join(names)} in the environment" if names else ""

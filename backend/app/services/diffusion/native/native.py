@@ -1,0 +1,386 @@
+"""A checkpoint folder as a model of the service: text and engine joined."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, TypeGuard
+
+from app.core.logging import current_request_id
+from app.engine.interface.config import EngineConfig
+from app.engine.interface.counters import EngineCounters
+from app.engine.interface.errors import (
+    EngineError,
+    EngineStopped,
+    InvalidRequest,
+    LogitsNotFinite,
+    OutOfDeviceMemory,
+    QueueFull,
+)
+from app.engine.interface.events import EngineEvent, Failed
+from app.engine.interface.params import GenerationRequest
+from app.engine.request.context import text_room
+from app.services.diffusion.base import DiffusionModel
+from app.services.diffusion.errors import (
+    GenerationFailed,
+    InvalidParameters,
+    ModelUnavailable,
+    OutOfMemory,
+    Overloaded,
+    ServiceError,
+)
+from app.services.diffusion.models import (
+    DiffusionChatParams,
+    DiffusionGenerationParams,
+    DiffusionInfillingParams,
+    DiffusionModelDetails,
+    DiffusionStreamEvent,
+    DiffusionTokensParams,
+    ParameterBound,
+    Request,
+)
+from app.services.diffusion.native.checkpoints import checkpoint_folder
+from app.services.diffusion.native.engine_events import Translator, is_last, merge_steps
+from app.services.diffusion.native.engine_names import EngineNames
+from app.services.diffusion.native.families import MAX_LENGTHS, check_combination, decoding_params, prompt_ids
+from app.services.diffusion.requests.mailbox import Handover
+from app.text.chat_template import check_chat_template
+from app.text.errors import ChatTemplateError, ConversationRefused, TextError
+from app.text.prompt import PromptIds
+from app.text.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from app.engine.models.base import ModelConfig
+    from app.engine.thread import EngineThread
+
+LONG_TEXT_CHARACTERS = 2_000
+"""Longer texts are tokenised in a worker thread, so that the event loop is not held up."""
+
+_PUBLIC_NAMES = {"max_new_tokens": "max_length"}
+
+_PARAMETERS = {
+    "steps": ParameterBound(minimum=1, maximum=4096),
+    "block_length": ParameterBound(minimum=1, maximum=2048),
+    "alg_temp": ParameterBound(minimum=0.0, maximum=10.0),
+    "confidence_threshold": ParameterBound(minimum=0.0, maximum=1.0),
+    "confidence_factor": ParameterBound(minimum=0.0, maximum=100.0),
+    "entropy_bound": ParameterBound(minimum=0.0, maximum=100.0),
+    "local_threshold": ParameterBound(minimum=0.0, maximum=1.0),
+    "stability_bound": ParameterBound(minimum=0.0, maximum=100.0),
+    "revoke_threshold": ParameterBound(minimum=0.0, maximum=1.0),
+    "cfg_scale": ParameterBound(minimum=0.0, maximum=10.0),
+    "cache_refresh": ParameterBound(minimum=1, maximum=4096),
+    "initial_masks": ParameterBound(minimum=1, maximum=2048),
+}
+_COMMITS = ("confidence_threshold", "confidence_factor", "entropy_bound", "local_threshold")
+_PARAMETERS_OF = {
+    "llada": ("steps", "block_length", *_COMMITS, "stability_bound", "revoke_threshold", "cfg_scale", "cache_refresh"),
+    "dream": ("steps", "alg_temp", "cache_refresh"),
+    "dreamon": ("steps", "alg_temp", *_COMMITS, "initial_masks", "cache_refresh"),
+}
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What a checkpoint becomes in memory."""
+
+    tokenizer: Tokenizer
+    engine: EngineThread
+
+    @property
+    def family(self) -> str:
+        return self.engine.model.config.family
+
+
+class NativeDiffusionModel(DiffusionModel):
+    """Serves a checkpoint of a known family by the project's own engine.
+
+    With `stream_mode="canvas"` a `step` event follows each denoising step. Its `data`:
+
+        {"canvas": ["Once", " upon", null, …],       text of each new position, null where it is still masked
+         "committed": [{"index": 1, "text": " upon", "confidence": 0.93}, …],
+         "expanded": [3], "deleted": [],             positions that became two masks, or vanished
+         "revoked": [],                              positions whose commit was taken back
+         "step": 7, "nfe": 7}                        denoising steps and forward passes so far: one a step
+
+    `canvas` is the state after the step; the indices of commits, expansions and deletions are positions before the
+    expansions and deletions of the same step. The given text is not part of the canvas. A slow reader misses steps,
+    and gets the newest.
+
+    Args:
+        location: folder or hub id of the checkpoint.
+        max_length: what to tell of it until the checkpoint is loaded and its family known.
+    """
+
+    takes_token_ids = True
+    gives_logprobs = True
+    special_tokens: tuple[str, ...] = ("<|endoftext|>",)  # of the published families, until the tokenizer is there
+
+    def __init__(
+        self,
+        model_id: str,
+        *,
+        location: str,
+        config: EngineConfig,
+        name: str = "",
+        description: str = "",
+        max_length: int = 2048,
+    ) -> None:
+        super().__init__(model_id)
+        self.name = name or model_id
+        self.description = description
+        self.max_length = max_length
+        self._location = location
+        self._config = config
+        self._loaded: Loaded | None = None
+        self._names = EngineNames()
+        self._why_not_loaded: str | None = None
+
+    # -- its life ----------------------------------------------------------------------------------------------------
+
+    async def initialize(self) -> bool:
+        self.problem = None
+        try:
+            self._loaded = await asyncio.to_thread(_load, self._location, self._config)
+        except (EngineError, TextError, OSError, MemoryError) as error:
+            logger.error("model %r could not be loaded: %s", self.model_id, error)
+            self.problem = str(error) or type(error).__name__
+            return False
+        self.max_length = MAX_LENGTHS[self._loaded.family]
+        self.algorithms = self._loaded.engine.algorithms
+        self.special_tokens = self._loaded.tokenizer.markers
+        self.context_length = self._loaded.engine.model.config.context_length
+        return True
+
+    async def close(self) -> None:
+        loaded, self._loaded = self._loaded, None
+        if loaded is None:
+            return
+        device = loaded.engine.device
+        await asyncio.to_thread(loaded.engine.close)
+        del loaded
+        if device != "cpu":  # what is freed there stays with this process, and a successor would see a full device
+            await asyncio.to_thread(_free_caches, device)
+
+    @property
+    def problem(self) -> str | None:
+        """Why it could not be loaded, or why its engine has stopped."""
+        if self._loaded is None:
+            return self._why_not_loaded
+        engine = self._loaded.engine
+        return engine.problem or (None if engine.is_alive() else "its engine has stopped")
+
+    @problem.setter
+    def problem(self, problem: str | None) -> None:
+        self._why_not_loaded = problem
+
+    def differences(self, successor: NativeDiffusionModel) -> set[str]:
+        """In what a model that is not loaded yet would be another one: fields of EngineConfig, and `location`."""
+        mine, other = self._config, successor._config
+        if self._loaded is not None:
+            mine, other = map(self._loaded.engine.in_effect, (mine, other))
+        differing = {field.name for field in fields(mine) if getattr(mine, field.name) != getattr(other, field.name)}
+        return differing | ({"location"} if self._location != successor._location else set())
+
+    # -- what the service asks ---------------------------------------------------------------------------------------
+
+    @property
+    def device(self) -> str:
+        return self._loaded.engine.device if self._loaded is not None else self._config.device
+
+    @property
+    def memory_bytes(self) -> int:
+        return self._loaded.engine.memory_bytes if self._loaded is not None else 0
+
+    @property
+    def counters(self) -> EngineCounters | None:
+        return self._loaded.engine.counters if self._loaded is not None else None
+
+    def check(self, params: Request) -> None:
+        super().check(params)
+        assert isinstance(params, DiffusionGenerationParams | DiffusionInfillingParams)
+        from app.engine.request.validation import validate  # imports torch, which is there by now
+
+        loaded = self._require()
+        if _is_of_ids(params):
+            _check_ids(params.token_ids, loaded.tokenizer)
+        request = GenerationRequest("", (), (), decoding_params(loaded.family, params))
+        try:
+            validate(request, loaded.engine.model.config)
+        except InvalidRequest as error:
+            raise self._translated(error) from error
+        check_combination(params, request.params)
+
+    def details(self) -> DiffusionModelDetails:
+        details = super().details()
+        details.checkpoint = self._location
+        if self._loaded is not None:
+            details.dtype = self._loaded.engine.dtype
+            details.quantization = self._config.quantization
+            details.load_time = round(self._loaded.engine.load_time_s, 3)
+            details.parameters |= {name: _PARAMETERS[name] for name in _PARAMETERS_OF[self._loaded.family]}
+        return details
+
+    # -- answering ---------------------------------------------------------------------------------------------------
+
+    def generate_stream(self, params: DiffusionGenerationParams) -> AsyncIterator[DiffusionStreamEvent]:
+        return self._answer(params, num_characters=len(params.text))
+
+    def infill_stream(self, params: DiffusionInfillingParams) -> AsyncIterator[DiffusionStreamEvent]:
+        return self._answer(params, num_characters=len(params.prefix) + len(params.suffix))
+
+    async def _answer(
+        self, params: DiffusionGenerationParams | DiffusionInfillingParams, *, num_characters: int
+    ) -> AsyncIterator[DiffusionStreamEvent]:
+        loaded = self._require()
+        prompt = await self._prompt(loaded, params, num_characters)
+        prompt_text = loaded.tokenizer.decode(prompt.prefix, skip_special=False) if _is_of_ids(params) else None
+        translator = Translator(
+            loaded.tokenizer, prompt.num_prompt_tokens, num_left_out=prompt.num_left_out, prompt_text=prompt_text
+        )
+        with self._names.taken(current_request_id() or secrets.token_hex(12)) as name:
+            request = _engine_request(name, loaded, params, prompt)
+            async with aclosing(self._engine_events(loaded.engine, request)) as events:
+                async for event in events:
+                    for told in translator.feed(event):
+                        yield told
+
+    async def _prompt(
+        self, loaded: Loaded, params: DiffusionGenerationParams | DiffusionInfillingParams, num_characters: int
+    ) -> PromptIds:
+        # How long a template takes is up to whoever wrote it.
+        is_templated = isinstance(params, DiffusionChatParams) and loaded.tokenizer.chat_template is not None
+        try:
+            if is_templated or num_characters > LONG_TEXT_CHARACTERS:
+                return await asyncio.to_thread(_prompt, loaded, params)
+            return _prompt(loaded, params)
+        except ConversationRefused as error:
+            raise InvalidParameters(f"messages: {error}", field="messages") from error
+        except ChatTemplateError as error:
+            logger.error("model %r cannot chat: %s", self.model_id, error)
+            raise GenerationFailed(
+                f"the chat template of model {self.model_id!r} failed; the server's log says why"
+            ) from error
+
+    async def _engine_events(
+        self, engine: EngineThread, request: GenerationRequest
+    ) -> AsyncGenerator[EngineEvent, None]:
+        """The events of one request; the engine is through with it when this ends, however it ends."""
+        inbox: Handover[EngineEvent] = Handover(merge_steps)
+        self._submit(engine, request, inbox)
+        is_over = False
+        try:
+            while not is_over:
+                event = await inbox.get()
+                is_over = is_last(event)
+                if isinstance(event, Failed):
+                    raise self._translated(event.error)
+                yield event
+        finally:
+            if not is_over:
+                engine.abort(request.request_id)
+                while not is_last(await inbox.get()):
+                    pass
+
+    def _submit(self, engine: EngineThread, request: GenerationRequest, inbox: Handover[EngineEvent]) -> None:
+        try:
+            engine.submit(request, inbox.put)
+        except EngineStopped as error:
+            raise ModelUnavailable(
+                f"model {self.model_id!r} has broken down and is being loaded again; try again"
+            ) from error
+        except EngineError as error:
+            raise self._translated(error) from error
+
+    def _require(self) -> Loaded:
+        if self._loaded is None:
+            raise GenerationFailed(f"model {self.model_id!r} is not loaded")
+        return self._loaded
+
+    def _translated(self, error: EngineError) -> ServiceError:
+        if isinstance(error, InvalidRequest):
+            return InvalidParameters(str(error), field=_PUBLIC_NAMES.get(error.field, error.field))
+        if isinstance(error, QueueFull):
+            return Overloaded(str(error))
+        logger.error("model %r broke while answering: %s", self.model_id, error)
+        if isinstance(error, OutOfDeviceMemory):
+            return OutOfMemory(
+                f"model {self.model_id!r} has no memory for this request now; try again later, or ask for a smaller "
+                "max_length"
+            )
+        if isinstance(error, LogitsNotFinite):
+            return GenerationFailed(f"model {self.model_id!r} broke: {error}")
+        return GenerationFailed(f"model {self.model_id!r} broke while answering; the server's log says why")
+
+
+def _free_caches(device: str) -> None:
+    from app.engine.device.memory import free_caches
+
+    free_caches(device)
+
+
+def _load(location: str, config: EngineConfig) -> Loaded:
+    """Blocking: seconds for a small checkpoint, minutes for a large one."""
+    folder = checkpoint_folder(location)
+    tokenizer = Tokenizer.load(folder)
+    check_chat_template(tokenizer)
+    from app.engine.thread import EngineThread  # imports torch, which takes seconds
+
+    engine = EngineThread.load(folder, config)
+    try:
+        _check_agreement(tokenizer, engine.model.config)
+    except TextError:
+        engine.close()
+        raise
+    return Loaded(tokenizer, engine)
+
+
+def _check_agreement(tokenizer: Tokenizer, config: ModelConfig) -> None:
+    """Raises TokenizerError if the two halves of a checkpoint do not fit, or no prompt of the family can be written."""
+    special = config.special
+    tokenizer.check_ids(vocab_size=config.vocab_size, mask=special.mask, eos=special.eos, expand=special.expand)
+    prompt_ids(config.family, tokenizer, DiffusionInfillingParams(prefix="a", suffix="b"))
+
+
+def _is_of_ids(params: Request) -> TypeGuard[DiffusionTokensParams]:
+    return isinstance(params, DiffusionTokensParams)
+
+
+def _check_ids(token_ids: Sequence[int], tokenizer: Tokenizer) -> None:
+    for index, token_id in enumerate(token_ids):
+        if not 0 <= token_id < tokenizer.vocab_size:
+            raise InvalidParameters(
+                f"token_ids has {token_id} at index {index}, which is no token of this model; its ids are 0 to "
+                f"{tokenizer.vocab_size - 1}",
+                field="token_ids",
+            )
+        if token_id == tokenizer.mask_id:
+            raise InvalidParameters(
+                f"token_ids has the mask at index {index}, which stands for text that is still to be written",
+                field="token_ids",
+            )
+
+
+def _prompt(loaded: Loaded, params: DiffusionGenerationParams | DiffusionInfillingParams) -> PromptIds:
+    room = text_room(params.max_length or 1, loaded.engine.model.config.context_length)
+    return prompt_ids(loaded.family, loaded.tokenizer, params, room)
+
+
+def _engine_request(
+    name: str, loaded: Loaded, params: DiffusionGenerationParams | DiffusionInfillingParams, prompt: PromptIds
+) -> GenerationRequest:
+    return GenerationRequest(
+        request_id=name,
+        prefix=prompt.prefix,
+        suffix=prompt.suffix,
+        params=decoding_params(loaded.family, params, end_of_turn=loaded.tokenizer.end_of_turn_id),
+        open_ended=isinstance(params, DiffusionGenerationParams),
+        snapshots=params.stream_mode == "canvas",
+        num_logprobs=params.logprobs,
+    )

@@ -1,0 +1,1 @@
+"""One request's way through the service, from parameters to the end of its stream."""

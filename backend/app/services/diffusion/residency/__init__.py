@@ -1,0 +1,1 @@
+"""Which models exist, which of them are loaded, and who looks after them."""

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.engine.passes.batch import pack
+from app.engine.passes.work import SequenceInput
+
+FILL, MASK = 99, 98
+
+
+@st.composite
+def inputs(draw: st.DrawFn) -> SequenceInput:
+    ids = draw(st.lists(st.integers(0, 9), min_size=1, max_size=6))
+    return SequenceInput(ids, sorted(draw(st.sets(st.integers(0, len(ids) - 1)))))
+
+
+@given(st.lists(inputs(), max_size=5), st.sampled_from([0, 1]), st.integers(1, 9))
+def test_sequences_lie_end_to_end_and_each_row_is_read_in_its_own(
+    sequences: list[SequenceInput], shift: int, quantum: int
+) -> None:
+    batch = pack(sequences, shift, FILL, MASK, quantum)
+    flat = [(index, place) for index, sequence in enumerate(sequences) for place in range(len(sequence.ids))]
+    num_tokens = len(flat)
+    assert batch.ids[:num_tokens] == [sequences[index].ids[place] for index, place in flat]
+    assert batch.positions[:num_tokens] == [place for _, place in flat]
+    assert batch.lengths == [len(sequence.ids) for sequence in sequences]
+    assert [flat[row] for row in batch.rows[: batch.num_rows]] == [
+        (index, max(place - shift, 0)) for index, sequence in enumerate(sequences) for place in sequence.wanted
+    ]
+
+
+@given(st.lists(inputs(), max_size=5), st.integers(1, 9))
+def test_filling_completes_the_quantum_and_no_more(sequences: list[SequenceInput], quantum: int) -> None:
+    batch = pack(sequences, 0, FILL, MASK, quantum)
+    num_tokens = sum(batch.lengths)
+    for length, asked in ((len(batch.ids), num_tokens), (len(batch.rows), batch.num_rows)):
+        assert length % quantum == 0
+        assert 0 <= length - asked < quantum
+    assert set(batch.ids[num_tokens:]) <= {FILL}
+    assert len(batch.positions) == len(batch.ids)
+    assert all(row < len(batch.ids) for row in batch.rows)
+
+
+def test_what_is_doubted_gets_a_mask_of_its_own_behind_its_sequence() -> None:
+    batch = pack([SequenceInput([5, 6, 7], [0], doubted=[1, 2]), SequenceInput([8], [0])], 0, FILL, MASK, 8)
+    assert batch.ids == [5, 6, 7, MASK, MASK, 8, FILL, FILL]
+    assert batch.positions == [0, 1, 2, 1, 2, 0, 0, 0]
+    assert batch.lengths == [5, 1]
+    assert batch.rows[: batch.num_rows] == [0, 3, 4, 5]

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from onnxruntime.capi.onnxruntime_pybind11_state import RuntimeException as OrtError
+
+from app.engine.models.layers import Linear
+from app.engine.passes import graphs
+from app.engine.passes.graphs import PassGraph, can_run
+from app.engine.recovery import copied
+from tests.unit.engine.checkpoints import small_llada
+
+CPU = torch.device("cpu")
+
+
+def test_only_small_float32_models_of_plain_layers_are_graphed(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert can_run(small_llada())
+    assert not can_run(copied(small_llada(), CPU, torch.bfloat16))
+    special = small_llada()
+    special.stack().layers[0].q_proj = torch.nn.utils.parametrizations.weight_norm(Linear(8, 8))
+    assert not can_run(special)
+    monkeypatch.setattr(graphs, "MAX_WEIGHT_BYTES", 1000)
+    assert not can_run(small_llada())
+
+
+def test_without_onnx_runtime_modules_do_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graphs, "find_spec", lambda name: None)
+    assert not can_run(small_llada())
+
+
+def test_a_lack_of_memory_is_told_by_its_python_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    class FullSession:
+        def run(self, *_: object) -> None:
+            raise OrtError("Non-zero status code while running MatMul node. Status Message: std::bad_alloc")
+
+    graph = PassGraph(small_llada(), windowed=False)
+    monkeypatch.setattr(graph, "_session", FullSession())
+    with pytest.raises(MemoryError, match="bad_alloc"):
+        graph.run({}, keeps=False)

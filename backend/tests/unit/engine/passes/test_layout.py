@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.engine.passes.layout import ROW_QUANTUM, Arrays, Heads, Kept, Part, arrays_of, kept_positions
+
+lengths = st.lists(st.integers(1, 70), min_size=1, max_size=5)
+
+
+def arrays(parts: list[Part], num_heads: int = 2, num_threads: int = 2) -> Arrays:
+    return arrays_of(parts, Heads(num_heads, num_heads), num_threads)
+
+
+def texts(sizes: list[int]) -> list[Part]:
+    """Each with its last token wanted, and every third one."""
+    return [Part(range(size), range(size), [*range(0, size - 1, 3), size - 1]) for size in sizes]
+
+
+@given(lengths, st.integers(1, 3), st.integers(1, 4))
+def test_every_query_comes_back_to_its_own_place(sizes: list[int], num_heads: int, num_threads: int) -> None:
+    made = arrays(texts(sizes), num_heads, num_threads)
+    for prefix, rows in (("", made["ids"]), ("last_", made["rows"])):
+        spread, places = made[f"{prefix}query_rows"], made[f"{prefix}places"]
+        assert places.shape == (len(rows), num_heads)
+        assert len(rows) % ROW_QUANTUM == 0
+        back = spread.ravel()[places]
+        num_real = sum(sizes) if not prefix else sum(len(part.rows) for part in texts(sizes))
+        assert np.array_equal(back[:num_real], np.arange(num_real * num_heads).reshape(num_real, num_heads))
+        assert np.array_equal(back[num_real:], np.repeat(back[:1], len(rows) - num_real, axis=0))
+        assert spread.shape[-1] >= ROW_QUANTUM
+
+
+@given(lengths)
+def test_keys_are_the_sequences_own_and_the_rest_is_masked(sizes: list[int]) -> None:
+    made = arrays(texts(sizes))
+    start = 0
+    for size, rows, mask in zip(sizes, made["key_rows"], made["mask"], strict=True):
+        assert rows[1, :size].tolist() == [2 * row + 1 for row in range(start, start + size)]
+        assert set(rows[1, size:].tolist()) <= {2 * start + 1}
+        assert not mask[..., :size].any()
+        assert (mask[..., size:] == -np.inf).all()
+        start += size
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 9), st.integers(1, 9), st.integers(0, 9), st.integers(-3, 3)), min_size=1, max_size=4
+    )
+)
+def test_a_window_sees_itself_and_the_kept_keys_around_it(spans: list[tuple[int, int, int, int]]) -> None:
+    parts = []
+    for before, inside, behind, shift in spans:
+        num_now = max(inside + shift, 1)
+        kept = Kept(before + inside + behind, before, before + inside)
+        parts.append(Part(range(num_now), range(before, before + num_now), [0], kept=kept))
+    num_kept = max(sum(span[:3]) for span in spans) + 1
+    made = arrays_of(parts, Heads(2, 2), 2, num_kept)
+    told = kept_positions(parts, num_kept)
+    for number, (part, (before, _, behind, _)) in enumerate(zip(parts, spans, strict=True)):
+        now = part.num_queries
+        positions = [*made["key_positions"][number].tolist(), *told[number].tolist()]
+        for prefix in ("", "last_"):
+            for query in made[f"{prefix}mask"][number, 0]:
+                seen = [position for position, hidden in zip(positions, query, strict=True) if hidden == 0]
+                assert seen[:now] == list(range(before, before + now))
+                assert sorted(seen) == list(range(before + now + behind)), "every position once"
+                assert len(query) == part.num_places + num_kept
+
+
+def test_a_doubted_token_is_seen_by_nobody_and_sees_all_but_the_token_in_its_place() -> None:
+    made = arrays([Part([1, 2, 3, 9, 9], [0, 1, 2, 0, 2], [1, 3, 4], doubted=[0, 2])])
+    see = made["mask"][0, 0, :5] == 0
+    assert see.astype(int).tolist() == [[1, 1, 1, 0, 0]] * 3 + [[0, 1, 1, 1, 0], [1, 1, 0, 0, 1]]
+    assert (made["last_mask"][0, 0, :3] == 0).astype(int).tolist() == [
+        [1, 1, 1, 0, 0],
+        [0, 1, 1, 1, 0],
+        [1, 1, 0, 0, 1],
+    ]

@@ -1,0 +1,118 @@
+import asyncio
+from typing import Any
+
+import pytest
+
+from app.core.settings import DiffusionConfig
+from app.services.diffusion.errors import (
+    GenerationTimeout,
+    InvalidParameters,
+    ModelUnavailable,
+    UnknownModel,
+)
+from app.services.diffusion.models import DiffusionGenerationParams
+from app.services.diffusion.requests.routing import with_defaults
+from tests.fakes import GatedModel, SlowlyLoadingModel, UnloadableModel, WordsModel
+from tests.unit.services.diffusion.serving import serving
+
+
+async def test_the_default_model_answers_who_names_none() -> None:
+    async with serving(WordsModel(), WordsModel("other")) as service:
+        assert (await service.generate_stream("x")).model_id == "words"
+        assert (await service.generate_stream("x", model_id="other")).model_id == "other"
+
+
+async def test_an_unknown_model_is_an_error_that_lists_the_known() -> None:
+    async with serving(WordsModel()) as service:
+        with pytest.raises(UnknownModel, match=r"'nobody'; known models: dreamon, llada, words"):
+            await service.generate_stream("x", model_id="nobody")
+
+
+async def test_another_answers_for_a_model_that_failed() -> None:
+    async with serving(WordsModel(), UnloadableModel("broken")) as service:
+        result = await service.generate_stream("x", model_id="broken")
+        assert (result.model_id, result.metadata["requested_model"]) == ("words", "broken")
+        assert service.statistics().model_usage == {"words": 1}
+
+
+async def test_the_fallback_can_be_turned_off() -> None:
+    async with serving(WordsModel(), UnloadableModel("broken"), model_fallback=False) as service:
+        with pytest.raises(ModelUnavailable, match="the disk is on fire"):
+            await service.generate_stream("x", model_id="broken")
+
+
+async def test_a_stand_in_must_be_able_to_do_the_job() -> None:
+    async with serving(GatedModel(), UnloadableModel("broken")) as service:
+        with pytest.raises(ModelUnavailable):
+            await service.infill_stream("left", "right", model_id="broken")
+    async with serving(GatedModel(), UnloadableModel("broken"), WordsModel("third")) as service:
+        answered = await service.infill_stream("left", "right", model_id="broken")
+        assert answered.model_id == "third"
+        with pytest.raises(ModelUnavailable):
+            await service.generate_stream("x", model_id="broken", algorithm="sideways")
+
+
+async def test_a_refused_parameter_is_no_reason_to_ask_another() -> None:
+    async with serving(GatedModel(), WordsModel()) as service:
+        with pytest.raises(InvalidParameters) as caught:
+            await service.generate_stream("x", algorithm="forward")
+        assert caught.value.field == "algorithm"
+
+
+async def test_a_request_waits_for_a_model_that_is_still_loading() -> None:
+    slow = SlowlyLoadingModel()
+    async with serving(WordsModel(), slow) as service:
+        waiting = asyncio.ensure_future(service.generate_stream("x", model_id="slow"))
+        await asyncio.sleep(0.01)
+        assert not waiting.done()
+        slow.may_load.set()
+        assert (await waiting).model_id == "slow"
+        assert slow.num_initialized == 1
+
+
+async def test_the_deadline_holds_while_a_model_loads() -> None:
+    slow = SlowlyLoadingModel()
+    async with serving(WordsModel(), slow, timeout_seconds=0.02) as service:
+        with pytest.raises(GenerationTimeout):
+            await service.generate_stream("x", model_id="slow")
+        slow.may_load.set()
+
+
+async def test_a_model_that_breaks_down_later_is_replaced_too() -> None:
+    model = WordsModel()
+    async with serving(model, WordsModel("other")) as service:
+        model.problem = "lost its memory"
+        assert (await service.generate_stream("x")).model_id == "other"
+        assert service.health().status == "degraded"
+        await service.reload_model("words")
+        assert (await service.generate_stream("x")).model_id == "words"
+
+
+CONFIG = DiffusionConfig(max_length=512, temperature=0.5, top_p=0.8, top_k=7, repetition_penalty=1.2)
+
+
+@pytest.mark.parametrize("given", [{}, {"max_length": 9, "temperature": 0.0, "seed": 0}])
+def test_defaults_fill_what_is_missing(given: dict[str, Any]) -> None:
+    filled = with_defaults(DiffusionGenerationParams(text="x", **given), CONFIG, WordsModel())
+    expected = {
+        "max_length": 512,
+        "temperature": 0.5,
+        "top_p": 0.8,
+        "top_k": 7,
+        "repetition_penalty": 1.2,
+        "model_id": "words",
+    } | given
+    assert filled.model_dump(include=set(expected)) == expected
+    assert filled.seed is not None
+
+
+def test_the_configured_max_length_gives_way_to_the_models_bound() -> None:
+    model = WordsModel()
+    model.max_length = 100
+    assert with_defaults(DiffusionGenerationParams(text="x"), CONFIG, model).max_length == 100
+
+
+def test_seeds_differ_and_fit() -> None:
+    seeds = {with_defaults(DiffusionGenerationParams(text="x"), CONFIG, WordsModel()).seed for _ in range(20)}
+    assert len(seeds) == 20
+    assert all(seed is not None and 0 <= seed < 2**63 for seed in seeds)

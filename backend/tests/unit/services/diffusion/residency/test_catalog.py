@@ -1,0 +1,92 @@
+from importlib.metadata import EntryPoint
+from typing import Any
+
+import pytest
+
+from app.core.settings import DiffusionConfig
+from app.services.diffusion.errors import InvalidParameters
+from app.services.diffusion.residency import catalog
+from app.services.diffusion.residency.catalog import (
+    configured_entries,
+    parse_extra_models,
+    plugin_entries,
+    registered_entry,
+)
+from tests.fakes import WordsModel
+
+
+def test_the_built_in_models_and_the_configured_ones() -> None:
+    entries = configured_entries(DiffusionConfig(extra_models="big=GSAI-ML/LLaDA-8B-Instruct, mine=/models/mine"))
+    assert [entry.model_id for entry in entries] == ["dreamon", "llada", "big", "mine"]
+    models = {entry.model_id: entry.model for entry in entries}
+    assert models["dreamon"] is not None
+    assert models["dreamon"].max_length == 2048
+    assert models["llada"] is not None
+    assert models["llada"].max_length == 1024
+    assert models["big"] is not None
+    assert models["big"].details().checkpoint == "GSAI-ML/LLaDA-8B-Instruct"
+
+
+def test_a_path_in_the_configuration_replaces_the_embedded_checkpoint() -> None:
+    entry = configured_entries(DiffusionConfig(dreamon_path="/models/dreamon-7b"))[0]
+    assert entry.model is not None
+    assert entry.model.details().checkpoint == "/models/dreamon-7b"
+
+
+def test_a_reload_takes_the_path_of_its_moment() -> None:
+    entry = configured_entries(DiffusionConfig(extra_models="mine=/old"))[2]
+    assert entry.rebuild is not None
+    assert entry.rebuild(DiffusionConfig(extra_models="mine=/new")).details().checkpoint == "/new"
+
+
+@pytest.mark.parametrize("text", ["", " , ", ","])
+def test_no_extra_models(text: str) -> None:
+    assert list(parse_extra_models(text)) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("mine", "'mine' is not of the form"),
+        ("mine=", "is not of the form"),
+        ("../up=/x", "is not a model id"),
+        ("a/b=/x", "is not a model id"),
+        ("-x=/x", "is not a model id"),
+        (f"{'x' * 65}=/x", "is not a model id"),
+        ("llada=/x", "'llada' is taken"),
+        ("a=/x,a=/y", "'a' is taken"),
+    ],
+)
+def test_wrong_extra_models_are_named(text: str, message: str) -> None:
+    with pytest.raises(InvalidParameters, match=message) as caught:
+        configured_entries(DiffusionConfig(extra_models=text))
+    assert caught.value.field == "extra_models"
+
+
+def test_only_models_are_registered() -> None:
+    with pytest.raises(TypeError, match="instance of a DiffusionModel"):
+        registered_entry(WordsModel)  # type: ignore[arg-type]
+    with pytest.raises(InvalidParameters, match="is not a model id"):
+        registered_entry(WordsModel("../../etc"))
+
+
+def test_plugins_are_found_and_a_broken_one_is_harmless(monkeypatch: pytest.MonkeyPatch) -> None:
+    group = catalog.ENTRY_POINT_GROUP
+    found = [
+        EntryPoint("good", "tests.fakes:WordsModel", group),
+        EntryPoint("missing", "no_such_module:Model", group),
+        EntryPoint("wrong", "tests.fakes:token", group),
+    ]
+
+    def entry_points(**selected: Any) -> list[EntryPoint]:
+        assert selected == {"group": group}
+        return found
+
+    monkeypatch.setattr(catalog, "entry_points", entry_points)
+    good, missing, wrong = plugin_entries()
+    assert good.model_id == "words"
+    assert good.rebuild is not None
+    assert good.rebuild(DiffusionConfig()) is not good.model
+    assert missing.model is None
+    assert "no_such_module" in str(missing.problem)
+    assert "TypeError" in str(wrong.problem)
