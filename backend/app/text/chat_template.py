@@ -1,4 +1,4 @@
-"""Chat messages to token ids, by the template that a checkpoint brings."""
+"""The chat template of a checkpoint turns messages into token ids."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ class ChatTemplate:
     def render(
         self, messages: Sequence[Mapping[str, str]], *, special: Mapping[str, str], add_generation_prompt: bool
     ) -> Traced:
-        """The text of a conversation, as transformers renders it, and which of it the template wrote.
+        """The text of a conversation, as transformers renders it, with marks for what the template wrote.
 
         Args:
             messages: each with a `role` and a `content`.
-            special: what the template knows as `bos_token`, `eos_token` and the like.
+            special: the texts that the template knows as `bos_token`, `eos_token` and the like.
 
         Raises:
             ChatTemplateError: the template fails, does something forbidden, or takes too much work.
@@ -71,10 +71,10 @@ def compiled(source: str) -> ChatTemplate:
 
 
 def check_chat_template(tokenizer: Tokenizer) -> None:
-    """Has a checkpoint's template, if there is one, write the shortest of all conversations.
+    """Renders the shortest conversation with a checkpoint's template, if it has one.
 
     Raises:
-        ChatTemplateError: it is broken, fails, or writes nothing.
+        ChatTemplateError: the template is broken, fails, or writes nothing.
     """
     if tokenizer.chat_template is None:
         return
@@ -109,8 +109,8 @@ def encode_chat(tokenizer: Tokenizer, messages: Sequence[Mapping[str, str]], add
 
 
 def encode_traced(tokenizer: Tokenizer, text: Traced) -> list[int]:
-    """The ids of a text, in which special tokens are what the template wrote, and nothing else."""
-    # White space stays: some special tokens take that beside them with them.
+    """The ids of a text; only what the template wrote can become a special token."""
+    # White space stays: some special tokens absorb the white space beside them.
     masked = text.masked(_stand_in(tokenizer.special_tokens))
     ids, end = [], 0
     for start, stop, token_id in tokenizer.special_spans(masked):

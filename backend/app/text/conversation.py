@@ -1,4 +1,4 @@
-"""What of a long conversation a model gets to see: system messages, and of the rest as much as there is room for."""
+"""Shortens a long conversation to the model's context: system messages and the newest turns stay."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ Count: TypeAlias = Callable[[Sequence[Message]], int]
 
 
 def fitted(messages: Sequence[Message], count: Count, room: int) -> list[Message]:
-    """The messages that fit `room` tokens: the oldest turns leave first, and whole.
+    """The messages that fit `room` tokens; whole turns are dropped, the oldest first.
 
-    A turn begins with a user's message, so what stays begins with one too. System messages and the newest turn stay.
-    Where these do not fit, their contents are cut from the left, the oldest first; system messages only where they
-    alone take more than half of the room.
+    A turn begins with a user's message, so the result begins with one too. System messages and the newest turn stay.
+    Where these do not fit, their contents are cut from the left, the oldest first; system messages are cut only where
+    they alone take more than half of the room.
 
     Args:
-        count: tokens of a conversation, those of its template included.
+        count: the number of tokens of a conversation, including those of its template.
     """
     candidates = _without_oldest_turns(messages)
     first_that_fits = bisect_left(range(len(candidates)), True, key=lambda index: count(candidates[index]) <= room)
@@ -28,7 +28,7 @@ def fitted(messages: Sequence[Message], count: Count, room: int) -> list[Message
 
 
 def _without_oldest_turns(messages: Sequence[Message]) -> list[list[Message]]:
-    """The conversation with ever fewer turns, down to the newest one."""
+    """The whole conversation, then the conversation with one oldest turn less each, down to the newest turn."""
     starts = [index for index, message in enumerate(messages) if message["role"] == "user"]
     starts = starts or [index for index, message in enumerate(messages) if message["role"] != "system"][-1:]
     return [
@@ -49,7 +49,7 @@ def _shortened(messages: list[Message], count: Count, room: int) -> list[Message
 
 
 def _cut(messages: list[Message], index: int, fits: Callable[[list[Message]], bool]) -> list[Message]:
-    """The messages with as little as possible missing at the beginning of one of them; all of it if nothing helps."""
+    """The messages with one of them cut from the left until `fits`; it is cut to nothing if that is not enough."""
     content = messages[index]["content"]
 
     def without(num_characters: int) -> list[Message]:

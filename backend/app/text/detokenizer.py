@@ -1,4 +1,4 @@
-"""Final token ids to text, piece by piece, without ever splitting a character."""
+"""Incremental decoding turns final token ids into text without ever splitting a character."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class _Stream(Protocol):
 class Detokenizer:
     """Decodes one sequence as it grows.
 
-    All that `feed` and `flush` give, joined, equals `tokenizer.decode` of all ids, however they were
+    The outputs of `feed` and `flush`, joined, equal `tokenizer.decode` of all ids, however the ids were
     split. Bytes that may still become a character are held back until they do, or until `flush`.
     """
 
@@ -29,16 +29,16 @@ class Detokenizer:
         self._stream: _Stream = _ByteStream(tokenizer) if tokenizer.is_byte_level else _WindowStream(tokenizer)
 
     def feed(self, ids: Sequence[int]) -> str:
-        """The text that these further ids complete; may be empty."""
+        """The text that these further ids complete; it may be empty."""
         return self._stream.feed(ids)
 
     def flush(self) -> str:
-        """What was held back, at the end of the sequence."""
+        """The text that was held back; call it at the end of the sequence."""
         return self._stream.flush()
 
 
 class _ByteStream:
-    """Byte-level tokens: Python's UTF-8 decoder keeps the open character."""
+    """A stream of byte-level tokens; Python's UTF-8 decoder holds the unfinished character."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
@@ -52,9 +52,9 @@ class _ByteStream:
 
 
 class _WindowStream:
-    """Other tokenizers: decode the new ids after the ones before them, and give the difference.
+    """A stream of other tokens: decodes the new ids together with the previous ones, and gives the difference.
 
-    The ids before are needed because a decoder may treat the first token of a text differently. A run of
+    The previous ids are needed because a decoder may treat the first token of a text differently. A run of
     byte tokens (`<0xE6>`) waits for its end: one wrong byte in it turns all of it into U+FFFD.
     """
 

@@ -1,28 +1,28 @@
 """Errors of the text layer.
 
-TextError               also raised itself, for text that is not valid Unicode
-├── TokenizerError      tokenizer files that are damaged, incomplete, or lack a token that is needed
-├── ChatTemplateError   a chat template that is absent or broken
-│   └── ConversationRefused   it works, and refuses this conversation or writes nothing of it
-└── PatternError        a term or regular expression that cannot be looked for
+TextError               text that is not valid Unicode; root of the others
+├── TokenizerError      tokenizer files are damaged, incomplete, or lack a token that is needed
+├── ChatTemplateError   a chat template is missing or broken
+│   └── ConversationRefused   the template works, but refuses this conversation or writes nothing
+└── PatternError        a term or regular expression cannot be searched for
 """
 
 
 class TextError(Exception):
-    """Root of everything that the text layer raises on purpose."""
+    """The root of all errors that the text layer raises on purpose."""
 
 
 class TokenizerError(TextError):
-    """Tokenizer files that are damaged, incomplete, or lack a token that is needed."""
+    """The tokenizer files are damaged, incomplete, or lack a token that is needed."""
 
 
 class ChatTemplateError(TextError):
-    """A chat template that is absent or broken."""
+    """The chat template is missing or broken."""
 
 
 class ConversationRefused(ChatTemplateError):
-    """A conversation that a chat template refuses, or of which it writes nothing."""
+    """The chat template refuses a conversation, or writes nothing for it."""
 
 
 class PatternError(TextError):
-    """A term or regular expression that cannot be looked for."""
+    """A term or regular expression cannot be searched for."""

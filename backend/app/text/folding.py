@@ -1,6 +1,6 @@
-"""Text as it is searched: what looks the same, or shows nothing, makes no difference.
+"""Folds text for searching, so that characters that look alike match and invisible ones do not count.
 
-Each character is folded by itself, so that a text can be folded piece by piece.
+Each character is folded alone, so that a text can be folded piece by piece.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import TypeAlias
 
 Fold: TypeAlias = Callable[[str], str]
-"""One character -> the characters that stand for it in a search: one, several or none."""
+"""A function from one character to the characters that stand for it in a search: one, several or none."""
 
 _INVISIBLE_LETTERS_AND_MARKS = (
     (0x034F, 0x034F),  # combining grapheme joiner
@@ -27,24 +27,24 @@ _INVISIBLE_LETTERS_AND_MARKS = (
 
 @lru_cache(maxsize=65_536)
 def as_written(character: str) -> str:
-    """Full-width and other compatibility forms become plain ones: the text that an expression sees."""
+    """The character with full-width and other compatibility forms made plain (NFKC); expressions see text so."""
     return _visible(unicodedata.normalize("NFKC", character))
 
 
 @lru_cache(maxsize=65_536)
 def decomposed(character: str) -> str:
-    """As `as_written`, and accents stand apart from their letters, so that both spellings of é are one."""
+    """The character as in `as_written`, with accents apart from letters (NFKD), so that both spellings of é agree."""
     return _visible(unicodedata.normalize("NFKD", character))
 
 
 @lru_cache(maxsize=65_536)
 def caseless(character: str) -> str:
-    """As `decomposed`, and capitals are small: ß is ss."""
+    """The character as in `decomposed`, with capitals made small: ß is ss."""
     return _visible(unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", character).casefold()))
 
 
 def is_word_character(character: str) -> bool:
-    """Letters, digits, accents and the underscore, of any script."""
+    """Whether the character is a letter, digit or accent of any script, or the underscore."""
     return character == "_" or unicodedata.category(character)[0] in "LNM"
 
 
@@ -53,7 +53,7 @@ def _visible(characters: str) -> str:
 
 
 def _valid(character: str) -> str:
-    """Half of a surrogate pair is no text."""
+    """The character, or U+FFFD for half of a surrogate pair, which is no text."""
     return "\ufffd" if "\ud800" <= character <= "\udfff" else character
 
 

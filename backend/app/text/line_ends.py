@@ -1,4 +1,4 @@
-r"""Line ends: a model sees `\n` alone, and an answer ends its lines as the text around it does.
+r"""Line ends: a model sees only `\n`, and an answer ends its lines as the text around it does.
 
 `\r\n`, `\n` and a lone `\r` each end a line, as in Python's universal newlines.
 """
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 CRLF = "\r\n"
 AS_WRITTEN = ""
-"""Stands for the line ends of whoever wrote a text, whatever they are."""
+"""A line end that leaves those of a text as they are."""
 
 
 def to_lf(text: str) -> str:
@@ -18,7 +18,7 @@ def to_lf(text: str) -> str:
 
 
 def with_line_end(text: str, line_end: str) -> str:
-    """The text with this at the end of every line, or as it is for `AS_WRITTEN`."""
+    """The text with `line_end` at the end of every line, or unchanged for `AS_WRITTEN`."""
     if line_end == AS_WRITTEN:
         return text
     lines = to_lf(text)
@@ -29,28 +29,28 @@ def with_line_end(text: str, line_end: str) -> str:
 class LineEnds:
     r"""The line ends of an answer that will stand between two given texts.
 
-    Read with `\n` at the end of every line, the whole that the client has in the end is what the model saw and wrote:
+    With `\n` at the end of every line, the client's whole text is what the model saw and wrote:
     `to_lf(before + answer + after) == to_lf(before) + written + to_lf(after)`, for every answer that is not empty.
     """
 
     line_end: str = AS_WRITTEN
-    r"""`\r\n` where more than half of the given `\n` have a `\r` before them, `\r` where all lines end with that alone;
-    `AS_WRITTEN` for a single line."""
+    r"""The line end is `\r\n` where more than half of the given `\n` follow a `\r`, `\r` where all lines end with `\r`
+    alone, and `AS_WRITTEN` for a single line."""
     opening: str = ""
-    r"""Completes the line end of a text that breaks off behind its `\r`; the answer begins with it."""
+    r"""The characters that complete a line end that breaks off behind its `\r`; the answer begins with them."""
     closing: str = ""
-    r"""Completes the line end of a text behind the gap that begins with the `\n` of the same pair."""
+    r"""The characters that complete a line end whose `\n` begins the text behind the gap; the answer ends with them."""
 
     @classmethod
     def around(cls, before: str, after: str = "") -> LineEnds:
-        """The line ends for an answer between these two texts as the client has them."""
+        """The line ends for an answer between these two texts as the client sent them."""
         line_end = _usual_line_end(before + after)
         if not before.endswith("\r") or line_end == "\r":
             return cls(line_end)
         return cls(line_end, opening="\n", closing="\r" if after.startswith("\n") else "")
 
     def written(self, text: str) -> str:
-        """A whole text with these line ends."""
+        """The whole text with these line ends."""
         return with_line_end(text, self.line_end)
 
 
@@ -62,9 +62,9 @@ def _usual_line_end(text: str) -> str:
 
 
 class LineEndWriter:
-    """Gives a text that comes piece by piece one kind of line end, or leaves it as it is for `AS_WRITTEN`.
+    """Writes one kind of line end into a text that comes piece by piece; `AS_WRITTEN` leaves the text unchanged.
 
-    What it gives, joined, depends on the whole text alone, and nothing is held back: a line end is written as soon as
+    The outputs, joined, depend on the whole text only. Nothing is held back: a line end is written as soon as
     its first character comes.
     """
 
@@ -73,7 +73,7 @@ class LineEndWriter:
         self._is_after_return = False
 
     def feed(self, text: str) -> str:
-        r"""The piece with the line ends that it begins; the `\n` of a pair whose `\r` has come gives nothing."""
+        r"""The piece with its line ends replaced; a `\n` whose `\r` ended the piece before gives nothing."""
         if not text or self._line_end == AS_WRITTEN:
             return text
         rest = text[1:] if self._is_after_return and text[0] == "\n" else text
@@ -82,7 +82,7 @@ class LineEndWriter:
 
 
 class Joint:
-    r"""Fits an answer, just before it is sent, to the text around it, and keeps `\r\n` in one piece."""
+    r"""Fits an answer to the text around it just before it is sent, and never splits `\r\n` between two pieces."""
 
     def __init__(self, line_ends: LineEnds) -> None:
         self._line_ends = line_ends
@@ -91,7 +91,7 @@ class Joint:
 
     @property
     def num_added(self) -> int:
-        """Characters before those of the answer itself."""
+        """The number of characters that are sent before those of the answer itself."""
         return len(self._line_ends.opening)
 
     def feed(self, text: str) -> str:
@@ -105,6 +105,6 @@ class Joint:
         return text.removesuffix(self._held)
 
     def flush(self) -> str:
-        """What was held back, and what completes the line end behind the gap; nothing for an empty answer."""
+        """The text that was held back, with `LineEnds.closing`; empty for an empty answer."""
         held, self._held = self._held, ""
         return held + self._line_ends.closing if self._has_text else ""

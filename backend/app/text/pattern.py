@@ -1,4 +1,7 @@
-"""Terms and regular expressions that can be looked for in a text that still grows, or has gaps."""
+"""Terms and regular expressions that can be searched for in a text that still grows, or has gaps.
+
+`pattern_parts` shows one expression taken apart, and `search` the same expression found in a stream.
+"""
 
 from __future__ import annotations
 
@@ -24,13 +27,13 @@ _MAX_COMPILED_BYTES = 16 * 1024 * 1024
 
 
 class Pattern:
-    """What to look for, compiled; it belongs to no text, and any thread may use it.
+    """A compiled pattern; it holds no state of a text, and any thread may use it.
 
-    RE2 does the matching, in time linear in the text, whatever the expression. Of the matches that begin at one place
-    the first alternative wins, as in Python's `re`, and matches of more than `max_length` characters do not count.
+    RE2 does the matching, in time linear in the text, whatever the expression. Where several matches begin at one
+    position the first alternative wins, as in Python's `re`; matches of more than `max_length` characters do not count.
 
-    All offsets are of the folded text. `whole`, `beginning` and `ending` are as in Parts; `may_surround` tells whether
-    all of a text may lie in a match that begins and ends in unknown text around it.
+    All offsets are positions in the folded text. `whole`, `beginning` and `ending` are as in Parts; `may_surround` says
+    whether all of a text may lie inside a match that begins and ends in unknown text around it.
     """
 
     def __init__(
@@ -66,8 +69,10 @@ class Pattern:
         return None
 
     def open_start(self, text: str, start: int) -> int:
-        """From `start` on, the first place of `text` where a match may have begun that needs more text to be one, or to
-        be the match that it will be. The length of the text if there is none."""
+        """The first position from `start` on where a match may have begun that further text could complete or change.
+
+        It is the length of the text if there is none.
+        """
         start = max(start, len(text) - self.max_length)
         while True:
             begin = int(self._open.search(text, start).start())
@@ -76,15 +81,16 @@ class Pattern:
             start = begin + 1
 
     def ending_length(self, text: str) -> int:
-        """How much of the beginning of `text` may be the end of a match that began in unknown text before it."""
+        """The number of characters at the start of `text` that may end a match begun in unknown text before it."""
         found = self._ending.match(text)
         return int(found.end(1)) if found is not None else 0
 
     def _bounded_end(self, text: str, begin: int) -> int | None:
-        """Where the match ends that begins there, if one does that is a whole word where it must, and not too long.
+        """The end of the match that begins at `begin`; `None` if there is none that is short enough, and a whole word
+        where that is asked for.
 
-        One character more than allowed is looked at, since a match may depend on what follows it; and no more, so that
-        the answer does not depend on how much of the text is known.
+        RE2 sees one character more than a match may have, since a match may depend on what follows it, and no more than
+        that, so that the answer does not depend on how much of the text is known.
         """
         if not self._may_begin_at(text, begin):
             return None
@@ -104,8 +110,9 @@ def patterns_of_terms(
     whole_words: bool = True,
     max_length: int = DEFAULT_MAX_LENGTH,
 ) -> list[Pattern]:
-    """Any of some words or phrases; the longest that begins at a place. A space in one stands for any white space, so
-    that matches may be longer than their terms, up to `max_length`.
+    """Patterns that find any of the words or phrases; where several begin at one position, the longest matches.
+
+    A space in a term stands for any white space, so that a match may be longer than its term, up to `max_length`.
 
     Raises:
         PatternError: a term has nothing to look for.
@@ -124,10 +131,10 @@ def pattern_of_expression(
     whole_words: bool = False,
     max_length: int = DEFAULT_MAX_LENGTH,
 ) -> Pattern:
-    """A regular expression in the syntax of RE2.
+    """The pattern of a regular expression in the syntax of RE2.
 
     Raises:
-        PatternError: it is not one, matches the empty text, or is too large.
+        PatternError: the expression is invalid, matches the empty text, or is too large.
     """
     if len(expression) > MAX_EXPRESSION_CHARACTERS:
         raise PatternError(f"it has {len(expression)} characters, more than {MAX_EXPRESSION_CHARACTERS}")
@@ -147,10 +154,10 @@ def pattern_of_expression(
 
 
 def _folded_term(term: str, fold: Fold) -> str:
-    """A term as it is looked for.
+    """The term as it is searched for: folded, with single spaces.
 
     Raises:
-        PatternError: nothing of it would be seen.
+        PatternError: nothing visible is left of it.
     """
     folded = " ".join("".join(map(fold, term)).split())
     if not folded:
@@ -159,7 +166,7 @@ def _folded_term(term: str, fold: Fold) -> str:
 
 
 def _divided(terms: Sequence[str]) -> Iterator[list[str]]:
-    """Lots of terms of which each makes a pattern of a size that RE2 is at ease with."""
+    """The terms in lists that each make a pattern small enough for RE2 to match fast."""
     some: list[str] = []
     num_characters = 0
     for term in terms:
@@ -202,17 +209,17 @@ def _whole(term: str) -> str:
 
 
 def _beginning(term: str) -> str:
-    """Of `abc`: `(?:a(?:b)?)?`."""
+    """The expression for an unfinished term: `(?:a(?:b)?)?` for `abc`."""
     return reduce(lambda inner, letter: f"(?:{letter}{inner})?", reversed(_letters(term)[:-1]), "")
 
 
 def _ending(term: str) -> str:
-    """Of `abc`: `(?:(?:b)?c)?`."""
+    """The expression for the end of a term: `(?:(?:b)?c)?` for `abc`."""
     return reduce(lambda inner, letter: f"(?:{inner}{letter})?", _letters(term)[1:], "")
 
 
 def _inside(parts: Parts) -> Callable[[str], bool]:
-    """Of an expression whose middle is too large, every text may be a part."""
+    """A test whether a text may be a part of a match; it is always true if the middle is too large to compile."""
     try:
         inside = _compiled(f"{parts.middle}|{parts.beginning}|{parts.ending}|{parts.whole}")
     except PatternError:
@@ -221,7 +228,11 @@ def _inside(parts: Parts) -> Callable[[str], bool]:
 
 
 def _compiled(expression: str, *, longest: bool = False) -> Any:
-    """What RE2 makes of it; searched by as many threads as one likes."""
+    """The expression compiled by RE2; any number of threads may search with it.
+
+    Raises:
+        PatternError: RE2 refuses the expression, or it is too large.
+    """
     if len(expression) > _MAX_COMPILED_CHARACTERS:
         raise PatternError(_TOO_LARGE)
     options = re2.Options()

@@ -1,7 +1,19 @@
-"""What the beginning, the end and the middle of a match look like, as regular expressions.
+"""Takes a regular expression apart: into expressions for the beginning, the ending and the middle of its matches.
 
-A text that grows, or has gaps, can be searched safely only if one knows what may still become a match. For
-`ab*c` that is the beginning `a`, `ab`, `abb`, …; the end `c`, `bc`, …; and the middle `b`, `bb`, …
+A text that grows, or has gaps, can be searched safely only if it is known what may still become a match.
+Worked example, `ab*c` read from left to right (each row is `then` applied to the row above):
+
+    read    whole   beginning         ending            middle
+    a       a       ""                ""                ""
+    ab*     ab*     "" a ab abb …     "" b bb …         "" b bb …
+    ab*c    ab*c    "" a ab abb …     "" c bc bbc …     "" b bb …
+
+The beginning of `ab*c` is the beginning of `ab*`, or a whole `ab*` and the beginning of `c` (nothing). Its ending is
+the ending of `c` (nothing), or the ending of `ab*` and a whole `c`. Its middle lies within `ab*`, within `c`, or is an
+ending of `ab*` followed by a beginning of `c`.
+
+`search` uses them so: the stream `xab` ends with the beginning `ab`, so only `x` is settled; and in a text with gaps,
+`za█b█q`, the `a` before the first gap is a beginning, and the `b` between the gaps a middle.
 """
 
 from __future__ import annotations
@@ -29,16 +41,19 @@ _NOT_ALLOWED = {r"\Q": "write the text out", r"\C": "write (?s:.)"}
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """A regular expression, and three for what a match may be cut down to. Each may stand beside others as it is, but
-    needs a group around it before it is repeated. Positions such as `^` have no part."""
+    """A regular expression, and one each for the beginning, the ending and the middle of its matches.
+
+    Each can be concatenated as it is, but needs a group around it before it is repeated. Assertions such as `^` match
+    no character and have no parts.
+    """
 
     whole: str
     beginning: str = ""
-    """A match less one character or more at its end: possibly nothing."""
+    """The expression for a match that lacks one or more characters at its end; it may match nothing."""
     ending: str = ""
-    """A match less one character or more at its beginning."""
+    """The expression for a match that lacks one or more characters at its beginning."""
     middle: str = ""
-    """A match less one character or more at both ends."""
+    """The expression for a match that lacks one or more characters at both ends."""
     can_be_empty: bool = False
 
     def then(self, other: Parts) -> Parts:
@@ -76,13 +91,13 @@ def parts_of(expression: str) -> Parts:
     """The parts of a regular expression that RE2 has accepted.
 
     Raises:
-        PatternError: it uses one of the few things that cannot be taken apart.
+        PatternError: it uses one of the few constructs that cannot be taken apart.
     """
     return _Reader(expression).read()
 
 
 def sequence(parts: Sequence[Parts]) -> Parts:
-    """One after the other; halved rather than in a row, so that groups do not nest as deep as a text is long."""
+    """The parts of a concatenation; joined in halves, so that groups nest as deep as the logarithm of its length."""
     if not parts:
         return Parts("", can_be_empty=True)
     if len(parts) == 1:
@@ -92,6 +107,7 @@ def sequence(parts: Sequence[Parts]) -> Parts:
 
 
 def any_of(alternatives: Sequence[Parts]) -> Parts:
+    """The parts of alternatives, in their order."""
     if len(alternatives) == 1:
         return alternatives[0]
     return Parts(
@@ -108,7 +124,7 @@ def _times(whole: str, most: int | None) -> str:
 
 
 class _Reader:
-    """Takes an expression apart by its groups, alternatives and repetitions; what stands between stays as it is."""
+    """Reads an expression by its groups, alternatives and repetitions; the atoms between them stay as they are."""
 
     def __init__(self, expression: str) -> None:
         self._expression = expression
@@ -169,7 +185,7 @@ class _Reader:
 
 
 def _bounds(repetition: re.Match[str]) -> tuple[int, int | None]:
-    """How often at least and at most; `None` is any number."""
+    """The least and the largest number of repetitions; `None` is any number."""
     sign, least, comma, most = repetition.groups()
     if sign:
         return (1 if sign == "+" else 0), (1 if sign == "?" else None)

@@ -1,4 +1,4 @@
-"""What the user wrote to the token ids on both sides of the gap that the model fills."""
+"""Prompts turn what the user wrote into the token ids on both sides of the gap that the model fills."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class PromptIds:
     """The given ids left and right of the masks; for a continuation the right side is empty.
 
     `num_prompt_tokens` counts both sides, with beginning- and end-of-text tokens, and the `num_left_out` tokens of a
-    conversation that are not among the ids.
+    conversation that were dropped to fit the context.
     """
 
     prefix: tuple[int, ...]
@@ -39,7 +39,7 @@ def chat(tokenizer: Tokenizer, messages: Sequence[Mapping[str, str]], *, room: i
     """The ids of a conversation, up to where the model's turn begins.
 
     Args:
-        room: tokens at most; a longer conversation loses its oldest turns.
+        room: the largest number of tokens; a longer conversation loses its oldest turns.
 
     Raises:
         ChatTemplateError: the checkpoint has no template, or it fails.
@@ -55,7 +55,7 @@ def chat(tokenizer: Tokenizer, messages: Sequence[Mapping[str, str]], *, room: i
 def conversation(
     encode: Callable[[Sequence[Message]], Sequence[int]], messages: Sequence[Message], *, room: int | None
 ) -> PromptIds:
-    """The ids of a conversation that is written in any way; otherwise as `chat`."""
+    """The ids of a conversation that `encode` writes in its own way; otherwise as `chat`."""
     whole = kept = tuple(encode(messages))
     if room is not None and len(whole) > room:
         kept = tuple(encode(fitted(messages, lambda some: len(encode(some)), room)))

@@ -1,7 +1,7 @@
-"""Text that knows which of its characters a template wrote, so that what a message spells stays a message's text.
+"""Text that knows which of its characters a template wrote, so that a message can never spell a special token.
 
-A message is an ordinary string, and whatever a template does to it gives exactly what it gives anywhere else. It is the
-template's own text that is marked. Where an operation's marks cannot be followed they are lost, never made up: such
+A message is an ordinary string, and every operation of a template on it gives exactly what it gives anywhere else. Only
+the template's own text is marked. Where the marks of an operation cannot be followed they are lost, never made up: such
 text is treated like a message's.
 """
 
@@ -13,7 +13,7 @@ from typing import Any, SupportsIndex
 
 _OF_MESSAGE, _OF_TEMPLATE = b"\0", b"\1"
 _STAND_IN = "\ufffd"
-"""For a character of a message, while the marks of an operation are looked for."""
+"""The character that replaces each one of a message while the marks of an operation are searched for."""
 
 
 class Traced(str):
@@ -28,11 +28,11 @@ class Traced(str):
         return traced
 
     def masked(self, stand_in: str) -> str:
-        """The text with this in the place of every character of a message but white space."""
+        """The text with `stand_in` instead of every character of a message that is not white space."""
         pairs = zip(str.__iter__(self), self.marks, strict=True)
         return "".join(character if is_own or character.isspace() else stand_in for character, is_own in pairs)
 
-    # What an operation gives is cut from the text, put together of texts, or followed with stand-ins.
+    # The result of an operation is cut from the text, joined from texts, or followed with stand-ins.
 
     def __str__(self) -> str:
         return self
@@ -104,7 +104,10 @@ class Traced(str):
         return Traced(str.__getitem__(self, slice(start, stop)), self.marks[start:stop])
 
     def _located(self, parts: Iterable[str], between: str | None) -> list[str]:
-        """Parts of this text in its order, with `between` after each; `None` where only white space is left out."""
+        """The parts, which follow one another in this text, with their marks.
+
+        `between` is the text after each part; `None` if only white space separates them.
+        """
         located: list[str] = []
         position = 0
         for part in parts:
@@ -115,30 +118,31 @@ class Traced(str):
 
 
 def traced(text: str) -> Traced:
-    """The text with its marks; one without any is a message's."""
+    """The text with its marks; text without marks counts as a message's."""
     return text if isinstance(text, Traced) else Traced(text)
 
 
 def own(text: str) -> Traced:
-    """A text that the template wrote."""
+    """The text, marked as written by the template."""
     return Traced(text, _OF_TEMPLATE * len(text))
 
 
 def marks_of(text: str) -> bytes:
+    """A mark for each character, as in `Traced`."""
     return text.marks if isinstance(text, Traced) else _OF_MESSAGE * len(text)
 
 
 def joined(texts: Iterable[str]) -> Traced:
-    """The texts one after the other."""
+    """The texts joined, with their marks."""
     pieces = list(texts)
     return Traced("".join(pieces), b"".join(map(marks_of, pieces)))
 
 
 def followed(operation: Callable[..., str], /, *values: Any, **named: Any) -> str:
-    """What an operation gives, with the marks of what it was given.
+    """The result of an operation, with the marks of its arguments.
 
-    They are found by doing the same with stand-ins for a message's characters. An operation that looks at these
-    characters gives something else then, and all of its text counts as a message's.
+    The marks are found by repeating the operation with stand-ins for a message's characters. An operation that looks at
+    these characters gives a different result, and then all of its text counts as a message's.
     """
     text = operation(*values, **named)
     try:

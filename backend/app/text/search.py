@@ -1,4 +1,16 @@
-"""Looking for a pattern in a text that comes piece by piece, or that has gaps."""
+"""Searches for a pattern in a text that comes piece by piece, or that has gaps.
+
+Worked example, `ab*c` in a stream (offsets of the text; a match is settled once no further text can change it):
+
+    fed      text so far   open_start   settled match
+    "xab"    xab           1            -                    `ab` may become a match
+    "b"      xabb          1            -
+    "cab"    xabbcab       5            [1, 5) = `abbc`      the second `ab` is open
+    "x"      xabbcabx      8            -                    `abx` can become no match
+
+The same expression in a text with gaps, pieces 0 to 4: `za █ b █ q` has the pieces 0 and 2 at risk (`a` may begin a
+match and `b` continue it), piece 4 not.
+"""
 
 from __future__ import annotations
 
@@ -11,34 +23,34 @@ from app.text.line_ends import to_lf
 from app.text.pattern import Pattern
 
 Span: TypeAlias = tuple[int, int]
-"""Half-open: from the first character to the one behind the last."""
+"""The half-open interval [start, end) of character offsets."""
 
 _CHUNK_CHARACTERS = 512
-"""As much is searched at a time, so that the work grows with the length of a text and not faster."""
+"""The number of characters searched at a time, so that the work grows linearly with the length of a text."""
 
 _PART_OF_CHARACTER = "\ufffd"
 _SPECIAL_TOKEN = re.compile(r"<[^<>\s]+>|\[[A-Z]+\]")
-"""Looks like the name of a token without text, such as `<|endoftext|>`; it may be text all the same."""
+"""The expression for the name of a token without text, such as `<|endoftext|>`; ordinary text may look like it."""
 
 
 class PatternSearch:
     """Finds a pattern in one text.
 
-    All spans that `feed` and `flush` give depend on the whole text alone, not on how it was split. They come in order,
+    The spans from `feed` and `flush` depend on the whole text only, not on how it was split. They come in order,
     each as soon as no further text can change it. Two may share a character that folds into several, such as ß.
     """
 
     def __init__(self, pattern: Pattern) -> None:
         self._pattern = pattern
-        self._folded = ""  # from the character before `_position` on: what stands before a match can matter
-        self._origins: list[int] = []  # of each folded character: where it comes from in the text
+        self._folded = ""  # from the character before `_position` on: the character before a match can matter
+        self._origins: list[int] = []  # for each folded character, the offset of its origin in the text
         self._position = 0  # [0, _position) of the folded text is settled
         self._num_characters = 0
         self._is_after_return = False
 
     @property
     def open_start(self) -> int:
-        """Where in the text something begins that may still become a match; all before it is settled."""
+        """The offset in the text from which on a match may still begin; all text before it is settled."""
         return self._origins[self._position] if self._position < len(self._origins) else self._num_characters
 
     def feed(self, text: str) -> list[Span]:
@@ -61,7 +73,7 @@ class PatternSearch:
         self._num_characters += len(text)
 
     def _line_ended(self, character: str) -> str:
-        r"""A pattern sees `\n` at the end of every line; the second half of `\r\n` shows nothing."""
+        r"""The character as a pattern sees it: `\n` for each line end, nothing for the second half of `\r\n`."""
         is_second_half = self._is_after_return and character == "\n"
         self._is_after_return = character == "\r"
         return "" if is_second_half else to_lf(character)
@@ -80,7 +92,7 @@ class PatternSearch:
         return found
 
     def _origin(self, match: Span) -> Span:
-        """The text that a stretch of the folded text comes from."""
+        """The span of the text that a span of the folded text comes from."""
         return self._origins[match[0]], self._origins[match[1] - 1] + 1
 
     def _forget_before(self, position: int) -> None:
@@ -91,13 +103,13 @@ class PatternSearch:
 
 
 def find_all(pattern: Pattern, text: str) -> list[Span]:
-    """All matches in a whole text."""
+    """The spans of all matches in a whole text."""
     search = PatternSearch(pattern)
     return search.feed(text) + search.flush()
 
 
 def pieces_at_risk(pattern: Pattern, pieces: Sequence[str | None]) -> set[int]:
-    """Which pieces of a text with gaps may be part of a match, whatever comes into the gaps.
+    """The indices of the pieces that may be part of a match for some content of the gaps.
 
     Args:
         pieces: the text from its beginning, with `None` for a gap of unknown length. More text may follow.
@@ -119,7 +131,7 @@ def _at_risk(pattern: Pattern, pieces: Sequence[str | None]) -> set[int]:
 
 
 def _runs(pieces: Sequence[str | None]) -> Iterator[tuple[int, list[str]]]:
-    """Neighbouring pieces whose text is known, with the index of the first."""
+    """The runs of adjacent pieces whose text is known, each with the index of its first piece."""
     for is_known, run in groupby(enumerate(pieces), key=lambda item: item[1] is not None):
         indexed = list(run)
         if is_known:
@@ -127,7 +139,7 @@ def _runs(pieces: Sequence[str | None]) -> Iterator[tuple[int, list[str]]]:
 
 
 def _folded(pattern: Pattern, run: Sequence[str]) -> tuple[str, list[int]]:
-    """The folded text of a run, and of each character which piece it comes from."""
+    """The folded text of a run, and for each character the index of its piece."""
     folded = ["".join(map(pattern.fold, to_lf(piece))) for piece in run]
     origins = [index for index, piece in enumerate(folded) for _ in piece]
     return "".join(folded), origins
@@ -137,7 +149,7 @@ def _spans_at_risk(pattern: Pattern, text: str, *, has_gap_before: bool) -> Iter
     start = 0
     while (match := pattern.first_match(text, start)) is not None:
         yield match
-        start = match[0] + 1  # overlapping ones too: what is in the gap decides which of them counts
+        start = match[0] + 1  # overlapping matches too: the content of the gap decides which of them counts
     yield pattern.open_start(text, 0), len(text)
     if has_gap_before:
         yield 0, pattern.ending_length(text)

@@ -21,7 +21,7 @@ _QWEN2_WORDS = (
 
 
 def qwen2_specification(vocab: Mapping[str, int], merges: Sequence[Sequence[str]]) -> Specification:
-    """Byte-level BPE as Qwen2 defines it, for checkpoints that ship `vocab.json` and `merges.txt` alone."""
+    """The specification of Qwen2's byte-level BPE, for checkpoints that ship only `vocab.json` and `merges.txt`."""
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
     words = {"type": "Split", "pattern": {"Regex": _QWEN2_WORDS}, "behavior": "Isolated", "invert": False}
     return {
@@ -35,7 +35,7 @@ def qwen2_specification(vocab: Mapping[str, int], merges: Sequence[Sequence[str]
 
 
 def is_byte_level(specification: Specification) -> bool:
-    """Whether tokens stand for bytes, so that a token may hold a part of a character."""
+    """Whether tokens stand for bytes, so that a token may hold part of a character."""
     decoder = specification.get("decoder") or {}
     return bool(decoder.get("type") == "ByteLevel")
 
@@ -65,7 +65,7 @@ def with_added_tokens(
 
 
 def text_only(specification: Specification) -> Specification:
-    """The specification with no added token left that any text could reach; other ids stay as they are.
+    """The specification without the added tokens that a text could spell; other ids stay as they are.
 
     Emptying `added_tokens` is not enough: the same strings may stand in the model's vocabulary.
     """
@@ -76,7 +76,7 @@ def text_only(specification: Specification) -> Specification:
 
 
 def _merge(tokens: Iterable[AddedToken]) -> dict[str, AddedToken]:
-    """By content; where several files declare a token, the first one says how it is matched.
+    """The tokens by content; where several files declare a token, the first one says how it is matched.
 
     A token whose file has no flags is special, so that it is never shown as text.
     """
@@ -107,7 +107,7 @@ def _ids_by_token(model: Mapping[str, Any]) -> Mapping[str, int]:
 
 
 def _model_with(model: Mapping[str, Any], ids: Mapping[str, int]) -> Mapping[str, Any]:
-    """Added tokens enter the vocabulary, because the library numbers all others by itself."""
+    """The model with the added tokens in its vocabulary; the library gives ids of its own to those that are not."""
     if not isinstance(model["vocab"], Mapping):
         return model
     return {**model, "vocab": {**ids, **model["vocab"]}}
@@ -124,16 +124,16 @@ def _model_without(model: Mapping[str, Any], names: set[str]) -> Mapping[str, An
 
 
 def _tokens_of(merge: str | Sequence[str]) -> tuple[str, str, str]:
-    """The two tokens of a merge and what they give; files write it as "a b" or ["a", "b"]."""
+    """The two tokens of a merge and their result; files write a merge as "a b" or ["a", "b"]."""
     left, right = merge.split(" ") if isinstance(merge, str) else merge
     return left, right, left + right
 
 
 def parse_merges(text: str) -> list[list[str]]:
-    """The rules of a `merges.txt`, one "left right" a line.
+    """The rules of a `merges.txt`, one "left right" per line.
 
     Raises:
-        ValueError: a line that is not two tokens.
+        ValueError: a line is not two tokens.
     """
     lines = text.split("\n")
     if lines[0].startswith("#version"):

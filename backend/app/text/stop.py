@@ -1,4 +1,4 @@
-"""Stop strings in a stream of text."""
+"""Stop strings end a stream of text."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from app.text.line_ends import AS_WRITTEN, with_line_end
 class StopStrings:
     """Ends a text before the first stop string in it.
 
-    The rule: the match that starts earliest wins; of several that start there, the shortest. The output
-    and `matched` therefore depend on the whole text alone, not on how it was split. For that, text is
-    held back from the first place on where a stop string may still turn out to have begun.
+    The earliest match wins; where several start at one position, the shortest. The output
+    and `matched` therefore depend on the whole text only, not on how it was split. For that, text is
+    held back from the first position on where a stop string may have begun.
 
     Args:
-        line_end: that of the text; stop strings are looked for with the same, however they were given.
+        line_end: the line end of the text; stop strings are searched for with it, however they were given.
     """
 
     def __init__(self, stops: Sequence[str], line_end: str = AS_WRITTEN) -> None:
@@ -29,22 +29,22 @@ class StopStrings:
 
     @property
     def matched(self) -> str | None:
-        """The stop string that ended the text, once one has, as it was given."""
+        """The stop string that ended the text, as it was given; `None` before that."""
         return None if self._matched is None else self._given[self._matched]
 
     def feed(self, text: str) -> str:
-        """The text that is safe to show now; empty after a match."""
+        """The text that is safe to send now; empty after a match."""
         if self._matched is not None:
             return ""
         self._held += text
         return self._release(self._open_start())
 
     def flush(self) -> str:
-        """What was held back, at the end of the text, up to a stop string in it."""
+        """The text that was held back, up to a stop string in it; call it at the end of the text."""
         return self._release(len(self._held))
 
     def _release(self, open_start: int) -> str:
-        """Give [0, open_start) of the held text, or less of it before a match that starts there."""
+        """Releases [0, open_start) of the held text, or only the text before a match that starts within it."""
         held = self._held
         start, stop = self._first_match()
         if stop is not None and start <= open_start:
@@ -63,7 +63,7 @@ class StopStrings:
         )
 
     def _open_start(self) -> int:
-        """Where the longest end of the held text begins that is the beginning of a stop string."""
+        """The start of the longest suffix of the held text that is the beginning of a stop string."""
         longest = len(self._stops[-1]) - 1 if self._stops else 0
         for start in range(max(0, len(self._held) - longest), len(self._held)):
             if any(stop.startswith(self._held[start:]) for stop in self._stops):

@@ -1,4 +1,4 @@
-"""Which chat template a checkpoint folder brings, by the rules of Hugging Face transformers."""
+"""Finds the chat template in a checkpoint folder, by the rules of Hugging Face transformers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 ReadText: TypeAlias = Callable[[str], str | None]
-"""A file of the folder by its path inside it; `None` where there is none."""
+"""A function that gives the text of a file by its path inside the folder; `None` where there is none."""
 
 FILE = "chat_template.jinja"
 ADDITIONAL_FOLDER = "additional_chat_templates"
@@ -19,10 +19,9 @@ logger = logging.getLogger(__name__)
 
 
 def read_chat_template(folder: Path, read_text: ReadText, config: Mapping[str, Any]) -> str | None:
-    """The default template: of the template files; without any, of `tokenizer_config.json`; then of the legacy file.
+    """The default template from the template files, else from `tokenizer_config.json`, else from the legacy file.
 
-    What gives no template although something is there is warned of in the log: the model's conversations are written
-    plainly then.
+    A folder whose templates cannot be used is reported by a warning in the log; conversations are then written plainly.
 
     Raises:
         TypeError, KeyError, ValueError: a template is no string, or the legacy file no JSON object.
@@ -43,7 +42,7 @@ def read_chat_template(folder: Path, read_text: ReadText, config: Mapping[str, A
 
 
 def _of_files(folder: Path, read_text: ReadText) -> dict[str, str]:
-    """Templates by name. The one in the folder itself is the default."""
+    """The templates by name; the one in the folder itself is the default."""
     paths = {path.stem: f"{ADDITIONAL_FOLDER}/{path.name}" for path in (folder / ADDITIONAL_FOLDER).glob("*.jinja")}
     texts = {name: read_text(path) for name, path in {"default": FILE, **paths}.items()}
     return {name: text for name, text in texts.items() if text is not None}
@@ -59,7 +58,7 @@ def _default_of(declared: Any) -> str | None:
 
 
 def _named(declared: Any) -> dict[str, str]:
-    """Named templates, as a mapping or as a list of entries with `name` and `template`."""
+    """The templates by name, from a mapping or from a list of entries with `name` and `template`."""
     named = declared if isinstance(declared, Mapping) else {entry["name"]: entry["template"] for entry in declared}
     if not all(isinstance(template, str) for template in named.values()):
         raise TypeError("chat_template must be a string, or hold strings by name")

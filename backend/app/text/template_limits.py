@@ -1,4 +1,4 @@
-"""What a template that nobody has read may use up: a budget of work, and bounds on what one operation may make."""
+"""Limits for templates that nobody has reviewed: a budget of work, and bounds on the result of one operation."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 from jinja2.exceptions import SecurityError
 
 MAX_CHARACTERS = 2**20
-"""Of any text, and the largest number that may be a count or a width."""
+"""The largest size of any text, and the largest number that may be a count or a width."""
 MAX_PRODUCT = 2**24
-"""Of the sizes of what is multiplied: replaced by something, joined with something, padded."""
+"""The largest product of the sizes of an operation's values, where it replaces, joins or pads."""
 MAX_BITS = 2**12
-"""Of a whole number."""
+"""The largest size of an integer, in bits."""
 
 _BUDGET = 2**24
 _STEP = 64
@@ -25,23 +25,27 @@ Item = TypeVar("Item")
 
 
 class Budget:
-    """The work of one rendering: a step costs 64, each character and an eighth of each element that is made 1.
+    """The work that one rendering may do: a step costs 64, an element that is made 8, a character 1.
 
-    All that a rendering makes is paid for, so the budget bounds its memory and, nearly, its time.
+    Every value that a rendering makes is paid for, so the budget bounds its memory and, nearly, its time.
     """
 
     def __init__(self) -> None:
         self._left = _BUDGET
 
     def step(self, steps: int = 1) -> None:
-        """A call, a turn of a loop, or a number of a range."""
+        """Pays for steps: calls, iterations of a loop, or numbers of a range.
+
+        Raises:
+            SecurityError: the budget is used up.
+        """
         self._spend(steps * _STEP)
 
     def made(self, value: Item) -> Item:
-        """Pays for a value, and gives it back.
+        """Pays for a value, and returns it.
 
         Raises:
-            SecurityError: it is too large, or the budget is used up.
+            SecurityError: the value is too large, or the budget is used up.
         """
         size = weight(value)
         if size > MAX_CHARACTERS:
@@ -50,7 +54,7 @@ class Budget:
         return value
 
     def counted(self, items: Iterable[Item]) -> Iterator[Item]:
-        """The items, each a step."""
+        """The items; each costs a step."""
         for item in items:
             self.step()
             yield item
@@ -62,7 +66,7 @@ class Budget:
 
 
 def weight(value: Any) -> int:
-    """How large a value is when it is written out, roughly; counting stops above `MAX_CHARACTERS`."""
+    """The approximate size of a value when it is written out; counting stops above `MAX_CHARACTERS`."""
     open_values, total = [value], 0
     while open_values and total <= MAX_CHARACTERS:
         item = open_values.pop()
@@ -83,21 +87,33 @@ def weight(value: Any) -> int:
 
 
 def require_small_numbers(values: Iterable[Any]) -> None:
-    """Counts and widths that an operation is given."""
+    """Checks the counts and widths that an operation is given.
+
+    Raises:
+        SecurityError: one is over the limit.
+    """
     for value in values:
         if isinstance(value, int) and abs(value) > MAX_CHARACTERS:
             raise SecurityError(f"a number is over the limit of {MAX_CHARACTERS}")
 
 
 def require_small_product(value: Any, others: Iterable[Any]) -> None:
-    """For operations that may repeat one of their values for each element of another."""
+    """Checks an operation that may repeat one of its values for each element of another.
+
+    Raises:
+        SecurityError: the result may be too large.
+    """
     factor = max((other if isinstance(other, int) else weight(other) for other in others), default=1)
     if weight(value) * factor > MAX_PRODUCT:
         raise SecurityError("the operation may make too long a text")
 
 
 def require_small_arithmetic(operator: str, left: Any, right: Any) -> None:
-    """Numbers that grow fast, and what is repeated a number of times."""
+    """Checks arithmetic on large numbers, repetitions of a text or list, and formats with `%`.
+
+    Raises:
+        SecurityError: the result may be too large.
+    """
     if isinstance(left, int) and isinstance(right, int):
         bits = left.bit_length() * (max(right, 1) if operator == "**" else 1) + right.bit_length()
         if bits > MAX_BITS:
@@ -112,7 +128,11 @@ def require_small_arithmetic(operator: str, left: Any, right: Any) -> None:
 
 
 def require_small_format(text: str, values: Any) -> None:
-    """As `%` for `str.format`, whose fields may also take their widths from the values."""
+    """Checks `str.format` as `%` is checked; its fields may also take their widths from the values.
+
+    Raises:
+        SecurityError: the result may be too large.
+    """
     specifications = [specification or "" for _, _, specification, _ in Formatter().parse(text)]
     widths = [int(digits) for each in specifications for digits in re.findall(r"\d+", each)]
     _require_small_format(text.count("{"), widths, values)

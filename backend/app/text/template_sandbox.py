@@ -1,4 +1,4 @@
-"""Chat templates as Hugging Face transformers renders them, in a sandbox, bounded, and with marks of whose text it is.
+"""Renders chat templates as Hugging Face transformers does, but bounded, and with marks for the template's own text.
 
 The settings, filters and functions are those of `transformers/utils/chat_template_utils.py`.
 """
@@ -33,15 +33,15 @@ from app.text.template_limits import (
 )
 
 _REPEATING = frozenset({"replace", "join", "expandtabs", "translate", "indent", "wordwrap", "tojson", "urlize"})
-"""Filters and methods of strings that may repeat one of their values for each element of another."""
+"""The filters and string methods that may repeat one of their values for each element of another."""
 _FOLLOWED = frozenset({"indent", "wordwrap", "title"})
-"""Filters that take a string apart and put it together again."""
+"""The filters that take a string apart and put it together again."""
 _METHODS_WITH_TEXT = frozenset({"replace", "join"})
-"""Methods of strings whose result holds what they are given."""
+"""The string methods whose result contains their arguments."""
 
 
 class TracingCodeGenerator(CodeGenerator):
-    """Writes templates as Python whose own text is marked, and whose values are paid for."""
+    """Compiles templates to Python that marks the template's own text and pays for the values it makes."""
 
     def visit_Const(self, node: nodes.Const, frame: Frame) -> None:
         if isinstance(node.value, str):
@@ -87,7 +87,7 @@ class TracingCodeGenerator(CodeGenerator):
 
 
 class _Generation(Extension):
-    """`{% generation %}` … `{% endgeneration %}`: marks in templates what is trained on; here it is the text inside."""
+    """The tag `{% generation %}`, which marks what a model is trained on; here it gives the text inside."""
 
     tags = {"generation"}  # noqa: RUF012  # as Jinja declares it
 
@@ -101,7 +101,7 @@ class _Generation(Extension):
 
 
 class Sandbox(ImmutableSandboxedEnvironment):
-    """Jinja for a template that nobody has read: no attributes of Python objects, and work within a budget.
+    """Jinja for templates that nobody has reviewed: no attributes of Python objects, and work within a budget.
 
     One instance compiles one template, or renders one conversation.
     """
@@ -133,7 +133,11 @@ class Sandbox(ImmutableSandboxedEnvironment):
         }
 
     def compile_template(self, source: str) -> CodeType:
-        """The code of a template, for any instance. Raises `jinja2.TemplateSyntaxError` and others."""
+        """The code of a template, for any instance.
+
+        Raises:
+            jinja2.TemplateSyntaxError, and others: the template cannot be compiled.
+        """
         tree = self.parse(source)
         for loop in list(tree.find_all(nodes.For)):
             loop.iter = self._filtered(loop.iter, "counted")
@@ -148,17 +152,17 @@ class Sandbox(ImmutableSandboxedEnvironment):
         return code
 
     def render(self, code: CodeType, variables: dict[str, Any]) -> Traced:
-        """What a template makes of the variables. Raises whatever its expressions raise."""
+        """The text that a template makes from the variables; raises whatever its expressions raise."""
         template = jinja2.Template.from_code(self, code, self.make_globals(None))
         return traced(template.render(variables))
 
     def written(self, value: Any) -> str:
-        """A value as text. Numbers count as the template's: they spell nothing by themselves."""
+        """The value as text; numbers count as the template's own, since they spell no token alone."""
         self.made(value)
         return own(str(value)) if isinstance(value, int | float) else str(value)
 
     def concat(self, pieces: Iterable[str]) -> Traced:
-        """Joins what a template, a macro or a block writes, as long as that is not too much."""
+        """The text of a template, a macro or a block, joined from its pieces and paid for."""
         return self.made(joined(self.made(piece) for piece in pieces))
 
     def call(self, context: Context, function: Any, /, *args: Any, **kwargs: Any) -> Any:
@@ -210,7 +214,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         return bounded
 
     def _join(self, value: Iterable[Any], d: str = "", attribute: str | int | None = None) -> str:
-        """Jinja's filter, whose text keeps its marks."""
+        """Jinja's filter `join`, whose text keeps its marks."""
         items = value if attribute is None else map(make_attrgetter(self, attribute), value)
         texts = [self.written(item) for item in items]
         require_small_product(texts, [d])
@@ -232,12 +236,12 @@ def _to_json(
     separators: tuple[str, str] | None = None,
     sort_keys: bool = False,
 ) -> str:
-    """Jinja's own filter escapes for HTML, which a prompt is not."""
+    """The value as JSON; Jinja's own filter would escape it for HTML, which a prompt is not."""
     return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
 
 def _dictionary(*args: Any, **kwargs: Any) -> dict[Any, Any]:
-    """The class itself has attributes that a template needs not see."""
+    """A dictionary for a template; the class itself has attributes that a template must not see."""
     return dict(*args, **kwargs)
 
 
@@ -246,5 +250,5 @@ def _strftime_now(format: str) -> str:
 
 
 def _raise_exception(message: str) -> NoReturn:
-    """What published templates call to refuse a conversation."""
+    """Refuses a conversation, as published templates do."""
     raise ConversationRefused(f"the chat template refuses the messages: {message}")

@@ -1,4 +1,4 @@
-"""Text to token ids and back, for one checkpoint."""
+"""The tokenizer of one checkpoint turns text into token ids and back."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _EXPAND_NAME = "<|expand|>"
 class Tokenizer:
     """The tokenizer of one checkpoint; immutable, and safe to use from several threads at once.
 
-    What a user writes is text: unless asked, `encode` gives no id of an added token, whatever the text
+    A user's words are text: unless asked, `encode` gives no id of an added token, whatever the text
     spells. Ids that the tokenizer does not know decode to nothing, as a model's head may be wider.
     """
 
@@ -78,7 +78,7 @@ class Tokenizer:
 
     @property
     def markers(self) -> tuple[str, ...]:
-        """The texts of tokens that stand for no text: the end of it, padding, and the borders of a gap or of a turn."""
+        """The names of tokens that stand for no text: end of text, padding, and the borders of a gap or of a turn."""
         roles = {self._role_id(role) for role in self.role_tokens}
         return tuple(
             name
@@ -122,7 +122,7 @@ class Tokenizer:
         return token_id
 
     def check_ids(self, *, vocab_size: int, mask: int, eos: int, expand: int | None = None) -> None:
-        """Compare the ids in a model's config with the tokenizer's, so that a mixed-up folder is refused.
+        """Compares the ids in a model's config with the tokenizer's, so that a mixed-up folder is refused.
 
         Raises:
             TokenizerError: they disagree; both values are named.
@@ -144,7 +144,7 @@ class Tokenizer:
             raise TokenizerError(f"{source}: {_EXPAND_NAME} is {own_expand}, but the model's is {expand}")
 
     def encode(self, text: str, *, parse_special: bool = False) -> list[int]:
-        """The ids of a text, without any token that was not written.
+        """The ids of a text; no beginning- or end-of-text token is added.
 
         By default an added token spelled in the text, such as `<|endoftext|>`, is encoded as the
         characters it consists of. With `parse_special` it becomes its id: for trusted text only.
@@ -157,7 +157,7 @@ class Tokenizer:
         return library.encode(text, add_special_tokens=False).ids
 
     def special_spans(self, text: str) -> list[tuple[int, int, int]]:
-        """Where added tokens stand in a text: start, stop and id of each.
+        """The spans of added tokens in a text: start, stop and id of each.
 
         Raises:
             TextError: the text holds a lone surrogate.
@@ -187,7 +187,7 @@ class Tokenizer:
         return self._full.id_to_token(token_id) or ""
 
     def token_text(self, token_id: int) -> str:
-        """The text of one id alone; a special token gives its name, a part of a character U+FFFD."""
+        """The text of one id alone; a special token gives its name, part of a character U+FFFD."""
         name = self._names.get(token_id)
         return name if name is not None else self.decode([token_id], skip_special=False)
 
@@ -231,7 +231,7 @@ def _build(specification: Specification, source: str) -> tokenizers.Tokenizer:
 
 
 def _is_panic(error: BaseException) -> bool:
-    """Whether the library met a defect of its own. Its panics are no `Exception`, and their class is hidden."""
+    """Whether the library met a defect of its own; its panics are no `Exception`, and their class is hidden."""
     return type(error).__name__ == "PanicException"
 
 

@@ -1,4 +1,4 @@
-"""A checkpoint folder's tokenizer files, read into one description.
+"""Reads the tokenizer files of a checkpoint folder into one description.
 
 Only files of fixed names directly in the folder are opened; nothing that a file says leads to another one.
 """
@@ -25,16 +25,16 @@ from app.text.template_files import read_chat_template
 
 _FILE_LIMIT_BYTES = 64 * 2**20
 _ADDITIONAL = ("additional_special_tokens", "extra_special_tokens")
-"""As transformers 4 and 5 call the same list."""
+"""The names that transformers 4 and 5 give to one and the same list."""
 _ROLES = ("bos_token", "eos_token", "pad_token", "mask_token", "unk_token", "sep_token", "cls_token")
 
 
 @dataclass(frozen=True, slots=True)
 class TokenizerFiles:
-    """What the files of one tokenizer say together.
+    """The description of one tokenizer, from all of its files.
 
     `specification` holds every added token of every file. `role_tokens` maps `bos_token` and the like to
-    their text. `source` names the files with the vocabulary, for messages.
+    their text. `source` names the file with the vocabulary, for messages.
     """
 
     source: str
@@ -45,7 +45,7 @@ class TokenizerFiles:
 
 
 def read_tokenizer_files(folder: Path) -> TokenizerFiles:
-    """Read `tokenizer.json`, or `vocab.json` and `merges.txt`, and the smaller files where they exist.
+    """Reads `tokenizer.json`, or `vocab.json` and `merges.txt`, and the smaller files where they exist.
 
     Raises:
         TokenizerError: a file is missing, too large or damaged, or files contradict each other.
@@ -121,7 +121,7 @@ def _chat_template(folder: Path, config: Mapping[str, Any]) -> str | None:
 
 
 def _read_object(folder: Path, name: str) -> dict[str, Any]:
-    """A JSON object; empty where there is no such file."""
+    """The JSON object in a file; empty where there is no such file."""
     text = _read_text(folder, name)
     if text is None:
         return {}
@@ -145,7 +145,7 @@ def _read_text(folder: Path, name: str) -> str | None:
 
 @contextmanager
 def _reading(folder: Path, name: str) -> Iterator[None]:
-    """Any way in which a file's content can be wrong becomes an error that names the file."""
+    """Turns every error about a file's content into a TokenizerError that names the file."""
     try:
         yield
     except TokenizerError as error:

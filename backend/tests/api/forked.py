@@ -1,7 +1,7 @@
-"""Servers forked off a process that has imported all of the program, which alone takes most of a start.
+"""Servers forked off a process that has imported the whole program, since the import takes most of a start.
 
-From there on they are what `python main.py` is: settings from the environment, a working directory, signals, an exit code.
-How it starts from nothing is tested in `test_start.py`.
+After the fork they are what `python main.py` is: settings from the environment, a working directory, signals, an exit
+code. The start from nothing is tested in `test_start.py`.
 """
 
 from __future__ import annotations

@@ -166,9 +166,7 @@ def environment(**settings: str) -> dict[str, str]:
 
 
 @contextmanager
-def serving(
-    folder: Path, plugin: Path | None = None, program: Sequence[str] = (), **settings: str
-) -> Iterator[Server]:
+def serving(folder: Path, plugin: Path | None = None, program: Sequence[str] = (), **settings: str) -> Iterator[Server]:
     """A server of its own, in an empty working directory, until the block ends.
 
     Args:
