@@ -32,10 +32,10 @@ class StepPlan:
     """With a cache: the positions [start, end) that are computed anew; `None`: all."""
     renews: bool = False
     """Whether what is computed in the window is kept: later windows will leave some of it out."""
-    doubted: tuple[int, ...] = ()
+    revisable: tuple[int, ...] = ()
     """Positions whose token may be taken back: how probable is it, seen from the rest of the canvas?"""
-    watches_divergence: bool = False
-    """Whether it is wanted how far each distribution has moved since the last step."""
+    needs_divergences: bool = False
+    """Whether the step needs to know how far each distribution has moved since the last one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Prediction:
     """Where they are asked for: Kullback-Leibler divergence from the last step's distribution, in nats; infinite where
     there is none."""
     support: list[float] = field(default_factory=list)
-    """Probability of the token at each position of `StepPlan.doubted`."""
+    """Probability of the token at each position of `StepPlan.revisable`."""
     num_broken: int = 0
     """Rows of logits that were not finite. Where there are any, nothing else is of meaning."""
 
@@ -116,9 +116,9 @@ class BlockPolicy:
                 # The next block begins with this one, and leaves out the one before: its last chance is the first step.
                 renews = window is not None and self._num_steps == 0
                 self._num_steps += 1
-                doubted = () if self._revision is None else self._revision.doubted
-                watches = self._params.stability_bound is not None
-                return StepPlan(positions, self._rules, window, renews, doubted, watches)
+                revisable = () if self._revision is None else self._revision.revisable
+                needs_divergences = self._params.stability_bound is not None
+                return StepPlan(positions, self._rules, window, renews, revisable, needs_divergences)
             else:
                 self._counts.pop(0)
         return None
@@ -146,8 +146,8 @@ class BlockPolicy:
         end = self._blocks[self._block_index][1]
         if self._block_is_filled_early(canvas):
             self._counts.clear()
-        # Not the start of the block: masks that an earlier one left open are committed, and doubted, with this one.
-        open_positions = [*revision.doubted, *canvas.masked(before=end)] if self._counts else []
+        # Not the start of the block: masks that an earlier one left open are committed, and revisable, with this one.
+        open_positions = [*revision.revisable, *canvas.masked(before=end)] if self._counts else []
         self._revisable_from = min(open_positions, default=None)
         return replace(edits, revoked=tuple(revoked))
 

@@ -69,17 +69,17 @@ class Revision:
         self._num_last = 0
 
     @property
-    def doubted(self) -> tuple[int, ...]:
+    def revisable(self) -> tuple[int, ...]:
         """Positions of the block's commits so far, in reading order."""
         return tuple(sorted(self._committed))
 
     def revoked(self, support: Sequence[float], committed: Sequence[int]) -> list[int]:
-        """Positions among the doubted ones that are taken back, and notes what the step commits.
+        """Positions among the revisable ones that are taken back, and notes what the step commits.
 
         Args:
-            support: probability of the token at each doubted position.
+            support: probability of the token at each revisable position.
         """
-        weak = sorted((sure, p) for sure, p in zip(support, self.doubted, strict=True) if sure < self._threshold)
+        weak = sorted((sure, p) for sure, p in zip(support, self.revisable, strict=True) if sure < self._threshold)
         # A single commit may be a guess that was forced; on that nothing is judged.
         revoked = [p for _, p in weak[: max(self._num_last - 1, 0)]] if len(committed) > 1 else []
         self._committed = (self._committed | set(committed)) - set(revoked)

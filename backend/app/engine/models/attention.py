@@ -91,14 +91,14 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True)
-class Doubted:
+class Revisable:
     """The last tokens of the sequence in the pass are no part of it: each sees the sequence, but not the position that
     stands here, and itself. Nothing sees them."""
 
     positions: Sequence[int]
 
 
-Extra = Kept | Doubted
+Extra = Kept | Revisable
 """What a sequence wants beside attention to all of itself."""
 
 
@@ -136,8 +136,8 @@ class PackedAttention:
         return torch.cat([*pieces, q.new_zeros(num_filling, q[0].numel())])
 
     def _one(self, extra: Extra | None, q: Tensor, k: Tensor, rotated_k: Tensor, v: Tensor) -> Tensor:
-        if isinstance(extra, Doubted):
-            return _attend_in_doubt(q, rotated_k, v, extra.positions)
+        if isinstance(extra, Revisable):
+            return _attend_to_revisable(q, rotated_k, v, extra.positions)
         if extra is not None and not extra.fills:
             return attend_across(q, *extra.store.renew(self._layer, extra.start, k, rotated_k, v))
         if extra is not None:
@@ -145,10 +145,10 @@ class PackedAttention:
         return attend(q, rotated_k, v, [len(q)])
 
 
-def _attend_in_doubt(q: Tensor, k: Tensor, v: Tensor, doubted: Sequence[int]) -> Tensor:
-    length = len(q) - len(doubted)
-    seen = torch.ones(len(doubted), len(q), dtype=torch.bool, device=q.device)
-    seen[:, length:] = torch.eye(len(doubted), dtype=torch.bool, device=q.device)
-    seen[range(len(doubted)), list(doubted)] = False
+def _attend_to_revisable(q: Tensor, k: Tensor, v: Tensor, revisable: Sequence[int]) -> Tensor:
+    length = len(q) - len(revisable)
+    seen = torch.ones(len(revisable), len(q), dtype=torch.bool, device=q.device)
+    seen[:, length:] = torch.eye(len(revisable), dtype=torch.bool, device=q.device)
+    seen[range(len(revisable)), list(revisable)] = False
     sequence = attend(q[:length], k[:length], v[:length], [length])
     return torch.cat((sequence, attend_across(q[length:], k, v, seen)))

@@ -33,7 +33,7 @@ class PackedBatch:
 def pack(
     sequences: Sequence[SequenceInput], prediction_shift: int, fill_id: int, mask_id: int, quantum: int
 ) -> PackedBatch:
-    """Lays `sequences` end to end, of a window its span only, behind each the masks for what is doubted.
+    """Lays `sequences` end to end, of a window its span only, behind each the masks for what is revisable.
 
     The prediction for position i is read at row max(i - shift, 0) of its sequence.
     """
@@ -45,10 +45,10 @@ def pack(
         start, end = sequence.span
         row = len(ids) - start
         rows += [row + max(position - prediction_shift, 0) for position in sequence.wanted]
-        ids += [*sequence.ids[start:end], *[mask_id] * len(sequence.doubted)]
-        positions += [*range(start, end), *sequence.doubted]
-        lengths.append(end - start + len(sequence.doubted))
-        rows += range(len(ids) - len(sequence.doubted), len(ids))
+        ids += [*sequence.ids[start:end], *[mask_id] * len(sequence.revisable)]
+        positions += [*range(start, end), *sequence.revisable]
+        lengths.append(end - start + len(sequence.revisable))
+        rows += range(len(ids) - len(sequence.revisable), len(ids))
     num_filling = -len(ids) % quantum
     ids += [fill_id] * num_filling
     positions += [0] * num_filling

@@ -123,7 +123,7 @@ class GraphForward:
             return False
         if window is not None and window.span is not None and self._modules.keeps(window.name):
             return True
-        return self._has_too_many_scores(len(sequence.ids) + len(sequence.doubted))
+        return self._has_too_many_scores(len(sequence.ids) + len(sequence.revisable))
 
     def _has_too_many_scores(self, num_tokens: int) -> bool:
         return 4 * self._heads.queries * num_tokens**2 > MAX_SCORE_BYTES
@@ -137,9 +137,9 @@ class GraphForward:
             kept = Kept(length, start, length - num_behind)
         shift, mask_id = self._model.config.prediction_shift, self._model.config.special.mask
         rows = [max(position - shift, 0) - start for position in sequence.wanted]
-        rows += range(end - start, end - start + len(sequence.doubted))
-        ids = [*sequence.ids[start:end], *[mask_id] * len(sequence.doubted)]
-        part = Part(ids, [*range(start, end), *sequence.doubted], rows, sequence.doubted, kept)
+        rows += range(end - start, end - start + len(sequence.revisable))
+        ids = [*sequence.ids[start:end], *[mask_id] * len(sequence.revisable)]
+        part = Part(ids, [*range(start, end), *sequence.revisable], rows, sequence.revisable, kept)
         assert self._may_move or not part.shift, "tokens move in families whose length can change, and in no others"
         return _Entry(index, sequence, part)
 

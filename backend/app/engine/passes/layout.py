@@ -56,7 +56,7 @@ class Part:
     positions: Sequence[int]
     rows: Sequence[int]
     """Which of its tokens are wanted."""
-    doubted: Sequence[int] = ()
+    revisable: Sequence[int] = ()
     """As many of its last tokens stand beside the sequence: each sees it, without the token here, and itself."""
     kept: Kept | None = None
     """Of a window."""
@@ -117,7 +117,7 @@ def arrays_of(parts: Sequence[Part], heads: Heads, num_threads: int, num_kept: i
     num_places = max(part.num_places for part in parts)
     arrays["key_rows"] = _key_rows(lengths, num_places, heads.keys)
     arrays["key_positions"] = packed[arrays["key_rows"][:, 0] // heads.keys]
-    most_threads = 1 if any(part.doubted for part in parts) else num_threads
+    most_threads = 1 if any(part.revisable for part in parts) else num_threads
     for prefix, asking, filling in (("", lengths, num_filling), ("last_", counts, num_filling_rows)):
         queries = _queries(asking, filling, heads.queries, most_threads)
         tokens = [range(length) for length in lengths] if not prefix else [part.rows for part in parts]
@@ -160,15 +160,15 @@ def _mask(parts: Sequence[Part], tokens: Sequence[Sequence[int]], length: int, n
     num_places = max(part.num_places for part in parts)
     mask = np.zeros((len(parts), 1, length, num_places + num_kept), np.float32)
     for number, part in enumerate(parts):
-        num_own = part.num_queries - len(part.doubted)
+        num_own = part.num_queries - len(part.revisable)
         mask[number, 0, :, num_own:num_places] = -np.inf
         if part.kept is not None:
             mask[number, 0, :, num_places + part.kept.start : num_places + part.kept.end] = -np.inf
             mask[number, 0, :, num_places + part.kept.length :] = -np.inf
-        for row, token in enumerate(tokens[number] if part.doubted else ()):
+        for row, token in enumerate(tokens[number] if part.revisable else ()):
             if token >= num_own:
                 mask[number, 0, row, token] = 0.0
-                mask[number, 0, row, part.doubted[token - num_own]] = -np.inf
+                mask[number, 0, row, part.revisable[token - num_own]] = -np.inf
     return mask
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from app.engine.device.devices import row_quantum
-from app.engine.models.attention import Doubted, Extra, Kept, KeyValues
+from app.engine.models.attention import Extra, Kept, KeyValues, Revisable
 from app.engine.models.base import FamilyModel
 from app.engine.passes.batch import pack
 from app.engine.passes.work import SequenceInput
@@ -104,7 +104,7 @@ class ModuleForward:
 
     def _extra(self, sequence: SequenceInput) -> Extra | None:
         if sequence.window is None:
-            return Doubted(sequence.doubted) if sequence.doubted else None
+            return Revisable(sequence.revisable) if sequence.revisable else None
         if sequence.window.span is None:
             return Kept(KeyValues(), fills=True)
         start, end = sequence.window.span

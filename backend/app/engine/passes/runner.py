@@ -118,7 +118,7 @@ class ModelRunner:
                 logits = logits.cpu()
             parts = torch.split(logits, [work.num_rows for work in works])
             guided = [_guided(work, part) for work, part in zip(works, parts, strict=True)]
-            wanted = [rows[: len(rows) - len(work.doubted_ids)] for work, rows in zip(works, guided, strict=True)]
+            wanted = [rows[: len(rows) - len(work.revisable_ids)] for work, rows in zip(works, guided, strict=True)]
             penalised = [_penalised(work, rows) for work, rows in zip(works, wanted, strict=True)]
             predictions = _read(works, penalised, parts, row_sums(logits))
             told = [self._with_more(*each) for each in zip(works, guided, predictions, strict=True)]
@@ -192,15 +192,15 @@ class ModelRunner:
         """What only some requests ask for, from the model's own logits."""
         if prediction.num_broken:
             return prediction
-        num_doubted = len(work.doubted_ids)
-        wanted, doubted = torch.split(logits, [len(logits) - num_doubted, num_doubted])
+        num_revisable = len(work.revisable_ids)
+        wanted, revisable = torch.split(logits, [len(logits) - num_revisable, num_revisable])
         more: dict[str, Any] = {}
         if work.num_logprobs is not None:
             more["logprobs"] = log_probabilities(wanted, prediction.token_ids, work.num_logprobs)
-        if work.watched is not None:
-            more["divergences"] = self._last.divergences(work.watched, work.sequences[0].wanted, wanted)
-        if work.doubted_ids:
-            more["support"] = probabilities_of(doubted, work.doubted_ids)
+        if work.divergences_name is not None:
+            more["divergences"] = self._last.divergences(work.divergences_name, work.sequences[0].wanted, wanted)
+        if work.revisable_ids:
+            more["support"] = probabilities_of(revisable, work.revisable_ids)
         return replace(prediction, **more) if more else prediction
 
 

@@ -29,13 +29,13 @@ class SequenceInput:
     wanted: Sequence[int]
     """Positions whose prediction is wanted; logits are computed nowhere else."""
     window: Window | None = None
-    doubted: Sequence[int] = ()
+    revisable: Sequence[int] = ()
     """Positions whose token is looked at again: behind the wanted rows follows one of logits for each, of a mask that
     stands there and sees all of the sequence but this token (WINO's shadow block, arXiv 2507.18578)."""
 
     @property
     def num_rows(self) -> int:
-        return len(self.wanted) + len(self.doubted)
+        return len(self.wanted) + len(self.revisable)
 
     @property
     def span(self) -> tuple[int, int]:
@@ -60,9 +60,9 @@ class Work:
     num_logprobs: int | None = None
     """How many alternatives come with each prediction's log-probability; `None`: not even that."""
 
-    doubted_ids: tuple[int, ...] = ()
-    """The tokens whose probability is wanted, at the doubted positions of the only sequence."""
-    watched: str | None = None
+    revisable_ids: tuple[int, ...] = ()
+    """The tokens whose probability is wanted, at the revisable positions of the only sequence."""
+    divergences_name: str | None = None
     """Name under which the distributions are kept, so that the next step can tell how far they have moved."""
 
     @property
@@ -74,4 +74,4 @@ class Work:
     def kept_names(self) -> set[str]:
         """Names under which something is kept of the request from one pass to the next."""
         names = {sequence.window.name for sequence in self.sequences if sequence.window is not None}
-        return names if self.watched is None else {*names, self.watched}
+        return names if self.divergences_name is None else {*names, self.divergences_name}

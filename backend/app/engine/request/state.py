@@ -88,7 +88,7 @@ class RequestState:
         self._plan: StepPlan
         self._given: frozenset[int] = frozenset()
         self._num_kept_tokens = 0
-        self._num_watched = 0  # rows of the last step whose distributions are kept
+        self._num_distributions = 0  # rows of the last step whose distributions are kept
         self.canvas = self._blank_canvas(0)
 
     # What it may cost at most, for admission.
@@ -97,13 +97,13 @@ class RequestState:
     def max_tokens(self) -> int:
         """Tokens in one forward pass at most."""
         text = len(self._window.prefix) + len(self._window.suffix)
-        decoding = (text + self._window.capacity) * self._num_branches + self._max_doubted
+        decoding = (text + self._window.capacity) * self._num_branches + self._max_revisable
         return max(decoding, sum(text + length for length in self._candidate_lengths()))
 
     @property
     def max_rows(self) -> int:
         """Rows of logits in one forward pass at most."""
-        # A place is wanted or doubted, never both.
+        # A place is wanted or revisable, never both.
         return max(self._window.capacity * self._num_branches, sum(self._candidate_lengths()))
 
     @property
@@ -112,11 +112,11 @@ class RequestState:
         most = 0 if self.request.params.cache == "none" else self.max_tokens
         # Distributions of this step stand beside those of the last one until they have been compared.
         most_rows = 0 if self.request.params.stability_bound is None else 2 * self._window.capacity
-        num_rows = min(self._num_watched, most_rows)
+        num_rows = min(self._num_distributions, most_rows)
         return Need(self.max_tokens, self.max_rows, min(self._num_kept_tokens, most), most, num_rows, most_rows)
 
     @property
-    def _max_doubted(self) -> int:
+    def _max_revisable(self) -> int:
         params = self.request.params
         return (
             0
@@ -274,7 +274,7 @@ class RequestState:
     def _work_for(self, plan: StepPlan) -> Work:
         params, canvas = self.request.params, self.canvas
         window = self._window_of(plan, self.cache_names[0])
-        sequences = [SequenceInput(tuple(canvas.ids), plan.positions, window, plan.doubted)]
+        sequences = [SequenceInput(tuple(canvas.ids), plan.positions, window, plan.revisable)]
         if params.cfg_scale > 0:
             blind = unconditional_ids(canvas.ids, self._given, canvas.mask_id)
             sequences.append(SequenceInput(blind, plan.positions, self._window_of(plan, self.cache_names[1])))
@@ -286,8 +286,8 @@ class RequestState:
             params.repetition_penalty,
             self._committed_ids() if params.repetition_penalty != 1.0 else (),
             self.request.num_logprobs,
-            tuple(canvas.ids[position] for position in plan.doubted),
-            self.cache_names[0] if plan.watches_divergence else None,
+            tuple(canvas.ids[position] for position in plan.revisable),
+            self.cache_names[0] if plan.needs_divergences else None,
         )
 
     @property
@@ -312,7 +312,7 @@ class RequestState:
         span_start = self.canvas.span_start
         self.edits = self._policy.apply(self.canvas, self._plan, predicted, self._rng)
         self._num_kept_tokens = len(self.canvas) * self._num_branches
-        self._num_watched = len(self._plan.positions)
+        self._num_distributions = len(self._plan.positions)
         self._transcript.follow(self.canvas, self._policy.revisable_from)
         if self._logprobs is not None:
             self._logprobs.follow(self._plan.positions, predicted.logprobs, self.edits)

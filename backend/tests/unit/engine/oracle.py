@@ -77,7 +77,7 @@ class Oracle:
             [token_id for part in parts for token_id in part.token_ids],
             [score for part in parts for score in part.scores],
             [sure for part in parts for sure in part.confidences],
-            support=self.predict(work.sequences[0].ids, work.sequences[0].doubted, work.rules).confidences,
+            support=self.predict(work.sequences[0].ids, work.sequences[0].revisable, work.rules).confidences,
         )
 
 

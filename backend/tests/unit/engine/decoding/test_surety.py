@@ -44,12 +44,12 @@ def test_a_distribution_must_have_been_calm_for_two_steps() -> None:
 def test_a_revision_takes_back_less_than_the_step_before_committed(steps: list[tuple[int, list[float]]]) -> None:
     revision, last, start = Revision(0.5), 0, 0
     for num_committed, support in steps:
-        doubted = revision.doubted
+        revisable = revision.revisable
         committed = range(start, start + num_committed)
-        revoked = revision.revoked(support[: len(doubted)], committed)
+        revoked = revision.revoked(support[: len(revisable)], committed)
         assert len(revoked) <= max(last - 1, 0)
-        assert set(revoked) <= set(doubted)
-        assert set(revision.doubted) == (set(doubted) | set(committed)) - set(revoked)
+        assert set(revoked) <= set(revisable)
+        assert set(revision.revisable) == (set(revisable) | set(committed)) - set(revoked)
         last, start = num_committed, start + num_committed
 
 
@@ -57,7 +57,7 @@ def test_the_least_supported_commits_are_taken_back() -> None:
     revision = Revision(0.5)
     revision.revoked([], [4, 5, 6])
     assert revision.revoked([0.4, 0.9, 0.1], [7, 8]) == [4, 6]
-    assert revision.doubted == (5, 7, 8)
+    assert revision.revisable == (5, 7, 8)
     assert revision.revoked([0.0, 0.0, 0.0], [9]) == []  # after a commit that was forced nothing is judged
 
 
@@ -68,14 +68,14 @@ def draft(seed: int, threshold: float, doubt: float) -> list[tuple[tuple[int, ..
     policy = build_policy("llada", canvas, params, config_of("llada").special)
     while (plan := policy.plan(canvas, None)) is not None:  # type: ignore[arg-type]
         predicted = oracle.predict(canvas.ids, plan.positions, plan.rules)
-        support = oracle.predict(canvas.ids, plan.doubted, plan.rules).confidences
+        support = oracle.predict(canvas.ids, plan.revisable, plan.rules).confidences
         edits = policy.apply(
             canvas,
             plan,
             Prediction(predicted.token_ids, predicted.scores, predicted.confidences, support=support),
             None,  # type: ignore[arg-type]
         )
-        assert set(edits.revoked) <= set(plan.doubted)
+        assert set(edits.revoked) <= set(plan.revisable)
         assert all(canvas.ids[position] == MASK for position in edits.revoked)
         start = policy.revisable_from
         assert start is None or (MASK in canvas.ids[start : start + 6] and MASK not in canvas.ids[1:start])

@@ -192,23 +192,23 @@ def test_a_request_leaves_nothing_behind(runners: Mapping[str, ModelRunner]) -> 
 
 
 @torch.inference_mode()
-def test_a_doubted_token_is_judged_by_what_the_rest_says_of_its_place(llada: ModelRunner) -> None:
+def test_a_revisable_token_is_judged_by_what_the_rest_says_of_its_place(llada: ModelRunner) -> None:
     """In the first layer nothing has seen anything yet, so a model cut down to it must give what a mask in the token's
     place gives."""
     cut = copied(llada.model, torch.device("cpu"), torch.float32)
     _keep_first_layer(cut)
     short, ids, mask = ModelRunner(cut), list(range(5, 25)), cut.config.special.mask
-    judged = short.logits([SequenceInput(ids, [2], doubted=[7, 12])])
+    judged = short.logits([SequenceInput(ids, [2], revisable=[7, 12])])
     expected = [short.logits([SequenceInput(ids, [2])])]
     for position in (7, 12):
         expected.append(short.logits([SequenceInput([*ids[:position], mask, *ids[position + 1 :]], [position])]))
     torch.testing.assert_close(judged, torch.cat(expected), atol=2e-5, rtol=1e-4)
 
 
-def test_support_is_the_probability_of_the_doubted_tokens(llada: ModelRunner) -> None:
-    sequence = SequenceInput(range(5, 25), [2, 3], doubted=[7, 12])
+def test_support_is_the_probability_of_the_revisable_tokens(llada: ModelRunner) -> None:
+    sequence = SequenceInput(range(5, 25), [2, 3], revisable=[7, 12])
     plain = Work((SequenceInput(range(5, 25), [2, 3]),), RULES)
-    told, alone = llada.run([Work((sequence,), RULES, doubted_ids=(12, 17)), plain])
+    told, alone = llada.run([Work((sequence,), RULES, revisable_ids=(12, 17)), plain])
     with torch.inference_mode():
         probabilities = llada.logits([sequence])[2:].softmax(-1)
     assert told.support == pytest.approx([float(probabilities[0, 12]), float(probabilities[1, 17])])
@@ -217,7 +217,7 @@ def test_support_is_the_probability_of_the_doubted_tokens(llada: ModelRunner) ->
 
 def test_divergences_are_counted_from_the_step_before(llada: ModelRunner) -> None:
     def step(ids: list[int], wanted: list[int]) -> list[float]:
-        return llada.run([Work((SequenceInput(ids, wanted),), RULES, watched="w")])[0].divergences
+        return llada.run([Work((SequenceInput(ids, wanted),), RULES, divergences_name="w")])[0].divergences
 
     def log_p(ids: list[int], position: int) -> torch.Tensor:
         with torch.inference_mode():
@@ -250,7 +250,7 @@ def test_what_a_failed_step_saw_is_not_taken_for_the_step_before(
 
     def works(token_id: int) -> list[Work]:
         ids = [*range(5, 16), token_id]
-        return [Work((SequenceInput(ids, [3]),), RULES, watched=name) for name in ("a", "b")]
+        return [Work((SequenceInput(ids, [3]),), RULES, divergences_name=name) for name in ("a", "b")]
 
     llada.run(works(40))
     expected = llada.run(works(41))[0].divergences

@@ -312,7 +312,7 @@ def test_what_was_told_stays_whatever_is_taken_back(
             assert list(event.snapshot.ids[: len(told)]) == told
 
 
-def test_a_place_that_an_earlier_block_left_open_is_doubted_with_this_one() -> None:
+def test_a_place_that_an_earlier_block_left_open_is_revisable_with_this_one() -> None:
     told: list[int] = []
     params = DecodingParams(4, block_length=2, confidence_threshold=0.5, revoke_threshold=0.9)
     state = RequestState(
@@ -324,10 +324,10 @@ def test_a_place_that_an_earlier_block_left_open_is_doubted_with_this_one() -> N
     for step in range(100):
         if state.work is None:
             break
-        wanted, doubted = state.work.sequences[0].wanted, state.work.sequences[0].doubted
+        wanted, revisable = state.work.sequences[0].wanted, state.work.sequences[0].revisable
         tokens = [MASK if step < 2 else 4 + position + step for position in wanted]
         sure = [0.95 if step != 2 or position < 4 else 0.1 for position in wanted]
-        state.advance(Prediction(tokens, sure, sure, support=[0.05] * len(doubted)))
+        state.advance(Prediction(tokens, sure, sure, support=[0.05] * len(revisable)))
         assert told == state.canvas.span_ids[: len(told)]
     assert len(told) == 4
 
@@ -352,8 +352,8 @@ def steps_taken(request: GenerationRequest, family: str, oracle: Oracle, context
     state.start()
     while state.work is not None:
         answer = oracle.answer(state.work)
-        watched = [1.0] * len(answer.token_ids) if state.work.watched else []
-        state.advance(replace(answer, divergences=watched))
+        divergences = [1.0] * len(answer.token_ids) if state.work.divergences_name else []
+        state.advance(replace(answer, divergences=divergences))
     return state.nfe - num_probes
 
 
