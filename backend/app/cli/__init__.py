@@ -1,1 +1,4 @@
-"""The command line: the server's process, and clients of a server for a terminal. A command is a file in `commands`."""
+"""The command line: the server's process, and clients of a server for a terminal.
+
+Each command is a file in `commands`.
+"""

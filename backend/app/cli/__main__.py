@@ -1,4 +1,4 @@
-"""`python -m app.cli` is `reynard-diffusion`."""
+"""Makes `python -m app.cli` the same as `reynard-diffusion`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The canvas of a stream as it stands: which cells are decided, and how sure the model was."""
+"""The current canvas of a stream: which positions are decided, and with which confidence."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from app.services.diffusion.models import DiffusionStreamEvent
 
 
 class Cell(NamedTuple):
-    """One position; without text it is a mask."""
+    """A position of the canvas; without text it is a mask."""
 
     text: str | None = None
     confidence: float | None = None
-    """`None` where it is not known, because a snapshot was passed over."""
+    """The model's confidence; `None` where it is unknown, because a snapshot was skipped."""
     is_new: bool = False
     """Whether the last step has decided it."""
 
@@ -28,7 +28,7 @@ class CanvasState:
     def __init__(self) -> None:
         self.cells: tuple[Cell, ...] = ()
         self.text = ""
-        """What is final."""
+        """The final text."""
         self.num_steps = 0
 
     def follow(self, event: DiffusionStreamEvent) -> None:
@@ -39,8 +39,8 @@ class CanvasState:
             self.cells = tuple(_settled(event.data["canvas"], self._edited(event.data)))
 
     def _edited(self, step: Mapping[str, Any]) -> list[Cell]:
-        """The cells before this step, with its edits. They count from the canvas that the step began with."""
-        # A model of one's own may leave out what it never does.
+        """The cells before this step, with its edits; the indices refer to the canvas before the step."""
+        # A user's own model may leave out edits that it never makes.
         expanded, deleted = set(step.get("expanded", ())), set(step.get("deleted", ()))
         num_before = len(step["canvas"]) - len(expanded) + len(deleted)
         cells = [cell._replace(is_new=False) for cell in self.cells[:num_before]]
@@ -53,6 +53,6 @@ class CanvasState:
 
 
 def _settled(texts: list[str | None], cells: list[Cell]) -> list[Cell]:
-    """What the step says stands there; what is known of a cell counts where the two agree."""
+    """The cells with the step's texts; a cell's confidence stays where its text agrees with the step's."""
     pairs = zip_longest(texts, cells[: len(texts)], fillvalue=None)
     return [cell if cell is not None and cell.text == text else Cell(text) for text, cell in pairs]

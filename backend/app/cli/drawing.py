@@ -1,4 +1,4 @@
-"""A canvas in a terminal: masks as places, tokens in the colour of the model's confidence."""
+"""Draws a canvas in a terminal: masks as glyphs, tokens in the colour of the model's confidence."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from rich.text import Text
 from app.cli.canvas import CanvasState, Cell
 from app.cli.terminal import Glyphs, harmless
 
-UNSURE, SURE = (230, 159, 0), (0, 158, 115)
-"""Orange to green, of a palette that colour-blind people can tell apart."""
+LEAST_CONFIDENT, MOST_CONFIDENT = (230, 159, 0), (0, 158, 115)
+"""The colours of the lowest and the highest confidence: orange and green, which colour-blind people can distinguish."""
 SPECIAL_TOKEN = re.compile(r"<\|\w+\|>")
-"""Such as the end of the text, of which a canvas may hold many."""
+"""The expression for special tokens such as the end of the text, of which a canvas may hold many."""
 CONTEXT_LINES = 4
-"""Of the given text around the canvas; all of it is there when the stream has ended."""
+"""The number of lines of the given text around the canvas; all of it is printed when the stream has ended."""
 
 
 def final_text(prefix: str, text: str, suffix: str) -> Text:
-    """The given text, and what has become of its gap."""
+    """The given text with the text in its gap."""
     return Text.assemble((harmless(prefix), "dim"), harmless(text), (harmless(suffix), "dim"))
 
 
 class CanvasDrawing:
-    """Draws the state as it is when it is asked, in no more lines than the terminal has."""
+    """Draws the current state in no more lines than the terminal has."""
 
     def __init__(self, state: CanvasState, prefix: str, suffix: str, glyphs: Glyphs) -> None:
         self._state = state
@@ -71,7 +71,8 @@ class CanvasDrawing:
 def _style(cell: Cell) -> str:
     if cell.confidence is None:
         return ""
-    red, green, blue = (round(a + (b - a) * cell.confidence) for a, b in zip(UNSURE, SURE, strict=True))
+    channels = zip(LEAST_CONFIDENT, MOST_CONFIDENT, strict=True)
+    red, green, blue = (round(least + (most - least) * cell.confidence) for least, most in channels)
     return f"{'bold ' if cell.is_new else ''}rgb({red},{green},{blue})"
 
 

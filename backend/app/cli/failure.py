@@ -1,4 +1,4 @@
-"""Commands that failed, with the words for their user."""
+"""Failures of commands, with a message for their user."""
 
 from __future__ import annotations
 
@@ -14,6 +14,6 @@ class Failure(click.ClickException):
 
 
 class NotReachable(Failure):
-    """There is no server to ask."""
+    """No server can be reached."""
 
     exit_code = exit_codes.NOT_REACHABLE

@@ -1,4 +1,4 @@
-"""The engine inside this process, for who asks without a server: a whole server, which only this process can use."""
+"""A whole server inside this process, which only this process can use; it answers commands where no server runs."""
 
 from __future__ import annotations
 
@@ -19,13 +19,15 @@ HOST = "127.0.0.1"
 
 
 class LocalServer(NamedTuple):
+    """The URL and the key of a server inside this process."""
+
     url: str
     api_key: str
 
 
 @contextmanager
 def local_server() -> Iterator[LocalServer]:
-    """Serves this process's settings on a free port until the block ends; others on this machine lack the key.
+    """Serves on a free port with this process's settings until the block ends; other programs lack the key.
 
     Raises:
         WrongSetting: a setting does not fit.

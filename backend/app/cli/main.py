@@ -1,4 +1,4 @@
-"""`reynard-diffusion`: which commands there are, and how each ends."""
+"""The program `reynard-diffusion`: its commands, and their exit codes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ COMMANDS = {
 
 
 class Commands(click.Group):
-    """Imports a command when it is called, so that help is there at once."""
+    """A group that imports a command when it is called, so that help is printed at once."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -59,7 +59,7 @@ def main() -> int:
     """Runs the command line of this process; returns its exit code."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # Text of a model goes out as it is, and what a terminal cannot show must not end the program.
+            # Line ends stay as they are, and a character that a terminal cannot show must not end the program.
             stream.reconfigure(errors="replace", newline="\n")
     try:
         code = program.main(prog_name=PROGRAM, standalone_mode=False, color=False if "NO_COLOR" in os.environ else None)

@@ -1,4 +1,4 @@
-"""What a command says beside its output: on standard error, so that pipes stay clean."""
+"""Notes of a command beside its output; they go to standard error, so that pipes stay clean."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ import click
 
 
 def note(text: str) -> None:
+    """Prints a dim line on standard error."""
     click.secho(text, err=True, dim=True)
 
 
 @contextmanager
 def waiting(what: str) -> Iterator[None]:
-    """Shows that something takes its time, where somebody is there to see it."""
+    """Shows on a terminal that something takes time, until the block ends."""
     if not sys.stderr.isatty():
         yield
         return

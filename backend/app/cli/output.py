@@ -1,4 +1,4 @@
-"""What a command prints of a stream: the text, the text as it denoises, or JSON."""
+"""Prints a stream: the text, the canvas as it denoises, or JSON."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Form: TypeAlias = Literal["live", "plain", "json", "jsonl"]
 
 
 def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds options to a command, which gets a `form`."""
+    """Adds the options of the output to a command, which gets a `form`."""
 
     @click.option("--json", "is_json", is_flag=True, help="Print the result as one JSON object.")
     @click.option("--jsonl", is_flag=True, help="Print every event as a line of JSON, the canvas after each step too.")
@@ -33,12 +33,12 @@ def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def stream_mode(form: Form) -> Literal["text", "canvas"]:
-    """What to ask the server for."""
+    """The server's `stream_mode` for a form of output."""
     return "canvas" if form in ("live", "jsonl") else "text"
 
 
 def show(stream: EventStream, form: Form, *, prefix: str, suffix: str = "") -> GenerationResult:
-    """Prints a stream while it comes: its new text, and in a terminal the given text around it."""
+    """Prints a stream while it arrives: the new text, and in a terminal the given text around it."""
     if form == "live":
         return _show_live(stream, prefix, suffix)
     if form == "json":
@@ -73,7 +73,7 @@ def _show_live(stream: EventStream, prefix: str, suffix: str) -> GenerationResul
             for event in stream:
                 state.follow(event)
     finally:
-        # Also of an answer that broke off: what was said stays on the screen.
+        # An answer that broke off stays on the screen too.
         console.print(final_text(prefix, state.text, suffix), soft_wrap=True)
     result = stream.result()
     note(summary(result))
@@ -81,10 +81,11 @@ def _show_live(stream: EventStream, prefix: str, suffix: str) -> GenerationResul
 
 
 def summary(result: GenerationResult) -> str:
-    told = result.metadata
-    # A model of one's own need not count its steps.
-    steps = f"{told['denoising_steps']} steps, " if told.get("denoising_steps") else ""
+    """One line about an answer: model, device, tokens, time, steps, seed."""
+    facts = result.metadata
+    # A user's own model need not count its steps.
+    steps = f"{facts['denoising_steps']} steps, " if facts.get("denoising_steps") else ""
     return (
-        f"{result.model_id} on {told['device']}: {result.tokens_generated} tokens in {result.processing_time:.2f} s, "
-        f"{steps}seed {told['seed']}"
+        f"{result.model_id} on {facts['device']}: {result.tokens_generated} tokens in {result.processing_time:.2f} s, "
+        f"{steps}seed {facts['seed']}"
     )

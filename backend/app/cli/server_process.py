@@ -13,7 +13,7 @@ logger = logging.getLogger(__name__)
 
 
 def run_server(**given: Any) -> int:
-    """Serves until the process is told to stop; returns its exit code.
+    """Serves until the process is asked to stop; returns its exit code.
 
     Args:
         given: settings that win over the environment and `.env`.
@@ -31,8 +31,8 @@ def run_server(**given: Any) -> int:
     configure_logging(settings)
     for name in unknown_settings():
         logger.warning("%s is not a setting of this version; it has no effect", name)
-    # Who tells it to stop gets the same end, with Ctrl-C and with SIGTERM: it finishes, and that is a success. So it is
-    # where a script has started it in the background, with SIGINT ignored.
+    # Ctrl-C and SIGTERM stop the server the same way: it finishes, and that is a success. This also holds where a
+    # script has started it in the background, with SIGINT ignored.
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, signal.default_int_handler)
     return exit_codes.OK if serve(app) else exit_codes.FAILED

@@ -1,4 +1,4 @@
-"""Rows of a table as lines of text."""
+"""Tables as lines of text."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
-    """The rows in columns as wide as they must be: text to the left, and what begins with a digit to the right."""
+    """The rows in columns of minimal width; a column whose last cell begins with a digit is aligned to the right."""
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     is_number = [column[-1][:1].isdecimal() for column in zip(*rows, strict=True)]
     lines = (

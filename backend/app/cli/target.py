@@ -1,4 +1,4 @@
-"""Who answers a command: a server that is named, one that happens to run, or this process."""
+"""The server that answers a command: one that is named, one that runs at the default URL, or this process."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PROBE_TIMEOUT_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What the options say."""
+    """The options that choose who answers."""
 
     url: str | None
     is_local: bool
@@ -38,7 +38,7 @@ api_key_option = click.option(
 
 
 def target_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds options to a command, which gets a `target`."""
+    """Adds the options of the target to a command, which gets a `target`."""
 
     @url_option
     @click.option("--local", "is_local", is_flag=True, help="Ask no server; answer from this process.")
@@ -52,11 +52,11 @@ def target_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @contextmanager
 def connected(target: Target) -> Iterator[DiffusionClient]:
-    """A client of whoever answers. What it raises becomes a message and an exit code.
+    """A client of the server that answers; its errors become a message and an exit code.
 
     Raises:
-        Failure: the request failed; NotReachable where nobody is there to ask.
-        click.UsageError: the URL is none.
+        Failure: the request failed; NotReachable if there is no server.
+        click.UsageError: the URL is invalid.
     """
     from app.client import DEFAULT_URL, DiffusionError, ServerUnreachable
 

@@ -1,4 +1,4 @@
-"""Where the text goes: to a terminal, which obeys what it is sent, or to a pipe or a file, which get it as it is."""
+"""Writes text to a terminal, without its control characters, or unchanged to a pipe or a file."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import click
 
 
 class Glyphs(NamedTuple):
-    """How a position looks that holds no text of its own."""
+    """The glyphs of positions without text of their own: masks and special tokens."""
 
     mask: str
     special: str
 
 
 GLYPHS = (Glyphs("░", "·"), Glyphs("_", "."))
-"""The second ones where the terminal lacks the first."""
+"""The glyphs, and those for a terminal that lacks them."""
 
 _HARMLESS = dict.fromkeys((*range(32), *range(127, 160)), "�") | {
     ord("\n"): "\n",
@@ -27,27 +27,29 @@ _HARMLESS = dict.fromkeys((*range(32), *range(127, 160)), "�") | {
 
 
 def is_drawable() -> bool:
-    """Whether it is a terminal that can move its cursor."""
+    """Whether standard output is a terminal that can move its cursor."""
     return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def harmless(text: str) -> str:
-    """Text without what a terminal would obey."""
+    """The text without the characters that control a terminal."""
     return text.translate(_HARMLESS)
 
 
 def write(text: str) -> None:
-    """Text of a model, at once."""
+    """Writes the text of a model at once."""
     click.echo(harmless(text) if sys.stdout.isatty() else text, nl=False)
 
 
 def end_line(text: str) -> None:
-    """After `text`, lets a terminal's next prompt begin on a line of its own; pipes and files get nothing more."""
+    """Ends the line after `text` on a terminal, so that its next prompt begins on a new line; pipes and files get
+    nothing more."""
     if sys.stdout.isatty() and not text.endswith("\n"):
         click.echo()
 
 
 def glyphs() -> Glyphs:
+    """The glyphs that the encoding of standard output can write."""
     try:
         "".join(GLYPHS[0]).encode(sys.stdout.encoding)
     except UnicodeEncodeError:

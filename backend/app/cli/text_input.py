@@ -1,4 +1,4 @@
-"""Text that a command is given: as an argument, or on standard input."""
+"""Reads the text of a command from its argument, from standard input or from a file."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from app.cli.failure import Failure
 
 
 def given_text(argument: str | None) -> str:
-    """The argument, or standard input where it is left out or `-`.
+    """The argument, or standard input if it is left out or `-`.
 
     Raises:
-        click.UsageError: neither is there.
-        Failure: what comes is no UTF-8.
+        click.UsageError: there is neither.
+        Failure: standard input is not UTF-8.
     """
     if argument not in (None, "-"):
         return str(argument)
@@ -25,10 +25,10 @@ def given_text(argument: str | None) -> str:
 
 
 def text_of_file(path: Path) -> str:
-    """All of a file, its line ends as they are.
+    """The whole text of a file, with its line ends unchanged.
 
     Raises:
-        Failure: it cannot be read, or is no UTF-8.
+        Failure: it cannot be read, or is not UTF-8.
     """
     try:
         return decoded(path.read_bytes(), str(path))
@@ -37,6 +37,11 @@ def text_of_file(path: Path) -> str:
 
 
 def decoded(content: bytes, source: str) -> str:
+    """The content as text; `source` names it in the message.
+
+    Raises:
+        Failure: it is not UTF-8.
+    """
     try:
         return content.decode()
     except UnicodeDecodeError as error:

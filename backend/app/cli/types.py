@@ -1,4 +1,4 @@
-"""Kinds of values that click's own let through although no request can carry them."""
+"""Types of option values; they refuse values that click's own types accept but no request can carry."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 
 
 class SendableText(click.types.StringParamType):
-    """Text. A byte that is no UTF-8 comes from the shell as half of a surrogate pair, which nothing can send."""
+    """Text that can be sent: a byte that is not UTF-8 arrives as half of a surrogate pair, and is refused."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         text = str(super().convert(value, param, ctx))
@@ -21,7 +21,7 @@ class SendableText(click.types.StringParamType):
 
 
 class FiniteRange(click.FloatRange):
-    """A number between bounds; `nan` is beyond none of them, and is none."""
+    """A finite number between bounds; click's own range accepts `nan`."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         number = float(super().convert(value, param, ctx))

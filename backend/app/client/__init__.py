@@ -1,7 +1,7 @@
-"""The server from Python, over HTTP: one client that blocks and one for asyncio, with the same calls.
+"""Clients of the server for Python, over HTTP: one that blocks and one for asyncio, with the same calls.
 
-Light: neither torch nor the engine is imported. The data is the service's own, so a result or an event is the same here
-as in the server's process.
+The package is light: it imports neither torch nor the engine. Results and events are the service's own types, so they
+are the same here as in the server's process.
 """
 
 from app.client.async_client import AsyncDiffusionClient

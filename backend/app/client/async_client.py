@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 
 class AsyncDiffusionClient:
-    """DiffusionClient for asyncio, with the same arguments and calls; belongs to one event loop.
+    """A DiffusionClient for asyncio, with the same arguments and calls; it belongs to one event loop.
 
     Example:
         async with AsyncDiffusionClient() as client:
@@ -90,7 +90,7 @@ class AsyncDiffusionClient:
         return AsyncEventStream(self._read(calls.infill_stream(prefix, suffix, parameters), EventReader()))
 
     def chat_stream(self, messages: Sequence[Message], **parameters: Any) -> AsyncGenerator[str, None]:
-        """The next turn of a conversation, piece by piece; parameters are those of `/v1/chat/completions`."""
+        """Gives the next turn of a conversation, piece by piece; parameters are those of `/v1/chat/completions`."""
         return self._read(calls.chat_stream(messages, parameters), ChatReader())
 
     # -- the server --------------------------------------------------------------------------------------------------
@@ -99,18 +99,18 @@ class AsyncDiffusionClient:
         return await self._send(calls.models())
 
     async def config(self) -> dict[str, Any]:
-        """The configuration in force."""
+        """The server's current configuration."""
         return await self._send(calls.config())
 
     async def configure(self, **changes: Any) -> ConfigurationChange:
-        """Changes the settings that are named, all or none of them."""
+        """Changes the named settings: all of them, or none."""
         return await self._send(calls.configure(changes))
 
     async def stats(self) -> DiffusionStatistics:
         return await self._send(calls.stats())
 
     async def health(self) -> DiffusionHealth:
-        """Health, per model and device; a server that cannot answer requests is an answer too."""
+        """The server's health, per model and device; a server that cannot answer requests gives it too."""
         return await self._send(calls.health())
 
     async def model_details(self) -> list[DiffusionModelDetails]:
@@ -125,7 +125,7 @@ class AsyncDiffusionClient:
         return await self._send(calls.cleanup())
 
     async def ping(self) -> None:
-        """Returns where a server lives at the URL; needs no key."""
+        """Returns if a server is alive at the URL, and raises otherwise; needs no key."""
         await self._send(calls.ping())
 
     # -- inside ------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The body of a request as JSON."""
+"""Encodes the body of a request as JSON."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from app.client.errors import FieldError, InvalidRequest
 
 
 def encoded(body: Mapping[str, Any]) -> bytes:
-    """The body as it is sent. Numbers may be NumPy's.
+    """The body as bytes of JSON; numbers may be NumPy's.
 
     Raises:
-        InvalidRequest: a value is nothing that JSON can say; its field is named.
+        InvalidRequest: JSON cannot express a value; the error names its field.
     """
     try:
         return _as_json(dict(body))

@@ -1,4 +1,4 @@
-"""The calls of the API: what is sent, and how the answer is read. Nothing here sends or waits."""
+"""The calls of the API: their requests, and how the answers are read. Nothing here sends or waits."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Message = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[T]):
-    """One call; `read` turns the JSON of its answer into what the caller gets."""
+    """A call with one answer; `read` turns the JSON of the answer into the caller's type."""
 
     method: str
     path: str
@@ -35,9 +35,9 @@ class Call(Generic[T]):
     body: Mapping[str, Any] | None = None
     is_admin: bool = False
     shows_admins_more: bool = False
-    """Anyone may call it, and whoever proves to be an administrator gets the whole answer."""
+    """Whether everyone may call it, but only an administrator gets the whole answer."""
     answers: tuple[int, ...] = (200,)
-    """Statuses whose body is the answer, and no problem."""
+    """The statuses whose body is an answer and not a problem."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,47 +49,59 @@ class StreamCall:
 
 
 def generate(text: str, parameters: Mapping[str, Any]) -> Call[GenerationResult]:
+    """The call that continues a text."""
     return Call("POST", f"{API}/generate", _result("generated_text"), {"text": text, **parameters})
 
 
 def infill(prefix: str, suffix: str, parameters: Mapping[str, Any]) -> Call[GenerationResult]:
+    """The call that fills the gap between two texts."""
     return Call("POST", f"{API}/infill", _result("infilled_text"), {"prefix": prefix, "suffix": suffix, **parameters})
 
 
 def generate_stream(text: str, parameters: Mapping[str, Any]) -> StreamCall:
+    """The call that continues a text, event by event."""
     return StreamCall(f"{API}/generate/stream", {"text": text, **parameters})
 
 
 def infill_stream(prefix: str, suffix: str, parameters: Mapping[str, Any]) -> StreamCall:
+    """The call that fills the gap between two texts, event by event."""
     return StreamCall(f"{API}/infill/stream", {"prefix": prefix, "suffix": suffix, **parameters})
 
 
 def chat_stream(messages: Sequence[Message], parameters: Mapping[str, Any]) -> StreamCall:
+    """The call for the next turn of a conversation, piece by piece."""
     return StreamCall("/v1/chat/completions", {"messages": list(messages), "stream": True, **parameters})
 
 
 def models() -> Call[list[DiffusionModelInfo]]:
+    """The call that lists the models."""
     return Call("GET", f"{API}/models", lambda answer: _each(DiffusionModelInfo, answer["models"]))
 
 
 def config() -> Call[dict[str, Any]]:
+    """The call for the configuration; only an administrator gets whole locations."""
     return Call("GET", f"{API}/config", dict, shows_admins_more=True)
 
 
 def configure(changes: Mapping[str, Any]) -> Call[ConfigurationChange]:
+    """The call that changes settings."""
     return Call("POST", f"{API}/config", ConfigurationChange.model_validate, changes, is_admin=True)
 
 
 def stats() -> Call[DiffusionStatistics]:
+    """The call for the statistics."""
     return Call("GET", f"{API}/admin/stats", DiffusionStatistics.model_validate, is_admin=True)
 
 
 def health() -> Call[DiffusionHealth]:
+    """The call for the health; status 503 brings an answer too."""
     read = DiffusionHealth.model_validate
     return Call("GET", f"{API}/admin/health", read, is_admin=True, answers=(200, 503))
 
 
 def model_details() -> Call[list[DiffusionModelDetails]]:
+    """The call that lists the models with details for administrators."""
+
     def read(answer: Any) -> list[DiffusionModelDetails]:
         return _each(DiffusionModelDetails, answer["models"])
 
@@ -97,15 +109,18 @@ def model_details() -> Call[list[DiffusionModelDetails]]:
 
 
 def reload(model_id: str) -> Call[DiffusionModelDetails]:
+    """The call that loads a model again."""
     path = f"{API}/admin/models/{quote(model_id, safe='', errors='replace')}/reload"
     return Call("POST", path, lambda answer: DiffusionModelDetails.model_validate(answer["model"]), is_admin=True)
 
 
 def cleanup() -> Call[CleanupReport]:
+    """The call that releases caches and idle models."""
     return Call("POST", f"{API}/admin/cleanup", CleanupReport.model_validate, is_admin=True)
 
 
 def ping() -> Call[str]:
+    """The call that any live server answers."""
     return Call("GET", "/health/live", lambda answer: str(answer["status"]))
 
 

@@ -1,13 +1,13 @@
 """Errors of the clients; each message says what to do.
 
 DiffusionError
-├── ServerUnreachable     nobody answers at the URL
-├── ConnectionLost        the server said nothing for too long, or an answer broke off
-├── UnexpectedAnswer      something answers there that speaks another language
+├── ServerUnreachable     nothing answers at the URL
+├── ConnectionLost        the server was silent for too long, or an answer broke off
+├── UnexpectedAnswer      something answers at the URL that is not this API
 ├── AccessDenied          a key or a token is missing or wrong (401, 403)
-├── NotFound              no such model, or no such path (404)
+├── NotFound              there is no such model, or no such path (404)
 ├── InvalidRequest        a value is not allowed; `errors` says which (400, 408, 413, 415, 422)
-├── RateLimited           more calls than one client may make (429)
+├── RateLimited           the client has made more calls than it may (429)
 ├── Unavailable           the server cannot answer now (503)
 ├── GenerationTimeout     the server's deadline passed; `partial_text` is the text so far (504)
 └── ServerFailed          the model or the server broke (all others)
@@ -19,22 +19,22 @@ from typing import NamedTuple
 
 
 class FieldError(NamedTuple):
-    """What is wrong with one field of a request."""
+    """An error in one field of a request."""
 
     field: str
     message: str
 
 
 class DiffusionError(Exception):
-    """Root of everything that the clients raise on purpose.
+    """The root of all errors that the clients raise on purpose.
 
     Attributes:
-        status: of the HTTP answer; `None` where there was none, or where a stream had begun well.
-        code: stable name of the error, the thing to branch on; empty where no server gave one.
-        errors: what is wrong, field by field.
-        retry_after_s: when the server thinks that another try may succeed.
-        request_id: under which the server's log tells more.
-        partial_text: the text so far, where a deadline passed.
+        status: the status of the HTTP answer; `None` if there was none, or if a stream had begun well.
+        code: the stable name of the error, for programs to branch on; empty if no server gave one.
+        errors: the errors field by field.
+        retry_after_s: the seconds after which another try may succeed, as the server estimates.
+        request_id: the id under which the server's log has more about the request.
+        partial_text: the text so far, if a deadline passed.
     """
 
     def __init__(
@@ -58,19 +58,19 @@ class DiffusionError(Exception):
 
 
 class ServerUnreachable(DiffusionError):
-    """Nobody answers at the URL."""
+    """Nothing answers at the URL."""
 
 
 class ConnectionLost(DiffusionError):
-    """The server said nothing for too long, or an answer broke off."""
+    """The server was silent for too long, or an answer broke off."""
 
 
 class UnexpectedAnswer(DiffusionError):
-    """Something answers there that speaks another language."""
+    """Something answers at the URL that is not this API."""
 
 
 class AccessDenied(DiffusionError):
-    """A key or a token is missing or wrong, or the call is open to the server's own machine only."""
+    """A key or a token is missing or wrong, or only the server's own machine may make the call."""
 
 
 class NotFound(DiffusionError):
@@ -82,7 +82,7 @@ class InvalidRequest(DiffusionError):
 
 
 class RateLimited(DiffusionError):
-    """More calls than one client may make."""
+    """The client has made more calls than it may."""
 
 
 class Unavailable(DiffusionError):

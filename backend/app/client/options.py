@@ -1,4 +1,4 @@
-"""How a client finds its server: what both clients are made with, and what httpx makes of it."""
+"""The options of both clients, checked and translated for httpx: the server's URL, secrets, timeouts, proxies."""
 
 from __future__ import annotations
 
@@ -15,12 +15,16 @@ from app.core.connections import CERTIFICATE_FOLDER, missing_certificates, proxy
 DEFAULT_URL = "http://localhost:8000"
 
 API_PATHS = ("/v1", "/api/diffusion")
-"""Ends of URLs that other clients are given; this one finds the paths by itself."""
+"""The suffixes of URLs made for other clients; this client adds the paths itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClientOptions:
-    """Raises ValueError where a value, or a variable of the environment that it brings into play, is of no use."""
+    """The options of a client.
+
+    Raises:
+        ValueError: a value, or a variable of the environment that matters for it, cannot be used.
+    """
 
     url: str
     api_key: str = field(repr=False)
@@ -39,8 +43,10 @@ class ClientOptions:
                 raise ValueError(f"{name}={seconds} must be a positive number of seconds, or None for no limit")
 
     def for_httpx(self) -> dict[str, Any]:
-        """Arguments that httpx's two clients have in common. It reads no environment itself: what that says is judged
-        here, where it can be called by its name."""
+        """The arguments that httpx's two clients have in common.
+
+        httpx does not read the environment itself: its variables are checked here, so that an error can name them.
+        """
         return {
             "base_url": self.url,
             "timeout": httpx.Timeout(self.timeout_s, connect=self.connect_timeout_s),
@@ -55,7 +61,7 @@ class ClientOptions:
 
     @property
     def destination(self) -> str:
-        """The URL, and the way to it, as messages say it."""
+        """The URL, and the proxy on the way to it, for messages."""
         proxy = proxy_for(self.url)
         return self.url if proxy is None else f"{self.url} through the proxy that {proxy.source} names"
 
@@ -69,7 +75,7 @@ class ClientOptions:
 
 
 def _certificates() -> ssl.SSLContext:
-    """Those that the environment names, else certifi's."""
+    """The certificates that the environment names, else certifi's."""
     try:
         for name in missing_certificates(("SSL_CERT_FILE", CERTIFICATE_FOLDER)):
             raise ValueError(f"{name} names a place that is not there; correct it, or unset it")
@@ -79,7 +85,7 @@ def _certificates() -> ssl.SSLContext:
 
 
 def _server_address(text: str) -> str:
-    """The URL of a server's root, whatever part of its API the text leads to."""
+    """The URL of the server's root; the text may also be the URL of a part of its API."""
     text = str(text).strip()
     if not _is_address(text):
         hint = f"http://{text}" if _is_address(f"http://{text}") else DEFAULT_URL

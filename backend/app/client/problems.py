@@ -1,4 +1,4 @@
-"""An answer that is no success, as an exception."""
+"""Turns an answer that is no success into an exception."""
 
 from __future__ import annotations
 
@@ -46,29 +46,29 @@ BY_CODE: dict[str, type[DiffusionError]] = {
     "queue_full": Unavailable,
     "timeout": GenerationTimeout,
 }
-"""For a stream that had begun: its status was 200."""
+"""The error by code, for a stream that had begun, whose status was 200."""
 
 WAYS_OUT = {
     "admin_token_required": "give admin_token to the client (DIFFUSION_ADMIN_TOKEN on the command line)",
     "api_key_required": "give api_key to the client (DIFFUSION_API_KEY on the command line)",
 }
-"""What the server's own words leave open: they speak of headers."""
+"""The ways out that the server's own message cannot name, since it speaks of headers."""
 
 
 def problem_of(status: int, headers: Mapping[str, str], body: bytes) -> DiffusionError:
-    """The error that an answer with this status tells of, whoever wrote it: the server, or a proxy on the way."""
-    told = _told(body)
-    code = str(told.get("code") or "")
+    """The error in an answer with this status, from the server or from a proxy on the way."""
+    problem = _problem_in(body)
+    code = str(problem.get("code") or "")
     retry_after_s = _retry_after_s(headers.get("retry-after", ""))
-    request_id = str(told.get("request_id") or headers.get("x-request-id", ""))
+    request_id = str(problem.get("request_id") or headers.get("x-request-id", ""))
     return BY_STATUS.get(status, ServerFailed)(
-        _message(_detail(told, status), code, retry_after_s, request_id),
+        _message(_detail(problem, status), code, retry_after_s, request_id),
         status=status,
         code=code,
-        errors=_field_errors(told.get("errors")),
+        errors=_field_errors(problem.get("errors")),
         retry_after_s=retry_after_s,
         request_id=request_id,
-        partial_text=str(told.get("generated_text") or told.get("infilled_text") or ""),
+        partial_text=str(problem.get("generated_text") or problem.get("infilled_text") or ""),
     )
 
 
@@ -79,8 +79,8 @@ def problem_in_stream(message: str, *, code: str, request_id: str = "", partial_
     )
 
 
-def _told(body: bytes) -> dict[str, Any]:
-    """What a JSON answer tells: a problem document, or OpenAI's `{"error": …}` under `/v1`."""
+def _problem_in(body: bytes) -> dict[str, Any]:
+    """The fields of a JSON answer: a problem document, or OpenAI's `{"error": …}` under `/v1`; empty for others."""
     with suppress(ValueError):
         content = json.loads(body)
         if isinstance(content, dict):
@@ -89,8 +89,8 @@ def _told(body: bytes) -> dict[str, Any]:
     return {}
 
 
-def _detail(told: Mapping[str, Any], status: int) -> str:
-    if detail := told.get("detail"):
+def _detail(problem: Mapping[str, Any], status: int) -> str:
+    if detail := problem.get("detail"):
         return str(detail)
     with suppress(ValueError):
         return f"the server answered {status} {HTTPStatus(status).phrase}"
@@ -110,7 +110,7 @@ def _field_errors(errors: Any) -> tuple[FieldError, ...]:
 
 
 def _retry_after_s(header: str) -> float | None:
-    """Seconds, as the server says it, or a date, as a proxy may."""
+    """The seconds to wait, from the server's number of seconds or from the date that a proxy may give."""
     if header.strip().isdecimal():
         return float(header)
     with suppress(ValueError):

@@ -1,4 +1,4 @@
-"""Server-Sent Events, line by line, as typed events or as pieces of a conversation."""
+"""Reads Server-Sent Events line by line, as typed events or as pieces of a conversation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from app.client.problems import problem_in_stream
 from app.services.diffusion.models import DiffusionStreamEvent, GenerationResult
 
 FIELD = "data:"
-"""Of a block of lines only this one counts; all others repeat it, or are there to keep the connection alive."""
+"""The prefix of the lines that count; other lines repeat them, or keep the connection alive."""
 
 BROKEN_OFF = "the stream broke off before its end; ask again, with the same seed for the same text"
 
@@ -20,21 +20,25 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 class Reader(Protocol, Generic[T_co]):
-    """What reads one stream."""
+    """A reader of one stream."""
 
     def feed(self, line: str) -> T_co | None:
         """The item that this line completes.
 
         Raises:
-            DiffusionError: the stream says that it failed.
+            DiffusionError: the stream reports that it failed.
         """
 
     def finish(self) -> None:
-        """Raises ConnectionLost unless the stream has come to its end."""
+        """Checks that the stream is complete.
+
+        Raises:
+            ConnectionLost: it is not.
+        """
 
 
 class EventReader:
-    """Events of `/generate/stream` and `/infill/stream`."""
+    """Reads the events of `/generate/stream` and `/infill/stream`."""
 
     _is_complete = False
 
@@ -46,12 +50,12 @@ class EventReader:
         except ValidationError as error:
             raise UnexpectedAnswer(f"this is no event of a stream: {line[:200]!r}") from error
         if event.type == "error":
-            told = event.metadata
+            problem = event.metadata
             raise problem_in_stream(
                 str(event.data),
-                code=str(told.get("code", "")),
-                request_id=str(told.get("request_id", "")),
-                partial_text=str(told.get("text", "")),
+                code=str(problem.get("code", "")),
+                request_id=str(problem.get("request_id", "")),
+                partial_text=str(problem.get("text", "")),
             )
         self._is_complete = event.type == "complete"
         return event
@@ -62,7 +66,7 @@ class EventReader:
 
 
 class ChatReader:
-    """Pieces of text out of the chunks of `/v1/chat/completions`."""
+    """Reads the pieces of text in the chunks of `/v1/chat/completions`."""
 
     _is_complete = False
 
@@ -89,14 +93,14 @@ def _piece(data: str) -> str | None:
 
 
 class Fold:
-    """What the events of a stream come to."""
+    """Collects the events of a stream into its result."""
 
     def __init__(self) -> None:
         self._pieces: list[str] = []
         self._complete: DiffusionStreamEvent | None = None
 
     def add(self, event: DiffusionStreamEvent) -> DiffusionStreamEvent:
-        """Takes an event in, and gives it back."""
+        """Collects an event, and returns it."""
         if event.type == "token":
             self._pieces.append(event.data)
         elif event.type == "complete":

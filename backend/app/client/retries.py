@@ -1,4 +1,4 @@
-"""Whether a refused call is made once more, and when."""
+"""Decides whether and when a refused call is made again."""
 
 from __future__ import annotations
 
@@ -6,17 +6,20 @@ from app.client.errors import DiffusionError, RateLimited, Unavailable
 
 
 class Retries:
-    """Of one call. Only refusals that name a time are worth another try: the server has done nothing for them yet."""
+    """The retries of one call.
+
+    Only refusals that name a time are retried, since the server has done no work for them.
+    """
 
     def __init__(self, max_retries: int, max_wait_s: float) -> None:
         self._num_left = max_retries
         self._wait_left_s = max_wait_s
 
     def wait_s(self, error: DiffusionError) -> float:
-        """Seconds to wait before the next try.
+        """The seconds to wait before the next try.
 
         Raises:
-            DiffusionError: `error` itself, where there is no next try.
+            DiffusionError: `error` itself, if there is no next try.
         """
         is_refusal = isinstance(error, RateLimited | Unavailable) and error.status is not None
         wait_s = error.retry_after_s

@@ -1,4 +1,4 @@
-"""A stream as its reader sees it: events one by one, or all that is left as a result."""
+"""Streams of events for a caller, who reads the events one by one, or all that are left as a result."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from app.services.diffusion.models import DiffusionStreamEvent, GenerationResult
 
 
 class EventStream:
-    """Iterate over it: the events, of which the last is `complete`; what goes wrong is raised. Nothing is asked before
-    the first one is wanted. Closing it, leaving the `with` block or dropping it cancels the request on the server.
+    """An iterator over the events of one request, of which the last is `complete`; failures are raised.
+
+    The request is sent when the first event is read. Closing the stream, leaving its `with` block or dropping it
+    cancels the request on the server.
     """
 
     def __init__(self, events: Generator[DiffusionStreamEvent, None, None]) -> None:
@@ -26,7 +28,7 @@ class EventStream:
         return self._fold.add(next(self._events))
 
     def result(self) -> GenerationResult:
-        """Reads what is left; what the whole stream comes to is the same as without streaming."""
+        """Reads the events that are left, and gives the result, which is the same as without streaming."""
         for _ in self:
             pass
         return self._fold.result()
@@ -44,7 +46,7 @@ class EventStream:
 
 
 class AsyncEventStream:
-    """The same for `async for`. A loop that is left early needs `async with`, or `aclose`, to cancel at once."""
+    """An EventStream for `async for`; a loop that is left early needs `async with`, or `aclose`, to cancel at once."""
 
     def __init__(self, events: AsyncGenerator[DiffusionStreamEvent, None]) -> None:
         self._events = events
@@ -57,7 +59,7 @@ class AsyncEventStream:
         return self._fold.add(await anext(self._events))
 
     async def result(self) -> GenerationResult:
-        """As in EventStream."""
+        """Reads the events that are left, and gives the result, as in EventStream."""
         async for _ in self:
             pass
         return self._fold.result()

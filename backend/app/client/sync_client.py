@@ -33,16 +33,15 @@ T = TypeVar("T")
 
 
 class DiffusionClient:
-    """Every call raises a DiffusionError where it does not succeed. May be used by several threads.
+    """A client that blocks; several threads may use it. Every call raises a DiffusionError if it does not succeed.
 
     Args:
-        api_key: where the server wants one.
-        admin_token: for the calls that change or show the inside: configure, stats, health, model_details, reload,
-            cleanup.
-        timeout_s: of silence; the default is a little more than the server's own deadline.
-        max_retries: of a call that was refused with 429 or 503 and a `Retry-After`; 0 never tries again. A stream is
-            asked for again until it has begun, and never afterwards.
-        max_retry_wait_s: what all waits of one call may add up to.
+        api_key: the key, if the server wants one.
+        admin_token: the token for configure, stats, health, model_details, reload and cleanup.
+        timeout_s: the longest silence of the server; the default is a little more than the server's own deadline.
+        max_retries: the number of retries of a call that was refused with 429 or 503 and a `Retry-After`; 0 never
+            retries. A stream is requested again until it has begun, and never afterwards.
+        max_retry_wait_s: the largest sum of all waits of one call.
 
     Example:
         with DiffusionClient() as client:
@@ -98,7 +97,7 @@ class DiffusionClient:
         return EventStream(self._read(calls.infill_stream(prefix, suffix, parameters), EventReader()))
 
     def chat_stream(self, messages: Sequence[Message], **parameters: Any) -> Generator[str, None, None]:
-        """The next turn of a conversation, piece by piece; parameters are those of `/v1/chat/completions`."""
+        """Gives the next turn of a conversation, piece by piece; parameters are those of `/v1/chat/completions`."""
         return self._read(calls.chat_stream(messages, parameters), ChatReader())
 
     # -- the server --------------------------------------------------------------------------------------------------
@@ -107,18 +106,18 @@ class DiffusionClient:
         return self._send(calls.models())
 
     def config(self) -> dict[str, Any]:
-        """The configuration in force."""
+        """The server's current configuration."""
         return self._send(calls.config())
 
     def configure(self, **changes: Any) -> ConfigurationChange:
-        """Changes the settings that are named, all or none of them."""
+        """Changes the named settings: all of them, or none."""
         return self._send(calls.configure(changes))
 
     def stats(self) -> DiffusionStatistics:
         return self._send(calls.stats())
 
     def health(self) -> DiffusionHealth:
-        """Health, per model and device; a server that cannot answer requests is an answer too."""
+        """The server's health, per model and device; a server that cannot answer requests gives it too."""
         return self._send(calls.health())
 
     def model_details(self) -> list[DiffusionModelDetails]:
@@ -133,7 +132,7 @@ class DiffusionClient:
         return self._send(calls.cleanup())
 
     def ping(self) -> None:
-        """Returns where a server lives at the URL; needs no key."""
+        """Returns if a server is alive at the URL, and raises otherwise; needs no key."""
         self._send(calls.ping())
 
     # -- inside ------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""What both clients do around httpx: calls as requests, answers and failures as the caller's types."""
+"""The code around httpx that both clients share: calls to requests, answers and failures to the caller's types."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from app.client.options import ClientOptions
 from app.client.problems import problem_of
 
 SERVER_SENT_EVENTS = "text/event-stream"
-"""Of the two framings the one with a sign of life while nothing happens, so that a time limit means silence."""
+"""The framing with a sign of life while nothing happens, so that a timeout means that the server is gone."""
 
 JSON = {"Content-Type": "application/json"}
 
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 def request_of(call: Call[Any] | StreamCall, options: ClientOptions) -> dict[str, Any]:
-    """Arguments of httpx's `build_request`.
+    """The arguments of httpx's `build_request`.
 
     Raises:
         InvalidRequest: a value cannot be sent.
@@ -38,10 +38,10 @@ def request_of(call: Call[Any] | StreamCall, options: ClientOptions) -> dict[str
 
 
 def answer_to(call: Call[T], response: httpx.Response) -> T:
-    """What the call comes to.
+    """The result of the call.
 
     Raises:
-        DiffusionError: the answer tells of one, or is none of this API's.
+        DiffusionError: the answer reports an error, or is not one of this API.
     """
     if response.status_code not in call.answers:
         raise problem_of(response.status_code, response.headers, response.content)
@@ -54,7 +54,11 @@ def answer_to(call: Call[T], response: httpx.Response) -> T:
 
 
 def check_stream(response: httpx.Response) -> None:
-    """Raises UnexpectedAnswer where a success is no stream."""
+    """Checks that a successful answer is a stream.
+
+    Raises:
+        UnexpectedAnswer: it is not.
+    """
     if not response.headers.get("content-type", "").startswith(SERVER_SENT_EVENTS):
         raise _unexpected(response)
 
@@ -67,7 +71,7 @@ def _unexpected(response: httpx.Response) -> UnexpectedAnswer:
 
 @contextmanager
 def failures_translated(options: ClientOptions) -> Iterator[None]:
-    """Turns what httpx raises into DiffusionErrors."""
+    """Turns the errors of httpx into DiffusionErrors."""
     try:
         yield
     except (httpx.ConnectError, httpx.ConnectTimeout) as error:

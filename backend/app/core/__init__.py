@@ -1,1 +1,1 @@
-"""Settings and logging: what every outer layer needs before it can begin. The engine needs neither."""
+"""Settings, logging and outgoing connections, which every outer layer needs before it starts; the engine does not."""

@@ -1,4 +1,7 @@
-"""Pydantic's complaints in our words: the path of the value, the value and what is allowed; short and encodable."""
+"""Rewrites Pydantic's errors in plain words: the path of the value, the value and what is allowed.
+
+Messages are short, and always encodable.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +15,13 @@ from pydantic_core import ErrorDetails
 MAX_COMPLAINTS = 20
 MAX_ECHO_CHARACTERS = 60
 LARGEST_EXACT_INTEGER = 2**53
-"""Integers above this do not survive a client that reads JSON numbers as doubles."""
+"""The largest integer up to which all survive a client that reads JSON numbers as doubles."""
 
 Echo: TypeAlias = bool | int | float | str | None
 Path: TypeAlias = tuple[str | int, ...]
 Located: TypeAlias = tuple[Path, ErrorDetails]
 
-# Per type of complaint: what to say, given the path of the value, the value in quotes and the context of the bound.
+# Per type of complaint, the message: from the path of the value, the value in quotes and the context of the bound.
 PHRASES: dict[str, Callable[[str, str, dict[str, Any]], str]] = {
     "missing": lambda path, value, bound: f"{path} is missing",
     "extra_forbidden": lambda path, value, bound: f"unknown field {path!r}",
@@ -32,7 +35,7 @@ PHRASES: dict[str, Callable[[str, str, dict[str, Any]], str]] = {
     "setting_form": lambda path, value, bound: f"{path}={value} must be {bound['form']}",
 }
 
-# Per type of complaint about the type of a value: what it must be.
+# Per type of complaint about the type of a value, the type that is allowed.
 KINDS = {
     "string_type": "a string",
     "int_type": "an integer",
@@ -53,20 +56,20 @@ KINDS = {
 
 @dataclass(frozen=True, slots=True)
 class Complaint:
-    """What is wrong with one value of a request."""
+    """A complaint about one value of a request."""
 
     path: str
-    """Such as `messages[0].content`; empty where the whole of it is meant."""
+    """The path of the value, such as `messages[0].content`; empty for the whole request."""
     message: str
-    """Names the path, the value and what is allowed."""
+    """The message, which names the path, the value and what is allowed."""
     value: Echo
 
 
 def complaints(errors: Iterable[ErrorDetails], given: Any) -> list[Complaint]:
-    """At most `MAX_COMPLAINTS`, one per path.
+    """The complaints, one per path and at most `MAX_COMPLAINTS`.
 
     Args:
-        given: what was validated; it tells the names of members from those of a union's alternatives.
+        given: the validated value; it distinguishes the names of members from those of a union's alternatives.
     """
     located = [(_path_of(error, given), error) for error in errors]
     by_path: dict[Path, list[ErrorDetails]] = {}
@@ -76,8 +79,11 @@ def complaints(errors: Iterable[ErrorDetails], given: Any) -> list[Complaint]:
 
 
 def _meant(located: Sequence[Located]) -> Iterator[Located]:
-    """The complaints that help. Where another alternative found something wrong further inside, one about the kind of
-    the whole does not; and of an object of a wrong `type` nothing else is of interest."""
+    """The complaints that help.
+
+    A complaint about the kind of a value does not help if another alternative of the union got further inside the
+    value; and about an object with a wrong `type`, nothing but the `type` is of interest.
+    """
     entered = {path[:depth] for path, _ in located for depth in range(len(path))}
     mistyped = {path[:-1] for path, error in located if path[-1:] == ("type",) and error["type"] == "literal_error"}
     for path, error in located:
@@ -117,8 +123,11 @@ def _kind(error: ErrorDetails) -> str:
 
 
 def _path_of(error: ErrorDetails, given: Any) -> Path:
-    """Where the value stands that is complained of. Pydantic's location also names the alternatives of unions, and a
-    member may have the same name as one; so of the ways to read it, that one holds which ends at the very value."""
+    """The path of the value that the error is about.
+
+    Pydantic's location also names the alternatives of unions, and a member may have the same name as one of them; the
+    right reading is the one that ends at the very value.
+    """
     location = error["loc"]
     is_missing = error["type"] == "missing"
     ways = list(_readings(location[:-1] if is_missing else location, given))
@@ -139,7 +148,7 @@ def _readings(location: Sequence[int | str], value: Any, path: Path = ()) -> Ite
 
 
 def _written(path: Path) -> str:
-    """`("messages", 0, "content")` is `messages[0].content`."""
+    """The path as text: `messages[0].content` for `("messages", 0, "content")`."""
     parts = (f"[{part}]" if isinstance(part, int) else f".{echo(part)}" for part in path)
     return "".join(parts).removeprefix(".")
 
@@ -156,7 +165,7 @@ def _number(bound: float) -> str:
 
 
 def echo(value: Any) -> Echo:
-    """A value to show to the client that sent it."""
+    """The value, shortened to be sent back to its client."""
     match value:
         case None | bool():
             return value
@@ -176,5 +185,5 @@ def echo(value: Any) -> Echo:
 
 
 def _digits(value: int) -> str:
-    # Python refuses to print integers of thousands of digits; the bit length is always to be had.
+    # Python refuses to print integers of thousands of digits; the bit length is always available.
     return str(value) if value.bit_length() <= 64 else f"an integer of {value.bit_length()} bits"

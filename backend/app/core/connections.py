@@ -1,7 +1,7 @@
-"""What the environment says of outgoing connections: proxies, exceptions from them, certificates.
+"""The environment's settings for outgoing connections: proxies, exceptions from them, certificates.
 
-A server on the same machine needs none of it. Libraries read these variables too, and end in whatever exception they
-happen on; here a value that cannot be used is called by the name of its variable.
+A server on the same machine needs none of them. Libraries read these variables too, and fail with an arbitrary
+exception; here a value that cannot be used is reported by the name of its variable.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
 
 
 class Proxy(NamedTuple):
-    """A proxy, and who names it: a variable, or the system's settings."""
+    """A proxy, and the source that names it: a variable, or the system's settings."""
 
     url: str
     source: str
 
 
 def is_loopback(url: str) -> bool:
-    """Whether a URL leads to this very machine."""
+    """Whether a URL leads to this machine."""
     host = urlsplit(url).hostname or ""
     if host == "localhost" or host.endswith(".localhost"):
         return True
@@ -44,7 +44,7 @@ def is_loopback(url: str) -> bool:
 
 
 def proxy_for(url: str) -> Proxy | None:
-    """The proxy that a connection to `url` is to take, if any."""
+    """The proxy for a connection to `url`; `None` for a direct one."""
     parts, known = urlsplit(url), getproxies()
     if is_loopback(url) or _is_excepted(parts.hostname or "", parts.port, known.get("no", "")):
         return None
@@ -55,10 +55,10 @@ def proxy_for(url: str) -> Proxy | None:
 
 
 def why_unusable(proxy: Proxy, socks_module: str = "socksio") -> str | None:
-    """What keeps a proxy from being used, in a sentence without its password; `None` where nothing does.
+    """The reason why a proxy cannot be used, in a sentence without its password; `None` if it can.
 
     Args:
-        socks_module: what the HTTP library that is to use it imports for SOCKS proxies.
+        socks_module: the module that the HTTP library imports for SOCKS proxies.
     """
     try:
         parts = urlsplit(proxy.url)
@@ -74,12 +74,12 @@ def why_unusable(proxy: Proxy, socks_module: str = "socksio") -> str | None:
 
 
 def unusable_variables() -> list[str]:
-    """Names of the variables whose values a library may stumble over."""
+    """The names of the variables whose values may make a library fail."""
     return list(dict.fromkeys(_unusable()))
 
 
 def missing_certificates(names: Iterable[str]) -> list[str]:
-    """Those of the variables that name a file or a folder which is not there."""
+    """The variables that name a file or folder that does not exist."""
     return [name for name in names if (path := os.environ.get(name)) and not os.path.exists(path)]
 
 
@@ -95,7 +95,7 @@ def _unusable() -> Iterator[str]:
 
 
 def _spelling(name: str) -> str | None:
-    """How the environment spells a variable; the lower case counts first, as in every tool."""
+    """The spelling of a variable in the environment; lower case takes precedence, as in other tools."""
     return next((spelling for spelling in (name, name.upper()) if os.environ.get(spelling)), None)
 
 

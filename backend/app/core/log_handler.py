@@ -1,4 +1,4 @@
-"""Writes log lines without ever waiting for whoever reads them."""
+"""Writes log lines without ever waiting for their reader."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from collections.abc import Iterator
 from typing import TextIO
 
 PIECE_BYTES = 4096
-"""A pipe that takes anything at all takes so many bytes at once."""
+"""The number of bytes that a pipe takes at once if it takes anything at all."""
 
 
 class UnwaitingHandler(logging.StreamHandler[TextIO]):
-    """Loses lines while nobody reads the pipe that they go to: the event loop writes them, and a reader that hangs must
-    not hang the server. A line that was cut off by that ends where it was cut. Files take everything.
+    """Drops log lines while nobody reads the pipe that they go to; files get every line.
+
+    The event loop writes the lines, and a reader that hangs must not hang the server. A line that was cut off ends
+    where it was cut.
     """
 
     _is_cut = False
@@ -25,7 +27,7 @@ class UnwaitingHandler(logging.StreamHandler[TextIO]):
             super().emit(record)
             return
         try:
-            # What stands outside UTF-8, as half a surrogate pair does, is spelt out.
+            # Half of a surrogate pair cannot be encoded in UTF-8, so it is escaped.
             self._write(descriptor, (self.format(record) + self.terminator).encode("utf-8", "backslashreplace"))
         except Exception:
             self.handleError(record)
@@ -43,7 +45,7 @@ def _pieces(line: bytes) -> Iterator[bytes]:
 
 
 def _descriptor(stream: TextIO) -> int | None:
-    """`None` for a stream that is no file, and where `select` knows only sockets."""
+    """The file descriptor; `None` for a stream without one, and where `select` knows only sockets."""
     try:
         return stream.fileno() if os.name == "posix" else None
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Logs of the whole process: one line per record on standard error, plain or as JSON."""
+"""Logging for the whole process: one line per record on standard error, plain or as JSON."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from app.core.log_handler import UnwaitingHandler
 from app.core.settings import Settings
 
 NOT_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message", "_ray_timestamp_ns"}
-"""What every record has, uvicorn's copy of its message for terminals, Ray's clock; all else came in by `extra`."""
+"""The attributes that every record has, and those that uvicorn and Ray add; all others are fields from `extra`."""
 
 _request_id: ContextVar[str] = ContextVar("request_id", default="")
 
 
 def configure_logging(settings: Settings) -> None:
-    """Sends everything, uvicorn's own lines included, through one handler of the root logger."""
+    """Sends all log lines, including uvicorn's, through one handler of the root logger."""
     handler = UnwaitingHandler()
     handler.setFormatter(JsonFormatter() if settings.log_format == "json" else PlainFormatter())
     handler.addFilter(_add_request_id)
@@ -28,12 +28,12 @@ def configure_logging(settings: Settings) -> None:
 
 
 def label_log_lines(request_id: str) -> None:
-    """Gives every line that this task logs from now on, and the tasks and threads that it starts, this request id."""
+    """Adds the request id to every line that this task, and the tasks and threads that it starts, log from now on."""
     _request_id.set(request_id)
 
 
 def current_request_id() -> str:
-    """The id that this task's log lines have; empty where it works for no request."""
+    """The request id of this task's log lines; empty outside a request."""
     return _request_id.get()
 
 
@@ -45,7 +45,7 @@ def _add_request_id(record: logging.LogRecord) -> bool:
 
 
 class PlainFormatter(logging.Formatter):
-    """`2026-01-31T12:00:00.123Z INFO app.api.observation.request_log request status=200 …`"""
+    """Writes lines such as `2026-01-31T12:00:00.123Z INFO app.api.observation.request_log request status=200 …`"""
 
     def format(self, record: logging.LogRecord) -> str:
         fields = "".join(f" {name}={value}" for name, value in _fields(record).items())
@@ -54,7 +54,7 @@ class PlainFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object per line, whatever the message and the fields hold."""
+    """Writes one JSON object per line, whatever the message and the fields hold."""
 
     def format(self, record: logging.LogRecord) -> str:
         line = {

@@ -1,4 +1,4 @@
-"""How many files and connections the system lets this process have open."""
+"""The limit of the system for the files and connections that this process has open."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import suppress
 
 
 def allow_open_files(num_wanted: int) -> int:
-    """Raises the process's own limit as far as it needs and may; how many files it can have open then."""
+    """Raises the process's limit as far as needed and allowed; gives the number of files that it can have open then."""
     if sys.platform == "win32":
         return num_wanted  # sockets are not counted there
     import resource

@@ -1,4 +1,4 @@
-"""Settings with a form of their own: how they are read, and what is said of one that does not fit."""
+"""Types of settings with a form of their own, and the message for a value that does not have it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ KEYS_FORM = "keys of visible ASCII characters, separated by commas, or empty for
 
 
 def listed(text: str) -> tuple[str, ...]:
-    """The parts of a setting that holds several, separated by commas."""
+    """The values of a setting that holds several, separated by commas."""
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
@@ -83,7 +83,7 @@ def _checked_origins(text: str) -> str:
 
 
 def _is_origin(text: str) -> bool:
-    """As browsers send it: in lower case, and nothing after the port."""
+    """Whether the text is an origin as browsers send it: in lower case, and nothing after the port."""
     try:
         url = urlsplit(text)
         is_web = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0

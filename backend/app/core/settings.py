@@ -15,9 +15,9 @@ from app.core.setting_types import KeyList, OriginList, QuantizationName, RateLi
 ENV_PREFIX = "DIFFUSION_"
 ENV_FILE = ".env"
 ENV_ENCODING = "utf-8-sig"
-"""An editor may have put a byte order mark before the first name."""
+"""The encoding of `.env`: UTF-8, where an editor may have put a byte order mark before the first name."""
 CLIENT_VARIABLES = frozenset({"DIFFUSION_URL", "DIFFUSION_API_KEY"})
-"""Read by clients, and no settings of the server: where it is, and the key that it wants."""
+"""The variables that only clients read: the server's URL, and the key that it wants."""
 
 DeviceName = Annotated[str, StringConstraints(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
 
@@ -85,13 +85,13 @@ RELOAD_SETTINGS = frozenset(
         "extra_models",
     }
 )
-"""Settings that take effect when a model is loaded again."""
+"""The settings that take effect when a model is loaded again."""
 
 
 LOCATIONS = frozenset({"dreamon_path", "llada_path", "content_filter"})
-"""Settings that say where something lies; whoever has no admin's right is told its name only."""
+"""The settings that hold a location; callers without the admin's rights are sent its last part only."""
 LISTED_LOCATIONS = frozenset({"extra_models"})
-"""The same for several, each as id=location."""
+"""The settings that hold several locations, each as id=location."""
 
 
 class Settings(DiffusionConfig, BaseSettings):
@@ -151,16 +151,16 @@ class Settings(DiffusionConfig, BaseSettings):
     ray_ingress_replicas: int = Field(1, ge=1, le=1_000, description="On Ray: processes that speak HTTP.")
 
     def service_config(self) -> DiffusionConfig:
-        """The part that the service knows."""
+        """The part of the settings that the service knows."""
         return DiffusionConfig(**{name: getattr(self, name) for name in DiffusionConfig.model_fields})
 
 
 class WrongSetting(ValueError):
-    """A setting that does not fit; the message has one line per setting: its name, its value and what is allowed."""
+    """A setting is not allowed; the message has a line per setting with its name, its value and what is allowed."""
 
 
 def load_settings(**given: Any) -> Settings:
-    """The settings of this process; what is given wins over the environment and `.env`.
+    """The settings of this process; `given` wins over the environment and `.env`.
 
     Raises:
         WrongSetting: a value is not allowed, or `.env` cannot be read.
@@ -174,7 +174,7 @@ def load_settings(**given: Any) -> Settings:
 
 
 def unknown_settings() -> list[str]:
-    """Names in the environment and in `.env` that look like settings and are none: misspelt, or of another version."""
+    """The names in the environment and in `.env` that look like settings but are misspelt, or of another version."""
     given = {name.upper() for name in (*os.environ, *dotenv_values(ENV_FILE, encoding=ENV_ENCODING))}
     known = {ENV_PREFIX + name.upper() for name in Settings.model_fields} | CLIENT_VARIABLES
     return sorted(name for name in given - known if name.startswith(ENV_PREFIX))
@@ -191,8 +191,9 @@ def _complaint(error: ErrorDetails) -> str:
 
 
 def update_config(config: DiffusionConfig, changes: dict[str, Any]) -> DiffusionConfig:
-    """A new configuration with some values changed, validated as a whole. Values have their own types here: what is a
-    string in the environment is no number in JSON, nor is `false`.
+    """A new configuration with some values changed, validated as a whole.
+
+    Types are strict: unlike in the environment, neither a string nor `false` passes for a number.
 
     Raises:
         pydantic.ValidationError: a name is unknown or a value out of bounds; nothing has changed then.

@@ -1,2 +1,4 @@
-"""One command a file, under the name `command`. They are imported when they are called, and import what is heavy when
-they run."""
+"""The commands, one in each file under the name `command`.
+
+A command is imported when it is called, and imports heavy modules when it runs.
+"""

@@ -1,4 +1,4 @@
-"""`reynard-diffusion bench`."""
+"""The command `reynard-diffusion bench`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ MAX_LENGTH = 64
 
 
 class Measurement(NamedTuple):
-    """One answer; time in the queue is left out. A model of one's own need not count its steps."""
+    """The measurement of one answer, without its time in the queue.
+
+    `steps` is 0 if a user's own model does not count them.
+    """
 
     tokens: int
     steps: int
@@ -61,8 +64,8 @@ def command(prompt: str, runs: int, is_json: bool, target: Target, parameters: d
             measured.append(Measurement.of(result))
     median = Measurement(*map(statistics.median, zip(*measured, strict=True)))
     if is_json:
-        told = {"model_id": result.model_id, "device": result.metadata["device"], "parameters": asked}
-        click.echo(json.dumps({**told, "runs": [run._asdict() for run in measured], "median": median._asdict()}))
+        setup = {"model_id": result.model_id, "device": result.metadata["device"], "parameters": asked}
+        click.echo(json.dumps({**setup, "runs": [run._asdict() for run in measured], "median": median._asdict()}))
         return
     click.echo(table([("", "TOKENS", "STEPS", "SECONDS", "TOKENS/S", "MS/STEP"), *_rows(measured, median)]))
 

@@ -1,4 +1,4 @@
-"""`reynard-diffusion chat`."""
+"""The command `reynard-diffusion chat`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Conversation:
-    """What was said, and with whom."""
+    """The turns of a conversation with a model."""
 
     def __init__(self, client: DiffusionClient, system: str | None, parameters: dict[str, Any]) -> None:
         self._client = client
@@ -36,7 +36,7 @@ class Conversation:
         self._turns = list(self._beginning)
 
     def say(self, text: str) -> None:
-        """Prints the answer piece by piece. Ctrl-C ends it; what was said by then belongs to the conversation.
+        """Prints the answer piece by piece; Ctrl-C ends it, and the text until then belongs to the conversation.
 
         Raises:
             DiffusionError: there is no answer; the conversation is as it was.
@@ -100,7 +100,7 @@ def command(
 
 
 def _lines() -> Iterator[str]:
-    """What the user says, without empty lines."""
+    """The user's lines, without empty ones."""
     read = _asked if sys.stdin.isatty() else _read
     while line := read():
         if text := line.strip():

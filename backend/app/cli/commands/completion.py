@@ -1,4 +1,4 @@
-"""`reynard-diffusion completion`."""
+"""The command `reynard-diffusion completion`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import click
 from click.shell_completion import get_completion_class
 
 VARIABLE = "_REYNARD_DIFFUSION_COMPLETE"
-"""By which the script asks the program; click makes it of the program's name."""
+"""The variable by which the script asks the program; click derives it from the program's name."""
 
 
 @click.command("completion")

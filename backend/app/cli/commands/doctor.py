@@ -1,4 +1,4 @@
-"""`reynard-diffusion doctor`."""
+"""The command `reynard-diffusion doctor`."""
 
 from __future__ import annotations
 

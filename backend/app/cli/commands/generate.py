@@ -1,4 +1,4 @@
-"""`reynard-diffusion generate`."""
+"""The command `reynard-diffusion generate`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`reynard-diffusion infill`."""
+"""The command `reynard-diffusion infill`."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ MARKER = "<FILL>"
 
 
 class Gap(NamedTuple):
-    """A text around its gap."""
+    """The text on both sides of a gap."""
 
     prefix: str
     suffix: str
 
     def filled(self, text: str) -> str:
-        """The whole text; an answer has the line ends of the text around it."""
+        """The whole text; the answer already has the line ends of the text around it."""
         return self.prefix + text + self.suffix
 
     def for_model(self) -> Gap:
-        """What the model is shown: no more than a request may hold."""
+        """The part of the text that the model sees: no more than a request may hold."""
         if max(map(len, self)) > MAX_SIDE_CHARACTERS:
             note(f"the model sees only the {MAX_SIDE_CHARACTERS} characters on each side of the gap")
         return Gap(self.prefix[-MAX_SIDE_CHARACTERS:], self.suffix[:MAX_SIDE_CHARACTERS])

@@ -1,4 +1,4 @@
-"""`reynard-diffusion models`."""
+"""The command `reynard-diffusion models`."""
 
 from __future__ import annotations
 

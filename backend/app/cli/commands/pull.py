@@ -1,4 +1,4 @@
-"""`reynard-diffusion pull`."""
+"""The command `reynard-diffusion pull`."""
 
 from __future__ import annotations
 

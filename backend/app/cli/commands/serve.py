@@ -1,4 +1,4 @@
-"""`reynard-diffusion serve`."""
+"""The command `reynard-diffusion serve`."""
 
 from __future__ import annotations
 

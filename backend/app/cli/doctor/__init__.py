@@ -1,1 +1,1 @@
-"""What `reynard-diffusion doctor` looks at. A check gives findings, and is never stopped by what it finds."""
+"""The checks of `reynard-diffusion doctor`; a check gives findings, and no finding stops it."""

@@ -1,4 +1,4 @@
-"""What a check has found, in a sentence."""
+"""Findings of a check, in a sentence each."""
 
 from __future__ import annotations
 
@@ -6,19 +6,25 @@ from typing import Literal, NamedTuple
 
 
 class Finding(NamedTuple):
-    """A problem keeps something from working; a warning makes it worse than it could be. Both say what to do."""
+    """A finding with its level: a problem stops something from working, a warning makes it worse than it could be.
+
+    The texts of both say what to do.
+    """
 
     level: Literal["ok", "warning", "problem"]
     text: str
 
 
 def ok(text: str) -> Finding:
+    """A finding that all is well."""
     return Finding("ok", text)
 
 
 def warning(text: str) -> Finding:
+    """A finding that something is worse than it could be."""
     return Finding("warning", text)
 
 
 def problem(text: str) -> Finding:
+    """A finding that something does not work."""
     return Finding("problem", text)

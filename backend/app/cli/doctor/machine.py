@@ -1,4 +1,4 @@
-"""Python, PyTorch, devices, memory and threads."""
+"""Checks of the machine: Python, PyTorch, devices, memory and threads."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from app.cli.doctor.finding import Finding, ok, problem, warning
 
 SCARCE_BYTES = 1 << 30
-"""Less free memory than this, and not even a small model answers well."""
+"""The free memory below which not even a small model answers well."""
 
 
 def check_machine() -> Iterator[Finding]:
+    """The findings about the machine."""
     yield _python()
     try:
         import torch
@@ -30,10 +31,10 @@ def check_machine() -> Iterator[Finding]:
 
 
 def _python() -> Finding:
-    told = f"Python {platform.python_version()} runs on {platform.system()} {platform.machine()}"
+    fact = f"Python {platform.python_version()} runs on {platform.system()} {platform.machine()}"
     if sys.maxsize < 2**32:
-        return problem(f"{told}, with 32 bits; install one with 64 bits, for weights do not fit otherwise")
-    return ok(f"{told}.")
+        return problem(f"{fact}, with 32 bits; install one with 64 bits, for weights do not fit otherwise")
+    return ok(f"{fact}.")
 
 
 def _devices() -> Iterator[Finding]:
@@ -78,23 +79,23 @@ def _memory() -> Finding:
     from app.engine.device.memory import device_memory
 
     memory = device_memory("cpu")
-    assert memory is not None, "the CPU tells"
-    told = f"{memory.free_bytes / 1e9:.1f} of {memory.total_bytes / 1e9:.1f} GB of memory are free"
-    return ok(f"{told}.") if memory.free_bytes >= SCARCE_BYTES else warning(f"{told}; end other programs")
+    assert memory is not None, "the memory of the CPU is always known"
+    fact = f"{memory.free_bytes / 1e9:.1f} of {memory.total_bytes / 1e9:.1f} GB of memory are free"
+    return ok(f"{fact}.") if memory.free_bytes >= SCARCE_BYTES else warning(f"{fact}; end other programs")
 
 
 def _threads() -> Finding:
     import torch
 
     num_threads, num_cores = torch.get_num_threads(), usable_cores()
-    told = f"PyTorch computes with {num_threads} threads on {num_cores:g} usable cores"
+    fact = f"PyTorch computes with {num_threads} threads on {num_cores:g} usable cores"
     if num_threads > num_cores:
-        return warning(f"{told}; they wait for each other, so set OMP_NUM_THREADS={max(1, int(num_cores))}")
-    return ok(f"{told}.")
+        return warning(f"{fact}; they wait for each other, so set OMP_NUM_THREADS={max(1, int(num_cores))}")
+    return ok(f"{fact}.")
 
 
 def usable_cores() -> float:
-    """Those that the system lets this process use; a container may get a part of one."""
+    """The number of cores that this process may use; a container may get a fraction of one."""
     from app.engine.device.memory import CGROUP
 
     num_cores = float(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)

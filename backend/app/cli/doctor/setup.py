@@ -1,4 +1,4 @@
-"""Settings, port, checkpoints and the server."""
+"""Checks of the setup: settings, port, checkpoints and the server."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 
 def check_setup(url: str | None, api_key: str) -> Iterator[Finding]:
+    """The findings about the setup; about the server at `url`, if one is named."""
     from app.core.settings import ENV_FILE, WrongSetting, load_settings, unknown_settings
 
     place = Path(ENV_FILE).resolve()
@@ -34,7 +35,7 @@ def check_setup(url: str | None, api_key: str) -> Iterator[Finding]:
 
 
 def _app(settings: Settings) -> Iterator[Finding]:
-    """What only shows when the settings are used, as a rules file does."""
+    """The findings that show only when the settings are used, such as a broken rules file."""
     from app.core.settings import WrongSetting
     from app.server import create_app
 
@@ -53,7 +54,7 @@ def _checkpoints(settings: Settings) -> Iterator[Finding]:
         "dreamon": settings.dreamon_path or str(EMBEDDED_FOLDER / "dreamon"),
         "llada": settings.llada_path or str(EMBEDDED_FOLDER / "llada"),
     }
-    with suppress(InvalidParameters):  # the app has complained of it
+    with suppress(InvalidParameters):  # reported by `_app`
         places |= dict(parse_extra_models(settings.extra_models))
     for model_id, location in places.items():
         yield _checkpoint(model_id, location, settings)
@@ -80,7 +81,7 @@ def _checkpoint(model_id: str, location: str, settings: Settings) -> Finding:
 
 
 def _room(model_id: str, folder: Path, settings: Settings) -> Finding:
-    """Reads all there is but the numbers: configuration, tokenizer, and of the weights names, types and shapes."""
+    """Reads a whole checkpoint but its numbers: configuration, tokenizer, and the weights' names, types and shapes."""
     import torch
 
     from app.engine.device.devices import choose_device
@@ -94,10 +95,10 @@ def _room(model_id: str, folder: Path, settings: Settings) -> Finding:
     size_bytes = stored_bytes(folder)
     device = choose_device(settings.device_preference, settings.memory_threshold, size_bytes)
     memory = device_memory(device)
-    told = f"{model_id}: the checkpoint in {folder} is readable, {size_bytes / 1e6:,.0f} MB"
+    fact = f"{model_id}: the checkpoint in {folder} is readable, {size_bytes / 1e6:,.0f} MB"
     if memory is not None and size_bytes > memory.free_bytes:
-        return warning(f"{told}; {device} has only {memory.free_bytes / 1e6:,.0f} MB free")
-    return ok(f"{told}.")
+        return warning(f"{fact}; {device} has only {memory.free_bytes / 1e6:,.0f} MB free")
+    return ok(f"{fact}.")
 
 
 def _port(settings: Settings) -> Iterator[Finding]:
@@ -132,5 +133,5 @@ def _server(url: str, api_key: str) -> Iterator[Finding]:
     except (DiffusionError, ValueError) as error:
         yield problem(str(error))
     else:
-        told = f"The server at {url} runs; "
-        yield ok(f"{told}{', '.join(available)} can answer.") if available else warning(f"{told}no model is loaded")
+        fact = f"The server at {url} runs; "
+        yield ok(f"{fact}{', '.join(available)} can answer.") if available else warning(f"{fact}no model is loaded")
