@@ -1,6 +1,6 @@
 """Draws what llada's steps compute and what they keep: `python docs/draw_windows.py`.
 
-No model is asked: the engine's own policy says what it wants to have computed, and gets scores at random.
+No model is asked: the engine's own sampler says what it wants to have computed, and gets scores at random.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import numpy as np
 
 from app.engine.canvas.canvas import Canvas
 from app.engine.canvas.special import SpecialIds
-from app.engine.decoding.policy import Prediction, build_policy
+from app.engine.decoding.step import Prediction
+from app.engine.families.registry import build_sampler
 from app.engine.interface.params import DecodingParams
 
 TARGET = Path(__file__).parent / "images" / "windows.svg"
@@ -42,11 +43,11 @@ def rows(params: DecodingParams) -> list[list[tuple[str, str]]]:
     """For each step and position: computed or kept, and what stands there afterwards."""
     rng = np.random.default_rng(4)
     canvas = Canvas([TOKEN_ID] * NUM_GIVEN, NUM_NEW, [], MASK_ID)
-    policy = build_policy("llada", canvas, params, SpecialIds(mask=MASK_ID, eos=2, pad=2))
+    sampler = build_sampler("llada", canvas, params, SpecialIds(mask=MASK_ID, eos=2, pad=2))
     drawn = []
-    while plan := policy.plan(canvas, rng):
+    while plan := sampler.plan(canvas, rng):
         scores = rng.random(len(plan.positions)).tolist()
-        edits = policy.apply(canvas, plan, Prediction([TOKEN_ID] * len(scores), scores, scores), rng)
+        edits = sampler.apply(canvas, plan, Prediction([TOKEN_ID] * len(scores), scores, scores), rng)
         committed = {position for position, _, _ in edits.committed}
         start, end = plan.window or (0, len(canvas))
         drawn.append(

@@ -23,7 +23,7 @@ from itertools import islice
 import torch
 from torch import nn
 
-from app.engine.decoding.policy import Prediction
+from app.engine.decoding.step import Prediction
 from app.engine.device.devices import first_line, is_out_of_memory
 from app.engine.device.memory import DeviceMemory, Need, device_memory, free_caches
 from app.engine.interface.config import EngineConfig, RuntimeName

@@ -12,12 +12,12 @@ from typing import cast
 
 import torch
 
-from app.engine.decoding.policy import algorithms
 from app.engine.device.devices import choose_device, choose_dtype, first_line, home_device, is_broken
 from app.engine.device.memory import free_caches
 from app.engine.engine import Engine
 from app.engine.families.checkpoint import load_model, weight_bytes
 from app.engine.families.checkpoint_files import read_config
+from app.engine.families.registry import algorithms
 from app.engine.interface.config import DTypeName, EngineConfig, RuntimeName
 from app.engine.interface.counters import EngineCounters
 from app.engine.interface.errors import DeviceBroken, EngineError, EngineStopped, OutOfDeviceMemory, QueueFull

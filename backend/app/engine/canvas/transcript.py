@@ -30,7 +30,7 @@ class Transcript:
         """Takes in the canvas after a step; what stands from `revisable_from` on may still be taken back.
 
         Raises:
-            AssertionError: what was final is not any more, a defect of the policy; a reader may have seen it.
+            AssertionError: what was final is not any more, a defect of the sampler; a reader may have seen it.
         """
         final, ended = canvas.final_ids(self.end_ids, revisable_from)
         self._check_growth(final)

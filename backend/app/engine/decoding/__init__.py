@@ -1,1 +1,1 @@
-"""Logits to commits. Four small parts (schedule, rules and sampling, selection, length) and their compositions."""
+"""Logits to commits: samplers (`block`, `timestep`, `variable_length`) and the parts that they are composed of."""

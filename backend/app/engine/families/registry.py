@@ -6,7 +6,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from app.engine.canvas.canvas import Canvas
+from app.engine.canvas.special import SpecialIds
+from app.engine.decoding.block import BlockSampler
+from app.engine.decoding.step import Sampler
+from app.engine.decoding.timestep import TimestepSampler
+from app.engine.decoding.variable_length import VariableLengthSampler
 from app.engine.interface.errors import CheckpointError
+from app.engine.interface.params import DecodingParams
 from app.engine.models import dream, llada
 from app.engine.models.base import FamilyModel, ModelConfig
 
@@ -95,3 +102,20 @@ def _check_shape(config: ModelConfig) -> None:
         for token_id in token_ids:
             if token_id is not None and not 0 <= token_id < config.vocab_size:
                 raise CheckpointError(f"config.json: the {role} token {token_id} is outside the vocabulary")
+
+
+_SAMPLERS: dict[str, type[BlockSampler | TimestepSampler | VariableLengthSampler]] = {
+    "llada": BlockSampler,
+    "dream": TimestepSampler,
+    "dreamon": VariableLengthSampler,
+}
+
+
+def algorithms(family: str) -> tuple[str, ...]:
+    """What `DecodingParams.algorithm` may be for a family; the first is the default."""
+    return _SAMPLERS[family].ALGORITHMS
+
+
+def build_sampler(family: str, canvas: Canvas, params: DecodingParams, special: SpecialIds) -> Sampler:
+    """The family's sampler, at the start of its schedule."""
+    return _SAMPLERS[family](canvas, params, special)

@@ -25,7 +25,7 @@ class Commit:
     """Position in the snapshot of the same step, before its expansions and deletions."""
     token_id: int
     confidence: float
-    """Probability of the token as the policy saw it."""
+    """Probability of the token as the sampler saw it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from app.engine.decoding.guidance import guide
-from app.engine.decoding.policy import Prediction
 from app.engine.decoding.rules import LogitRules
 from app.engine.decoding.sampling import log_probabilities, penalise_repetition, predict, probabilities_of, row_sums
+from app.engine.decoding.step import Prediction
 from app.engine.device.devices import first_line, has_float64, is_out_of_memory
 from app.engine.interface.config import RuntimeName
 from app.engine.interface.errors import EngineError, OutOfDeviceMemory

@@ -19,10 +19,11 @@ from app.engine.canvas.edits import Edits
 from app.engine.canvas.logprobs import LogprobTrack
 from app.engine.canvas.transcript import Transcript
 from app.engine.decoding.guidance import unconditional_ids
-from app.engine.decoding.policy import Policy, Prediction, StepPlan, VariableLengthPolicy, build_policy
 from app.engine.decoding.rules import LogitRules, Score
 from app.engine.decoding.span import choose_length
+from app.engine.decoding.step import Prediction, Sampler, StepPlan
 from app.engine.device.memory import Need
+from app.engine.families.registry import build_sampler
 from app.engine.interface.errors import LogitsNotFinite
 from app.engine.interface.events import CanvasSnapshot, Commit, EngineEvent, Finished, FinishReason, Step
 from app.engine.interface.params import DecodingParams, GenerationRequest
@@ -84,7 +85,7 @@ class RequestState:
         self._logprobs = None if request.num_logprobs is None else LogprobTrack()
         self._choosing = self._candidate_lengths()
         self._steps_left = params.steps or 0  # that no round has been given
-        self._policy: Policy
+        self._sampler: Sampler
         self._plan: StepPlan
         self._given: frozenset[int] = frozenset()
         self._num_kept_tokens = 0
@@ -215,7 +216,7 @@ class RequestState:
         # Guidance hides these; masks in the given text are not among them.
         self._given = frozenset(range(len(self.canvas))) - frozenset(self.canvas.masked())
         params = self._round_params(span_length)
-        self._policy = build_policy(self._config.family, self.canvas, params, self._config.special)
+        self._sampler = build_sampler(self._config.family, self.canvas, params, self._config.special)
         if self._logprobs is not None:
             self._logprobs.open_round(self.canvas)
 
@@ -247,8 +248,8 @@ class RequestState:
         written = self._transcript.close_round(self.canvas)
         if self._logprobs is not None:
             self._logprobs.close_round(self.canvas)
-        if isinstance(self._policy, VariableLengthPolicy) and self.request.open_ended:
-            self._transcript.ended |= self._policy.text_ended
+        if self.request.open_ended:
+            self._transcript.ended |= self._sampler.text_ended
         left = self.request.params.max_new_tokens - len(self._transcript.closed)
         if self._transcript.ended or not self.request.open_ended or not written or left <= 0:
             return False
@@ -262,7 +263,7 @@ class RequestState:
     def _plan_next(self) -> None:
         self.work = None
         while not self._transcript.ended or self.request.params.run_to_end:
-            plan = self._policy.plan(self.canvas, self._rng)
+            plan = self._sampler.plan(self.canvas, self._rng)
             if plan is not None:
                 self._plan = plan
                 self.work = self._work_for(plan)
@@ -310,10 +311,10 @@ class RequestState:
 
     def _apply(self, predicted: Prediction) -> None:
         span_start = self.canvas.span_start
-        self.edits = self._policy.apply(self.canvas, self._plan, predicted, self._rng)
+        self.edits = self._sampler.apply(self.canvas, self._plan, predicted, self._rng)
         self._num_kept_tokens = len(self.canvas) * self._num_branches
         self._num_distributions = len(self._plan.positions)
-        self._transcript.follow(self.canvas, self._policy.revisable_from)
+        self._transcript.follow(self.canvas, self._sampler.revisable_from)
         if self._logprobs is not None:
             self._logprobs.follow(self._plan.positions, predicted.logprobs, self.edits)
         self._tell_new(self._snapshot(span_start) if self.request.snapshots else None)

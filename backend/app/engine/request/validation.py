@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.engine.decoding.policy import algorithms
+from app.engine.families.registry import algorithms
 from app.engine.interface.errors import InvalidRequest
 from app.engine.interface.params import DecodingParams, GenerationRequest
 from app.engine.models.base import ModelConfig

@@ -1,6 +1,6 @@
 """A model without a network: its predictions are a pure function of a canvas and a position.
 
-So every path of policies and requests is walked in microseconds, and a run can be repeated exactly.
+So every path of samplers and requests is walked in microseconds, and a run can be repeated exactly.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import numpy as np
 from app.engine.canvas.canvas import Canvas
 from app.engine.canvas.edits import Edits
 from app.engine.canvas.special import SpecialIds
-from app.engine.decoding.policy import Policy, Prediction, StepPlan
 from app.engine.decoding.rules import LogitRules, Score
+from app.engine.decoding.step import Prediction, Sampler, StepPlan
 from app.engine.interface.events import EngineEvent, Finished
 from app.engine.interface.params import GenerationRequest
 from app.engine.models.base import ModelConfig
@@ -94,8 +94,8 @@ class Writer(Oracle):
 
 
 @dataclass(frozen=True)
-class PolicyStep:
-    """One step of a policy."""
+class SamplerStep:
+    """One step of a sampler."""
 
     before: tuple[int, ...]
     plan: StepPlan
@@ -103,15 +103,15 @@ class PolicyStep:
     after: tuple[int, ...]
 
 
-def run_policy(policy: Policy, canvas: Canvas, oracle: Oracle, seed: int = 0) -> list[PolicyStep]:
-    """Steps `policy` to its end; mutates `canvas`."""
+def run_sampler(sampler: Sampler, canvas: Canvas, oracle: Oracle, seed: int = 0) -> list[SamplerStep]:
+    """Steps `sampler` to its end; mutates `canvas`."""
     rng = np.random.default_rng(seed)
-    steps: list[PolicyStep] = []
-    while (plan := policy.plan(canvas, rng)) is not None:
+    steps: list[SamplerStep] = []
+    while (plan := sampler.plan(canvas, rng)) is not None:
         before = tuple(canvas.ids)
-        edits = policy.apply(canvas, plan, oracle.predict(before, plan.positions, plan.rules), rng)
-        steps.append(PolicyStep(before, plan, edits, tuple(canvas.ids)))
-        assert len(steps) < 10_000, "the policy does not end"
+        edits = sampler.apply(canvas, plan, oracle.predict(before, plan.positions, plan.rules), rng)
+        steps.append(SamplerStep(before, plan, edits, tuple(canvas.ids)))
+        assert len(steps) < 10_000, "the sampler does not end"
     return steps
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from app.engine.decoding.policy import BlockPolicy
+from app.engine.decoding.block import BlockSampler
 from app.engine.engine import Engine
 from app.engine.interface.config import EngineConfig
 from app.engine.interface.errors import EngineStopped, QueueFull
@@ -178,23 +178,23 @@ DEFECT = 666
 """The seed of the request that breaks."""
 
 
-def break_a_policy(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
-    """`method` of the policy of the request with the seed `DEFECT` raises."""
-    intact = getattr(BlockPolicy, method)
+def break_a_sampler(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+    """`method` of the sampler of the request with the seed `DEFECT` raises."""
+    intact = getattr(BlockSampler, method)
 
-    def broken(self: BlockPolicy, *args: Any) -> Any:
+    def broken(self: BlockSampler, *args: Any) -> Any:
         if self._params.seed == DEFECT:
             raise ZeroDivisionError("a defect")
         return intact(self, *args)
 
-    monkeypatch.setattr(BlockPolicy, method, broken)
+    monkeypatch.setattr(BlockSampler, method, broken)
 
 
 @pytest.mark.parametrize("method", ["apply", "plan"])
 def test_a_defect_in_one_request_fails_only_that_one(
     method: str, llada: ModelRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    break_a_policy(monkeypatch, method)
+    break_a_sampler(monkeypatch, method)
     engine, events = engine_with(llada, [request_of("a"), request_of("broken", seed=DEFECT), request_of("b")])
     run_to_end(engine)
     assert {name: kinds(told) for name, told in events.items()} == {

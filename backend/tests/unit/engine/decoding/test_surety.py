@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.engine.canvas.canvas import Canvas
-from app.engine.decoding.policy import Prediction, build_policy
+from app.engine.decoding.step import Prediction
 from app.engine.decoding.surety import Revision, Surety
+from app.engine.families.registry import build_sampler
 from app.engine.interface.params import DecodingParams
 from tests.unit.engine.oracle import MASK, Oracle, config_of
 
@@ -65,11 +66,11 @@ def draft(seed: int, threshold: float, doubt: float) -> list[tuple[tuple[int, ..
     """Commits and revocations of each step, on an oracle that supports every token by a coin of its own."""
     params = DecodingParams(12, block_length=6, confidence_threshold=threshold, revoke_threshold=doubt)
     canvas, oracle, steps = Canvas([5], 12, [6], MASK), Oracle(seed), []
-    policy = build_policy("llada", canvas, params, config_of("llada").special)
-    while (plan := policy.plan(canvas, None)) is not None:  # type: ignore[arg-type]
+    sampler = build_sampler("llada", canvas, params, config_of("llada").special)
+    while (plan := sampler.plan(canvas, None)) is not None:  # type: ignore[arg-type]
         predicted = oracle.predict(canvas.ids, plan.positions, plan.rules)
         support = oracle.predict(canvas.ids, plan.revisable, plan.rules).confidences
-        edits = policy.apply(
+        edits = sampler.apply(
             canvas,
             plan,
             Prediction(predicted.token_ids, predicted.scores, predicted.confidences, support=support),
@@ -77,7 +78,7 @@ def draft(seed: int, threshold: float, doubt: float) -> list[tuple[tuple[int, ..
         )
         assert set(edits.revoked) <= set(plan.revisable)
         assert all(canvas.ids[position] == MASK for position in edits.revoked)
-        start = policy.revisable_from
+        start = sampler.revisable_from
         assert start is None or (MASK in canvas.ids[start : start + 6] and MASK not in canvas.ids[1:start])
         steps.append((tuple(position for position, _, _ in edits.committed), edits.revoked))
     assert not canvas.masked()

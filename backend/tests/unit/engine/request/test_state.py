@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.engine.decoding.policy import Prediction
 from app.engine.decoding.rules import LogitRules
+from app.engine.decoding.step import Prediction
 from app.engine.interface.events import CanvasSnapshot, EngineEvent, FinishReason, Step
 from app.engine.interface.params import CacheName, DecodingParams, GenerationRequest
 from app.engine.passes.work import Work

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from app.engine.decoding.policy import algorithms
+from app.engine.families.registry import algorithms
 from app.engine.interface.errors import InvalidRequest
 from app.engine.interface.params import DecodingParams, GenerationRequest
 from app.engine.request.validation import validate

@@ -1,4 +1,4 @@
-"""Each policy against a plain transcription of the published loop, both fed by the same oracle."""
+"""Each sampler against a plain transcription of the published loop, both fed by the same oracle."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.engine.canvas.canvas import Canvas
-from app.engine.decoding.policy import Prediction, StepPlan, VariableLengthPolicy, build_policy
 from app.engine.decoding.rules import LogitRules, Score
 from app.engine.decoding.schedule import origin_transfer_probability, timesteps
+from app.engine.decoding.step import Prediction, StepPlan
+from app.engine.decoding.variable_length import VariableLengthSampler
+from app.engine.families.registry import build_sampler
 from app.engine.interface.errors import InvalidRequest
 from app.engine.interface.params import CacheName, DecodingParams
-from tests.unit.engine.oracle import EOS, EXPAND, MASK, TOKENS, TURN, Oracle, PolicyStep, config_of, run_policy
+from tests.unit.engine.oracle import EOS, EXPAND, MASK, TOKENS, TURN, Oracle, SamplerStep, config_of, run_sampler
 
 RULES = LogitRules(Score.PROBABILITY, 0.0, None, None, scores_see_filters=False)
 texts = st.lists(st.sampled_from([5, 6, MASK]), max_size=3)
@@ -25,16 +27,16 @@ texts = st.lists(st.sampled_from([5, 6, MASK]), max_size=3)
 seeds = st.integers(0, 2**32)
 
 
-def steps_of(family: str, canvas: Canvas, params: DecodingParams, oracle: Oracle) -> list[PolicyStep]:
-    policy = build_policy(family, canvas, params, config_of(family).special)
-    return run_policy(policy, canvas, oracle, seed=params.seed)
+def steps_of(family: str, canvas: Canvas, params: DecodingParams, oracle: Oracle) -> list[SamplerStep]:
+    sampler = build_sampler(family, canvas, params, config_of(family).special)
+    return run_sampler(sampler, canvas, oracle, seed=params.seed)
 
 
-def canvases(steps: Sequence[PolicyStep]) -> list[tuple[int, ...]]:
+def canvases(steps: Sequence[SamplerStep]) -> list[tuple[int, ...]]:
     return [step.after for step in steps]
 
 
-def commits(steps: Sequence[PolicyStep]) -> list[int]:
+def commits(steps: Sequence[SamplerStep]) -> list[int]:
     return [len(step.edits.committed) for step in steps]
 
 
@@ -195,8 +197,8 @@ def test_every_position_is_equally_likely_under_random_remasking() -> None:
 def llada_rules(**changes: Any) -> LogitRules:
     canvas = Canvas([5], 2, [], MASK)
     params = replace(DecodingParams(2, end_of_turn=TURN), **changes)
-    policy = build_policy("llada", canvas, params, config_of("llada").special)
-    plan = policy.plan(canvas, np.random.default_rng(0))
+    sampler = build_sampler("llada", canvas, params, config_of("llada").special)
+    plan = sampler.plan(canvas, np.random.default_rng(0))
     assert plan is not None
     return plan.rules
 
@@ -212,8 +214,8 @@ def test_the_end_of_the_text_can_be_banned() -> None:
 @pytest.mark.parametrize("family", ["llada", "dream"])
 def test_all_of_several_ends_are_banned_together(family: str) -> None:
     canvas, special = Canvas([5], 2, [], MASK), config_of(family, other_ends=(22, 23)).special
-    policy = build_policy(family, canvas, DecodingParams(2, steps=1, eos_never_predicted=True), special)
-    plan = policy.plan(canvas, np.random.default_rng(0))
+    sampler = build_sampler(family, canvas, DecodingParams(2, steps=1, eos_never_predicted=True), special)
+    plan = sampler.plan(canvas, np.random.default_rng(0))
     assert plan is not None
     assert plan.rules.banned == (EOS, 22, 23)
 
@@ -410,12 +412,12 @@ def test_an_end_of_text_before_the_gap_deletes_the_whole_span_under_pad_delete_t
 def delete_at(position: int) -> bool:
     """Whether the text counts as ended when the span's mask at `position` is deleted."""
     canvas = Canvas([5], 3, [], MASK)
-    policy = VariableLengthPolicy(canvas, DecodingParams(3), config_of("dreamon").special)
+    sampler = VariableLengthSampler(canvas, DecodingParams(3), config_of("dreamon").special)
     scores = [float(index + 1 == position) for index in range(3)]
     plan = StepPlan((1, 2, 3), RULES)
-    policy.apply(canvas, plan, Prediction([EOS] * 3, scores, scores), np.random.default_rng(0))
+    sampler.apply(canvas, plan, Prediction([EOS] * 3, scores, scores), np.random.default_rng(0))
     assert canvas.ids == [5, MASK, MASK]
-    return policy.text_ended
+    return sampler.text_ended
 
 
 def test_only_a_deletion_of_the_last_place_ends_the_text() -> None:
@@ -424,13 +426,13 @@ def test_only_a_deletion_of_the_last_place_ends_the_text() -> None:
 
 def test_dreamon_needs_an_expand_token() -> None:
     with pytest.raises(InvalidRequest, match="no expand token"):
-        build_policy("dreamon", Canvas([], 1, [], MASK), DecodingParams(1), config_of("dream").special)
+        build_sampler("dreamon", Canvas([], 1, [], MASK), DecodingParams(1), config_of("dream").special)
 
 
 # -- windows ----------------------------------------------------------------------------------------------------------
 
 
-def windows(steps: Sequence[PolicyStep]) -> list[tuple[int, int] | None]:
+def windows(steps: Sequence[SamplerStep]) -> list[tuple[int, int] | None]:
     return [step.plan.window for step in steps]
 
 

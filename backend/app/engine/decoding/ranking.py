@@ -1,0 +1,37 @@
+"""How Dream and DreamOn rank predictions (DreamLM/Dream, `generation_utils.py`)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from app.engine.decoding import selection
+from app.engine.decoding.rules import LogitRules, Score
+from app.engine.decoding.step import Prediction
+from app.engine.interface.params import DecodingParams
+
+DEFAULT_ALGORITHM = "entropy"
+SCORES = {
+    "origin": Score.PROBABILITY,
+    "maskgit_plus": Score.PROBABILITY,
+    "topk_margin": Score.MARGIN,
+    "entropy": Score.NEGATIVE_ENTROPY,
+}
+"""What each algorithm ranks predictions by."""
+
+
+def ranking_rules(params: DecodingParams) -> LogitRules:
+    """Gives the rules by which a request's logits are read; scores see temperature, top-p and top-k."""
+    return LogitRules(
+        score=SCORES[params.algorithm or DEFAULT_ALGORITHM],
+        temperature=params.temperature,
+        top_p=params.top_p,
+        top_k=params.top_k,
+        scores_see_filters=True,
+    )
+
+
+def choose(predicted: Prediction, count: int, temperature: float, rng: np.random.Generator) -> list[int]:
+    """Gives the indices of `count` predictions: the best, or with a temperature a draw by their scores."""
+    if temperature > 0:
+        return selection.drawn(predicted.scores, count, temperature, rng)
+    return selection.best(predicted.scores, count)

@@ -1,0 +1,84 @@
+"""One denoising step: what a sampler plans, what is predicted for it, and the sampler itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from app.engine.canvas.canvas import Canvas
+from app.engine.canvas.edits import Edits
+from app.engine.decoding.rules import LogitRules
+from app.engine.interface.events import TokenLogprobs
+
+
+@dataclass(frozen=True, slots=True)
+class StepPlan:
+    """Where a token may be chosen in this step, and how logits are read there."""
+
+    positions: tuple[int, ...]
+    rules: LogitRules
+    window: tuple[int, int] | None = None
+    """With a cache: the positions [start, end) that are computed anew; `None`: all."""
+    renews: bool = False
+    """Whether what is computed in the window is kept: later windows will leave some of it out."""
+    revisable: tuple[int, ...] = ()
+    """Positions whose token may be taken back: how probable is it, seen from the rest of the canvas?"""
+    needs_divergences: bool = False
+    """Whether the step needs to know how far each distribution has moved since the last one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """One token per planned position, in the order of `StepPlan.positions`."""
+
+    token_ids: list[int]
+    scores: list[float]
+    confidences: list[float]
+    logprobs: list[TokenLogprobs] = field(default_factory=list)
+    """Where they are asked for; empty otherwise."""
+    divergences: list[float] = field(default_factory=list)
+    """Where they are asked for: Kullback-Leibler divergence from the last step's distribution, in nats; infinite where
+    there is none."""
+    support: list[float] = field(default_factory=list)
+    """Probability of the token at each position of `StepPlan.revisable`."""
+    num_broken: int = 0
+    """Rows of logits that were not finite. Where there are any, nothing else is of meaning."""
+
+
+class Sampler(Protocol):
+    """Drives the canvas of one round: plans a step, then writes what was predicted for it.
+
+    It holds where it is in its schedule and nothing else.
+    """
+
+    @property
+    def revisable_from(self) -> int | None:
+        """The first position that may still change, by a commit that is taken back or a mask that is filled, where
+        commits are taken back; `None`: no commit that stands ever is."""
+        ...
+
+    @property
+    def text_ended(self) -> bool:
+        """Whether the round has ended the text in another way than by an end token on the canvas."""
+        ...
+
+    def plan(self, canvas: Canvas, rng: np.random.Generator) -> StepPlan | None:
+        """The next step, or `None` when the round is over."""
+        ...
+
+    def apply(self, canvas: Canvas, plan: StepPlan, predicted: Prediction, rng: np.random.Generator) -> Edits:
+        """Commits predictions to the canvas."""
+        ...
+
+
+def commit(canvas: Canvas, plan: StepPlan, predicted: Prediction, chosen: Iterable[int]) -> Edits:
+    """Writes the chosen predictions, given by their indices in the plan."""
+    committed = []
+    for index in sorted(chosen):
+        position, token_id = plan.positions[index], predicted.token_ids[index]
+        canvas.commit(position, token_id)
+        committed.append((position, token_id, predicted.confidences[index]))
+    return Edits(committed=tuple(committed))

@@ -1,0 +1,58 @@
+"""Dream's sampler: the number of commits follows a time schedule."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from app.engine.canvas.canvas import Canvas
+from app.engine.canvas.edits import Edits
+from app.engine.canvas.special import SpecialIds
+from app.engine.decoding import schedule
+from app.engine.decoding.ranking import choose, ranking_rules
+from app.engine.decoding.span_window import SpanWindow
+from app.engine.decoding.step import Prediction, StepPlan, commit
+from app.engine.interface.params import DecodingParams
+
+
+class TimestepSampler:
+    """Dream's sampler: all masks at once, the number of commits follows a time schedule (DreamLM/Dream)."""
+
+    ALGORITHMS = ("entropy", "maskgit_plus", "topk_margin", "origin")
+    revisable_from = None
+    text_ended = False
+
+    def __init__(self, canvas: Canvas, params: DecodingParams, special: SpecialIds) -> None:
+        self._params = params
+        banned = special.ends if params.eos_never_predicted else ()
+        self._rules = replace(ranking_rules(params), banned=banned)
+        steps = len(params.transfer_counts) or params.steps or max(canvas.span_length, 1)
+        self._times = schedule.timesteps(steps, params.timestep_eps)
+        self._window = SpanWindow(params)
+        self._step = -1
+        self._chosen: list[int] = []
+
+    def plan(self, canvas: Canvas, rng: np.random.Generator) -> StepPlan | None:
+        while self._step + 2 < len(self._times):
+            self._step += 1
+            positions = tuple(canvas.masked())
+            count = self._num_transfers(len(positions), rng)
+            if count or self._params.run_to_end:
+                return StepPlan(positions, self._rules, self._window.next(canvas))
+        return None
+
+    def apply(self, canvas: Canvas, plan: StepPlan, predicted: Prediction, rng: np.random.Generator) -> Edits:
+        if self._params.algorithm == "origin":
+            return commit(canvas, plan, predicted, self._chosen)
+        count = self._num_transfers(len(plan.positions), rng)
+        return commit(canvas, plan, predicted, choose(predicted, count, self._params.alg_temp, rng))
+
+    def _num_transfers(self, num_masks: int, rng: np.random.Generator) -> int:
+        if self._params.transfer_counts:
+            return self._params.transfer_counts[self._step]
+        if self._params.algorithm != "origin":
+            return schedule.dream_transfer_count(num_masks, self._step, self._times)
+        probability = schedule.origin_transfer_probability(self._step, self._times)
+        self._chosen = [int(i) for i in np.flatnonzero(rng.random(num_masks) < probability)]
+        return len(self._chosen)

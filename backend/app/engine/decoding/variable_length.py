@@ -1,0 +1,80 @@
+"""DreamOn's sampler: the canvas grows and shrinks while it is denoised."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from app.engine.canvas.canvas import Canvas
+from app.engine.canvas.edits import Edits
+from app.engine.canvas.special import SpecialIds
+from app.engine.decoding import length
+from app.engine.decoding.ranking import choose, ranking_rules
+from app.engine.decoding.span_window import SpanWindow
+from app.engine.decoding.step import Prediction, StepPlan, commit
+from app.engine.decoding.surety import Surety
+from app.engine.interface.errors import InvalidRequest
+from app.engine.interface.params import DecodingParams
+
+
+class VariableLengthSampler:
+    """DreamOn's sampler: a fixed number of commits per step, then deletions, then expansions (arXiv 2602.01326)."""
+
+    ALGORITHMS = ("entropy", "maskgit_plus", "topk_margin")
+    revisable_from = None
+
+    def __init__(self, canvas: Canvas, params: DecodingParams, special: SpecialIds) -> None:
+        if special.expand is None:
+            raise InvalidRequest("this checkpoint has no expand token; its length is fixed")
+        self._params = params
+        self._delete_id = special.eos
+        self._expand_id = special.expand
+        self._rules = ranking_rules(params)
+        masked = canvas.masked()
+        max_canvas = len(canvas) - len(masked) + params.max_new_tokens
+        room = max_canvas - (masked[0] if masked else len(canvas))
+        expansions = 2 * room if params.expand_budget is None else params.expand_budget
+        self._budget = length.LengthBudget(max_canvas, expansions)
+        self._window = SpanWindow(params)
+        self._surety = Surety(params)
+        # A model that predicts the mask token makes no progress; the published limit ends that.
+        self._steps_left = 2 * room + 2 * expansions
+        self._seen: set[tuple[int, ...]] = set()
+        self.text_ended = False
+        """The last place of the span was deleted: nothing is to follow."""
+
+    def plan(self, canvas: Canvas, rng: np.random.Generator) -> StepPlan | None:
+        positions = tuple(canvas.masked())
+        if not positions or self._steps_left == 0:
+            return None
+        self._steps_left -= 1
+        may_expand = self._budget.allows_expansion(canvas)
+        rules = self._rules if may_expand else replace(self._rules, banned=(self._expand_id,))
+        return StepPlan(positions, rules, self._window.next(canvas))
+
+    def apply(self, canvas: Canvas, plan: StepPlan, predicted: Prediction, rng: np.random.Generator) -> Edits:
+        chosen = choose(predicted, self._params.transfers_per_step, self._params.alg_temp, rng)
+        if self._params.is_adaptive:
+            by_entropy = self._params.entropy_bound is not None
+            sure = self._surety.sure(plan.positions, predicted.scores if by_entropy else predicted.confidences)
+            chosen = [*chosen, *(index for index in sure if index not in chosen)]
+        committed = commit(canvas, plan, predicted, chosen).committed
+        if self._params.pad_delete_to_right:
+            length.spread_delete_to_right(canvas, plan.positions, self._delete_id)
+        last = canvas.span_end - 1
+        deleted = length.carry_out_deletions(canvas, plan.positions, self._delete_id)
+        self.text_ended |= last in deleted
+        expanded = length.carry_out_expansions(canvas, self._expand_id, self._budget)
+        self._end_cycles(canvas)
+        return Edits(committed, tuple(deleted), tuple(length.before_deletions(expanded, deleted)))
+
+    def _end_cycles(self, canvas: Canvas) -> None:
+        """Where decoding is not the published one, expanding and deleting in turn is not worth waiting for its limit:
+        the text around the span does not change, so what did not help once hardly ever will."""
+        if self._params.cache == "none" and not self._params.is_adaptive:
+            return
+        span = tuple(canvas.span_ids)
+        if span in self._seen:
+            self._budget.expansions = 0
+        self._seen.add(span)
