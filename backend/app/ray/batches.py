@@ -7,15 +7,20 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import TypeVar
 
-from app.services.diffusion.requests.mailbox import Handover
+from app.services.diffusion.mailbox import Mailbox
 
 T = TypeVar("T")
+
+MAX_BATCH = 256
+"""Items in one trip at most."""
+MAX_WAITING_BATCHES = 16
+"""Batches that may wait for a slow reader before the stream has to wait."""
 
 
 async def in_batches(stream: AsyncIterator[T]) -> AsyncGenerator[list[T], None]:
     """What `stream` yields, as lists of what has come since the last one was taken; none is empty. Nothing is held
     back: a single item that comes alone goes alone."""
-    inbox: Handover[list[T | None]] = Handover(_append)
+    inbox: Mailbox[list[T | None]] = Mailbox(MAX_WAITING_BATCHES, _append)
     reading = asyncio.create_task(_read(stream, inbox))
     try:
         is_over = False
@@ -30,17 +35,17 @@ async def in_batches(stream: AsyncIterator[T]) -> AsyncGenerator[list[T], None]:
         await asyncio.wait({reading})
 
 
-async def _read(stream: AsyncIterator[T], inbox: Handover[list[T | None]]) -> None:
+async def _read(stream: AsyncIterator[T], inbox: Mailbox[list[T | None]]) -> None:
     """Puts `None` at the end, however it comes."""
     try:
         async for item in stream:
-            inbox.put([item])
+            await inbox.send([item])
     finally:
         inbox.put([None])
 
 
 def _append(pending: deque[list[T]], items: list[T]) -> None:
-    if pending:
+    if pending and len(pending[-1]) < MAX_BATCH:
         pending[-1].extend(items)
     else:
         pending.append(items)

@@ -33,6 +33,24 @@ async def test_a_slow_reader_finds_everything_in_order() -> None:
     assert items == list(range(100))
 
 
+async def test_a_stream_waits_for_a_reader_that_is_far_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.ray.batches.MAX_BATCH", 2)
+    monkeypatch.setattr("app.ray.batches.MAX_WAITING_BATCHES", 3)
+    num_given = 0
+
+    async def stream() -> AsyncIterator[int]:
+        nonlocal num_given
+        for num_given in range(1, 101):
+            yield num_given
+
+    batches = in_batches(stream())
+    first = await anext(batches)
+    for _ in range(200):
+        await asyncio.sleep(0)
+    assert num_given < 10
+    assert [*first, *[item async for batch in batches for item in batch]] == list(range(1, 101))
+
+
 async def test_an_error_comes_after_what_came_before_it() -> None:
     async def stream() -> AsyncIterator[int]:
         yield 1

@@ -21,6 +21,9 @@ from app.services.diffusion.models import DiffusionStreamEvent
 from app.text.detokenizer import Detokenizer
 from app.text.tokenizer import Tokenizer
 
+MAX_WAITING_EVENTS = 3
+"""Events of one request that may wait to be read: Admitted, the steps since as one, and the end."""
+
 
 class Translator:
     """Engine events -> stream events of one request. Each piece of text comes alone, with the tokens that it took, so

@@ -33,6 +33,7 @@ from app.services.diffusion.errors import (
     Overloaded,
     ServiceError,
 )
+from app.services.diffusion.mailbox import Mailbox
 from app.services.diffusion.models import (
     DiffusionChatParams,
     DiffusionGenerationParams,
@@ -44,10 +45,9 @@ from app.services.diffusion.models import (
     Request,
 )
 from app.services.diffusion.native.checkpoints import checkpoint_folder
-from app.services.diffusion.native.engine_events import Translator, is_last, merge_steps
+from app.services.diffusion.native.engine_events import MAX_WAITING_EVENTS, Translator, is_last, merge_steps
 from app.services.diffusion.native.engine_names import EngineNames
 from app.services.diffusion.native.families import MAX_LENGTHS, check_combination, decoding_params, prompt_ids
-from app.services.diffusion.requests.mailbox import Handover
 from app.text.chat_template import check_chat_template
 from app.text.errors import ChatTemplateError, ConversationRefused, TextError
 from app.text.prompt import PromptIds
@@ -272,7 +272,7 @@ class NativeDiffusionModel(DiffusionModel):
         self, engine: EngineThread, request: GenerationRequest
     ) -> AsyncGenerator[EngineEvent, None]:
         """The events of one request; the engine is through with it when this ends, however it ends."""
-        inbox: Handover[EngineEvent] = Handover(merge_steps)
+        inbox: Mailbox[EngineEvent] = Mailbox(MAX_WAITING_EVENTS, merge_steps)
         self._submit(engine, request, inbox)
         is_over = False
         try:
@@ -288,7 +288,7 @@ class NativeDiffusionModel(DiffusionModel):
                 while not is_last(await inbox.get()):
                     pass
 
-    def _submit(self, engine: EngineThread, request: GenerationRequest, inbox: Handover[EngineEvent]) -> None:
+    def _submit(self, engine: EngineThread, request: GenerationRequest, inbox: Mailbox[EngineEvent]) -> None:
         try:
             engine.submit(request, inbox.put)
         except EngineStopped as error:

@@ -10,9 +10,9 @@ from types import TracebackType
 from typing import Any, Literal, TypeAlias
 
 from app.services.diffusion.errors import GenerationCancelled, GenerationFailed, GenerationTimeout, ServiceError
+from app.services.diffusion.mailbox import Mailbox
 from app.services.diffusion.models import DiffusionStreamEvent, GenerationResult
 from app.services.diffusion.public_words import public_message
-from app.services.diffusion.requests.mailbox import Handover
 from app.services.diffusion.requests.run import Run
 
 Item: TypeAlias = DiffusionStreamEvent | ServiceError
@@ -40,7 +40,7 @@ class Generation:
         self._run = run
         self._spawn = spawn
         self._task: asyncio.Task[None] | None = None
-        self._outbox: Handover[Item] | None = None
+        self._outbox: Mailbox[Item] | None = None
         self._consumer: Literal["awaiting", "iterating"] | None = None
         self._has_given_event = False
         self._is_over = False
@@ -136,27 +136,23 @@ class Generation:
             await self.aclose()
             raise
 
-    def _begin(self) -> Handover[Item]:
-        self._outbox = Handover(_newest_step_only)
+    def _begin(self) -> Mailbox[Item]:
+        self._outbox = Mailbox(MAX_PENDING_EVENTS, _newest_step_only)
         self._task = self._spawn(_carry_out(self._run, self._outbox))
         self._task.add_done_callback(partial(_tell_other_ends, self._outbox))
         return self._outbox
 
 
-async def _carry_out(run: Run, outbox: Handover[Item]) -> None:
+async def _carry_out(run: Run, outbox: Mailbox[Item]) -> None:
     """The task behind a Generation. It does not know the Generation, so that dropping that one is noticed."""
 
-    async def emit(event: DiffusionStreamEvent) -> None:
-        await outbox.wait_for_room(MAX_PENDING_EVENTS)
-        outbox.put(event)
-
     try:
-        outbox.put(await run.execute(emit))
+        outbox.put(await run.execute(outbox.send))
     except ServiceError as error:
         outbox.put(error)
 
 
-def _tell_other_ends(outbox: Handover[Item], task: asyncio.Task[None]) -> None:
+def _tell_other_ends(outbox: Mailbox[Item], task: asyncio.Task[None]) -> None:
     """The ends that `_carry_out` cannot tell: it was cancelled, maybe before its first line, or it has a defect."""
     if task.cancelled():
         outbox.put(GenerationCancelled("the request was given up"))

@@ -4,11 +4,11 @@ from collections import deque
 
 import pytest
 
-from app.services.diffusion.requests.mailbox import Handover
+from app.services.diffusion.mailbox import Mailbox, MailboxFull
 
 
 async def test_items_of_another_thread_arrive_in_order() -> None:
-    box: Handover[int] = Handover()
+    box: Mailbox[int] = Mailbox(1000)
 
     def send() -> None:
         for number in range(1000):
@@ -25,32 +25,49 @@ async def test_the_store_may_replace_what_nobody_has_read() -> None:
         pending.clear()
         pending.append(item)
 
-    box: Handover[str] = Handover(newest_only)
+    box: Mailbox[str] = Mailbox(1, newest_only)
     for item in "abc":
         box.put(item)
     assert await box.get() == "c"
 
 
 async def test_peek_leaves_the_item() -> None:
-    box: Handover[str] = Handover()
+    box: Mailbox[str] = Mailbox(2)
     box.put("a")
     assert await box.peek() == "a"
     assert await box.get() == "a"
 
 
-async def test_room_comes_back_when_something_is_read() -> None:
-    box: Handover[int] = Handover()
-    box.put(1)
-    box.put(2)
-    waiting = asyncio.create_task(box.wait_for_room(2))
+async def test_a_writer_on_the_loop_waits_until_something_is_read() -> None:
+    box: Mailbox[int] = Mailbox(3)
+    await box.send(1)
+    await box.send(2)
+    waiting = asyncio.create_task(box.send(3))
     await asyncio.sleep(0)
     assert not waiting.done()
     await box.get()
     await asyncio.wait_for(waiting, 30)
+    assert [await box.get(), await box.get()] == [2, 3]
+
+
+async def test_the_last_item_never_waits() -> None:
+    box: Mailbox[int] = Mailbox(2)
+    await box.send(1)
+    box.put(2)
+    assert [await box.get(), await box.get()] == [1, 2]
+
+
+async def test_more_than_the_capacity_never_waits_there() -> None:
+    box: Mailbox[int] = Mailbox(2)
+    box.put(1)
+    box.put(2)
+    with pytest.raises(MailboxFull, match="2 items wait"):
+        box.put(3)
+    assert [await box.get(), await box.get()] == [1, 2]
 
 
 async def test_a_cancelled_reader_loses_nothing() -> None:
-    box: Handover[int] = Handover()
+    box: Mailbox[int] = Mailbox(2)
     reader = asyncio.create_task(box.get())
     await asyncio.sleep(0)
     box.put(1)
@@ -61,7 +78,7 @@ async def test_a_cancelled_reader_loses_nothing() -> None:
 
 
 def test_putting_after_the_end_of_the_loop_is_harmless() -> None:
-    async def make() -> Handover[int]:
-        return Handover()
+    async def make() -> Mailbox[int]:
+        return Mailbox(1)
 
     asyncio.run(make()).put(1)
