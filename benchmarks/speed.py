@@ -24,7 +24,7 @@ from app.engine.interface.params import GenerationRequest
 from app.engine.models.base import FamilyModel
 from app.engine.passes.runner import ModelRunner
 from app.engine.passes.work import SequenceInput
-from app.services.diffusion.models import DiffusionGenerationParams, DiffusionInfillingParams
+from app.services.diffusion.models import DiffusionGenerationParams, DiffusionInfillingParams, Params
 from app.services.diffusion.native.families import decoding_params, prompt_ids
 from app.text.tokenizer import Tokenizer
 from benchmarks import machine, plain
@@ -70,8 +70,6 @@ def count_words(text):
         counts[word] = counts.get(word, 0) + 1
     return counts
 '''
-
-Params = DiffusionGenerationParams | DiffusionInfillingParams
 
 
 class RecordingRunner(ModelRunner):

@@ -21,14 +21,15 @@ from app.ray.board_caller import BoardCaller
 from app.ray.membership import Membership
 from app.ray.serve_log import speak_plainly
 from app.services.diffusion.errors import GenerationFailed, ServiceError
-from app.services.diffusion.models import DiffusionStreamEvent
-from app.services.diffusion.requests.routing import choose_model
-from app.services.diffusion.requests.run import Params, opened
+from app.services.diffusion.models import DiffusionStreamEvent, Params
+from app.services.diffusion.observation import ServiceObservation
+from app.services.diffusion.requests.run import opened
 from app.services.diffusion.residency.background import BackgroundTasks
-from app.services.diffusion.residency.caretaker import Caretaker
 from app.services.diffusion.residency.catalog import CatalogEntry, configured_entries, plugin_entries
-from app.services.diffusion.residency.observation import ServiceObservation, memory_of, observe_model
+from app.services.diffusion.residency.observation import memory_of, observe_model
 from app.services.diffusion.residency.residency import Residency
+from app.services.diffusion.residency.routing import choose_model
+from app.services.diffusion.residency.supervisor import Supervisor
 
 Item: TypeAlias = DiffusionStreamEvent | ServiceError
 
@@ -55,9 +56,9 @@ class ModelReplica:
         await self._slot.loaded()
         await self._membership.exchange()
         self._membership.begin()
-        self._caretaker = Caretaker(self._residency, self._current_config)
+        self._supervisor = Supervisor(self._residency, self._current_config)
         self._watch = BackgroundTasks()
-        self._watch.start(self._caretaker.run(), name="look after the model")
+        self._watch.start(self._supervisor.run(), name="look after the model")
 
     async def answer(self, params: Params, request_id: str) -> AsyncGenerator[list[Item], None]:
         """The model's events; an error of the service comes as the last item. The log names the request as the ingress
@@ -96,7 +97,7 @@ class ModelReplica:
 
     async def _clean_up(self) -> int:
         """Frees caches; bytes that came back."""
-        return (await self._caretaker.clean_up()).freed_bytes
+        return (await self._supervisor.clean_up()).freed_bytes
 
     async def _families(self) -> tuple[str, list[Metric]]:
         observation = ServiceObservation(0, self._num_running, 0, (observe_model(self._slot),), {})

@@ -19,8 +19,8 @@ from app.services.diffusion.models import (
     DiffusionModelDetails,
     DiffusionStreamEvent,
     Operation,
+    Params,
 )
-from app.services.diffusion.requests.run import Params
 
 LOOK_EVERY_S = 0.1
 

@@ -24,13 +24,14 @@ from app.services.diffusion.models import (
     DiffusionHealth,
     DiffusionModelDetails,
     DiffusionStatistics,
+    Params,
 )
-from app.services.diffusion.requests.run import Choice, Params
-from app.services.diffusion.residency.caretaker import Caretaker
+from app.services.diffusion.observation import ServiceObservation
 from app.services.diffusion.residency.catalog import CatalogEntry
 from app.services.diffusion.residency.health import with_component
-from app.services.diffusion.residency.observation import ServiceObservation
+from app.services.diffusion.residency.routing import Choice
 from app.services.diffusion.residency.slot import State
+from app.services.diffusion.residency.supervisor import Supervisor
 
 FIXED_SETTINGS = frozenset({"max_concurrent_requests", "max_queued_requests", "extra_models"})
 """They shape the deployments, and so cannot change without deploying again."""
@@ -74,7 +75,7 @@ class ClusterService(DiffusionLLMService):
         self.membership = Membership(cluster.board, self._report, super().configure, answers)
         self._total: DiffusionStatistics | None = None
         super().__init__(config)
-        self._caretaker = RemoteCaretaker(self._residency, self._current_config)
+        self._supervisor = RemoteSupervisor(self._residency, self._current_config)
 
     async def close(self) -> None:
         """Tells at last what became of the requests that were in flight."""
@@ -214,8 +215,8 @@ def _handed_on(model: DiffusionModel, held: ExitStack) -> Iterator[DiffusionMode
         yield model
 
 
-class RemoteCaretaker(Caretaker):
-    """Each replica has a caretaker for what it holds. Here is only to be noticed that one answers at last, after all
+class RemoteSupervisor(Supervisor):
+    """Each replica has a supervisor for what it holds. Here is only to be noticed that one answers at last, after all
     had said that they could not load the model."""
 
     async def look(self) -> None:

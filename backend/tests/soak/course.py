@@ -11,8 +11,8 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
-from app.services.diffusion.residency.caretaker import LOOK_EVERY_S
 from app.services.diffusion.residency.memory_at_rest import REST_S
+from app.services.diffusion.residency.supervisor import LOOK_EVERY_S
 from tests.soak.client import Json, call, text
 from tests.soak.ledger import Ledger, Seen, Visit
 from tests.soak.report import TABLE_HEAD, Plan, Report, Rest, Row

@@ -8,7 +8,7 @@ from app.api.streams.byte_stream import ByteStream
 from app.api.streams.choices import collect_all, start_all, stream_all
 from app.api.streams.framing import framing_for
 from app.services.diffusion import DiffusionLLMService, Generation, GenerationResult
-from app.services.diffusion.requests.run import Params
+from app.services.diffusion.models import Params
 
 
 def start(service: DiffusionLLMService, params: Params, request: Request) -> Generation:

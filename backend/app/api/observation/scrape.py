@@ -9,7 +9,8 @@ from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from app.services.diffusion.residency.observation import ModelObservation, ServiceObservation
+from app.services.diffusion.observation import ServiceObservation
+from app.services.diffusion.residency.observation import ModelObservation
 
 if TYPE_CHECKING:
     from app.engine.device.memory import DeviceMemory

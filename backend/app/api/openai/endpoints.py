@@ -20,7 +20,7 @@ from app.api.streams.choices import allowed_silence_s, collect_all, merged, requ
 from app.api.wire.json_encoding import JsonResponse
 from app.api.wire.request_id import request_id
 from app.services.diffusion import DiffusionLLMService, GenerationResult
-from app.services.diffusion.requests.run import Params
+from app.services.diffusion.models import Params
 
 router = APIRouter(tags=["openai"])
 

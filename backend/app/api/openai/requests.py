@@ -27,9 +27,9 @@ from app.services.diffusion.models import (
     MAX_STOP_CHARACTERS,
     MAX_STOP_STRINGS,
     DiffusionTokensParams,
+    Params,
     Sampling,
 )
-from app.services.diffusion.requests.run import Params
 
 LEAST_TOP_P = 0.1
 GREATEST_TOP_K = 100

@@ -21,9 +21,9 @@ from app.services.diffusion import (
     GenerationResult,
     ServiceError,
 )
+from app.services.diffusion.models import Params
 from app.services.diffusion.public_words import public_message
 from app.services.diffusion.requests.generation import error_event
-from app.services.diffusion.requests.run import Params
 
 MAX_CHOICES = 8
 """Answers to one call."""

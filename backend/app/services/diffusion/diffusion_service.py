@@ -21,21 +21,22 @@ from app.services.diffusion.models import (
     DiffusionModelDetails,
     DiffusionModelInfo,
     DiffusionStatistics,
+    Params,
 )
+from app.services.diffusion.observation import ServiceObservation, observe
 from app.services.diffusion.public_words import public_configuration
 from app.services.diffusion.requests.admission import AdmissionGate
 from app.services.diffusion.requests.call import Call, Part
 from app.services.diffusion.requests.generation import Generation
-from app.services.diffusion.requests.routing import choose_model, examine
-from app.services.diffusion.requests.run import Choice, Facilities, Params, Run
+from app.services.diffusion.requests.run import Facilities, Run
 from app.services.diffusion.requests.stats import Observer, Statistics
 from app.services.diffusion.residency.background import BackgroundTasks
-from app.services.diffusion.residency.caretaker import Caretaker
 from app.services.diffusion.residency.catalog import CatalogEntry, configured_entries, plugin_entries, registered_entry
 from app.services.diffusion.residency.health import reason_not_ready, report_health
-from app.services.diffusion.residency.observation import ServiceObservation, observe
 from app.services.diffusion.residency.residency import Residency
+from app.services.diffusion.residency.routing import Choice, choose_model, examine
 from app.services.diffusion.residency.slot import Slot
+from app.services.diffusion.residency.supervisor import Supervisor
 from app.services.diffusion.validation import ParamsType, changed, merged, service_part, validated
 
 logger = logging.getLogger(__name__)
@@ -63,7 +64,7 @@ class DiffusionLLMService:
         self._statistics = Statistics()
         self._runs = BackgroundTasks()
         self._residency = Residency(lambda: self._config)
-        self._caretaker = Caretaker(self._residency, lambda: self._config)
+        self._supervisor = Supervisor(self._residency, lambda: self._config)
         self._watch = BackgroundTasks()
         self.content_filter: ContentFilter | None = None
         """A filter of one's own, after the rules of the setting `content_filter`; in force for requests from now on."""
@@ -94,8 +95,8 @@ class DiffusionLLMService:
         self._rules = rules
         self._is_initialized, self._is_ending = True, False
         await self._complete_catalog()
-        await self._watch.cancel()  # a second initialisation is no second caretaker
-        self._watch.start(self._caretaker.run(), name="look after the models")
+        await self._watch.cancel()  # a second initialisation is no second supervisor
+        self._watch.start(self._supervisor.run(), name="look after the models")
         _check_default(self._config.default_model, {slot.model_id for slot in self._residency.slots})
         if not self._config.enabled:
             logger.info("the service is disabled by configuration")
@@ -237,7 +238,7 @@ class DiffusionLLMService:
 
     async def cleanup(self) -> CleanupReport:
         """Releases caches, and idle models except the default one; the next request for one loads it again."""
-        return await self._caretaker.clean_up()
+        return await self._supervisor.clean_up()
 
     # -- inside ------------------------------------------------------------------------------------------------------
 

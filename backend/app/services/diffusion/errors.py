@@ -2,16 +2,16 @@
 
 ServiceError
 ├── Refusal               the caller has to change something
-│   ├── InvalidParameters     a value that this model cannot take (422)
-│   ├── ContentRejected       the content filter refuses the request or the answer (422)
-│   └── UnknownModel          no model has this id (404)
-├── ModelUnavailable      the model, and every model that could stand in for it, cannot be had now (503)
-├── ServiceDisabled       the service is switched off (503)
-├── Overloaded            the queue is full (503)
-├── OutOfMemory           no device has room for the request now (503)
-├── GenerationTimeout     the deadline passed; carries the text so far (504)
+│   ├── InvalidParameters     a value that this model cannot take
+│   ├── ContentRejected       the content filter refuses the request or the answer
+│   └── UnknownModel          no model has this id
+├── ModelUnavailable      the model, and every model that could stand in for it, cannot be had now
+├── ServiceDisabled       the service is switched off
+├── Overloaded            the queue is full
+├── OutOfMemory           no device has room for the request now
+├── GenerationTimeout     the deadline passed; carries the text so far
 ├── GenerationCancelled   the caller went away or gave up
-└── GenerationFailed      the model broke while answering (500)
+└── GenerationFailed      the model broke while answering
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class ServiceError(Exception):
 
 
 class Refusal(ServiceError):
-    """The caller has to change something. It is counted as refused and never as a failure, and is a 4xx over HTTP."""
+    """The caller has to change something. It is counted as refused and never as a failure."""
 
 
 class InvalidParameters(Refusal):

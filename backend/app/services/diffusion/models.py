@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -170,6 +170,10 @@ class DiffusionInfillingParams(Request):
         if not suffix and not info.data.get("prefix"):
             raise ValueError("prefix and suffix are both empty; give at least one of them")
         return suffix
+
+
+Params: TypeAlias = DiffusionGenerationParams | DiffusionInfillingParams
+"""What a model is asked: to continue a text, or to fill a gap."""
 
 
 class DiffusionStreamEvent(BaseModel):

@@ -9,9 +9,8 @@ from functools import partial
 
 from app.services.diffusion.content_filter.content_filter import ContentFilter, OutputFilter
 from app.services.diffusion.content_filter.masking import Masking, Refused
-from app.services.diffusion.content_filter.rules import Direction, Rule, read_rules
+from app.services.diffusion.content_filter.rules import Direction, FilterHit, Rule, read_rules
 from app.services.diffusion.errors import ContentRejected
-from app.services.diffusion.requests.stats import FilterHit
 from app.text.pattern import Pattern
 from app.text.search import pieces_at_risk
 

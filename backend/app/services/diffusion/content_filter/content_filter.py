@@ -19,13 +19,12 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Collection, Sequence
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
 from app.services.diffusion.content_filter.canvas import Step, without_hidden
 from app.services.diffusion.errors import ContentRejected, GenerationFailed, ServiceError
-from app.services.diffusion.models import DiffusionChatParams, DiffusionGenerationParams, DiffusionInfillingParams
+from app.services.diffusion.models import DiffusionChatParams, Params
 
-Params: TypeAlias = DiffusionGenerationParams | DiffusionInfillingParams
 Given = TypeVar("Given")
 
 _INPUT_FIELDS = ("text", "prefix", "suffix")

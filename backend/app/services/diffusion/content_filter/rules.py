@@ -21,7 +21,7 @@ import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypedDict
+from typing import Annotated, Any, Literal, NamedTuple, Self, TypedDict
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -49,6 +49,14 @@ class Rule:
     applies_to: Sequence[Direction]
     action: Action
     mask: str
+
+
+class FilterHit(NamedTuple):
+    """A rule of the content filter has matched; the rule's name, never the text."""
+
+    rule: str
+    direction: str
+    action: str
 
 
 class _Options(TypedDict):

@@ -42,6 +42,7 @@ from app.services.diffusion.models import (
     DiffusionStreamEvent,
     DiffusionTokensParams,
     ParameterBound,
+    Params,
     Request,
 )
 from app.services.diffusion.native.checkpoints import checkpoint_folder
@@ -235,9 +236,7 @@ class NativeDiffusionModel(DiffusionModel):
     def infill_stream(self, params: DiffusionInfillingParams) -> AsyncIterator[DiffusionStreamEvent]:
         return self._answer(params, num_characters=len(params.prefix) + len(params.suffix))
 
-    async def _answer(
-        self, params: DiffusionGenerationParams | DiffusionInfillingParams, *, num_characters: int
-    ) -> AsyncIterator[DiffusionStreamEvent]:
+    async def _answer(self, params: Params, *, num_characters: int) -> AsyncIterator[DiffusionStreamEvent]:
         loaded = self._require()
         prompt = await self._prompt(loaded, params, num_characters)
         prompt_text = loaded.tokenizer.decode(prompt.prefix, skip_special=False) if _is_of_ids(params) else None
@@ -251,9 +250,7 @@ class NativeDiffusionModel(DiffusionModel):
                     for told in translator.feed(event):
                         yield told
 
-    async def _prompt(
-        self, loaded: Loaded, params: DiffusionGenerationParams | DiffusionInfillingParams, num_characters: int
-    ) -> PromptIds:
+    async def _prompt(self, loaded: Loaded, params: Params, num_characters: int) -> PromptIds:
         # How long a template takes is up to whoever wrote it.
         is_templated = isinstance(params, DiffusionChatParams) and loaded.tokenizer.chat_template is not None
         try:
@@ -367,14 +364,12 @@ def _check_ids(token_ids: Sequence[int], tokenizer: Tokenizer) -> None:
             )
 
 
-def _prompt(loaded: Loaded, params: DiffusionGenerationParams | DiffusionInfillingParams) -> PromptIds:
+def _prompt(loaded: Loaded, params: Params) -> PromptIds:
     room = text_room(params.max_length or 1, loaded.engine.model.config.context_length)
     return prompt_ids(loaded.family, loaded.tokenizer, params, room)
 
 
-def _engine_request(
-    name: str, loaded: Loaded, params: DiffusionGenerationParams | DiffusionInfillingParams, prompt: PromptIds
-) -> GenerationRequest:
+def _engine_request(name: str, loaded: Loaded, params: Params, prompt: PromptIds) -> GenerationRequest:
     return GenerationRequest(
         request_id=name,
         prefix=prompt.prefix,

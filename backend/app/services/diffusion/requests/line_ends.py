@@ -3,13 +3,11 @@ r"""Line ends of requests and answers: a model sees `\n` alone, the client gets 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 from app.services.diffusion.content_filter.canvas import Step
-from app.services.diffusion.models import DiffusionChatParams, DiffusionGenerationParams, DiffusionInfillingParams
+from app.services.diffusion.models import DiffusionChatParams, DiffusionInfillingParams, Params
 from app.text.line_ends import LineEnds, LineEndWriter, to_lf
-
-Params: TypeAlias = DiffusionGenerationParams | DiffusionInfillingParams
 
 
 def line_ends_around(params: Params) -> LineEnds:

@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -22,19 +22,19 @@ from app.services.diffusion.errors import (
     ServiceError,
 )
 from app.services.diffusion.models import (
-    DiffusionGenerationParams,
     DiffusionInfillingParams,
     DiffusionStreamEvent,
     DiffusionTokensParams,
+    Params,
 )
 from app.services.diffusion.requests.admission import AdmissionGate
 from app.services.diffusion.requests.answer import Answer
 from app.services.diffusion.requests.call import Part
 from app.services.diffusion.requests.line_ends import line_ends_around, step_with, token_with, with_plain_line_ends
 from app.services.diffusion.requests.stats import Outcome, RunReport, Statistics
+from app.services.diffusion.residency.routing import Choice
 from app.text.line_ends import Joint
 
-Params: TypeAlias = DiffusionGenerationParams | DiffusionInfillingParams
 Emit: TypeAlias = Callable[[DiffusionStreamEvent], Awaitable[None]]
 
 _TOLD: dict[str, Callable[[Any], Any]] = {
@@ -49,16 +49,6 @@ _TOLD: dict[str, Callable[[Any], Any]] = {
 """What a model may say in the metadata of its events; anything else it says there is not passed on."""
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """Who answers, and with which parameters: the request's, and the defaults where it names none."""
-
-    model: AbstractContextManager[DiffusionModel]
-    """Holding it keeps the model from being closed."""
-    params: Params
-    requested_model: str
 
 
 @dataclass(frozen=True, slots=True)

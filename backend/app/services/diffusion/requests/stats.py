@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
+from app.services.diffusion.content_filter.rules import FilterHit
 from app.services.diffusion.models import DiffusionStatistics, Operation
 from app.services.diffusion.requests.call import Call
 
@@ -50,14 +51,6 @@ class RunReport:
     """Until the first text left; `None` where there was none."""
     num_tokens: int = 0
     num_denoising_steps: int = 0
-
-
-class FilterHit(NamedTuple):
-    """A rule of the content filter has matched; the rule's name, never the text."""
-
-    rule: str
-    direction: str
-    action: str
 
 
 Observer: TypeAlias = Callable[[RunReport], None]

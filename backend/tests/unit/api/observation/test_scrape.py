@@ -7,8 +7,9 @@ from app.api.observation.instruments import Instruments
 from app.api.observation.scrape import ENGINE_COUNTERS, Scrape
 from app.engine.device.memory import DeviceMemory
 from app.engine.interface.counters import EngineCounters
-from app.services.diffusion.requests.stats import FilterHit
-from app.services.diffusion.residency.observation import ModelObservation, ServiceObservation
+from app.services.diffusion.content_filter.rules import FilterHit
+from app.services.diffusion.observation import ServiceObservation
+from app.services.diffusion.residency.observation import ModelObservation
 
 LOADED = ModelObservation("dreamon", True, "cuda:0", 2_000, EngineCounters(num_passes=4, num_sequences=10, busy_s=0.5))
 ABSENT = ModelObservation("llada", False)

@@ -21,7 +21,7 @@ from app.services.diffusion import (
     GenerationFailed,
     Overloaded,
 )
-from app.services.diffusion.requests.run import Params
+from app.services.diffusion.models import Params
 from tests.fakes import BreakingModel, GatedModel, SlowlyLoadingModel, WordsModel
 from tests.profiles import examples
 from tests.unit.api.asgi import DISCONNECT, Client, http_scope

@@ -16,7 +16,7 @@ from app.services.diffusion import (
     UnknownModel,
     diffusion_service,
 )
-from app.services.diffusion.residency import caretaker
+from app.services.diffusion.residency import supervisor
 from app.services.diffusion.residency.catalog import CatalogEntry
 from app.services.diffusion.residency.slot import State
 from tests.fakes import GatedModel, SlowlyLoadingModel, UnloadableModel, WordsModel
@@ -338,7 +338,7 @@ async def test_the_snippet_of_the_specification_runs_with_the_embedded_checkpoin
 async def test_a_model_that_breaks_down_is_replaced_and_another_answers_meanwhile(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(caretaker, "LOOK_EVERY_S", 0.05)
+    monkeypatch.setattr(supervisor, "LOOK_EVERY_S", 0.05)
     model = WordsModel()
     async with serving(model, WordsModel("stand-in")) as service:
         model.problem = "the cable was pulled"

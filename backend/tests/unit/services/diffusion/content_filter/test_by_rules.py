@@ -16,7 +16,7 @@ from app.services.diffusion import (
     GenerationTimeout,
     InvalidParameters,
 )
-from app.services.diffusion.requests.stats import FilterHit
+from app.services.diffusion.content_filter.rules import FilterHit
 from tests.fakes import WordsModel, token
 from tests.profiles import examples
 from tests.unit.services.diffusion.serving import serving

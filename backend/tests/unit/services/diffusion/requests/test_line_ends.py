@@ -16,9 +16,8 @@ from app.services.diffusion import (
     DiffusionStreamEvent,
 )
 from app.services.diffusion.base import DiffusionModel
-from app.services.diffusion.models import ChatMessage
+from app.services.diffusion.models import ChatMessage, Params
 from app.services.diffusion.requests.line_ends import token_with
-from app.services.diffusion.requests.run import Params
 from app.text.line_ends import LineEnds, to_lf
 from tests.profiles import examples
 from tests.unit.services.diffusion.serving import serving

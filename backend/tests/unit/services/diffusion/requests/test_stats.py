@@ -18,9 +18,10 @@ from app.services.diffusion import (
     ServiceError,
     UnknownModel,
 )
+from app.services.diffusion.content_filter.rules import FilterHit
 from app.services.diffusion.errors import Refusal
 from app.services.diffusion.requests.call import Call
-from app.services.diffusion.requests.stats import FilterHit, Outcome, RunReport, Statistics
+from app.services.diffusion.requests.stats import Outcome, RunReport, Statistics
 from tests.fakes import BreakingModel, GatedModel, StubbornModel, WordsModel
 from tests.profiles import examples
 from tests.unit.services.diffusion.serving import assert_law, serving

@@ -6,7 +6,7 @@ from app.core.settings import DiffusionConfig
 from app.services.diffusion.residency.memory_at_rest import REST_S, MemoryAtRest
 from app.services.diffusion.residency.residency import Residency
 from app.services.diffusion.residency.slot import Slot
-from tests.unit.services.diffusion.residency.test_caretaker import entry_of
+from tests.unit.services.diffusion.residency.test_supervisor import entry_of
 from tests.unit.services.diffusion.serving import until
 
 

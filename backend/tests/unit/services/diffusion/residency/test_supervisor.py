@@ -7,11 +7,11 @@ import pytest
 
 from app.core.settings import DiffusionConfig
 from app.engine.device.memory import DeviceMemory
-from app.services.diffusion.residency import caretaker
-from app.services.diffusion.residency.caretaker import IDLE_S, MEMORY_EVERY_S, SETTLED_S, Caretaker
+from app.services.diffusion.residency import supervisor
 from app.services.diffusion.residency.catalog import CatalogEntry
 from app.services.diffusion.residency.residency import Residency
 from app.services.diffusion.residency.slot import Slot, State
+from app.services.diffusion.residency.supervisor import IDLE_S, MEMORY_EVERY_S, SETTLED_S, Supervisor
 from tests.fakes import WordsModel
 from tests.unit.services.diffusion.serving import until
 
@@ -46,7 +46,7 @@ class House:
         self.used_share = 0.5
         self.num_freed = 0
         self.residency = Residency(lambda: self.config)
-        self.caretaker = Caretaker(self.residency, lambda: self.config, memory=self._memory, clock=lambda: self.now_s)
+        self.supervisor = Supervisor(self.residency, lambda: self.config, memory=self._memory, clock=lambda: self.now_s)
         self.slots: dict[str, Slot] = {}
 
     async def _memory(self, devices: Iterable[str]) -> dict[str, DeviceMemory]:
@@ -75,7 +75,7 @@ async def test_a_model_that_broke_down_is_loaded_again() -> None:
     assert broken is not None
     broken.model.problem = "the cable was pulled"
     assert house.slots["b"].is_broken
-    await house.caretaker.look()
+    await house.supervisor.look()
     await until(lambda: not house.slots["b"].is_broken and not house.slots["b"].is_loading)
     assert house.slots["b"].instance is not None
     assert house.slots["b"].instance is not broken
@@ -100,14 +100,14 @@ async def test_repairs_that_fail_are_tried_less_and_less_often(monkeypatch: pyte
 
     monkeypatch.setattr(Slot, "_load_once", counting)
     for _ in range(140):
-        await house.caretaker.look()
+        await house.supervisor.look()
         for _ in range(5):
             await asyncio.sleep(0)
         house.now_s += 1.0
     assert begun_s == [0.0, 1.0, 3.0, 7.0, 15.0, 31.0, 63.0, 123.0]
     monkeypatch.setattr(HeavyModel, "can_load", True)
     house.now_s += SETTLED_S
-    await house.caretaker.look()
+    await house.supervisor.look()
     await until(lambda: slot.instance is not None)
     assert slot.state is State.READY
     await house.residency.close()
@@ -122,9 +122,9 @@ async def test_a_look_that_fails_is_not_the_last(monkeypatch: pytest.MonkeyPatch
         num_looks += 1
         raise RuntimeError("could not see")
 
-    monkeypatch.setattr(caretaker, "LOOK_EVERY_S", 0.0)
-    monkeypatch.setattr(house.caretaker, "look", look)
-    watch = asyncio.create_task(house.caretaker.run())
+    monkeypatch.setattr(supervisor, "LOOK_EVERY_S", 0.0)
+    monkeypatch.setattr(house.supervisor, "look", look)
+    watch = asyncio.create_task(house.supervisor.run())
     await until(lambda: num_looks > 2)
     watch.cancel()
     await house.residency.close()
@@ -138,7 +138,7 @@ async def test_beyond_the_budget_the_least_recently_used_leave_and_the_default_s
     budget_mb: int, loaded: str
 ) -> None:
     house = await House(model_memory_mb=budget_mb).move_in()
-    await house.caretaker.look()
+    await house.supervisor.look()
     assert house.loaded == loaded
     assert all(slot.is_available for slot in house.slots.values())
     await house.residency.close()
@@ -149,9 +149,9 @@ async def test_a_model_in_use_may_exceed_the_budget_until_it_is_idle() -> None:
     in_use = house.slots["b"].instance
     assert in_use is not None
     with in_use.hold():
-        await house.caretaker.look()
+        await house.supervisor.look()
         assert house.loaded == "ab"
-    await house.caretaker.look()
+    await house.supervisor.look()
     assert house.loaded == "a"
     await house.residency.close()
 
@@ -160,17 +160,17 @@ async def test_short_memory_frees_caches_once_and_lets_rested_models_go_one_by_o
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     freed: list[list[str]] = []
-    monkeypatch.setattr(caretaker, "_free_caches", freed.append)
+    monkeypatch.setattr(supervisor, "_free_caches", freed.append)
     house = await House(memory_threshold=0.8).move_in()
     house.rest(monkeypatch, IDLE_S)
-    await house.caretaker.look()
+    await house.supervisor.look()
     assert (house.loaded, freed) == ("abc", [])
     house.used_share = 0.9
-    await house.caretaker.look()
+    await house.supervisor.look()
     assert house.loaded == "abc", "memory is not looked at every time"
     for loaded in ("ac", "a", "a"):
         house.now_s += MEMORY_EVERY_S
-        await house.caretaker.look()
+        await house.supervisor.look()
         assert house.loaded == loaded
     assert freed == [["cpu"]]
     await house.residency.close()
@@ -182,14 +182,14 @@ async def test_a_model_that_was_used_a_moment_ago_stays_though_memory_is_short(
     house = await House(memory_threshold=0.8).move_in()
     house.rest(monkeypatch, IDLE_S - 1)
     house.used_share = 0.9
-    await house.caretaker.look()
+    await house.supervisor.look()
     assert house.loaded == "abc"
     await house.residency.close()
 
 
 async def test_cleaning_up_tells_what_came_back() -> None:
     house = await House().move_in()
-    report = await house.caretaker.clean_up()
+    report = await house.supervisor.clean_up()
     assert sorted(report.released_models) == ["b", "c"]
     assert report.freed_bytes >= 20 * MEGABYTE
     assert house.loaded == "a"

@@ -11,7 +11,7 @@ from app.services.diffusion.errors import (
     UnknownModel,
 )
 from app.services.diffusion.models import DiffusionGenerationParams
-from app.services.diffusion.requests.routing import with_defaults
+from app.services.diffusion.residency.routing import with_defaults
 from tests.fakes import GatedModel, SlowlyLoadingModel, UnloadableModel, WordsModel
 from tests.unit.services.diffusion.serving import serving
 

@@ -47,7 +47,7 @@ class Repair:
         return self.begun_s + wait_s
 
 
-class Caretaker:
+class Supervisor:
     """Belongs to the event loop; what may block is done in threads.
 
     Args:

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 
 from app.core.settings import DiffusionConfig
 from app.services.diffusion.base import DiffusionModel
 from app.services.diffusion.errors import InvalidParameters, ModelUnavailable
-from app.services.diffusion.requests.run import Choice, Params
+from app.services.diffusion.models import Params
 from app.services.diffusion.residency.residency import Residency
 from app.services.diffusion.residency.slot import Instance, Slot
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Who answers, and with which parameters: the request's, and the defaults where it names none."""
+
+    model: AbstractContextManager[DiffusionModel]
+    """Holding it keeps the model from being closed."""
+    params: Params
+    requested_model: str
 
 
 async def choose_model(params: Params, config: DiffusionConfig, residency: Residency) -> Choice:
