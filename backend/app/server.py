@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from importlib.metadata import entry_points
 from socket import socket
@@ -23,18 +23,14 @@ from app.api.access.security_headers import SecurityHeaders
 from app.api.access.wrong_credentials import LimitWrongCredentials, WrongCredentials
 from app.api.bodies.body_deadline import BodyDeadline
 from app.api.bodies.body_limit import BodyLimit
-from app.api.diffusion.router import router
-from app.api.errors.refused_calls import RefusedCalls
+from app.api.observation.refused_calls import RefusedCalls
 from app.api.errors.table import add_error_handlers
 from app.api.errors.unexpected_errors import UnexpectedErrors
-from app.api.health import router as health_router
-from app.api.llama_cpp.router import router as llama_cpp_router
-from app.api.observation.metrics import router as metrics_router
+from app.api.face import Addressed, Face, Faces
 from app.api.observation.observation import add_observation, observing
 from app.api.observation.request_log import RequestLog
-from app.api.openai.router import router as openai_router
 from app.api.openapi.document import describe
-from app.api.playground import router as playground_router
+from app.api.registry import FACES
 from app.api.wire.head_requests import HeadRequests
 from app.api.wire.request_id import RequestId
 from app.core.open_files import allow_open_files
@@ -57,8 +53,13 @@ NUM_OTHER_FILES = 256
 logger = logging.getLogger(__name__)
 
 
-def create_app(settings: Settings, service: DiffusionLLMService | None = None) -> FastAPI:
+def create_app(
+    settings: Settings, service: DiffusionLLMService | None = None, faces: Iterable[Face] = FACES
+) -> FastAPI:
     """The app around `service`, or around a new one made from the settings; it opens and closes either.
+
+    Args:
+        faces: the languages that it speaks.
 
     Raises:
         WrongSetting: a setting names a model that there is not, or does not fit in another way.
@@ -78,18 +79,20 @@ def create_app(settings: Settings, service: DiffusionLLMService | None = None) -
     app.state.service = service or _new_service(settings.service_config())
     app.state.call_counts = _new_call_counts(settings)
     app.state.wrong_credentials = WrongCredentials(app.state.call_counts, _rate_limit_of(app.state.service))
-    app.include_router(router)
-    app.include_router(openai_router)
-    app.include_router(llama_cpp_router)
-    app.include_router(health_router)
-    app.include_router(metrics_router)
-    if settings.playground:
-        app.include_router(playground_router)
+    spoken = Faces(faces)
+    _add_faces(app, spoken, settings)
     add_error_handlers(app)
     _add_middleware(app, settings)
     add_observation(app, app.state.service, otel_endpoint=settings.otel_endpoint)
-    app.openapi = lambda: describe(app)  # type: ignore[method-assign]
+    app.add_middleware(Addressed, faces=spoken)
     return app
+
+
+def _add_faces(app: FastAPI, faces: Faces, settings: Settings) -> None:
+    for face in faces.all:
+        if face.is_served(settings):
+            app.include_router(face.router)
+    app.openapi = lambda: describe(app, faces)  # type: ignore[method-assign]
 
 
 def _new_service(config: DiffusionConfig) -> DiffusionLLMService:

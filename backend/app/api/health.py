@@ -9,8 +9,10 @@ from pydantic import BaseModel
 
 from app.api.deps import ServiceDep
 from app.api.errors.table import NotReady
-from app.api.openapi.document import problems
+from app.api.face import Face
+from app.api.openapi.responses import problems
 from app.api.wire.json_encoding import JsonResponse
+from app.api.wire.kinds import Kind
 from app.services.diffusion import DiffusionLLMService
 
 router = APIRouter(prefix="/health", tags=["operations"], default_response_class=JsonResponse)
@@ -39,3 +41,10 @@ def require_ready(service: DiffusionLLMService) -> None:
     """Raises NotReady, with the reason, where a request would not be answered now."""
     if reason := service.reason_not_ready():
         raise NotReady(reason)
+
+
+FACE = Face(
+    name="health",
+    router=router,
+    kinds={"/health/live": Kind.OPEN | Kind.PROBE, "/health/ready": Kind.OPEN | Kind.PROBE},
+)

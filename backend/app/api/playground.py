@@ -8,7 +8,8 @@ from fastapi import APIRouter, Request, Response
 from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 
-from app.api.wire.kinds import PLAYGROUND_PREFIX
+from app.api.face import Face
+from app.api.wire.kinds import Kind
 
 FOLDER = Path(__file__).parents[1] / "assets" / "playground"
 FILES = StaticFiles(directory=FOLDER)
@@ -31,7 +32,7 @@ async def playground(request: Request) -> Response:
     return await _file("index.html", request)
 
 
-@router.api_route(PLAYGROUND_PREFIX + "{name}", methods=["GET", "HEAD"])
+@router.api_route("/playground/{name}", methods=["GET", "HEAD"])
 async def playground_file(name: str, request: Request) -> Response:
     return await _file(name, request)
 
@@ -43,3 +44,11 @@ async def _file(name: str, request: Request) -> Response:
     response = await FILES.get_response(name, request.scope)
     response.headers.update(HEADERS)
     return response
+
+
+FACE = Face(
+    name="playground",
+    router=router,
+    kinds={"/": Kind.OPEN, "/playground/*": Kind.OPEN},
+    is_served=lambda settings: settings.playground,
+)

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api.access.auth import carries_token
 from app.api.errors.table import ApiKeyRequired, problem_response
-from app.api.wire.kinds import is_admin_call, is_open_call, tells_admin_more
+from app.api.wire.kinds import is_admin_call, is_open_call, is_fuller_for_admin
 
 
 class ApiKeys:
@@ -28,7 +28,7 @@ class ApiKeys:
             scope["type"] != "http"
             or is_open_call(scope)
             or is_admin_call(scope)
-            or (tells_admin_more(scope) and carries_token(Headers(scope=scope), self._admin_token))
+            or (is_fuller_for_admin(scope) and carries_token(Headers(scope=scope), self._admin_token))
         ):
             await self.app(scope, receive, send)
         elif (digest := self._matching_digest(scope)) is None:

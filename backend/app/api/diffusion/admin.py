@@ -9,7 +9,7 @@ from fastapi import APIRouter, Path
 from app.api.access.counters import CallCounts
 from app.api.deps import AdminDep, CallCountsDep, ServiceDep
 from app.api.diffusion.models import CleanupResponse, ModelDetailsList, ReloadResponse
-from app.api.openapi.document import problems
+from app.api.openapi.responses import problems
 from app.api.wire.json_encoding import JsonResponse
 from app.services.diffusion.models import ComponentHealth, DiffusionHealth, DiffusionStatistics
 from app.services.diffusion.residency.health import with_component

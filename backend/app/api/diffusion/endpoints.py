@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request, Response
 from app.api.deps import AdminDep, ChangesBody, GenerationBody, InfillingBody, IsAdminDep, ServiceDep
 from app.api.diffusion.models import GenerateResponse, InfillResponse, ModelList
 from app.api.diffusion.service import collect, open_stream, start
-from app.api.openapi.document import event_stream, json_request, problems
+from app.api.openapi.responses import event_stream, json_request, problems
 from app.api.streams.choices import allowed_silence_s
 from app.core.settings import DiffusionConfig
 from app.services.diffusion.models import (

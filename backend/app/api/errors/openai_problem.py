@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
+from app.api.errors.form import ErrorForm
 from app.api.errors.problem import Problem, renamed
 from app.api.wire.json_encoding import JsonResponse
 
@@ -58,3 +59,6 @@ class OpenAIProblemResponse(JsonResponse):
     def __init__(self, problem: Problem, headers: dict[str, str]) -> None:
         status = 400 if problem.status in (415, 422) else problem.status
         super().__init__(openai_problem(problem), status_code=status, headers=headers)
+
+
+OPENAI_FORM = ErrorForm(OpenAIProblem, MEDIA_TYPE, OpenAIProblemResponse)

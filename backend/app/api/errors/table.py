@@ -32,12 +32,12 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from app.api.errors.allowed_methods import allowed_methods
-from app.api.errors.openai_problem import OpenAIProblemResponse
-from app.api.errors.problem import TYPE_PREFIX, FieldError, Problem, ProblemResponse, renamed
-from app.api.errors.refused_calls import note_refusal
+from app.api.errors.form import form_of
+from app.api.errors.problem import TYPE_PREFIX, FieldError, Problem, renamed
+from app.api.errors.refusal import note_refusal
 from app.api.errors.validation import field_errors
 from app.api.wire.disconnect import CLIENT_GONE, note_departure
-from app.api.wire.kinds import is_admin_call, speaks_openai
+from app.api.wire.kinds import is_admin_call
 from app.api.wire.request_id import request_id
 from app.services.diffusion.errors import (
     ContentRejected,
@@ -226,21 +226,19 @@ def _headers(error: Exception) -> dict[str, str]:
     return {} if retry_after_s is None else {"Retry-After": str(retry_after_s)}
 
 
-def problem_response(scope: Scope, error: Exception) -> ProblemResponse | OpenAIProblemResponse:
+def problem_response(scope: Scope, error: Exception) -> Response:
     """The error as the answer to this request, in the form that its client knows."""
     problem = problem_of(error)
-    if problem.status >= 500 and not (scope.get("path") and is_admin_call(scope)):
+    if problem.status >= 500 and not is_admin_call(scope):
         problem.detail = public_text(problem.detail)
-    note_refusal(scope, problem.code)
-    if speaks_openai(scope):
-        return OpenAIProblemResponse(problem, _headers(error))
     problem.instance = scope.get("raw_path", b"").decode("ascii", "replace")[:200]
     problem.request_id = request_id(scope)
     if isinstance(error, GenerationTimeout):
         problem.partial = True
         text_field = "infilled_text" if "/infill" in scope["path"] else "generated_text"
         setattr(problem, text_field, error.partial_text)
-    return ProblemResponse(problem, _headers(error))
+    note_refusal(scope, problem.code)
+    return form_of(scope).response(problem, _headers(error))
 
 
 async def _answer(request: Request, error: Exception) -> Response:

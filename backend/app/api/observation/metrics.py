@@ -10,9 +10,11 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from app.api.deps import AdminDep
+from app.api.face import Face
 from app.api.observation.instruments import Instruments
 from app.api.observation.scrape import Scrape
-from app.api.openapi.document import problems
+from app.api.openapi.responses import problems
+from app.api.wire.kinds import Kind
 from app.services.diffusion import DiffusionLLMService
 from app.services.diffusion.residency.observation import memory_of
 
@@ -45,3 +47,6 @@ async def metrics(request: Request, scrape: Annotated[Collector, Depends(get_scr
     encode, media_type = choose_encoder(request.headers.get("accept", ""))
     content = await asyncio.to_thread(encode, scrape)  # some milliseconds, which streams would feel
     return Response(content, headers={"Content-Type": media_type, "Cache-Control": "no-store"})
+
+
+FACE = Face(name="metrics", router=router, kinds={"/metrics": Kind.OPERATING | Kind.PROBE})

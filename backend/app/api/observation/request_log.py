@@ -7,8 +7,8 @@ import time
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.api.observation.route_template import is_probe
 from app.api.observation.status import NotedAnswer
+from app.api.wire.kinds import is_probe
 from app.api.wire.request_id import request_id
 
 logger = logging.getLogger(__name__)

@@ -5,9 +5,6 @@ from __future__ import annotations
 from starlette.routing import Route
 from starlette.types import Scope
 
-PROBES = frozenset({"/health", "/health/live", "/health/ready", "/metrics"})
-"""Asked by machines, every few seconds."""
-
 
 def route_of(scope: Scope) -> str:
     """The template of the route that answered, such as `/api/models/{model_id}`; empty where none has this path."""
@@ -20,7 +17,3 @@ def _prefix(path: str, route: Route) -> str:
     its router was included."""
     starts = (index for index, character in enumerate(path) if character == "/")
     return path[: next((start for start in starts if route.path_regex.match(path[start:])), 0)]
-
-
-def is_probe(scope: Scope) -> bool:
-    return scope["path"] in PROBES

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.api.observation.route_template import is_probe, route_of
+from app.api.observation.route_template import route_of
 from app.api.observation.status import NotedAnswer
+from app.api.wire.kinds import is_probe
 from app.api.wire.request_id import request_id
 from app.core.connections import is_loopback, missing_certificates, proxy_for, why_unusable
 from app.core.settings import ENV_PREFIX, WrongSetting

@@ -10,12 +10,13 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from app.api.bodies.body import body_of
 from app.api.deps import ServiceDep
+from app.api.errors.openai_problem import OPENAI_FORM
 from app.api.models_of import find_model, is_marker, max_length_of
 from app.api.openai.answers import CHAT, FIM, TEXT, Choice, Completion, Form, end_of, usage_of
 from app.api.openai.models import Model, ModelList, list_models
 from app.api.openai.requests import ChatRequest, CompletionRequest, FimRequest, OpenAIRequest
 from app.api.openai.stream import ChunkWriter, chunks
-from app.api.openapi.document import json_request, openai_problems, text_stream
+from app.api.openapi.responses import json_request, problems, text_stream
 from app.api.streams.choices import allowed_silence_s, collect_all, merged, require_places, start_all, stream_all
 from app.api.wire.json_encoding import JsonResponse
 from app.api.wire.request_id import request_id
@@ -32,17 +33,17 @@ Gap = TypeVar("Gap", CompletionRequest, FimRequest)
 
 ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {"model": Completion, "content": text_stream()},
-    **openai_problems(400, 401, 404, 408, 413, 429, 500, 503, 504),
+    **problems(400, 401, 404, 408, 413, 429, 500, 503, 504, form=OPENAI_FORM),
 }
 
 
-@router.get("/models", responses=openai_problems(401))
+@router.get("/models", responses=problems(401, form=OPENAI_FORM))
 async def openai_models(service: ServiceDep) -> ModelList:
     """The models that can be asked for."""
     return list_models(service)
 
 
-@router.get("/models/{model_id}", responses=openai_problems(401, 404))
+@router.get("/models/{model_id}", responses=problems(401, 404, form=OPENAI_FORM))
 async def openai_model(model_id: str, service: ServiceDep) -> Model:
     """One of them."""
     return Model.of(find_model(service, model_id))

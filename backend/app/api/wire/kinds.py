@@ -2,45 +2,58 @@
 
 from __future__ import annotations
 
+from enum import Flag, auto
+
 from starlette.types import Scope
 
-PREFIX = "/api/diffusion"
 
-PLAYGROUND_PREFIX = "/playground/"
+class Kind(Flag):
+    """What a face declares of a path. A call may be of several kinds."""
 
-OPENAI_PREFIX = "/v1"
+    GENERATING = auto()
+    """A model may have to work for a POST, so each client may make only so many. Paths that nobody declares are of this
+    kind: whoever sends a POST there is counted too."""
+    READING = auto()
+    """Even a POST only reads, and is not counted."""
+    OPEN = auto()
+    """Everybody is answered without a key: a page that must load before its reader can give one, or a supervisor."""
+    OPERATING = auto()
+    """The route checks the admin's right, and so needs no API key."""
+    FULLER_FOR_ADMIN = auto()
+    """Everybody is answered, and whoever has the admin's right with more."""
+    PROBE = auto()
+    """Machines ask it every few seconds."""
 
-LLAMA_CPP_PATHS = frozenset({"/health", "/infill", "/props"})
-"""What editors ask of llama.cpp's server, and so of this one."""
 
-OPEN_PATHS = frozenset({"/", "/health", "/health/live", "/health/ready"})
-"""Open to everybody: a page that must load before its reader can give a key, and what a supervisor asks."""
+def note_kind(scope: Scope, kind: Kind) -> None:
+    """Remembers what kind of call a request is."""
+    scope.setdefault("state", {})["kind"] = kind
+
+
+def kind_of(scope: Scope) -> Kind:
+    """What was noted; the kind of a path that nobody declares where nothing was."""
+    kind: Kind = scope.get("state", {}).get("kind", Kind.GENERATING)
+    return kind
 
 
 def is_open_call(scope: Scope) -> bool:
-    path: str = scope["path"]
-    return path in OPEN_PATHS or path.startswith(PLAYGROUND_PREFIX)
+    return Kind.OPEN in kind_of(scope)
 
 
 def is_admin_call(scope: Scope) -> bool:
     """Whether the route checks the admin's right, and so needs no API key."""
-    path: str = scope["path"]
-    if path == f"{PREFIX}/config":
-        return bool(scope["method"] == "POST")
-    return path == "/metrics" or path.startswith(f"{PREFIX}/admin/")
+    return Kind.OPERATING in kind_of(scope)
 
 
-def tells_admin_more(scope: Scope) -> bool:
+def is_fuller_for_admin(scope: Scope) -> bool:
     """Whether everybody is answered, and whoever has the admin's right with more."""
-    return scope["path"] == f"{PREFIX}/config" and not is_admin_call(scope)
+    return Kind.FULLER_FOR_ADMIN in kind_of(scope)
 
 
-def speaks_openai(scope: Scope) -> bool:
-    """Whether the client expects errors in OpenAI's form; llama.cpp's server has the same."""
-    path: str = scope.get("path", "")
-    return path in LLAMA_CPP_PATHS or path == OPENAI_PREFIX or path.startswith(f"{OPENAI_PREFIX}/")
+def is_probe(scope: Scope) -> bool:
+    return Kind.PROBE in kind_of(scope)
 
 
 def is_generating_call(scope: Scope) -> bool:
-    """Whether a model may have to work for it."""
-    return scope["method"] == "POST" and not is_admin_call(scope)
+    """Whether a model may have to work for it. A POST to a path that takes none is refused, and counted like one."""
+    return scope["method"] == "POST" and not kind_of(scope) & (Kind.READING | Kind.OPERATING)

@@ -9,6 +9,11 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Scope
 
+from app.api.face import Faces
+from app.api.registry import FACES as ALL
+
+FACES = Faces(ALL)
+
 DISCONNECT: Message = {"type": "http.disconnect"}
 
 
@@ -19,8 +24,9 @@ def http_scope(
     headers: dict[str, str] | Iterable[tuple[str, str]] = (),
     client: tuple[str, int] | None = ("127.0.0.1", 50_000),
 ) -> Scope:
+    """A request as the server's middleware sees it: what its face declares is noted on it."""
     pairs = headers.items() if isinstance(headers, dict) else headers
-    return {
+    scope: Scope = {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.3"},
         "http_version": "1.1",
@@ -34,6 +40,8 @@ def http_scope(
         "client": client,
         "server": ("127.0.0.1", 8000),
     }
+    FACES.note(scope)
+    return scope
 
 
 def body_messages(*chunks: bytes) -> list[Message]:

@@ -16,7 +16,7 @@ from tests.unit.api.asgi import Client, http_scope
 
 async def call(method: str, path: str, *, is_surplus: bool) -> Client:
     scope, client = http_scope(path, method=method), Client()
-    scope["state"] = {"is_surplus": is_surplus}
+    scope["state"]["is_surplus"] = is_surplus
     await client.call(ConnectionLimit(Response("inside")), scope)
     return client
 

@@ -73,7 +73,7 @@ EXPECTED: list[tuple[Exception, int, str, dict[str, str]]] = [
 
 def answer(error: Exception, path: str = "/api/diffusion/generate") -> tuple[int, dict[str, str], dict[str, Any]]:
     scope = http_scope(path)
-    scope["state"] = {"call": Call("id-1")}
+    scope["state"]["call"] = Call("id-1")
     response = problem_response(scope, error)
     return response.status_code, dict(response.headers), json.loads(bytes(response.body))
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from fastapi import APIRouter, FastAPI
 
-from app.api.observation.route_template import is_probe, route_of
+from app.api.observation.route_template import route_of
 from tests.unit.api.asgi import Client, http_scope
 
 
@@ -43,8 +43,3 @@ async def test_a_method_that_the_path_does_not_have_changes_nothing() -> None:
     await client.call(application(), scope)
     assert client.status == 405
     assert route_of(scope) == "/api/admin/models/{model_id}"
-
-
-def test_probes_are_known_by_their_path() -> None:
-    assert is_probe(http_scope("/metrics"))
-    assert not is_probe(http_scope("/metrics/more"))

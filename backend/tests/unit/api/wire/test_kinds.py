@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 
-from app.api.wire.kinds import is_admin_call, is_generating_call, is_open_call, speaks_openai
+from app.api.errors.form import form_of
+from app.api.errors.openai_problem import OPENAI_FORM
+from app.api.wire.kinds import is_admin_call, is_generating_call, is_open_call, is_probe
 from app.core.settings import Settings
 from app.server import create_app
 from tests.unit.api.asgi import Client, http_scope
@@ -48,6 +50,11 @@ def test_kinds(method: str, path: str, kinds: set[str]) -> None:
     assert {kind for kind, is_one in found.items() if is_one} == kinds
 
 
+def test_probes_are_known_by_their_path() -> None:
+    assert all(is_probe(http_scope(path)) for path in ("/health", "/health/live", "/health/ready", "/metrics"))
+    assert not any(is_probe(http_scope(path)) for path in ("/", "/metrics/more", "/v1/models"))
+
+
 def code_of(error: Any) -> str:
     """In either form of an error."""
     return str(error.get("error", error)["code"])
@@ -65,6 +72,6 @@ async def test_no_route_is_open_by_accident() -> None:
         else:
             is_admin = (method, path) in ADMIN or "/admin/" in path
             expected = (403, "loopback_only") if is_admin else (401, "api_key_required")
-            if speaks_openai(scope):
+            if form_of(scope) is OPENAI_FORM:
                 expected = (401, "invalid_api_key")
             assert (client.status, code_of(client.json())) == expected, (method, path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.api.errors.refusal import refusal_code
 from app.api.observation.status import NotedAnswer
 from app.api.wire.disconnect import CLIENT_GONE
 from app.api.wire.kinds import is_generating_call
@@ -27,12 +28,3 @@ class RefusedCalls:
         await self.app(scope, receive, answer.send)
         if 400 <= answer.status < CLIENT_GONE:
             self._service.count_refusal(call_of(scope), refusal_code(scope))
-
-
-def note_refusal(scope: Scope, code: str) -> None:
-    """Remembers the code of the error that the request is answered with."""
-    scope.setdefault("state", {})["refusal_code"] = code
-
-
-def refusal_code(scope: Scope) -> str:
-    return str(scope.get("state", {}).get("refusal_code", "other"))

@@ -11,14 +11,14 @@ from pydantic import BaseModel
 
 from app.api.bodies.body import body_of
 from app.api.deps import ServiceDep
-from app.api.errors.openai_problem import OpenAIProblemResponse, openai_problem
+from app.api.errors.openai_problem import OPENAI_FORM, OpenAIProblemResponse, openai_problem
 from app.api.errors.table import problem_of_code
 from app.api.health import require_ready
 from app.api.llama_cpp.answers import InfillAnswer, in_time
 from app.api.llama_cpp.passed_over import PassedOver
 from app.api.llama_cpp.requests import InfillRequest
 from app.api.models_of import find_model, is_marker
-from app.api.openapi.document import json_request, openai_problems, text_stream
+from app.api.openapi.responses import json_request, problems, text_stream
 from app.api.streams.choices import (
     IndexedEvents,
     allowed_silence_s,
@@ -42,7 +42,7 @@ InfillBody = Annotated[InfillRequest, Depends(body_of(InfillRequest))]
 ANSWER = {"schema": {"type": ["object", "array"], "description": "An answer, or with `n_cmpl` above 1 a list of them."}}
 ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {"description": "The text for the gap", "content": {"application/json": ANSWER, **text_stream()}},
-    **openai_problems(400, 401, 404, 408, 413, 429, 500, 503, 504),
+    **problems(400, 401, 404, 408, 413, 429, 500, 503, 504, form=OPENAI_FORM),
 }
 
 
@@ -50,14 +50,14 @@ class Health(BaseModel):
     status: Literal["ok"] = "ok"
 
 
-@router.get("/health", responses=openai_problems(503))
+@router.get("/health", responses=problems(503, form=OPENAI_FORM))
 async def llama_cpp_health(service: ServiceDep) -> Health:
     """As `/health/ready`."""
     require_ready(service)
     return Health()
 
 
-@router.get("/props", responses=openai_problems(401, 404))
+@router.get("/props", responses=problems(401, 404, form=OPENAI_FORM))
 async def llama_cpp_props(service: ServiceDep, model: str | None = None) -> dict[str, Any]:
     """What the server does where a request does not say otherwise; of the model that is named, or the default one."""
     asked_for = find_model(service, model)

@@ -1,0 +1,48 @@
+"""The face under `/api/diffusion`: the service's requests as they are."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from app.api.bodies.unsupported import described_leniently
+from app.api.diffusion import admin, endpoints
+from app.api.face import Body, Face, Schema
+from app.api.wire.json_encoding import JsonResponse
+from app.api.wire.kinds import Kind
+from app.core.settings import DiffusionConfig
+from app.services.diffusion.models import DiffusionGenerationParams, DiffusionInfillingParams, DiffusionStreamEvent
+
+PREFIX = "/api/diffusion"
+
+router = APIRouter(prefix=PREFIX, default_response_class=JsonResponse)
+router.include_router(endpoints.router)
+router.include_router(admin.router)
+
+
+def _any_of_its_fields(schema: Schema) -> Schema:
+    """Changes name some of the settings, and none must be among them."""
+    schema.pop("required", None)
+    return schema
+
+
+FACE = Face(
+    name="diffusion",
+    router=router,
+    kinds={
+        f"POST {PREFIX}/generate": Kind.GENERATING,
+        f"POST {PREFIX}/generate/stream": Kind.GENERATING,
+        f"POST {PREFIX}/infill": Kind.GENERATING,
+        f"POST {PREFIX}/infill/stream": Kind.GENERATING,
+        f"GET {PREFIX}/models": Kind.READING,
+        f"POST {PREFIX}/config": Kind.OPERATING,
+        f"{PREFIX}/config": Kind.READING | Kind.FULLER_FOR_ADMIN,
+        f"{PREFIX}/admin/*": Kind.OPERATING,
+        f"{PREFIX}/*": Kind.GENERATING,
+    },
+    bodies=(
+        Body(DiffusionGenerationParams, described_leniently),
+        Body(DiffusionInfillingParams, described_leniently),
+        Body(DiffusionStreamEvent),
+        Body(DiffusionConfig, _any_of_its_fields),
+    ),
+)

@@ -1,0 +1,41 @@
+"""How the errors of one face are written, and which form the client of a request reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pydantic import BaseModel
+from starlette.responses import Response
+from starlette.types import Scope
+
+from app.api.errors.problem import MEDIA_TYPE, Problem, ProblemResponse
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorForm:
+    """One form of error answers.
+
+    Attributes:
+        body: what the OpenAPI document says of it.
+        response: the answer for a problem, which knows all that can be said, and for the headers that go with it, such
+            as `Retry-After` where a limit or a full queue refuses a call.
+    """
+
+    body: type[BaseModel]
+    media_type: str
+    response: Callable[[Problem, dict[str, str]], Response]
+
+
+PROBLEM_JSON = ErrorForm(Problem, MEDIA_TYPE, ProblemResponse)
+"""The form of this server's own API, and of every path that no face declares."""
+
+
+def note_form(scope: Scope, form: ErrorForm) -> None:
+    """Remembers in which form the client of this request reads errors."""
+    scope.setdefault("state", {})["error_form"] = form
+
+
+def form_of(scope: Scope) -> ErrorForm:
+    form: ErrorForm = scope.get("state", {}).get("error_form", PROBLEM_JSON)
+    return form

@@ -1,0 +1,19 @@
+"""The faces of this server. A face is its folder, and its line here."""
+
+from __future__ import annotations
+
+from app.api import health, playground
+from app.api.diffusion import face as diffusion
+from app.api.face import Face
+from app.api.llama_cpp import face as llama_cpp
+from app.api.observation import metrics
+from app.api.openai import face as openai
+
+FACES: tuple[Face, ...] = (
+    diffusion.FACE,
+    openai.FACE,
+    llama_cpp.FACE,
+    health.FACE,
+    metrics.FACE,
+    playground.FACE,
+)
