@@ -23,11 +23,11 @@ from app.api.access.security_headers import SecurityHeaders
 from app.api.access.wrong_credentials import LimitWrongCredentials, WrongCredentials
 from app.api.bodies.body_deadline import BodyDeadline
 from app.api.bodies.body_limit import BodyLimit
-from app.api.observation.refused_calls import RefusedCalls
 from app.api.errors.table import add_error_handlers
 from app.api.errors.unexpected_errors import UnexpectedErrors
 from app.api.face import Addressed, Face, Faces
 from app.api.observation.observation import add_observation, observing
+from app.api.observation.refused_calls import RefusedCalls
 from app.api.observation.request_log import RequestLog
 from app.api.openapi.document import describe
 from app.api.registry import FACES

@@ -47,9 +47,9 @@ class Face:
 
     Attributes:
         router: its routes; what they stream is written by framings of the face.
-        kinds: what kind each of its calls is, as `"GET /v1/models"`. Without a method an entry is about all methods that
-            no other entry names, and a `*` at its end stands for all paths that begin so. Paths that a face declares are
-            its own: there even an unknown path or method is refused in its form.
+        kinds: what kind each of its calls is, as `"GET /v1/models"`. An entry without a method is about all methods
+            that no other entry of the path names, and a `*` at the end stands for all paths that begin so. The paths
+            that a face declares are its own: even what it does not have there is refused in its form.
         errors: how its errors are written, those of limits, keys and full queues among them.
         bodies: what its routes refer to in the OpenAPI document.
         is_served: whether its routes are there; where they are not, its paths keep their kinds.
@@ -117,7 +117,7 @@ class Faces:
 
 
 class Addressed:
-    """Notes which face a request is addressed to. It must be the outermost middleware: all others ask for what it notes."""
+    """Notes which face a request is addressed to. It must be the outermost middleware: all others ask what it noted."""
 
     def __init__(self, app: ASGIApp, faces: Faces) -> None:
         self.app = app

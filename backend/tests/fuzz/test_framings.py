@@ -42,7 +42,7 @@ def cut(data: st.DataObject, whole: bytes) -> Iterator[bytes]:
 def encoded(framing: Framing, events: list[DiffusionStreamEvent], data: st.DataObject) -> bytes:
     """The stream, with keep-alives wherever there may be some."""
     silence = framing.keep_alive
-    pieces = [silence * data.draw(st.integers(0, 2)) + framing.encode(event) for event in events]
+    pieces = [silence * data.draw(st.integers(0, 2)) + framing.write(0, event) for event in events]
     return b"".join(pieces) + silence
 
 

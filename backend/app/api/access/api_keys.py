@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api.access.auth import carries_token
 from app.api.errors.table import ApiKeyRequired, problem_response
-from app.api.wire.kinds import is_admin_call, is_open_call, is_fuller_for_admin
+from app.api.wire.kinds import is_admin_call, is_fuller_for_admin, is_open_call
 
 
 class ApiKeys:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import Request
 
 from app.api.streams.byte_stream import ByteStream
-from app.api.streams.choices import collect_all, start_all, stream_all
+from app.api.streams.choices import collect_choices, start_choices, stream_choices
 from app.api.streams.framing import framing_for
 from app.services.diffusion import DiffusionLLMService, Generation, GenerationResult
 from app.services.diffusion.models import Params
@@ -13,7 +13,7 @@ from app.services.diffusion.models import Params
 
 def start(service: DiffusionLLMService, params: Params, request: Request) -> Generation:
     """The one generation that the request is answered with."""
-    (generation,) = start_all(service, [params], request)
+    (generation,) = start_choices(service, [params], request)
     return generation
 
 
@@ -24,24 +24,17 @@ async def collect(generation: Generation, request: Request) -> GenerationResult:
         ServiceError: what the generation came to instead.
         ClientDisconnect: the client left; the generation is over.
     """
-    (result,) = await collect_all([generation], request)
+    (result,) = await collect_choices([generation], request)
     return result
 
 
 async def open_stream(generation: Generation, request: Request, *, silence_s: float) -> ByteStream:
-    """The stream, once its first event is there; see `stream_all`.
+    """The stream, once its first event is there; see `stream_choices`.
 
     Raises:
         ServiceError: the generation was refused, or failed before its first event.
         ClientDisconnect: the client left while waiting; the generation is over.
     """
     framing = framing_for(",".join(request.headers.getlist("accept")))
-    return await stream_all(
-        [generation],
-        ((0, event) async for event in generation),
-        lambda events: (framing.encode(event) async for _, event in events),
-        request,
-        silence_s=silence_s,
-        media_type=framing.media_type,
-        keep_alive=framing.keep_alive,
-    )
+    events = ((0, event) async for event in generation)
+    return await stream_choices([generation], events, framing, request, silence_s=silence_s)

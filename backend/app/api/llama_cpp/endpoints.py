@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 from contextlib import aclosing
 from typing import Annotated, Any, Literal
 
@@ -11,22 +11,23 @@ from pydantic import BaseModel
 
 from app.api.bodies.body import body_of
 from app.api.deps import ServiceDep
-from app.api.errors.openai_problem import OPENAI_FORM, OpenAIProblemResponse, openai_problem
+from app.api.errors.openai_problem import OPENAI_FORM, OpenAIProblemResponse
 from app.api.errors.table import problem_of_code
 from app.api.health import require_ready
 from app.api.llama_cpp.answers import InfillAnswer, in_time
 from app.api.llama_cpp.passed_over import PassedOver
 from app.api.llama_cpp.requests import InfillRequest
+from app.api.llama_cpp.stream import InfillChunks
 from app.api.models_of import find_model, is_marker
 from app.api.openapi.responses import json_request, problems, text_stream
 from app.api.streams.choices import (
     IndexedEvents,
     allowed_silence_s,
-    close_all,
+    close_choices,
     merged,
     num_places,
-    start_all,
-    stream_all,
+    start_choices,
+    stream_choices,
 )
 from app.api.streams.framing import SERVER_SENT_EVENTS, data_line
 from app.api.wire.disconnect import while_connected
@@ -86,14 +87,11 @@ async def llama_cpp_infill(asked: InfillBody, service: ServiceDep, request: Requ
     ]
     if not asked.wants_text:
         return Response(data_line(answers[0].last()), media_type=SERVER_SENT_EVENTS) if asked.stream else _body(answers)
-    generations = start_all(service, asked.params(model.max_length)[:num_answers], request)
+    generations = start_choices(service, asked.params(model.max_length)[:num_answers], request)
     if asked.stream:
-        return await stream_all(
-            generations,
-            _events(asked, generations),
-            lambda events: _pieces(events, answers),
-            request,
-            silence_s=allowed_silence_s(service),
+        events = _events(asked, generations)
+        return await stream_choices(
+            generations, events, InfillChunks(answers), request, silence_s=allowed_silence_s(service)
         )
     return await _collect(asked, generations, answers, request)
 
@@ -117,21 +115,7 @@ async def _collect(
     try:
         return await while_connected(take_all(), request.receive)
     finally:
-        await close_all(generations)
-
-
-async def _pieces(indexed: IndexedEvents, answers: Sequence[InfillAnswer]) -> AsyncGenerator[bytes, None]:
-    """`data: {json}` for each piece of text, and for the end of each answer."""
-    async with aclosing(indexed) as events:
-        async for index, event in events:
-            answers[index].take(event)
-            if event.type == "error":
-                yield data_line(openai_problem(problem_of_code(event.metadata["code"], event.data)))
-                return
-            if event.type in ("start", "token"):
-                yield data_line(answers[index].piece(event.data or ""))
-    for answer in answers:
-        yield data_line(answer.last())
+        await close_choices(generations)
 
 
 def _events(asked: InfillRequest, generations: Sequence[Generation]) -> IndexedEvents:

@@ -15,9 +15,16 @@ from app.api.models_of import find_model, is_marker, max_length_of
 from app.api.openai.answers import CHAT, FIM, TEXT, Choice, Completion, Form, end_of, usage_of
 from app.api.openai.models import Model, ModelList, list_models
 from app.api.openai.requests import ChatRequest, CompletionRequest, FimRequest, OpenAIRequest
-from app.api.openai.stream import ChunkWriter, chunks
+from app.api.openai.stream import Chunks
 from app.api.openapi.responses import json_request, problems, text_stream
-from app.api.streams.choices import allowed_silence_s, collect_all, merged, require_places, start_all, stream_all
+from app.api.streams.choices import (
+    allowed_silence_s,
+    collect_choices,
+    merged,
+    require_places,
+    start_choices,
+    stream_choices,
+)
 from app.api.wire.json_encoding import JsonResponse
 from app.api.wire.request_id import request_id
 from app.services.diffusion import DiffusionLLMService, GenerationResult
@@ -77,18 +84,14 @@ def _without_marker(asked: Gap, service: DiffusionLLMService) -> Gap:
 async def _answer(
     asked: OpenAIRequest, form: Form, service: DiffusionLLMService, request: Request, *, openings: Sequence[str]
 ) -> Response:
-    generations = start_all(service, _params(asked, service), request)
+    generations = start_choices(service, _params(asked, service), request)
     call_id = request_id(request.scope)
     if asked.stream:
-        writer = ChunkWriter(form, call_id, asked, openings=openings, progress=[each.progress for each in generations])
-        return await stream_all(
-            generations,
-            merged(generations),
-            lambda events: chunks(events, writer),
-            request,
-            silence_s=allowed_silence_s(service),
+        framing = Chunks(form, call_id, asked, openings=openings, progress=[each.progress for each in generations])
+        return await stream_choices(
+            generations, merged(generations), framing, request, silence_s=allowed_silence_s(service)
         )
-    results = await collect_all(generations, request)
+    results = await collect_choices(generations, request)
     whole = Completion(
         id=form.id_prefix + call_id,
         object=form.object,

@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from app.api.errors.openai_problem import openai_problem
 from app.api.errors.table import problem_of_code
 from app.api.openai.answers import Choice, Completion, Form, Usage, end_of, usage_of
 from app.api.openai.requests import OpenAIRequest, StreamOptions
-from app.api.streams.choices import IndexedEvents
-from app.api.streams.framing import data_line
+from app.api.streams.framing import COMMENT, SERVER_SENT_EVENTS, data_line
 from app.services.diffusion import DiffusionStreamEvent
 
 STEP_EVENT = "diffusion.step"
 DONE = b"data: [DONE]\n\n"
 
 
-class ChunkWriter:
-    """Writes the events of one call, whose choices may come in any mixture.
+class Chunks:
+    """The framing of one call, whose choices may come in any mixture.
 
     Args:
         openings: what each choice begins with.
         progress: counts the tokens of each choice, as long as its last event has not told them.
     """
+
+    media_type = SERVER_SENT_EVENTS
+    keep_alive = COMMENT
 
     def __init__(
         self,
@@ -51,7 +52,6 @@ class ChunkWriter:
         self._told: dict[int, dict[str, Any]] = {}  # what was told of each choice so far
 
     def write(self, index: int, event: DiffusionStreamEvent) -> bytes:
-        """The bytes for an event of the choice with this index."""
         self._told[index] = {**self._progress[index](), **event.metadata}
         match event.type:
             case "start":
@@ -89,13 +89,3 @@ class ChunkWriter:
 def _step(index: int, data: Any) -> dict[str, Any]:
     """A model of one's own may draw its canvas as it likes."""
     return {**(data if isinstance(data, dict) else {"data": data}), "index": index}
-
-
-async def chunks(indexed: IndexedEvents, writer: ChunkWriter) -> AsyncGenerator[bytes, None]:
-    """Ends with the first error: what else was asked for in the same call is given up."""
-    async with aclosing(indexed) as events:
-        async for index, event in events:
-            yield writer.write(index, event)
-            if event.type == "error":
-                return
-    yield writer.end()

@@ -1,4 +1,4 @@
-"""The OpenAPI document: what FastAPI sees of the routes, what the faces declare, and what middleware does to every call."""
+"""The OpenAPI document: what FastAPI sees of routes, what faces declare, and what middleware does to every call."""
 
 from __future__ import annotations
 

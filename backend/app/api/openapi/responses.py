@@ -1,4 +1,4 @@
-"""What routes say of their bodies and answers, where FastAPI cannot see it: bodies are read and errors written by us."""
+"""What routes say of their bodies and answers, which FastAPI cannot see: we read bodies and write errors ourselves."""
 
 from __future__ import annotations
 

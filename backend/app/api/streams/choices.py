@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
 from typing import TypeAlias, TypeVar
 
 from fastapi import Request
@@ -11,7 +12,7 @@ from fastapi import Request
 from app.api.errors.problem import FieldError
 from app.api.errors.table import InvalidBody
 from app.api.streams.byte_stream import ByteStream
-from app.api.streams.framing import SERVER_SENT_EVENTS, ServerSentEvents
+from app.api.streams.framing import Framing
 from app.api.wire.disconnect import while_connected
 from app.api.wire.request_id import call_of, request_id
 from app.services.diffusion import (
@@ -62,13 +63,13 @@ def num_places(service: DiffusionLLMService) -> int:
     return places
 
 
-def start_all(service: DiffusionLLMService, wanted: Sequence[Params], request: Request) -> list[Generation]:
+def start_choices(service: DiffusionLLMService, wanted: Sequence[Params], request: Request) -> list[Generation]:
     """The generations that one request is answered with; each begins when it is first used."""
     parts = call_of(request.scope).parts(len(wanted))
     return [service.generation(params, part) for params, part in zip(wanted, parts, strict=True)]
 
 
-async def collect_all(generations: Sequence[Generation], request: Request) -> list[GenerationResult]:
+async def collect_choices(generations: Sequence[Generation], request: Request) -> list[GenerationResult]:
     """Their results, in the same order.
 
     Raises:
@@ -78,7 +79,7 @@ async def collect_all(generations: Sequence[Generation], request: Request) -> li
     try:
         return await while_connected(_results(generations), request.receive)
     finally:
-        await close_all(generations)
+        await close_choices(generations)
 
 
 async def _results(generations: Sequence[Generation]) -> list[GenerationResult]:
@@ -130,22 +131,15 @@ def _event_of(task: asyncio.Task[DiffusionStreamEvent], has_begun: bool) -> Diff
     return task.result()
 
 
-async def stream_all(
-    generations: Sequence[Generation],
-    events: IndexedEvents,
-    encode: Callable[[IndexedEvents], AsyncGenerator[bytes, None]],
-    request: Request,
-    *,
-    silence_s: float,
-    media_type: str = SERVER_SENT_EVENTS,
-    keep_alive: bytes = ServerSentEvents.keep_alive,
+async def stream_choices(
+    generations: Sequence[Generation], events: IndexedEvents, framing: Framing, request: Request, *, silence_s: float
 ) -> ByteStream:
     """Their stream, once the first event is there: until then an error is a status. Where that takes longer than
     `silence_s`, because they wait in the queue or for a model, the head leaves and an error is an event of the stream.
 
     Args:
         events: theirs; the first to fail before there is any raises what it failed with.
-        encode: writes the events as the client reads them.
+        framing: writes the events as the client reads them.
 
     Raises:
         ServiceError: one was refused, or failed before the first event.
@@ -157,17 +151,33 @@ async def stream_all(
         first.cancel()
         await asyncio.gather(first, return_exceptions=True)
         await events.aclose()
-        await close_all(generations)
+        await close_choices(generations)
 
     try:
         is_overdue = not await while_connected(_is_done(first, silence_s), request.receive)
     except BaseException:
         await close()
         raise
-    pieces = encode(_opened(first, events, request_id(request.scope)))
     return ByteStream(
-        pieces, media_type=media_type, keep_alive=keep_alive, silence_s=silence_s, is_overdue=is_overdue, close=close
+        written(_opened(first, events, request_id(request.scope)), framing),
+        media_type=framing.media_type,
+        keep_alive=framing.keep_alive,
+        silence_s=silence_s,
+        is_overdue=is_overdue,
+        close=close,
     )
+
+
+async def written(indexed: IndexedEvents, framing: Framing) -> AsyncGenerator[bytes, None]:
+    """The bytes of a stream. It ends with the first error: what else was asked for in the same call is given up."""
+    async with aclosing(indexed) as events:
+        async for index, event in events:
+            if piece := framing.write(index, event):
+                yield piece
+            if event.type == "error":
+                return
+    if piece := framing.end():
+        yield piece
 
 
 def allowed_silence_s(service: DiffusionLLMService) -> float:
@@ -196,7 +206,7 @@ async def _opened(
         yield indexed
 
 
-async def close_all(generations: Sequence[Generation]) -> None:
+async def close_choices(generations: Sequence[Generation]) -> None:
     """Gives up those that are not over."""
     for generation in generations:
         await generation.aclose()

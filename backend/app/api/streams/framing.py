@@ -1,4 +1,4 @@
-"""Events as bytes: Server-Sent Events or one JSON object per line, as the client's Accept header asks."""
+"""How streams are written. The service's own events leave as Server-Sent Events or as JSON lines, as `Accept` asks."""
 
 from __future__ import annotations
 
@@ -10,30 +10,40 @@ from app.services.diffusion.models import DiffusionStreamEvent
 SERVER_SENT_EVENTS = "text/event-stream"
 JSON_LINES = "application/x-ndjson"
 
+COMMENT = b": keep-alive\n\n"
+"""What readers of Server-Sent Events pass over."""
+
 
 class Framing(Protocol):
-    """How one stream is written. An instance belongs to one stream."""
+    """How a face writes one stream. An instance belongs to one stream."""
 
     media_type: str
     keep_alive: bytes
     """What is sent while nothing happens, so that neither a proxy nor a client takes the stream for dead."""
 
-    def encode(self, event: DiffusionStreamEvent) -> bytes: ...
+    def write(self, index: int, event: DiffusionStreamEvent) -> bytes:
+        """The bytes for an event of the choice with this index; none where clients are not sent it."""
+
+    def end(self) -> bytes:
+        """The bytes behind the last event of all choices, where no error was among them."""
 
 
 class ServerSentEvents:
     """`id`, `event` and `data`, then an empty line; the ids count from 0."""
 
     media_type = SERVER_SENT_EVENTS
-    keep_alive = b": keep-alive\n\n"
+    keep_alive = COMMENT
 
     def __init__(self) -> None:
         self._next_id = 0
 
-    def encode(self, event: DiffusionStreamEvent) -> bytes:
+    def write(self, index: int, event: DiffusionStreamEvent) -> bytes:
         head = f"id: {self._next_id}\nevent: {event.type}\ndata: ".encode()
         self._next_id += 1
         return head + json_bytes(event) + b"\n\n"
+
+    def end(self) -> bytes:
+        return b""
 
 
 class JsonLines:
@@ -42,8 +52,11 @@ class JsonLines:
     media_type = JSON_LINES
     keep_alive = b"\n"
 
-    def encode(self, event: DiffusionStreamEvent) -> bytes:
+    def write(self, index: int, event: DiffusionStreamEvent) -> bytes:
         return json_bytes(event) + b"\n"
+
+    def end(self) -> bytes:
+        return b""
 
 
 def data_line(value: Any) -> bytes:

@@ -35,7 +35,7 @@ class Pieces(httpx.SyncByteStream):
 def test_events_are_read_as_they_were_written_however_they_arrive(texts: list[str], cuts: list[int]) -> None:
     events = [*(DiffusionStreamEvent(type="token", data=text) for text in texts), COMPLETE]
     framing, reader = ServerSentEvents(), EventReader()
-    body = b"".join(framing.encode(event) + framing.keep_alive for event in events)
+    body = b"".join(framing.write(0, event) + framing.keep_alive for event in events)
     lines = httpx.Response(200, stream=Pieces(body, cuts)).iter_lines()
     assert [event for line in lines if (event := reader.feed(line)) is not None] == events
     reader.finish()

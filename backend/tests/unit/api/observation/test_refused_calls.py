@@ -6,8 +6,8 @@ import pytest
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.api.observation.refused_calls import RefusedCalls
 from app.api.errors.table import InvalidBody, RateLimited, TooManyConnections, problem_response
+from app.api.observation.refused_calls import RefusedCalls
 from app.api.wire.disconnect import note_departure
 from app.api.wire.request_id import call_of
 from app.services.diffusion import InvalidParameters

@@ -10,8 +10,8 @@ from starlette.requests import Request
 
 from app.api.openai.answers import CHAT, FIM, TEXT, Form, usage_of
 from app.api.openai.requests import CompletionRequest
-from app.api.openai.stream import ChunkWriter, chunks
-from app.api.streams.choices import close_all, merged, start_all
+from app.api.openai.stream import Chunks
+from app.api.streams.choices import close_choices, merged, start_choices, written
 from app.services.diffusion import (
     DiffusionGenerationParams,
     DiffusionInfillingParams,
@@ -24,26 +24,26 @@ from tests.fakes import BreakingModel, GatedModel, WordsModel
 from tests.unit.api.asgi import http_scope
 from tests.unit.services.diffusion.serving import serving
 
-MakeWriter: TypeAlias = Callable[..., ChunkWriter]
+MakeWriter: TypeAlias = Callable[..., Chunks]
 
 
 def asked(service: DiffusionLLMService, *model_ids: str) -> list[Generation]:
     wanted = [DiffusionGenerationParams(text="x", model_id=model_id, seed=4) for model_id in model_ids]
-    return start_all(service, wanted, Request(http_scope()))
+    return start_choices(service, wanted, Request(http_scope()))
 
 
 def writer(form: Form, *openings: str, num_choices: int = 1, **options: bool) -> MakeWriter:
     asked = CompletionRequest.model_validate({"prompt": "x", "n": num_choices, "stream_options": options})
-    return partial(ChunkWriter, form, "1", asked, openings=openings)
+    return partial(Chunks, form, "1", asked, openings=openings)
 
 
 async def chunks_of(generations: list[Generation], make_writer: MakeWriter) -> list[dict[str, Any]]:
     """All that was sent, but for the end mark, which must be there unless the last one is an error."""
     writer = make_writer(progress=[generation.progress for generation in generations])
     try:
-        sent = b"".join([piece async for piece in chunks(merged(generations), writer)]).decode()
+        sent = b"".join([piece async for piece in written(merged(generations), writer)]).decode()
     finally:
-        await close_all(generations)
+        await close_choices(generations)
     lines = [line.removeprefix("event: diffusion.step\n").removeprefix("data: ") for line in sent.split("\n\n")[:-1]]
     assert lines[-1] == "[DONE]" or "error" in json.loads(lines[-1])
     return [json.loads(line) for line in lines if line != "[DONE]"]

@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 from starlette.requests import ClientDisconnect, Request
 
 from app.api.streams.byte_stream import ByteStream
-from app.api.streams.choices import IndexedEvents, close_all, collect_all, merged, seeds_from, start_all, stream_all
+from app.api.streams.choices import (
+    IndexedEvents,
+    close_choices,
+    collect_choices,
+    merged,
+    seeds_from,
+    start_choices,
+    stream_choices,
+)
 from app.services.diffusion import (
     DiffusionGenerationParams,
     DiffusionInfillingParams,
@@ -30,20 +38,28 @@ from tests.unit.services.diffusion.serving import serving, until
 
 def generations(service: DiffusionLLMService, *model_ids: str) -> list[Generation]:
     wanted = [DiffusionGenerationParams(text="x", model_id=model_id) for model_id in model_ids]
-    return start_all(service, wanted, request(Client()))
+    return start_choices(service, wanted, request(Client()))
 
 
 def request(client: Client) -> Request:
     return Request(http_scope(), client.receive)
 
 
-async def lines(events: IndexedEvents) -> AsyncGenerator[bytes, None]:
-    async for index, event in events:
-        yield f"{index} {event.type} {event.metadata.get('code', '')}".strip().encode() + b"\n"
+class Lines:
+    """A line for each event."""
+
+    media_type = "text/event-stream"
+    keep_alive = b": keep-alive\n\n"
+
+    def write(self, index: int, event: DiffusionStreamEvent) -> bytes:
+        return f"{index} {event.type} {event.metadata.get('code', '')}".strip().encode() + b"\n"
+
+    def end(self) -> bytes:
+        return b""
 
 
 async def opened(asked: list[Generation], client: Client, silence_s: float = 60.0) -> ByteStream:
-    return await stream_all(asked, merged(asked), lines, request(client), silence_s=silence_s)
+    return await stream_choices(asked, merged(asked), Lines(), request(client), silence_s=silence_s)
 
 
 def test_seeds_follow_each_other() -> None:
@@ -55,13 +71,13 @@ async def test_infilling_and_generation_are_told_apart() -> None:
     model = WordsModel()
     async with serving(model) as service:
         wanted: list[Params] = [DiffusionInfillingParams(prefix="a"), DiffusionGenerationParams(text="a")]
-        await collect_all(start_all(service, wanted, request(Client())), request(Client()))
+        await collect_choices(start_choices(service, wanted, request(Client())), request(Client()))
     assert [type(params) for params in model.seen] == [DiffusionInfillingParams, DiffusionGenerationParams]
 
 
 async def test_results_come_in_the_order_of_the_generations() -> None:
     async with serving(WordsModel(), WordsModel("other", ["x"])) as service:
-        results = await collect_all(generations(service, "words", "other", "words"), request(Client()))
+        results = await collect_choices(generations(service, "words", "other", "words"), request(Client()))
     assert [result.text for result in results] == ["one two three", "x", "one two three"]
 
 
@@ -69,7 +85,7 @@ async def test_when_one_fails_the_others_are_given_up() -> None:
     gated = GatedModel()
     async with serving(gated, BreakingModel()) as service:
         with pytest.raises(GenerationFailed):
-            await collect_all(generations(service, "gated", "breaking"), request(Client()))
+            await collect_choices(generations(service, "gated", "breaking"), request(Client()))
         counted = service.statistics()
     assert (counted.failed_requests, counted.cancelled_requests, gated.num_open) == (1, 1, 0)
 
@@ -77,7 +93,7 @@ async def test_when_one_fails_the_others_are_given_up() -> None:
 async def test_when_the_client_leaves_all_are_given_up() -> None:
     gated, client = GatedModel(), Client()
     async with serving(gated) as service:
-        collecting = asyncio.create_task(collect_all(generations(service, "gated", "gated"), request(client)))
+        collecting = asyncio.create_task(collect_choices(generations(service, "gated", "gated"), request(client)))
         await until(lambda: gated.num_open == 2)
         client.say(DISCONNECT)
         with pytest.raises(ClientDisconnect):
@@ -139,7 +155,7 @@ async def test_a_client_that_leaves_in_mid_stream_ends_all() -> None:
 
 async def test_closing_what_never_began_does_nothing() -> None:
     async with serving(WordsModel()) as service:
-        await close_all(generations(service, "words"))
+        await close_choices(generations(service, "words"))
         assert service.statistics().total_requests == 0
 
 
@@ -218,7 +234,7 @@ def test_a_failure_is_a_status_or_an_event_and_never_both_or_neither(failing_ms:
     async def run() -> None:
         client = Client()
         try:
-            response = await stream_all([], failing(), lines, request(client), silence_s=silent_ms / 4000)
+            response = await stream_choices([], failing(), Lines(), request(client), silence_s=silent_ms / 4000)
         except Overloaded:
             assert client.sent == []
             return

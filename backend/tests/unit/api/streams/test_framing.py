@@ -33,8 +33,8 @@ def parse_server_sent_events(body: str) -> list[dict[str, str]]:
 def test_both_framings_carry_the_same_events(texts: list[str]) -> None:
     events = [token(text) for text in texts]
     sse, lines = ServerSentEvents(), JsonLines()
-    from_sse = parse_server_sent_events(b"".join(map(sse.encode, events)).decode())
-    from_lines = b"".join(map(lines.encode, events)).decode().splitlines()
+    from_sse = parse_server_sent_events(b"".join(sse.write(0, event) for event in events).decode())
+    from_lines = b"".join(lines.write(0, event) for event in events).decode().splitlines()
     assert [json.loads(event["data"]) for event in from_sse] == [json.loads(line) for line in from_lines]
     assert [json.loads(line)["data"] for line in from_lines] == texts
     assert [event["id"] for event in from_sse] == [str(n) for n in range(len(texts))]
@@ -42,7 +42,7 @@ def test_both_framings_carry_the_same_events(texts: list[str]) -> None:
 
 def test_a_server_sent_event_to_the_byte() -> None:
     assert (
-        ServerSentEvents().encode(token("hé\n"))
+        ServerSentEvents().write(0, token("hé\n"))
         == (
             'id: 0\nevent: token\ndata: {"type":"token","data":"hé\\n","timestamp":1.5,"metadata":{"n":1}}\n\n'
         ).encode()
@@ -50,13 +50,13 @@ def test_a_server_sent_event_to_the_byte() -> None:
 
 
 def test_a_json_line_to_the_byte() -> None:
-    line = JsonLines().encode(token("hé"))
+    line = JsonLines().write(0, token("hé"))
     assert line == '{"type":"token","data":"hé","timestamp":1.5,"metadata":{"n":1}}\n'.encode()
 
 
 @pytest.mark.parametrize("data", ["\ud800", float("nan"), object(), {"deep": ["\udfff"]}])
 def test_whatever_a_model_yields_becomes_an_event(data: Any) -> None:
-    json.loads(JsonLines().encode(DiffusionStreamEvent(type="step", data=data)))
+    json.loads(JsonLines().write(0, DiffusionStreamEvent(type="step", data=data)))
 
 
 @pytest.mark.parametrize(
