@@ -6,6 +6,7 @@ from fastapi import APIRouter
 
 from app.api.bodies.unsupported import described_leniently
 from app.api.diffusion import admin, endpoints
+from app.api.diffusion.errors import FORM
 from app.api.face import Body, Face, Schema
 from app.api.wire.json_encoding import JsonResponse
 from app.api.wire.kinds import Kind
@@ -39,6 +40,7 @@ FACE = Face(
         f"{PREFIX}/admin/*": Kind.OPERATING,
         f"{PREFIX}/*": Kind.GENERATING,
     },
+    errors=FORM,
     bodies=(
         Body(DiffusionGenerationParams, described_leniently),
         Body(DiffusionInfillingParams, described_leniently),

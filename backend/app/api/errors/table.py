@@ -234,9 +234,7 @@ def problem_response(scope: Scope, error: Exception) -> Response:
     problem.instance = scope.get("raw_path", b"").decode("ascii", "replace")[:200]
     problem.request_id = request_id(scope)
     if isinstance(error, GenerationTimeout):
-        problem.partial = True
-        text_field = "infilled_text" if "/infill" in scope["path"] else "generated_text"
-        setattr(problem, text_field, error.partial_text)
+        problem.partial, problem.generated_text = True, error.partial_text
     note_refusal(scope, problem.code)
     return form_of(scope).response(problem, _headers(error))
 
