@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from app.core.parameters import MAX_NEW_TOKENS
 from app.services.diffusion import DiffusionLLMService, UnknownModel
-from app.services.diffusion.models import MAX_NEW_TOKENS, DiffusionModelDetails
+from app.services.diffusion.models import DiffusionModelDetails
 
 
 def find_model(service: DiffusionLLMService, model_id: str | None) -> DiffusionModelDetails:

@@ -1,4 +1,4 @@
-"""Options for everything that a request may ask for, read off the service's own model of a request."""
+"""Options for everything that a request may ask for, made from the rows of its parameters."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from functools import wraps
 from typing import Any, Literal, get_args, get_origin
 
 import click
-from annotated_types import Ge, Gt, Le
-from pydantic.fields import FieldInfo
 
 from app.cli.types import TEXT, FiniteRange
+from app.core.parameters import PARAMETERS, TYPES
 from app.services.diffusion.models import Sampling
 
 NO_OPTIONS = ("stream", "stream_mode")
@@ -31,7 +30,7 @@ def parameter_options(request: type[Sampling]) -> Callable[[Callable[..., Any]],
 
         extended: Callable[..., Any] = with_parameters
         for name in reversed(names):
-            extended = _option(name, request.model_fields[name])(extended)
+            extended = _option(name)(extended)
         return extended
 
     return extend
@@ -41,33 +40,20 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _option(name: str, field: FieldInfo) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def _option(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     flag = "--model" if name == "model_id" else f"--{name.replace('_', '-')}"
-    return click.option(
-        flag, name, type=_type(field), multiple=name == "stop", help=field.description, show_default=False
-    )
+    description = PARAMETERS[name].description
+    return click.option(flag, name, type=_type(name), multiple=name == "stop", help=description, show_default=False)
 
 
-def _type(field: FieldInfo) -> click.ParamType[Any]:
-    kind, *_ = get_args(field.annotation)
+def _type(name: str) -> click.ParamType[Any]:
+    kind, row = TYPES[name], PARAMETERS[name]
     if get_origin(kind) is Literal:
         return click.Choice(get_args(kind))
     if kind is bool:
         return click.BOOL
     if kind is int:
-        return click.IntRange(**_bounds(field))
+        return click.IntRange(int(row.least), int(row.greatest))
     if kind is float:
-        return FiniteRange(**_bounds(field))
+        return FiniteRange(row.least, row.greatest, min_open=row.gt is not None)
     return TEXT
-
-
-def _bounds(field: FieldInfo) -> dict[str, Any]:
-    bounds: dict[str, Any] = {}
-    for rule in field.metadata:
-        if isinstance(rule, Ge):
-            bounds["min"] = rule.ge
-        elif isinstance(rule, Gt):
-            bounds |= {"min": rule.gt, "min_open": True}
-        elif isinstance(rule, Le):
-            bounds["max"] = rule.le
-    return bounds

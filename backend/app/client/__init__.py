@@ -20,9 +20,9 @@ from app.client.errors import (
     UnexpectedAnswer,
 )
 from app.client.options import DEFAULT_URL
-from app.client.parameters import Parameters
 from app.client.streams import AsyncEventStream, EventStream
 from app.client.sync_client import DiffusionClient
+from app.core.parameters import Parameters
 from app.services.diffusion.models import DiffusionStreamEvent, GenerationResult
 
 __all__ = [

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints,
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from app.core.parameters import PARAMETERS, DecodingName, field_of
 from app.core.setting_types import KeyList, OriginList, QuantizationName, RateLimitText, StorageUrl
 
 ENV_PREFIX = "DIFFUSION_"
@@ -20,6 +21,11 @@ CLIENT_VARIABLES = frozenset({"DIFFUSION_URL", "DIFFUSION_API_KEY"})
 """The variables that only clients read: the server's URL, and the key that it wants."""
 
 DeviceName = Annotated[str, StringConstraints(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
+
+
+def _default_of(parameter: str, description: str) -> Any:
+    """The setting that decides where a request leaves a parameter out."""
+    return field_of(parameter, PARAMETERS[parameter].default, description)
 
 
 class DiffusionConfig(BaseModel):
@@ -63,14 +69,12 @@ class DiffusionConfig(BaseModel):
     )
     rate_limit: RateLimitText = Field("", description="Calls that one client may make, such as 60/minute; empty: any.")
     content_filter: str = Field("", description="Rules file of the content filter; empty: none.")
-    decoding: Literal["exact", "balanced", "fast"] = Field(
-        "exact", description="Default of decoding: exact, or one of two approximations."
-    )
-    max_length: int = Field(512, ge=1, le=2048, description="Default of max_length, in new tokens.")
-    temperature: float = Field(0.7, ge=0.0, le=2.0, description="Default of temperature; 0 is greedy.")
-    top_p: float = Field(0.9, ge=0.1, le=1.0, description="Default of top_p.")
-    top_k: int = Field(50, ge=1, le=100, description="Default of top_k.")
-    repetition_penalty: float = Field(1.1, ge=1.0, le=2.0, description="Default of repetition_penalty.")
+    decoding: DecodingName = _default_of("decoding", "Default of decoding: exact, or one of two approximations.")
+    max_length: int = _default_of("max_length", "Default of max_length, in new tokens.")
+    temperature: float = _default_of("temperature", "Default of temperature; 0 is greedy.")
+    top_p: float = _default_of("top_p", "Default of top_p.")
+    top_k: int = _default_of("top_k", "Default of top_k.")
+    repetition_penalty: float = _default_of("repetition_penalty", "Default of repetition_penalty.")
 
 
 RELOAD_SETTINGS = frozenset(

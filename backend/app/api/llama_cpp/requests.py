@@ -7,17 +7,17 @@ beyond the most that there may be left out, and fields that are not known passed
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field
 
 from app.api.bodies.unsupported import FIRST_ONLY, AsksForNothing, Ignored
 from app.api.streams.choices import MAX_CHOICES, seeds_from
+from app.core.parameters import PARAMETERS
 from app.services.diffusion import DiffusionInfillingParams
 from app.services.diffusion.models import MAX_SIDE_CHARACTERS, MAX_STOP_CHARACTERS, MAX_STOP_STRINGS
 from app.text.line_ends import LineEnds
-
-GREATEST_TOP_K = 100
 
 
 class Snippet(AsksForNothing):
@@ -110,10 +110,10 @@ class InfillRequest(AsksForNothing):
         given: dict[str, Any] = {
             "model_id": self.model or None,
             "max_length": min(self.n_predict, max_length) if self.n_predict and self.n_predict > 0 else None,
-            "temperature": _within(self.temperature, 0.0, 2.0),
-            "top_k": self.top_k if self.top_k is None or 0 < self.top_k < GREATEST_TOP_K else GREATEST_TOP_K,
-            "top_p": _within(self.top_p, 0.1, 1.0),
-            "repetition_penalty": _within(self.repeat_penalty, 1.0, 2.0),
+            "temperature": _nearest("temperature", self.temperature),
+            "top_k": _nearest("top_k", math.inf if self.top_k is not None and self.top_k < 1 else self.top_k),
+            "top_p": _nearest("top_p", self.top_p),
+            "repetition_penalty": _nearest("repetition_penalty", self.repeat_penalty),
             "stop": self.stop_strings or None,
         }
         given = {name: value for name, value in given.items() if value is not None}
@@ -124,5 +124,5 @@ class InfillRequest(AsksForNothing):
         ]
 
 
-def _within(value: float | None, least: float, greatest: float) -> float | None:
-    return None if value is None else min(max(value, least), greatest)
+def _nearest(name: str, value: float | None) -> float | None:
+    return None if value is None else PARAMETERS[name].nearest(value)

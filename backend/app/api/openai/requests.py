@@ -20,7 +20,8 @@ from pydantic import (
 from app.api.bodies.unsupported import FIRST_ONLY, AsksForNothing, Ignored, foreign
 from app.api.errors.problem import FieldError
 from app.api.errors.table import InvalidBody
-from app.api.streams.choices import MAX_CHOICES, MAX_SEED, seeds_from
+from app.api.streams.choices import MAX_CHOICES, seeds_from
+from app.core.parameters import MAX_SEED, PARAMETERS, field_of
 from app.services.diffusion import ChatMessage, DiffusionChatParams, DiffusionGenerationParams, DiffusionInfillingParams
 from app.services.diffusion.models import (
     MAX_SIDE_CHARACTERS,
@@ -31,8 +32,7 @@ from app.services.diffusion.models import (
     Sampling,
 )
 
-LEAST_TOP_P = 0.1
-GREATEST_TOP_K = 100
+TOP_K, TOP_P, LOGPROBS = PARAMETERS["top_k"], PARAMETERS["top_p"], PARAMETERS["logprobs"]
 
 MaybeStop = Annotated[str, Field(max_length=MAX_STOP_CHARACTERS)]
 """A stop string; an empty one stops nothing."""
@@ -77,7 +77,7 @@ class OpenAIRequest(AsksForNothing, Sampling):
     seed: int | None = Field(None, le=MAX_SEED, description="Fixes the output; absent or below 0: drawn and reported.")
     random_seed: int | None = Field(None, le=MAX_SEED, description="Another name of `seed`, which is Mistral's.")
     top_p: float | None = Field(None, ge=0.0, le=1.0, description="Below 0.1 it counts as 0.1; 0 is greedy.")
-    top_k: int | None = Field(None, ge=-1, le=GREATEST_TOP_K, description="0 or -1: the most that this server has.")
+    top_k: int | None = Field(None, ge=-1, le=TOP_K.le, description="0 or -1: the most that this server has.")
     stop: MaybeStop | Annotated[list[MaybeStop], Field(max_length=MAX_STOP_STRINGS)] | None = Field(
         None, description="Text before which the answer ends."
     )
@@ -150,8 +150,8 @@ class OpenAIRequest(AsksForNothing, Sampling):
 
     def _filters(self) -> dict[str, Any]:
         """The least nucleus is the most probable token, which is what `top_p` 0 asks for."""
-        top_k = GREATEST_TOP_K if self.top_k is not None and self.top_k < 1 else self.top_k
-        top_p = None if self.top_p is None else max(self.top_p, LEAST_TOP_P)
+        top_k = TOP_K.le if self.top_k is not None and self.top_k < 1 else self.top_k
+        top_p = None if self.top_p is None else TOP_P.nearest(self.top_p)
         return {"top_k": 1 if self.top_p == 0 else top_k, "top_p": top_p}
 
     def _choices(self, given: dict[str, Any]) -> list[dict[str, Any]]:
@@ -188,7 +188,7 @@ class CompletionRequest(OpenAIRequest):
     )
     suffix: str | None = Field(None, description="Text behind the gap; where it is empty, the prompt is continued.")
     echo: bool | None = Field(None, description="The answer begins with the prompt.")
-    logprobs: Literal[False] | Annotated[int, Field(ge=0, le=20)] | None = Field(
+    logprobs: Literal[False] | Annotated[int, Field(ge=LOGPROBS.ge, le=LOGPROBS.le)] | None = Field(
         None, description="Log-probabilities, and so many alternatives."
     )
     best_of: int | None = Field(None, ge=1, description="Nothing but `n`.")
@@ -330,7 +330,7 @@ class ChatRequest(OpenAIRequest):
     messages: Annotated[list[Message], FIRST_ONLY] = Field(min_length=1)
     max_completion_tokens: int | None = Field(None, ge=1, description="The newer name of `max_tokens`.")
     logprobs: bool | None = None
-    top_logprobs: int | None = Field(None, ge=0, le=20, description="Alternatives per token; needs `logprobs`.")
+    top_logprobs: int | None = field_of("logprobs", description="Alternatives per token; needs `logprobs`.")
     safety_identifier: Annotated[Any, Ignored()] = None
     prompt_cache_key: Annotated[Any, Ignored()] = None
     prompt_cache_options: Annotated[Any, Ignored()] = None

@@ -15,6 +15,7 @@ from app.api.streams.byte_stream import ByteStream
 from app.api.streams.framing import Framing
 from app.api.wire.disconnect import while_connected
 from app.api.wire.request_id import call_of, request_id
+from app.core.parameters import MAX_SEED
 from app.services.diffusion import (
     DiffusionLLMService,
     DiffusionStreamEvent,
@@ -28,7 +29,6 @@ from app.services.diffusion.requests.generation import error_event
 
 MAX_CHOICES = 8
 """Answers to one call."""
-MAX_SEED = 2**63 - 1
 
 IndexedEvents: TypeAlias = AsyncGenerator[tuple[int, DiffusionStreamEvent], None]
 """Events of several generations, each with the index of its own."""

@@ -3,9 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 CacheName = Literal["none", "prefix", "dual"]
+
+
+@dataclass(frozen=True, slots=True)
+class Between:
+    """The least and the greatest value that the engine can compute with; a server may allow less."""
+
+    least: float
+    greatest: float
+
+
+_MANY = 2**31
+Count = Annotated[int, Between(1, _MANY)]
+CountOrZero = Annotated[int, Between(0, _MANY)]
+Share = Annotated[float, Between(0.0, 1.0)]
+Amount = Annotated[float, Between(0.0, 1e6)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,46 +30,46 @@ class DecodingParams:
     The defaults are the published samplers' exact behaviour at temperature 0.
     """
 
-    max_new_tokens: int
+    max_new_tokens: Count
     """At most so many new tokens; the size of the canvas where the family cannot change it."""
-    temperature: float = 0.0
+    temperature: Amount = 0.0
     """0 is greedy and deterministic."""
-    top_p: float | None = None
-    top_k: int | None = None
-    repetition_penalty: float = 1.0
+    top_p: Share | None = None
+    top_k: Count | None = None
+    repetition_penalty: Annotated[float, Between(1e-6, 1e6)] = 1.0
     """Divides positive and multiplies negative logits of tokens that the request has already committed (CTRL,
     arXiv 1909.05858, section 4.1). The given text is not penalised, for infilling has to repeat its names, and
     neither is the end of the text, which LLaDA writes many times."""
-    seed: int = 0
+    seed: Annotated[int, Between(0, 2**64 - 1)] = 0
     """Fixes every random draw of the request, whoever else is in the batch."""
     algorithm: str | None = None
     """LLaDA: low_confidence, random. Dream: origin, maskgit_plus, topk_margin, entropy. DreamOn: the last three."""
-    steps: int | None = None
+    steps: Count | None = None
     """Denoising steps over all rounds; default one per new token. LLaDA and Dream take no more, but one in each round
     at least; the pass that chooses a length is not counted. Beside a rule (below) they are a bound: a step commits what
     is sure enough, and more where it has to. DreamOn: a step commits `max_new_tokens` / `steps` tokens, rounded up."""
-    block_length: int | None = None
+    block_length: Count | None = None
     """LLaDA: masks denoised together, left to right. Default: the whole canvas is one block. Blocks are longer where
     there would be more of them than `steps`, for each takes one at least."""
-    alg_temp: float = 0.0
+    alg_temp: Amount = 0.0
     """Dream family: above 0, positions are drawn from softmax(score / alg_temp) instead of the best ones taken."""
-    confidence_threshold: float | None = None
+    confidence_threshold: Share | None = None
     """LLaDA and DreamOn: commit every position at least so sure, always the best one, instead of the schedule's count
     (Fast-dLLM, arXiv 2505.22618, section 3.3)."""
-    confidence_factor: float | None = None
+    confidence_factor: Amount | None = None
     """The same, by (n + 1)(1 - the n-th confidence) < factor (Fast-dLLM, section 3.3)."""
-    entropy_bound: float | None = None
+    entropy_bound: Amount | None = None
     """The same, in nats: what is committed together has, but for the most uncertain one, at most so much entropy
     (EB-Sampler, arXiv 2505.24857). Positions are then ranked by entropy."""
-    local_threshold: float | None = None
+    local_threshold: Share | None = None
     """Beside a confidence threshold: enough near a position that reaches it (LocalLeap, arXiv 2510.07081)."""
-    stability_bound: float | None = None
+    stability_bound: Amount | None = None
     """LLaDA, beside a confidence threshold: only where the distribution moved by less, in nats, in each of the last two
     steps (KLASS, arXiv 2511.05664)."""
-    revoke_threshold: float | None = None
+    revoke_threshold: Share | None = None
     """LLaDA, beside a confidence threshold: commits of the block whose token has less probability when it is looked at
     again, its place masked, become masks once more (WINO, arXiv 2507.18578)."""
-    cfg_scale: float = 0.0
+    cfg_scale: Amount = 0.0
     """LLaDA: classifier-free guidance; the given text is masked in the unconditional branch."""
     eos_never_predicted: bool = False
     """LLaDA's `logits_eos_inf`, for Dream too: no token may be the end of the text. For gaps with text behind them."""
@@ -62,26 +77,26 @@ class DecodingParams:
     """LLaDA's `confidence_eos_eot_inf`: end-of-text tokens are committed after everything else."""
     end_of_turn: int | None = None
     """The id that `eos_last` treats like the end of text; only the tokenizer knows it."""
-    timestep_eps: float = 1e-3
+    timestep_eps: Share = 1e-3
     """Dream: where the time schedule ends."""
-    transfer_counts: tuple[int, ...] = ()
+    transfer_counts: tuple[CountOrZero, ...] = ()
     """Dream: how many masks each step commits, instead of the time schedule's counts; then it also gives the steps."""
-    transfers_per_step: int = 1
+    transfers_per_step: Count = 1
     """DreamOn: commits per step."""
-    initial_masks: int | None = None
+    initial_masks: Count | None = None
     """DreamOn: the starting span, at most `max_new_tokens`."""
-    expand_budget: int | None = None
+    expand_budget: CountOrZero | None = None
     """DreamOn: how often a mask may be expanded; default twice the room."""
     pad_delete_to_right: bool = False
     """DreamOn: a delete token deletes every mask to its right."""
-    mask_lengths: tuple[int, ...] = ()
+    mask_lengths: tuple[Count, ...] = ()
     """Families of fixed length: choose the span among these lengths by first-step confidence (see
     `decoding/span.py`); empty means `max_new_tokens`."""
     cache: CacheName = "none"
     """What is not computed anew at each step, an approximation. LLaDA, from the second step of each block on: *prefix*
     keeps the text before the block, *dual* also what is behind it (Fast-dLLM, arXiv 2505.22618, section 3.2). Dream
     and DreamOn: *dual* keeps the given text around the span, whatever length the span has by then."""
-    cache_refresh: int | None = None
+    cache_refresh: Count | None = None
     """Compute everything anew at the first step of every so many blocks (LLaDA, default each; the other blocks begin
     with the one before them), or every so many steps (Dream and DreamOn, default the first one only)."""
     run_to_end: bool = False

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from app.engine.families.registry import algorithms
 from app.engine.interface.errors import InvalidRequest
-from app.engine.interface.params import DecodingParams, GenerationRequest
+from app.engine.interface.params import Between, DecodingParams, GenerationRequest
 from app.engine.models.base import ModelConfig
 
 # Parameters that only some families know, and the value that asks for nothing.
@@ -32,32 +32,22 @@ _FAMILIES_OF: dict[str, tuple[frozenset[str], Any]] = {
 }
 
 
-_MANY = 2**31
-_BOUNDS: dict[str, tuple[float, float]] = {
-    "max_new_tokens": (1, _MANY),
-    "steps": (1, _MANY),
-    "block_length": (1, _MANY),
-    "transfers_per_step": (1, _MANY),
-    "initial_masks": (1, _MANY),
-    "mask_lengths": (1, _MANY),
-    "transfer_counts": (0, _MANY),
-    "expand_budget": (0, _MANY),
-    "seed": (0, 2**64 - 1),
-    "top_k": (1, _MANY),
-    "top_p": (0.0, 1.0),
-    "temperature": (0.0, 1e6),
-    "alg_temp": (0.0, 1e6),
-    "repetition_penalty": (1e-6, 1e6),
-    "cfg_scale": (0.0, 1e6),
-    "confidence_threshold": (0.0, 1.0),
-    "confidence_factor": (0.0, 1e6),
-    "entropy_bound": (0.0, 1e6),
-    "local_threshold": (0.0, 1.0),
-    "stability_bound": (0.0, 1e6),
-    "revoke_threshold": (0.0, 1.0),
-    "cache_refresh": (1, _MANY),
-    "timestep_eps": (0.0, 1.0),
-}
+def _bounds(hint: Any) -> Between | None:
+    """The bounds in the type of a number, of one that may be `None`, or of each number in a tuple."""
+    for part in get_args(hint):
+        found = part if isinstance(part, Between) else _bounds(part)
+        if found is not None:
+            return found
+    return None
+
+
+def bounds_of(params: type[DecodingParams]) -> dict[str, Between]:
+    """The bounds of each parameter that is a number, or several."""
+    hints = get_type_hints(params, include_extras=True)
+    return {name: bounds for name, hint in hints.items() if (bounds := _bounds(hint)) is not None}
+
+
+_BOUNDS = bounds_of(DecodingParams)
 
 
 def validate(request: GenerationRequest, config: ModelConfig) -> None:
@@ -130,12 +120,12 @@ def _check_id(token_id: int, config: ModelConfig, what: str, field: str = "") ->
 
 
 def _check_bounds(params: DecodingParams) -> None:
-    for name, (least, greatest) in _BOUNDS.items():
+    for name, bounds in _BOUNDS.items():
         value = getattr(params, name)
         values = value if isinstance(value, tuple) else (value,)
         # Written so that NaN, which is neither above nor below anything, is refused.
-        if any(not least <= each <= greatest for each in values if each is not None):
-            raise InvalidRequest(f"{name}={value} is outside {least} to {greatest}", field=name)
+        if any(not bounds.least <= each <= bounds.greatest for each in values if each is not None):
+            raise InvalidRequest(f"{name}={value} is outside {bounds.least} to {bounds.greatest}", field=name)
     if params.initial_masks is not None and params.initial_masks > params.max_new_tokens:
         raise InvalidRequest(
             f"initial_masks={params.initial_masks} is above max_new_tokens={params.max_new_tokens}",

@@ -147,9 +147,6 @@ class DiffusionModel(ABC):
             special_tokens=list(self.special_tokens),
             parameters={
                 "max_length": ParameterBound(minimum=1, maximum=self.max_length),
-                "temperature": ParameterBound(minimum=0.0, maximum=2.0),
-                "top_p": ParameterBound(minimum=0.1, maximum=1.0),
-                "top_k": ParameterBound(minimum=1, maximum=100),
-                "repetition_penalty": ParameterBound(minimum=1.0, maximum=2.0),
+                **{name: ParameterBound.of(name) for name in ("temperature", "top_p", "top_k", "repetition_penalty")},
             },
         )

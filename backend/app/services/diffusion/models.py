@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from app.core.parameters import PARAMETERS, CacheName, DecodingName, StreamMode, field_of
+
 EventType = Literal["start", "token", "step", "complete", "error"]
 Operation = Literal["generate", "infill"]
 
@@ -15,8 +17,6 @@ MAX_STOP_CHARACTERS = 200
 MAX_STOP_STRINGS = 16
 StopString = Annotated[str, Field(min_length=1, max_length=MAX_STOP_CHARACTERS)]
 
-MAX_NEW_TOKENS = 2048
-"""Of any model; one may have a lower bound of its own."""
 MAX_TEXT_CHARACTERS = 10_000
 MAX_SIDE_CHARACTERS = 5_000
 """Of a gap's prefix, and of its suffix."""
@@ -27,50 +27,27 @@ class Sampling(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=())
 
-    temperature: float | None = Field(None, ge=0.0, le=2.0, description="0 is greedy and deterministic.")
-    top_p: float | None = Field(None, ge=0.1, le=1.0)
-    top_k: int | None = Field(None, ge=1, le=100)
-    repetition_penalty: float | None = Field(None, ge=1.0, le=2.0)
-    seed: int | None = Field(None, ge=0, le=2**63 - 1, description="Fixes the output; chosen and reported if absent.")
-    steps: int | None = Field(None, ge=1, le=4096, description="Denoising steps at most; default one per new token.")
-    block_length: int | None = Field(
-        None,
-        ge=1,
-        le=2048,
-        description="Masks denoised together, left to right; more where there would be more blocks than steps.",
-    )
-    algorithm: str | None = Field(None, min_length=1, max_length=40, description="How positions are chosen.")
-    alg_temp: float | None = Field(None, ge=0.0, le=10.0, description="Randomness in choosing positions.")
-    confidence_threshold: float | None = Field(None, gt=0.0, le=1.0, description="Commit everything at least so sure.")
-    confidence_factor: float | None = Field(
-        None, gt=0.0, le=100.0, description="Commit the n surest while (n + 1)(1 - the n-th) is below it."
-    )
-    entropy_bound: float | None = Field(
-        None, ge=0.0, le=100.0, description="Commit the surest whose entropy adds up to at most so many nats."
-    )
-    local_threshold: float | None = Field(
-        None, gt=0.0, le=1.0, description="With confidence_threshold: enough beside a position that reaches it."
-    )
-    stability_bound: float | None = Field(
-        None, gt=0.0, le=100.0, description="With confidence_threshold: commit where predictions moved by fewer nats."
-    )
-    revoke_threshold: float | None = Field(
-        None, gt=0.0, le=1.0, description="With confidence_threshold: take back commits that turn out less sure."
-    )
-    cfg_scale: float | None = Field(None, ge=0.0, le=10.0, description="Classifier-free guidance.")
-    decoding: Literal["exact", "balanced", "fast"] | None = Field(
-        None, description="exact is the published sampler; the others approximate it, for speed."
-    )
-    cache: Literal["none", "prefix", "dual"] | None = Field(
-        None, description="What is kept from step to step instead of being computed anew; default as `decoding` says."
-    )
-    cache_refresh: int | None = Field(
-        None, ge=1, le=4096, description="Compute everything anew every so many blocks (llada) or steps (dreamon)."
-    )
-    initial_masks: int | None = Field(None, ge=1, le=2048, description="DreamOn's starting canvas.")
-    stop: StopString | Annotated[list[StopString], Field(max_length=MAX_STOP_STRINGS)] | None = Field(
-        None, description="Text before which the answer ends."
-    )
+    temperature: float | None = field_of("temperature")
+    top_p: float | None = field_of("top_p")
+    top_k: int | None = field_of("top_k")
+    repetition_penalty: float | None = field_of("repetition_penalty")
+    seed: int | None = field_of("seed")
+    steps: int | None = field_of("steps")
+    block_length: int | None = field_of("block_length")
+    algorithm: str | None = field_of("algorithm")
+    alg_temp: float | None = field_of("alg_temp")
+    confidence_threshold: float | None = field_of("confidence_threshold")
+    confidence_factor: float | None = field_of("confidence_factor")
+    entropy_bound: float | None = field_of("entropy_bound")
+    local_threshold: float | None = field_of("local_threshold")
+    stability_bound: float | None = field_of("stability_bound")
+    revoke_threshold: float | None = field_of("revoke_threshold")
+    cfg_scale: float | None = field_of("cfg_scale")
+    decoding: DecodingName | None = field_of("decoding")
+    cache: CacheName | None = field_of("cache")
+    cache_refresh: int | None = field_of("cache_refresh")
+    initial_masks: int | None = field_of("initial_masks")
+    stop: StopString | Annotated[list[StopString], Field(max_length=MAX_STOP_STRINGS)] | None = field_of("stop")
 
     @property
     def stop_strings(self) -> tuple[str, ...]:
@@ -82,18 +59,12 @@ class Sampling(BaseModel):
 class Request(Sampling):
     """What generation and infilling have in common. `None` takes the configured default."""
 
-    model_id: str | None = Field(None, min_length=1, max_length=200, description="Which model answers.")
-    max_length: int | None = Field(
-        None, ge=1, le=MAX_NEW_TOKENS, description="New tokens at most: up to 2048 with dreamon, 1024 with llada."
-    )
+    model_id: str | None = field_of("model_id")
+    max_length: int | None = field_of("max_length")
     stream: bool | None = Field(None, description="Accepted for compatibility; the path decides.")
-    ignore_eos: bool | None = Field(
-        None, description="Write on up to `max_length`, for measurements; without effect on DreamOn."
-    )
-    logprobs: int | None = Field(
-        None, ge=0, le=20, description="Tell each token's log-probability, and so many alternatives."
-    )
-    stream_mode: Literal["text", "canvas"] = Field("text", description="canvas adds step events.")
+    ignore_eos: bool | None = field_of("ignore_eos")
+    logprobs: int | None = field_of("logprobs")
+    stream_mode: StreamMode = field_of("stream_mode", "text")
 
 
 class DiffusionGenerationParams(Request):
@@ -220,6 +191,12 @@ class ParameterBound(BaseModel):
 
     minimum: float
     maximum: float
+
+    @classmethod
+    def of(cls, name: str) -> Self:
+        """The bounds that every request is held to."""
+        row = PARAMETERS[name]
+        return cls(minimum=row.least, maximum=row.greatest)
 
 
 class DiffusionModelDetails(DiffusionModelInfo):

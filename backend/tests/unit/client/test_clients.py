@@ -17,14 +17,12 @@ from app.client import (
     DiffusionError,
     InvalidRequest,
     NotFound,
-    Parameters,
     RateLimited,
     ServerUnreachable,
     Unavailable,
     UnexpectedAnswer,
 )
 from app.client.options import ClientOptions
-from app.services.diffusion.models import Request
 from tests.unit.client.scripted import EVENTS, PROBLEM, Answer, scripted
 
 RESULT = {"model_id": "m", "processing_time": 1.0, "tokens_generated": 1, "metadata": {"seed": 3}}
@@ -296,11 +294,6 @@ def test_the_two_clients_have_the_same_calls() -> None:
     assert other.pop("aclose") == plain.pop("close")
     assert plain == other
     assert inspect.signature(DiffusionClient) == inspect.signature(AsyncDiffusionClient)
-
-
-def test_parameters_are_those_of_the_service() -> None:
-    """Who adds a parameter to the service adds it to app/client/parameters.py."""
-    assert set(Parameters.__annotations__) == set(Request.model_fields) - {"stream"}
 
 
 def test_importing_the_client_imports_nothing_heavy() -> None:

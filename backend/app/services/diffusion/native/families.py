@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+from app.core.parameters import ENGINE_NAMES
 from app.engine.interface.params import DecodingParams
 from app.services.diffusion.errors import InvalidParameters
 from app.services.diffusion.models import (
@@ -96,25 +98,12 @@ def decoding_params(
     max_length = params.max_length or 1
     preset = PRESETS[family].get(params.decoding or "exact", {})
     block_length = params.block_length or preset.get("block_length", LLADA_BLOCK_LENGTH if family == "llada" else None)
-    return DecodingParams(
-        max_new_tokens=max_length,
-        temperature=params.temperature or 0.0,
+    return replace(
+        _as_asked(params),
         top_p=None if params.top_p == 1.0 else params.top_p,
-        top_k=params.top_k,
-        repetition_penalty=params.repetition_penalty or 1.0,
-        seed=params.seed or 0,
-        algorithm=params.algorithm,
-        steps=params.steps,
         # A gap is one block: text is on both sides of it.
         block_length=params.block_length if infills else block_length,
-        alg_temp=params.alg_temp or 0.0,
         confidence_threshold=_threshold(params, preset),
-        confidence_factor=params.confidence_factor,
-        entropy_bound=params.entropy_bound,
-        local_threshold=params.local_threshold,
-        stability_bound=params.stability_bound,
-        revoke_threshold=params.revoke_threshold,
-        cfg_scale=params.cfg_scale or 0.0,
         eos_never_predicted=family != "dreamon" and (_has_text_behind(params) or bool(params.ignore_eos)),
         end_of_turn=None if params.ignore_eos else end_of_turn,
         # What may be taken back is looked at in the whole canvas.
@@ -123,6 +112,13 @@ def decoding_params(
         initial_masks=_initial_masks(family, params, max_length),
         mask_lengths=candidate_lengths(max_length) if infills and family != "dreamon" else (),
     )
+
+
+def _as_asked(params: Request) -> DecodingParams:
+    """What a request says, by the engine's names; nothing is filled in yet."""
+    asked = {engine_name: getattr(params, name) for name, engine_name in ENGINE_NAMES.items()}
+    given = {engine_name: value for engine_name, value in asked.items() if value is not None}
+    return DecodingParams(**{"max_new_tokens": 1, **given})
 
 
 def _threshold(params: Request, preset: dict[str, Any]) -> float | None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, TypeGuard
 
 from app.core.logging import current_request_id
+from app.core.parameters import ENGINE_NAMES
 from app.engine.interface.config import EngineConfig
 from app.engine.interface.counters import EngineCounters
 from app.engine.interface.errors import (
@@ -61,22 +62,8 @@ if TYPE_CHECKING:
 LONG_TEXT_CHARACTERS = 2_000
 """Longer texts are tokenised in a worker thread, so that the event loop is not held up."""
 
-_PUBLIC_NAMES = {"max_new_tokens": "max_length"}
+_PUBLIC_NAMES = {engine_name: name for name, engine_name in ENGINE_NAMES.items()}
 
-_PARAMETERS = {
-    "steps": ParameterBound(minimum=1, maximum=4096),
-    "block_length": ParameterBound(minimum=1, maximum=2048),
-    "alg_temp": ParameterBound(minimum=0.0, maximum=10.0),
-    "confidence_threshold": ParameterBound(minimum=0.0, maximum=1.0),
-    "confidence_factor": ParameterBound(minimum=0.0, maximum=100.0),
-    "entropy_bound": ParameterBound(minimum=0.0, maximum=100.0),
-    "local_threshold": ParameterBound(minimum=0.0, maximum=1.0),
-    "stability_bound": ParameterBound(minimum=0.0, maximum=100.0),
-    "revoke_threshold": ParameterBound(minimum=0.0, maximum=1.0),
-    "cfg_scale": ParameterBound(minimum=0.0, maximum=10.0),
-    "cache_refresh": ParameterBound(minimum=1, maximum=4096),
-    "initial_masks": ParameterBound(minimum=1, maximum=2048),
-}
 _COMMITS = ("confidence_threshold", "confidence_factor", "entropy_bound", "local_threshold")
 _PARAMETERS_OF = {
     "llada": ("steps", "block_length", *_COMMITS, "stability_bound", "revoke_threshold", "cfg_scale", "cache_refresh"),
@@ -225,7 +212,7 @@ class NativeDiffusionModel(DiffusionModel):
             details.dtype = self._loaded.engine.dtype
             details.quantization = self._config.quantization
             details.load_time = round(self._loaded.engine.load_time_s, 3)
-            details.parameters |= {name: _PARAMETERS[name] for name in _PARAMETERS_OF[self._loaded.family]}
+            details.parameters |= {name: ParameterBound.of(name) for name in _PARAMETERS_OF[self._loaded.family]}
         return details
 
     # -- answering ---------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
+from app.core.parameters import PARAMETERS
 from app.core.settings import DiffusionConfig
 from app.services.diffusion.base import DiffusionModel
 from app.services.diffusion.errors import InvalidParameters, ModelUnavailable
@@ -61,14 +62,8 @@ def examine(params: Params, config: DiffusionConfig, residency: Residency) -> No
 
 def with_defaults(params: Params, config: DiffusionConfig, model: DiffusionModel) -> Params:
     """The parameters with every default filled in. The configured `max_length` gives way to the model's bound."""
-    defaults = {
-        "decoding": config.decoding,
-        "max_length": min(config.max_length, model.max_length),
-        "temperature": config.temperature,
-        "top_p": config.top_p,
-        "top_k": config.top_k,
-        "repetition_penalty": config.repetition_penalty,
-    }
+    defaults = {name: getattr(config, name) for name, row in PARAMETERS.items() if row.default is not None}
+    defaults["max_length"] = min(config.max_length, model.max_length)
     missing = {name: value for name, value in defaults.items() if getattr(params, name) is None}
     # 53 bits: JavaScript's numbers hold no more, and a seed that is reported must be one that can be sent back.
     seed = secrets.randbits(53) if params.seed is None else params.seed

@@ -1,0 +1,108 @@
+"""A parameter is said once: what a new one touches, tried with one that is not part of the program."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import click
+import pytest
+from click.testing import CliRunner
+from pydantic import ValidationError
+
+from app.cli.parameters import parameter_options
+from app.core.parameters import ENGINE_NAMES, PARAMETERS, TYPES, Parameter, field_of
+from app.engine.interface.params import Between, Count, DecodingParams, Share
+from app.services.diffusion.models import ParameterBound, Request
+from app.services.diffusion.native import families
+from tests.extensions.parameter_rows import disagreements
+
+ROW = Parameter("Only tokens at least so probable, beside the best one.", ge=0.0, le=0.5)
+
+
+@pytest.fixture
+def row(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The table with one more line: `min_p: Annotated[float, Parameter(…)]`."""
+    for table, entry in ((PARAMETERS, ROW), (TYPES, float), (ENGINE_NAMES, "min_p")):
+        monkeypatch.setitem(table, "min_p", entry)
+
+
+@dataclass(frozen=True, slots=True)
+class ToyParams(DecodingParams):
+    """The engine's class with one more line."""
+
+    min_p: Share = 0.0
+
+
+def toy_request() -> type[Request]:
+    """The wire model with one more line; made in a test, for only there is the row in the table."""
+
+    class ToyRequest(Request):
+        min_p: float | None = field_of("min_p")
+
+    return ToyRequest
+
+
+def test_every_row_is_as_the_classes_beside_it_say() -> None:
+    assert disagreements() == []
+
+
+def test_a_row_that_stands_nowhere_else_is_named_with_the_classes_that_lack_it(row: None) -> None:
+    assert disagreements() == [
+        "min_p: Request has no such field",
+        "min_p: DecodingParams has no field min_p",
+    ]
+
+
+def test_a_field_without_a_row_is_named() -> None:
+    class Odd(Request):
+        min_p: float | None = None
+
+    assert disagreements(request=Odd) == ["min_p: Odd has it, and it has no row"]
+
+
+def test_a_class_that_says_it_otherwise_is_named(row: None) -> None:
+    class Wider(Request):
+        min_p: float | None = field_of("top_p")
+
+    @dataclass(frozen=True, slots=True)
+    class Whole(DecodingParams):
+        min_p: Count = 1
+
+    @dataclass(frozen=True, slots=True)
+    class Narrow(DecodingParams):
+        min_p: Annotated[float, Between(0.0, 0.4)] = 0.0
+
+    assert disagreements(request=Wider, params=ToyParams) == [
+        "min_p: Wider has other bounds or another description than the row"
+    ]
+    assert disagreements(toy_request(), Whole) == ["min_p: Whole says <class 'int'>, the row <class 'float'>"]
+    assert disagreements(toy_request(), Narrow) == ["min_p: Narrow refuses some of what the row allows"]
+
+
+def test_with_a_line_in_two_classes_it_reaches_the_engine(row: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    kind: Any = toy_request()
+    monkeypatch.setattr(families, "DecodingParams", ToyParams)
+    decoding: Any = families.decoding_params("llada", kind.model_validate({"max_length": 8, "min_p": 0.25}))
+    assert (decoding.min_p, decoding.max_new_tokens) == (0.25, 8)
+    assert families.decoding_params("llada", kind(max_length=8)) == ToyParams(8, block_length=32)
+
+
+def test_with_a_line_in_two_classes_everything_else_knows_it(row: None) -> None:
+    kind = toy_request()
+    with pytest.raises(ValidationError, match=r"less than or equal to 0\.5"):
+        kind.model_validate({"min_p": 0.6})
+    assert ParameterBound.of("min_p") == ParameterBound(minimum=0.0, maximum=0.5)
+    assert PARAMETERS["min_p"].nearest(7) == 0.5
+
+    @click.command()
+    @parameter_options(kind)
+    def ask(parameters: dict[str, Any]) -> None:
+        click.echo(repr(parameters))
+
+    assert "0.0<=x<=0.5" in CliRunner().invoke(ask, ["--min-p", "0.6"]).output
+    assert CliRunner().invoke(ask, ["--min-p", "0.5"]).output == "{'min_p': 0.5}\n"
+
+
+def test_rows_with_another_name_in_the_engine_say_so() -> None:
+    assert {name: other for name, other in ENGINE_NAMES.items() if name != other} == {"max_length": "max_new_tokens"}
