@@ -6,6 +6,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 TIMED := "$(CURDIR)/.ci/timed"
+TORCHED := $(VENV)/.torch
 SERVING := $(VENV)/.serving
 READY := $(VENV)/.ready
 # Section of the training recipes: cpu, gpu or quick.
@@ -15,6 +16,8 @@ VECTORS ?= backend/tests/conformance/vectors
 TORCH ?= torch==2.13.0
 # Test processes beside each other. A file stays with one of them, so its server is started once.
 WORKERS ?= 2
+# Tests wait now and then: with types checked beside them, two cores are busy.
+LINT_AND_TESTS = $(MAKE) --no-print-directory --jobs 2 lint tests
 PYTEST = cd backend && $(TIMED) tests "$(BIN)/python" -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 # Length of `make soak`, without the rests between its rounds.
@@ -23,7 +26,7 @@ SOAK_MINUTES ?= 10
 # Tests start dozens of processes: what is compiled once is there for all of them.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: serve serve-ray test check test-long before-tests lint format types contracts found conformance smoke soak bench eval train-llada train-dreamon docs clean
+.PHONY: serve serve-ray test check test-long lint tests format types contracts conformance smoke soak bench eval train-llada train-dreamon docs clean
 
 serve: $(SERVING)
 	cd backend && "$(BIN)/python" main.py
@@ -32,14 +35,14 @@ serve: $(SERVING)
 serve-ray: $(READY)
 	cd backend && "$(BIN)/python" serve_ray.py
 
-test: before-tests
-	@$(PYTEST)
+test: $(READY)
+	@$(LINT_AND_TESTS)
 
-check: before-tests
-	@$(PYTEST) tests/unit --ignore tests/unit/training
+check: $(READY)
+	@$(LINT_AND_TESTS) SELECTED="tests/unit --ignore tests/unit/training"
 
-test-long: before-tests
-	@$(PYTEST) --hypothesis-profile thorough
+test-long: $(READY)
+	@$(LINT_AND_TESTS) SELECTED="--hypothesis-profile thorough"
 
 lint: format types contracts
 
@@ -47,18 +50,14 @@ format: $(READY)
 	@$(TIMED) format "$(BIN)/ruff" format --check .
 	@$(TIMED) lint "$(BIN)/ruff" check .
 
+tests: $(READY)
+	@$(PYTEST) $(SELECTED)
+
 types: $(READY)
 	@cd backend && $(TIMED) types "$(BIN)/mypy"
 
 contracts: $(READY)
 	@cd backend && $(TIMED) contracts "$(BIN)/lint-imports" --no-logo
-
-# The parts of lint beside each other. Meanwhile tests are found once, which compiles what all test processes import.
-before-tests: $(READY)
-	@$(MAKE) --no-print-directory --jobs 3 lint found
-
-found: $(READY)
-	@cd backend && $(TIMED) "finding tests" "$(BIN)/python" -m pytest --collect-only -qq > ../$(VENV)/found.txt || true
 
 conformance: $(READY)
 	vectors="$$(cd "$(VECTORS)" && pwd)" && cd backend && "$(BIN)/python" -m tests.conformance.run "$$vectors"
@@ -90,17 +89,21 @@ train-llada: $(READY)
 train-dreamon: $(READY)
 	"$(BIN)/python" -m training.train --model dreamon --preset $(PRESET)
 
-# What serving needs; the tools of those who change it come on top. Torch by pip alone: it may be told where to find it.
-$(SERVING): backend/requirements.txt backend/pyproject.toml
+# Torch by pip alone: it may be told where to find it.
+$(TORCHED): backend/requirements.txt backend/pyproject.toml
 	@"$(PYTHON)" -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Python 3.11 or later is needed: make PYTHON=python3.12')"
 	@$(TIMED) "virtual environment" "$(PYTHON)" -m venv $(VENV)
 	@$(TIMED) torch "$(BIN)/python" -m pip install --quiet --no-deps "$(TORCH)"
+	@touch $(TORCHED)
+
+$(SERVING): $(TORCHED)
 	@$(TIMED) "what serving needs" .ci/install "$(BIN)/python" -e backend
 	@touch $(SERVING)
 
-$(READY): $(SERVING)
+# What serving needs, and the tools of those who change it.
+$(READY): $(TORCHED)
 	@$(TIMED) "what tests need" .ci/install "$(BIN)/python" -e "backend[dev]"
-	@touch $(READY)
+	@touch $(SERVING) $(READY)
 
 clean:
 	rm -rf $(VENV) backend/*.egg-info

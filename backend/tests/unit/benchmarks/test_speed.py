@@ -46,7 +46,13 @@ def test_plain_sampling_stays_within_its_filters(temperature: float) -> None:
     assert all(token in row for token, row in zip(tokens.tolist(), best.tolist(), strict=True))
 
 
-@pytest.mark.parametrize("workload", [generating("llada", 32, SAMPLED), infilling(SAMPLED)], ids=["llada", "dreamon"])
+@pytest.mark.parametrize(
+    "workload",
+    [
+        pytest.param(generating("llada", 32, SAMPLED), id="llada", marks=pytest.mark.thorough),
+        pytest.param(infilling(SAMPLED), id="dreamon"),
+    ],
+)
 def test_a_measurement_has_every_system(workload: Workload, capsys: pytest.CaptureFixture[str]) -> None:
     row = measure(workload, rounds=1)
     names = {system["system"] for system in row["systems"]}

@@ -22,6 +22,7 @@ from app.engine.passes.runner import ModelRunner
 from app.engine.recovery import CPU, RETURN_AFTER_S, Home, Recovery
 from app.engine.request.state import RequestState
 from tests.faults import DEVICE_NAME, FaultyRunner, IsFault
+from tests.profiles import examples
 from tests.unit.engine.mixture import mixed_requests
 
 Events = dict[str, list[EngineEvent]]
@@ -176,10 +177,8 @@ def test_what_does_not_fit_the_cpu_is_still_on_the_device(llada: ModelRunner, mo
 
 
 @settings(
-    max_examples=6,
-    deadline=None,
+    examples(3, HealthCheck.function_scoped_fixture),
     phases=[Phase.explicit, Phase.reuse, Phase.generate],  # to make an example smaller takes minutes
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(data=st.data())
 @pytest.mark.parametrize("count", [1, 8])
