@@ -9,10 +9,11 @@ import numpy as np
 from app.engine.canvas.canvas import Canvas
 from app.engine.canvas.edits import Edits
 from app.engine.canvas.special import SpecialIds
-from app.engine.decoding import schedule, selection
+from app.engine.decoding import schedule
+from app.engine.decoding.commit.registry import rule_of
+from app.engine.decoding.commit.rule import Candidates
 from app.engine.decoding.rules import LogitRules, Score
-from app.engine.decoding.step import Prediction, StepPlan, commit
-from app.engine.decoding.surety import Revision, Surety
+from app.engine.decoding.step import Prediction, Signal, StepPlan, write
 from app.engine.interface.params import DecodingParams
 
 
@@ -24,18 +25,19 @@ class BlockSampler:
     """
 
     ALGORITHMS = ("low_confidence", "random")
+    SIGNALS = frozenset(Signal)
     text_ended = False
 
     def __init__(self, canvas: Canvas, params: DecodingParams, special: SpecialIds) -> None:
         self._params = params
-        self._rules = _block_rules(params, special)
+        self._rule = rule_of(params)(params)
+        self._takes_back = Signal.SUPPORT in self._rule.NEEDS
+        self._rules = _logit_rules(params, special, self._rule.RANKS_BY)
         self._blocks = schedule.block_spans(canvas.span_start, canvas.span_end, params.block_length)
         self._steps = schedule.steps_per_block(self._blocks, params.steps)
         self._block_index = -1
         self._num_steps = 0  # in this block
         self._counts: list[int] = []
-        self._surety = Surety(params)
-        self._revision: Revision | None = None
         self._revisable_from: int | None = None
 
     @property
@@ -54,38 +56,36 @@ class BlockSampler:
                 # The next block begins with this one, and leaves out the one before: its last chance is the first step.
                 renews = window is not None and self._num_steps == 0
                 self._num_steps += 1
-                revisable = () if self._revision is None else self._revision.revisable
-                needs_divergences = self._params.stability_bound is not None
-                return StepPlan(positions, self._rules, window, renews, revisable, needs_divergences)
+                needs_divergences = Signal.DIVERGENCES in self._rule.NEEDS
+                return StepPlan(positions, self._rules, window, renews, self._rule.revisable, needs_divergences)
             else:
                 self._counts.pop(0)
         return None
 
     def apply(self, canvas: Canvas, plan: StepPlan, predicted: Prediction, rng: np.random.Generator) -> Edits:
-        count = self._counts.pop(0)
+        least = self._counts.pop(0)
         scores = predicted.scores
         if self._params.algorithm == "random":
             scores = rng.random(len(plan.positions)).tolist()
-        if not self._params.is_adaptive:
-            return commit(canvas, plan, predicted, selection.best(scores, count))
-        least = schedule.least_commits(len(plan.positions), len(self._counts) + 1) if self._is_bounded else 1
-        chosen = self._surety.choose(plan.positions, scores, predicted.divergences, least)
-        edits = commit(canvas, plan, predicted, chosen)
-        return edits if self._revision is None else self._revise(canvas, self._revision, predicted, edits)
+        if self._is_bounded:
+            least = schedule.least_commits(len(plan.positions), len(self._counts) + 1)
+        chosen = self._rule.choose(Candidates(plan.positions, scores, predicted.divergences), least)
+        edits = write(canvas, plan, predicted, chosen)
+        return self._revise(canvas, predicted, edits) if self._takes_back else edits
 
-    def _revise(self, canvas: Canvas, revision: Revision, predicted: Prediction, edits: Edits) -> Edits:
+    def _revise(self, canvas: Canvas, predicted: Prediction, edits: Edits) -> Edits:
         if self._is_bounded and not self._counts:  # no step is left that could fill what is taken back
             self._revisable_from = None
             return edits
         committed = [position for position, token_id, _ in edits.committed if token_id != canvas.mask_id]
-        revoked = revision.revoked(predicted.support, committed)
+        revoked = self._rule.revoked(predicted.support, committed)
         for position in revoked:
             canvas.remask(position)
         end = self._blocks[self._block_index][1]
         if self._block_is_filled_early(canvas):
             self._counts.clear()
         # Not the start of the block: masks that an earlier one left open are committed, and revisable, with this one.
-        open_positions = [*revision.revisable, *canvas.masked(before=end)] if self._counts else []
+        open_positions = [*self._rule.revisable, *canvas.masked(before=end)] if self._counts else []
         self._revisable_from = min(open_positions, default=None)
         return replace(edits, revoked=tuple(revoked))
 
@@ -94,11 +94,10 @@ class BlockSampler:
         if self._block_index == len(self._blocks):
             return False
         self._num_steps = 0
-        if self._params.revoke_threshold is not None:
-            self._revision = Revision(self._params.revoke_threshold)
+        self._rule.begin_block()
         start, end = self._blocks[self._block_index]
         num_masks = canvas.ids[start:end].count(canvas.mask_id)
-        if not self._params.is_adaptive:
+        if not self._rule.is_adaptive:
             self._counts = schedule.spread_evenly(num_masks, self._steps[self._block_index])
         else:
             # Every step commits at least one, so a block never needs more steps than it has masks.
@@ -111,7 +110,7 @@ class BlockSampler:
     @property
     def _is_bounded(self) -> bool:
         """Whether `steps` bound a rule. In the published loops they do not; there a rule takes what it needs."""
-        return self._params.steps is not None and not self._params.run_to_end
+        return self._rule.is_adaptive and self._params.steps is not None and not self._params.run_to_end
 
     def _window(self, canvas: Canvas) -> tuple[int, int] | None:
         """The first step of a block computes everything, or the block before it once more, now that it is written."""
@@ -130,20 +129,20 @@ class BlockSampler:
         return self._params.cache != "none" and self._params.run_to_end and self._num_steps == 1
 
     def _block_is_filled_early(self, canvas: Canvas) -> bool:
-        if not self._params.is_adaptive:
+        if not self._rule.is_adaptive:
             return False
         start, end = self._blocks[self._block_index]
-        if self._revision is not None:  # what it took back may stand left of it
+        if self._takes_back:  # what it took back may stand left of it
             start = 0
         return canvas.mask_id not in canvas.ids[start:end]
 
 
-def _block_rules(params: DecodingParams, special: SpecialIds) -> LogitRules:
+def _logit_rules(params: DecodingParams, special: SpecialIds, score: Score) -> LogitRules:
     # The published sampler removes eos from the scores at temperature 0 only, through shared storage: at higher
     # temperatures just the end of turn goes.
     last = {params.end_of_turn} | (set(special.ends) if params.temperature == 0 else set())
     return LogitRules(
-        score=Score.PROBABILITY if params.entropy_bound is None else Score.NEGATIVE_ENTROPY,
+        score=score,
         temperature=params.temperature,
         top_p=params.top_p,
         top_k=params.top_k,

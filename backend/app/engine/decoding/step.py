@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Protocol
 
 import numpy as np
@@ -48,6 +49,19 @@ class Prediction:
     """Rows of logits that were not finite. Where there are any, nothing else is of meaning."""
 
 
+class Signal(Enum):
+    """What the predictions of a step can say beside the tokens."""
+
+    CONFIDENCES = "confidences"
+    """Probability of each predicted token."""
+    ENTROPIES = "entropies"
+    """Entropy of each distribution."""
+    DIVERGENCES = "divergences"
+    """How far each distribution has moved since the step before."""
+    SUPPORT = "support"
+    """How probable the rest of the canvas makes the tokens that stand at revisable positions."""
+
+
 class Sampler(Protocol):
     """Drives the canvas of one round: plans a step, then writes what was predicted for it.
 
@@ -74,7 +88,7 @@ class Sampler(Protocol):
         ...
 
 
-def commit(canvas: Canvas, plan: StepPlan, predicted: Prediction, chosen: Iterable[int]) -> Edits:
+def write(canvas: Canvas, plan: StepPlan, predicted: Prediction, chosen: Iterable[int]) -> Edits:
     """Writes the chosen predictions, given by their indices in the plan."""
     committed = []
     for index in sorted(chosen):

@@ -12,7 +12,7 @@ from app.engine.canvas.special import SpecialIds
 from app.engine.decoding import schedule
 from app.engine.decoding.ranking import choose, ranking_rules
 from app.engine.decoding.span_window import SpanWindow
-from app.engine.decoding.step import Prediction, StepPlan, commit
+from app.engine.decoding.step import Prediction, Signal, StepPlan, write
 from app.engine.interface.params import DecodingParams
 
 
@@ -20,6 +20,7 @@ class TimestepSampler:
     """Dream's sampler: all masks at once, the number of commits follows a time schedule (DreamLM/Dream)."""
 
     ALGORITHMS = ("entropy", "maskgit_plus", "topk_margin", "origin")
+    SIGNALS: frozenset[Signal] = frozenset()
     revisable_from = None
     text_ended = False
 
@@ -44,9 +45,9 @@ class TimestepSampler:
 
     def apply(self, canvas: Canvas, plan: StepPlan, predicted: Prediction, rng: np.random.Generator) -> Edits:
         if self._params.algorithm == "origin":
-            return commit(canvas, plan, predicted, self._chosen)
+            return write(canvas, plan, predicted, self._chosen)
         count = self._num_transfers(len(plan.positions), rng)
-        return commit(canvas, plan, predicted, choose(predicted, count, self._params.alg_temp, rng))
+        return write(canvas, plan, predicted, choose(predicted, count, self._params.alg_temp, rng))
 
     def _num_transfers(self, num_masks: int, rng: np.random.Generator) -> int:
         if self._params.transfer_counts:

@@ -10,10 +10,12 @@ from app.engine.canvas.canvas import Canvas
 from app.engine.canvas.edits import Edits
 from app.engine.canvas.special import SpecialIds
 from app.engine.decoding import length
+from app.engine.decoding.commit.registry import rule_of
+from app.engine.decoding.commit.rule import Candidates
 from app.engine.decoding.ranking import choose, ranking_rules
+from app.engine.decoding.rules import Score
 from app.engine.decoding.span_window import SpanWindow
-from app.engine.decoding.step import Prediction, StepPlan, commit
-from app.engine.decoding.surety import Surety
+from app.engine.decoding.step import Prediction, Signal, StepPlan, write
 from app.engine.interface.errors import InvalidRequest
 from app.engine.interface.params import DecodingParams
 
@@ -22,6 +24,7 @@ class VariableLengthSampler:
     """DreamOn's sampler: a fixed number of commits per step, then deletions, then expansions (arXiv 2602.01326)."""
 
     ALGORITHMS = ("entropy", "maskgit_plus", "topk_margin")
+    SIGNALS = frozenset({Signal.CONFIDENCES, Signal.ENTROPIES})
     revisable_from = None
 
     def __init__(self, canvas: Canvas, params: DecodingParams, special: SpecialIds) -> None:
@@ -37,7 +40,7 @@ class VariableLengthSampler:
         expansions = 2 * room if params.expand_budget is None else params.expand_budget
         self._budget = length.LengthBudget(max_canvas, expansions)
         self._window = SpanWindow(params)
-        self._surety = Surety(params)
+        self._rule = rule_of(params)(params)
         # A model that predicts the mask token makes no progress; the published limit ends that.
         self._steps_left = 2 * room + 2 * expansions
         self._seen: set[tuple[int, ...]] = set()
@@ -55,11 +58,11 @@ class VariableLengthSampler:
 
     def apply(self, canvas: Canvas, plan: StepPlan, predicted: Prediction, rng: np.random.Generator) -> Edits:
         chosen = choose(predicted, self._params.transfers_per_step, self._params.alg_temp, rng)
-        if self._params.is_adaptive:
-            by_entropy = self._params.entropy_bound is not None
-            sure = self._surety.sure(plan.positions, predicted.scores if by_entropy else predicted.confidences)
-            chosen = [*chosen, *(index for index in sure if index not in chosen)]
-        committed = commit(canvas, plan, predicted, chosen).committed
+        by_entropy = self._rule.RANKS_BY is Score.NEGATIVE_ENTROPY
+        scores = predicted.scores if by_entropy else predicted.confidences
+        confident = self._rule.confident(Candidates(plan.positions, scores))
+        chosen = [*chosen, *(index for index in confident if index not in chosen)]
+        committed = write(canvas, plan, predicted, chosen).committed
         if self._params.pad_delete_to_right:
             length.spread_delete_to_right(canvas, plan.positions, self._delete_id)
         last = canvas.span_end - 1
@@ -72,7 +75,7 @@ class VariableLengthSampler:
     def _end_cycles(self, canvas: Canvas) -> None:
         """Where decoding is not the published one, expanding and deleting in turn is not worth waiting for its limit:
         the text around the span does not change, so what did not help once hardly ever will."""
-        if self._params.cache == "none" and not self._params.is_adaptive:
+        if self._params.cache == "none" and not self._rule.is_adaptive:
             return
         span = tuple(canvas.span_ids)
         if span in self._seen:

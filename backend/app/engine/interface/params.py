@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Annotated, Literal
 
 CacheName = Literal["none", "prefix", "dual"]
@@ -104,10 +104,11 @@ class DecodingParams:
     sees: steps that commit nothing, and steps after the end of the text. Such steps draw random numbers too, so with
     a temperature the text is another one. And as there, `steps` are no bound where a rule decides."""
 
-    @property
-    def is_adaptive(self) -> bool:
-        """How many tokens a step commits depends on how sure they are, and on no schedule."""
-        return (self.confidence_threshold, self.confidence_factor, self.entropy_bound) != (None, None, None)
+
+def asks_for(params: DecodingParams, name: str) -> bool:
+    """Whether a parameter has another value than its default, which asks for nothing."""
+    default = next(field.default for field in fields(params) if field.name == name)
+    return bool(getattr(params, name) != default)
 
 
 @dataclass(frozen=True, slots=True)

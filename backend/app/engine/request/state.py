@@ -18,10 +18,11 @@ from app.engine.canvas.canvas import Canvas
 from app.engine.canvas.edits import Edits
 from app.engine.canvas.logprobs import LogprobTrack
 from app.engine.canvas.transcript import Transcript
+from app.engine.decoding.commit.registry import rule_of
 from app.engine.decoding.guidance import unconditional_ids
 from app.engine.decoding.rules import LogitRules, Score
 from app.engine.decoding.span import choose_length
-from app.engine.decoding.step import Prediction, Sampler, StepPlan
+from app.engine.decoding.step import Prediction, Sampler, Signal, StepPlan
 from app.engine.device.memory import Need
 from app.engine.families.registry import build_sampler
 from app.engine.interface.errors import LogitsNotFinite
@@ -77,6 +78,7 @@ class RequestState:
         self.edits = Edits()
         """What the last step did."""
         self._config = config
+        self._rule = rule_of(params)
         self._rng = np.random.Generator(np.random.Philox(key=params.seed))
         self._window = fit_window(request.prefix, request.suffix, params.max_new_tokens, config.context_length)
         self.num_truncated = self._window.num_truncated
@@ -112,18 +114,16 @@ class RequestState:
         """What it may take of a device beside the weights, and what of that it holds already."""
         most = 0 if self.request.params.cache == "none" else self.max_tokens
         # Distributions of this step stand beside those of the last one until they have been compared.
-        most_rows = 0 if self.request.params.stability_bound is None else 2 * self._window.capacity
+        most_rows = 2 * self._window.capacity if Signal.DIVERGENCES in self._rule.NEEDS else 0
         num_rows = min(self._num_distributions, most_rows)
         return Need(self.max_tokens, self.max_rows, min(self._num_kept_tokens, most), most, num_rows, most_rows)
 
     @property
     def _max_revisable(self) -> int:
         params = self.request.params
-        return (
-            0
-            if params.revoke_threshold is None
-            else min(params.block_length or params.max_new_tokens, params.max_new_tokens)
-        )
+        if Signal.SUPPORT not in self._rule.NEEDS:
+            return 0
+        return min(params.block_length or params.max_new_tokens, params.max_new_tokens)
 
     @property
     def _num_branches(self) -> int:

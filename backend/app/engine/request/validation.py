@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, get_args, get_type_hints
 
+from app.engine.decoding.commit import registry as commit_rules
 from app.engine.families.registry import algorithms
 from app.engine.interface.errors import InvalidRequest
 from app.engine.interface.params import Between, DecodingParams, GenerationRequest
@@ -70,7 +71,7 @@ def validate(request: GenerationRequest, config: ModelConfig) -> None:
             raise InvalidRequest(
                 f"{name}={value!r} has no meaning for {config.family} models; leave it out", field=name
             )
-    _check_commits(params)
+    commit_rules.check(params)
     _check_counts(params)
     if params.cache == "prefix" and config.family != "llada":
         raise InvalidRequest(f"cache='prefix' has no meaning for {config.family} models; use 'dual'", field="cache")
@@ -78,28 +79,6 @@ def validate(request: GenerationRequest, config: ModelConfig) -> None:
         _check_id(token_id, config, "token id")
     if params.end_of_turn is not None:
         _check_id(params.end_of_turn, config, "end_of_turn", field="end_of_turn")
-
-
-_RULES = ("confidence_threshold", "confidence_factor", "entropy_bound")
-_ADDITIONS = ("local_threshold", "stability_bound", "revoke_threshold")
-
-
-def _check_commits(params: DecodingParams) -> None:
-    rules, additions = ([name for name in names if getattr(params, name) is not None] for names in (_RULES, _ADDITIONS))
-    for given in (rules, additions):
-        if len(given) > 1:
-            raise InvalidRequest(f"{given[0]} and {given[1]} exclude each other; leave one out", field=given[1])
-    if additions and rules != ["confidence_threshold"]:
-        raise InvalidRequest(f"{additions[0]} goes with a confidence_threshold; give one", field=additions[0])
-    if params.revoke_threshold is not None and (params.cache != "none" or params.cfg_scale > 0):
-        raise InvalidRequest(
-            "revoke_threshold looks at the whole canvas, once; leave cache and cfg_scale out", field="revoke_threshold"
-        )
-    if params.entropy_bound is not None and params.algorithm not in (None, "entropy", "low_confidence"):
-        raise InvalidRequest(
-            f"entropy_bound ranks by entropy, and algorithm={params.algorithm!r} by something else; leave one out",
-            field="entropy_bound",
-        )
 
 
 def _check_counts(params: DecodingParams) -> None:

@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from app.core.parameters import ENGINE_NAMES
-from app.engine.interface.params import DecodingParams
+from app.engine.decoding.commit.registry import rules_on
+from app.engine.interface.params import CacheName, DecodingParams
 from app.services.diffusion.errors import InvalidParameters
 from app.services.diffusion.models import (
     ChatMessage,
@@ -106,8 +107,7 @@ def decoding_params(
         confidence_threshold=_threshold(params, preset),
         eos_never_predicted=family != "dreamon" and (_has_text_behind(params) or bool(params.ignore_eos)),
         end_of_turn=None if params.ignore_eos else end_of_turn,
-        # What may be taken back is looked at in the whole canvas.
-        cache=params.cache or ("none" if params.revoke_threshold is not None else preset.get("cache", "none")),
+        cache=params.cache or _cache(params, preset),
         cache_refresh=params.cache_refresh or preset.get("cache_refresh"),
         initial_masks=_initial_masks(family, params, max_length),
         mask_lengths=candidate_lengths(max_length) if infills and family != "dreamon" else (),
@@ -125,9 +125,15 @@ def _threshold(params: Request, preset: dict[str, Any]) -> float | None:
     """A preset's gives way to any other rule of the request's own."""
     if params.confidence_threshold is not None:
         return params.confidence_threshold
-    own_rules = (params.confidence_factor, params.entropy_bound, params.steps)
-    has_own_rule = any(rule is not None for rule in own_rules) or params.algorithm == "random"
+    has_own_rule = any(rule.REFINES is None for rule in rules_on(params))
+    has_own_rule |= params.steps is not None or params.algorithm == "random"
     return None if has_own_rule else preset.get("confidence_threshold")
+
+
+def _cache(params: Request, preset: dict[str, Any]) -> CacheName:
+    """A preset's gives way to a rule that excludes it."""
+    is_excluded = any("cache" in rule.EXCLUDES for rule in rules_on(params))
+    return "none" if is_excluded else preset.get("cache", "none")
 
 
 def check_combination(params: Request, decoding: DecodingParams) -> None:
@@ -145,8 +151,8 @@ def check_combination(params: Request, decoding: DecodingParams) -> None:
             f"cache_refresh={params.cache_refresh} refreshes a cache, and there is none; give a cache, or leave it out",
             field="cache_refresh",
         )
-    if params.algorithm == "random" and decoding.is_adaptive:
-        rule = next(name for name in _RULES if getattr(decoding, name) is not None)
+    if params.algorithm == "random" and (on := rules_on(decoding)):
+        rule = on[0].PARAMETER
         raise InvalidParameters(
             f"{rule} goes by how sure the model is, and algorithm='random' by chance; leave one out", field=rule
         )
@@ -161,9 +167,6 @@ def check_combination(params: Request, decoding: DecodingParams) -> None:
             f"local_threshold={near:g} does nothing beside confidence_threshold={threshold:g}; it has to be below",
             field="local_threshold",
         )
-
-
-_RULES = ("confidence_threshold", "confidence_factor", "entropy_bound")
 
 
 def _has_text_behind(params: DiffusionGenerationParams | DiffusionInfillingParams) -> bool:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.engine.decoding.selection import LEAP, best, drafted, drawn, leaping, within_entropy, within_factor
+from app.engine.decoding.selection import best, drawn
 
 # Few different values, so that ties are the rule.
 tied_scores = st.lists(st.sampled_from([-np.inf, -0.5, 0.0, 0.25, 1.0]), max_size=12)
@@ -18,50 +18,6 @@ tied_scores = st.lists(st.sampled_from([-np.inf, -0.5, 0.0, 0.25, 1.0]), max_siz
 def test_the_best_are_the_highest_and_of_equals_the_leftmost(scores: list[float], count: int) -> None:
     ranking = sorted(range(len(scores)), key=lambda index: (-scores[index], index))
     assert best(scores, count) == ranking[:count]
-
-
-confidences = st.lists(st.floats(0.0, 1.0), min_size=1, max_size=10)
-
-
-@given(confidences, st.floats(0.01, 12))
-def test_a_factor_takes_the_surest_as_long_as_all_of_them_are_sure_enough_for_so_many(
-    sure: list[float], factor: float
-) -> None:
-    chosen = within_factor(sure, factor)
-    assert chosen == best(sure, len(chosen))
-    fits = [all((n + 1) * (1 - sure[i]) < factor for n, i in enumerate(best(sure, m), 1)) for m in range(1, 11)]
-    assert len(chosen) == sum(fits[: len(sure)])
-
-
-@given(confidences, st.floats(0.3, 1.0), st.floats(0.0, 0.3))
-def test_a_leap_takes_less_near_what_is_sure_and_nothing_more_elsewhere(
-    sure: list[float], threshold: float, near: float
-) -> None:
-    positions = [3 * index for index in range(len(sure))]
-    chosen = leaping(sure, positions, threshold, near)
-    anchors = [position for position, confidence in zip(positions, sure, strict=True) if confidence >= threshold]
-    for index, (position, confidence) in enumerate(zip(positions, sure, strict=True)):
-        is_near = any(abs(position - anchor) <= LEAP for anchor in anchors)
-        assert (index in chosen) == (confidence >= threshold or (is_near and confidence >= near))
-
-
-@given(st.lists(st.floats(0.0, 1.0), min_size=1, max_size=60), st.floats(0.1, 0.9))
-def test_a_draft_has_a_limit(sure: list[float], threshold: float) -> None:
-    chosen = drafted(sure, threshold)
-    assert len(chosen) <= max(5, min(20, 0.7 * len(sure)))
-    assert chosen == best(sure, len(chosen))
-    assert all(sure[index] > threshold for index in chosen)
-
-
-@given(st.lists(st.floats(0.0, 9.0), min_size=1, max_size=10), st.floats(0.0, 30))
-def test_an_entropy_bound_holds_for_all_but_the_most_uncertain_of_the_chosen(
-    entropies: list[float], bound: float
-) -> None:
-    chosen = within_entropy(entropies, bound)
-    ranking = sorted(range(len(entropies)), key=lambda index: entropies[index])
-    assert chosen == ranking[: len(chosen)]
-    assert sum(entropies[i] for i in chosen[:-1]) <= bound
-    assert len(chosen) == len(entropies) or sum(entropies[i] for i in chosen) > bound - 1e-9
 
 
 @given(tied_scores, st.integers(0, 14), st.floats(0.05, 10), st.integers(0, 2**32))

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.engine.decoding.commit.registry import rules_on
 from app.engine.decoding.rules import LogitRules
 from app.engine.decoding.step import Prediction
 from app.engine.interface.events import CanvasSnapshot, EngineEvent, FinishReason, Step
@@ -122,7 +123,7 @@ def without_draws(request: GenerationRequest) -> GenerationRequest:
     """A step that commits nothing still draws its random numbers, so only a greedy request is left unchanged by it."""
     is_random = request.params.algorithm == "random"
     params = replace(request.params, alg_temp=0.0, algorithm=None if is_random else request.params.algorithm)
-    if params.is_adaptive:  # in the published loop `steps` do not bound a rule
+    if rules_on(params):  # in the published loop `steps` do not bound a rule
         params = replace(params, steps=None)
     return replace(request, params=params, snapshots=False)
 
