@@ -33,6 +33,12 @@ _FAMILIES_OF: dict[str, tuple[frozenset[str], Any]] = {
 }
 
 
+def takes(family: str, name: str) -> bool:
+    """Whether a parameter has a meaning for a family."""
+    families, _ = _FAMILIES_OF.get(name, (frozenset({family}), None))
+    return family in families
+
+
 def _bounds(hint: Any) -> Between | None:
     """The bounds in the type of a number, of one that may be `None`, or of each number in a tuple."""
     for part in get_args(hint):
@@ -65,9 +71,9 @@ def validate(request: GenerationRequest, config: ModelConfig) -> None:
             f"algorithm={params.algorithm!r} is unknown to {config.family} models; use {', '.join(known)}",
             field="algorithm",
         )
-    for name, (families, neutral) in _FAMILIES_OF.items():
+    for name, (_, neutral) in _FAMILIES_OF.items():
         value = getattr(params, name)
-        if value != neutral and config.family not in families:
+        if value != neutral and not takes(config.family, name):
             raise InvalidRequest(
                 f"{name}={value!r} has no meaning for {config.family} models; leave it out", field=name
             )

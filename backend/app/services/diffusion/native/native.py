@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, TypeGuard
 
 from app.core.logging import current_request_id
-from app.core.parameters import ENGINE_NAMES
+from app.core.parameters import ENGINE_NAMES, PARAMETERS
 from app.engine.interface.config import EngineConfig
 from app.engine.interface.counters import EngineCounters
 from app.engine.interface.errors import (
@@ -64,12 +64,8 @@ LONG_TEXT_CHARACTERS = 2_000
 
 _PUBLIC_NAMES = {engine_name: name for name, engine_name in ENGINE_NAMES.items()}
 
-_COMMITS = ("confidence_threshold", "confidence_factor", "entropy_bound", "local_threshold")
-_PARAMETERS_OF = {
-    "llada": ("steps", "block_length", *_COMMITS, "stability_bound", "revoke_threshold", "cfg_scale", "cache_refresh"),
-    "dream": ("steps", "alg_temp", "cache_refresh"),
-    "dreamon": ("steps", "alg_temp", *_COMMITS, "initial_masks", "cache_refresh"),
-}
+_REPORTED = [name for name in ENGINE_NAMES if PARAMETERS[name].le is not None and name != "seed"]
+"""Parameters whose bounds are reported; whoever chooses a seed does not choose among better and worse ones."""
 
 logger = logging.getLogger(__name__)
 
@@ -212,7 +208,7 @@ class NativeDiffusionModel(DiffusionModel):
             details.dtype = self._loaded.engine.dtype
             details.quantization = self._config.quantization
             details.load_time = round(self._loaded.engine.load_time_s, 3)
-            details.parameters |= {name: ParameterBound.of(name) for name in _PARAMETERS_OF[self._loaded.family]}
+            details.parameters = _bounds_for(self._loaded.family) | details.parameters
         return details
 
     # -- answering ---------------------------------------------------------------------------------------------------
@@ -301,6 +297,13 @@ class NativeDiffusionModel(DiffusionModel):
         if isinstance(error, LogitsNotFinite):
             return GenerationFailed(f"model {self.model_id!r} broke: {error}")
         return GenerationFailed(f"model {self.model_id!r} broke while answering; the server's log says why")
+
+
+def _bounds_for(family: str) -> dict[str, ParameterBound]:
+    """The bounds of what a family takes; a model may have narrower ones of its own."""
+    from app.engine.request.validation import takes
+
+    return {name: ParameterBound.of(name) for name in _REPORTED if takes(family, ENGINE_NAMES[name])}
 
 
 def _free_caches(device: str) -> None:
