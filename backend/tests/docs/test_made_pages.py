@@ -9,7 +9,10 @@ import pytest
 from tests.docs.markdown import ROOT
 
 
-@pytest.mark.parametrize(("program", "made"), [("build_api_reference.py", "built"), ("draw_windows.py", "draw")])
+@pytest.mark.parametrize(
+    ("program", "made"),
+    [("build_api_reference.py", "built"), ("build_parameter_table.py", "built"), ("draw_windows.py", "draw")],
+)
 def test_it_is_up_to_date(program: str, made: str) -> None:
     names = runpy.run_path(str(ROOT / "docs" / program))
     written = names["TARGET"].read_text(encoding="utf-8")
