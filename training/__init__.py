@@ -1,6 +1,6 @@
 """Rebuilds the embedded checkpoints from nothing: sources, tokens, training, evaluation, export.
 
-Imports `app.engine.models` and trains those very modules; nothing in `app` imports this package.
+The package trains the very modules of `app.engine.models`; nothing in `app` imports it.
 """
 
 # Sets the waiting policy of OpenMP before torch is imported; without it idle threads spin.

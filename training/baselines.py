@@ -1,4 +1,4 @@
-"""What the models must beat: look-ups in the training texts, without any learning."""
+"""Baselines that the models must beat: look-ups in the training texts, without any learning."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Integers = np.ndarray[Any, np.dtype[np.int64]]
 
 
 class NeighbourLookup:
-    """The token most often seen between two neighbours; else after the left one; else before the right one."""
+    """Predicts the token most often seen between two neighbours; else after the left one; else before the right one."""
 
     def __init__(self, corpus: Corpus, vocab_size: int) -> None:
         ids = corpus.ids.astype(np.int64)
@@ -25,7 +25,7 @@ class NeighbourLookup:
         self.before = _most_frequent_by_key(ids[1:], ids[:-1], vocab_size)
 
     def predict(self, left: int | None, right: int | None) -> int:
-        """`None` stands for a neighbour that is hidden too, or missing."""
+        """The most frequent token between the neighbours; `None` is a neighbour that is hidden too, or missing."""
         found = None
         if left is not None and right is not None:
             found = self.between.get(left * self.vocab_size + right)
@@ -52,7 +52,7 @@ def _most_frequent_by_key(keys: Integers, tokens: Integers, vocab_size: int) -> 
 
 
 class LineLookup:
-    """The line most often seen between the same two lines; else after the same line; else the most frequent one."""
+    """Predicts the line most often seen between the same two lines; else after the same line; else anywhere."""
 
     def __init__(self, texts: list[str]) -> None:
         self.between: defaultdict[tuple[str, str], Counter[str]] = defaultdict(Counter)

@@ -1,4 +1,4 @@
-"""Batches as a function of seed, step and stage: drawn when they are asked for, or ahead of time by other processes."""
+"""Draws batches as a function of seed, step and stage: on demand, or ahead of time in other processes."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from training.prepare import Corpus
 from training.recipe import Stage
 
 POOL_TOKENS = 131_072
-"""Samples are drawn in pools of about so many tokens, from which batches with many equal lengths are dealt."""
+"""The approximate number of tokens in a pool of samples, from which batches with many equal lengths are dealt."""
 LENGTH_CLASSES = 10
-"""Runs of samples of neighbouring lengths in a batch. Equal lengths share one attention call."""
+"""The number of runs of samples of similar lengths in a batch; equal lengths share one attention call."""
 
 
 def draw_samples(corpus: Corpus, language: Language, stage: Stage, batch_tokens: int, seed: list[int]) -> list[Sample]:
-    """Samples of about `batch_tokens` tokens in all; their masking ratios are spread evenly over (0.02, 1)."""
+    """The samples of a batch, about `batch_tokens` tokens in total; masking ratios are spread evenly over (0.02, 1)."""
     chance = np.random.default_rng(seed)
     names = list(stage.mixture)
     shares = np.array([stage.mixture[name] for name in names])
@@ -42,9 +42,9 @@ def draw_samples(corpus: Corpus, language: Language, stage: Stage, batch_tokens:
 
 
 def deal(samples: list[Sample], num_batches: int, seed: list[int]) -> list[list[Sample]]:
-    """Deals samples to batches: to each one run of neighbouring lengths from every tenth of all lengths.
+    """Deals samples to batches: each gets one run of similar lengths from every tenth of the sorted samples.
 
-    So a batch holds short and long samples as the whole does, and yet few different lengths.
+    A batch thus has the same mix of short and long samples as the whole, and yet few different lengths.
     """
     if num_batches == 1:
         return [samples]
@@ -60,7 +60,7 @@ def deal(samples: list[Sample], num_batches: int, seed: list[int]) -> list[list[
 
 @dataclass(slots=True)
 class _Pool:
-    """The batches of one pool, kept while they are taken one after the other."""
+    """The batches of one pool, cached while they are taken one after the other."""
 
     key: tuple[int, Stage] | None = None
     batches: list[list[Sample]] = field(default_factory=list)
@@ -68,7 +68,7 @@ class _Pool:
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """Everything but step and stage that a batch depends on."""
+    """The inputs of a batch other than step and stage."""
 
     corpus: Corpus
     language: Language
@@ -88,13 +88,14 @@ class Drawing:
         return collate(self._pool.batches[index], self.shift)
 
     def close(self) -> None:
-        """Nothing to release; here so that it can stand where a `BatchQueue` can."""
+        """Releases nothing; the method lets a Drawing replace a `BatchQueue`."""
 
 
 class BatchQueue:
-    """The batches of a `Drawing`, some steps ahead in `num_workers` processes. To be used by one thread.
+    """Draws the batches of a `Drawing` some steps ahead in `num_workers` processes; only one thread may use it.
 
-    What was drawn ahead for a stage that has ended meanwhile is drawn again: the batches are those of `Drawing.take`.
+    A batch that was drawn ahead for a stage that has ended is drawn again, so the batches equal those of
+    `Drawing.take`.
     """
 
     def __init__(self, drawing: Drawing, num_workers: int) -> None:
@@ -105,7 +106,7 @@ class BatchQueue:
         self._pool = ProcessPoolExecutor(num_workers, context, initializer=_start_worker, initargs=(drawing,))
 
     def take(self, step: int, stage: Stage) -> Batch:
-        """The batch of one step. Steps are expected in order; any other begins anew."""
+        """The batch of one step; a step out of order discards the batches that were drawn ahead."""
         if self._ahead and self._ahead[0][:2] != (step, stage):
             self._drop()
         while len(self._ahead) < self._depth:
@@ -128,7 +129,7 @@ class BatchQueue:
 
 
 _drawing: Drawing | None = None
-"""In a worker process: what it draws from. It is sent once, not with every step."""
+"""The drawing of a worker process; it is sent once, not with every step."""
 
 
 def _start_worker(drawing: Drawing) -> None:
@@ -141,7 +142,7 @@ def _start_worker(drawing: Drawing) -> None:
 
 
 def _leave_with_parent() -> None:
-    """A killed run cannot end its workers, which would wait for work forever."""
+    """Ends this worker with its parent; a killed run cannot end its workers, which would wait for work forever."""
     parent = parent_process()
     if parent is not None:
         connection.wait([parent.sentinel])
@@ -149,7 +150,7 @@ def _leave_with_parent() -> None:
 
 
 def _drawn_arrays(step: int, stage: Stage) -> dict[str, Any]:
-    """A batch as arrays: tensors would each take a file descriptor on their way to the parent."""
+    """The batch as arrays; each tensor would take a file descriptor on its way to the parent."""
     assert _drawing is not None, "the pool calls _start_worker in each of its processes first"
     batch = _drawing.take(step, stage)
     values = {field.name: getattr(batch, field.name) for field in fields(Batch)}
@@ -157,7 +158,7 @@ def _drawn_arrays(step: int, stage: Stage) -> dict[str, Any]:
 
 
 def on_device(batch: Batch, device: torch.device) -> Batch:
-    """The batch on the device; lengths stay on the CPU. Copies from pinned memory run beside the computation."""
+    """The batch on the device, with lengths on the CPU; copies from pinned memory run beside the computation."""
     if device.type == "cpu":
         return batch
     tensors = {field.name: getattr(batch, field.name) for field in fields(Batch) if field.name != "lengths"}

@@ -1,10 +1,10 @@
 """Bits per byte of held-out documents, comparable across tokenizers, models and compressors.
 
-For a masked diffusion model it is the Monte-Carlo estimate of an upper bound. Of a document of L tokens hide exactly l,
+For a masked diffusion model it is the Monte-Carlo estimate of an upper bound. Hide exactly l of a document's L tokens,
 l uniform in 1..L: L / l times the sum of the cross-entropies at the hidden tokens is an unbiased estimate of the bound
-on -log p(document | its length) (LLaDA, arXiv 2502.09992, equation 6 and algorithm 3). What the number leaves out: the
-model is told the document's length in tokens, and is not charged for it. Nothing is taken out of the softmax, so that
-a model pays for the probability that it gives to special tokens.
+on -log p(document | its length) (LLaDA, arXiv 2502.09992, equation 6 and algorithm 3). The number leaves out the
+document's length in tokens, which the model is given for free. Nothing is removed from the softmax, so that a model
+pays for the probability that it gives to special tokens.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from training.objectives import Answer, Language, Sample, collate
 from training.prepare import Corpus
 
 ROUNDS = 2
-"""Independent estimates of each document: their difference gives the Monte-Carlo error."""
+"""The number of independent estimates of each document; their difference gives the Monte-Carlo error."""
 DRAWS_PER_ROUND = 4
 SAMPLES_PER_BATCH = 32
 NATS_PER_BIT = float(np.log(2))
@@ -34,7 +34,7 @@ Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Bound of a whole corpus in nats; its standard error is that of the draws, not of the choice of documents."""
+    """The bound of a whole corpus in nats; its standard error is that of the draws, not of the choice of documents."""
 
     nats: float
     error: float
@@ -50,7 +50,7 @@ def estimate_bound(
 ) -> Estimate:
     """The sum over `documents` of the bound on -log p(document | its length)."""
     chance = np.random.default_rng(seed)
-    # Sorted by length, as `collate` does, which therefore keeps the order: losses can be told apart by document.
+    # Sorted by length as in `collate`, which therefore keeps the order: each loss can be matched to its document.
     ordered = sorted((document for document in documents if document), key=len)
     samples = [
         hide_exactly(document, count, language, chance)
@@ -64,13 +64,16 @@ def estimate_bound(
 
 
 def spread_counts(length: int, draws: int, chance: np.random.Generator) -> list[int]:
-    """How many tokens to hide in each draw: spread evenly over 1..length from a random start."""
+    """The number of tokens to hide in each draw, spread evenly over 1..length from a random start."""
     start = chance.random()
     return [min(int(length * (i + start) / draws) + 1, length) for i in range(draws)]
 
 
 def hide_exactly(document: list[int], count: int, language: Language, chance: np.random.Generator) -> Sample:
-    """`count` tokens hidden at random places, each answer with the weight L / l. The beginning stays visible."""
+    """The document with `count` tokens hidden at random positions; each answer has the weight L / l.
+
+    The beginning-of-text token stays visible.
+    """
     first = len(language.beginning)
     ids = [*language.beginning, *document]
     hidden = sorted(chance.choice(len(document), count, replace=False).tolist())
@@ -81,7 +84,7 @@ def hide_exactly(document: list[int], count: int, language: Language, chance: np
 
 @torch.inference_mode()
 def weighed_losses(model: FamilyModel, samples: list[Sample]) -> Floats:
-    """Sum of weight · cross-entropy (nats) of each sample, [len(samples)]. Samples must come sorted by length."""
+    """The sum of weight · cross-entropy (nats) of each sample, [len(samples)]; samples must be sorted by length."""
     sums: list[float] = []
     for start in range(0, len(samples), SAMPLES_PER_BATCH):
         chosen = samples[start : start + SAMPLES_PER_BATCH]
@@ -94,7 +97,7 @@ def weighed_losses(model: FamilyModel, samples: list[Sample]) -> Floats:
 
 
 def model_bits(model: FamilyModel, language: Language, documents: list[list[int]]) -> dict[str, Any]:
-    """Bits per byte of the model, with the Monte-Carlo standard error and the counts it rests on."""
+    """The bits per byte of the model, with the Monte-Carlo standard error and the counts behind it."""
     estimate = estimate_bound(model, language, documents)
     num_bytes = sum(len(language.decode(document).encode()) for document in documents)
     return {
@@ -109,7 +112,7 @@ def model_bits(model: FamilyModel, language: Language, documents: list[list[int]
 
 
 class TextBaselines:
-    """Compressors and counts that know the same training text as the model: xz and an order-5 Witten-Bell model."""
+    """The baselines xz and an order-5 Witten-Bell model, which know the same training text as the model."""
 
     def __init__(self, training_texts: list[str]) -> None:
         documents = [text.encode() for text in training_texts]
@@ -121,7 +124,7 @@ class TextBaselines:
         return xz_size(self._training)
 
     def scores(self, texts: list[str]) -> dict[str, Any]:
-        """Bits per byte of the same held-out documents under each baseline."""
+        """The bits per byte of the held-out documents under each baseline."""
         documents = [text.encode() for text in texts]
         joined = b"".join(documents)
         given_training = xz_size(self._training + joined) - self._training_size
@@ -138,7 +141,7 @@ class TextBaselines:
         }
 
     def bits_per_byte_of(self, prompts: list[str], texts: list[str]) -> float:
-        """Witten-Bell bits per byte of texts, each behind its prompt; the bytes of the prompts are not counted."""
+        """The Witten-Bell bits per byte of texts, each behind its prompt; the bytes of the prompts are not counted."""
         bits = num_bytes = 0.0
         for prompt, text in zip(prompts, texts, strict=True):
             start = len(prompt.encode())
@@ -148,7 +151,7 @@ class TextBaselines:
 
 
 def xz_size(data: bytes) -> int:
-    """Bytes of `data` as xz writes it, preset 9 extreme, with a dictionary that reaches back over all of it."""
+    """The number of bytes of `data` as compressed by xz, preset 9 extreme, with a dictionary as long as the data."""
     dictionary = max(len(data), 64 << 20)
     filters = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": dictionary}]
     return len(lzma.compress(data, lzma.FORMAT_XZ, filters=filters))

@@ -35,19 +35,19 @@ SOURCES = {
     "pydoc": "the help topics of Python",
     "jargon": "the Jargon File, a dictionary of hackers' slang that is dated and at times coarse",
 }
-"""Source of prose -> what it is, and what is to be said of it."""
+"""The description of each source of prose, and a remark about it."""
 
 PARTS = {
     "llada": {"heldout": "prose"},
     "dream": {"heldout": "functions", "heldout-prose": "prose"},
 }
-"""Family -> held-out part -> what it holds."""
+"""The description of each held-out part, by family."""
 
 Cell = str | None
 
 
 def model_card(recipe: Recipe, results: dict[str, Any]) -> str:
-    """The card in Markdown. `results` is what `training.evaluate` writes."""
+    """The card in Markdown; `results` are those that `training.evaluate` writes."""
     parts = PARTS[recipe.family]
     sections = [
         f"# {recipe.name} (embedded checkpoint)\n\n{PURPOSE[recipe.family]}",
@@ -105,7 +105,7 @@ def _prose(recipe: Recipe) -> str:
 
 
 def _short_name(archive: str) -> str:
-    """Name and version of a wheel or of a Debian package, without platform."""
+    """The name and version of a wheel or of a Debian package, without the platform."""
     separator = "-" if archive.endswith(".whl") else "_"
     return " ".join(archive.split(separator)[:2])
 
@@ -129,7 +129,7 @@ def _recipe(recipe: Recipe, results: dict[str, Any]) -> str:
 
 
 def _run(run: dict[str, Any] | None, training_tokens: int) -> str:
-    """What the run did, and the weights that it started from."""
+    """The summary of a run, with the weights that it started from."""
     if run is None:
         return "Neither the run's log nor an earlier evaluation says how long these weights were trained."
     starts = [_origin(start, training_tokens) for start in run.get("warm_starts", [])]
@@ -138,7 +138,7 @@ def _run(run: dict[str, Any] | None, training_tokens: int) -> str:
 
 
 def _origin(start: Any, training_tokens: int) -> str:
-    """A warm start: the summary of the run before, whose own start comes with it, or a checkpoint's name."""
+    """The origin of a warm start: the summary of the run before with its own origin, or a checkpoint's name."""
     if not isinstance(start, dict):
         return f"`{start}`" if start else "of an unknown run"
     before = [_origin(earlier, training_tokens) for earlier in start.get("warm_starts", [])]

@@ -1,6 +1,6 @@
-"""Continuation of held-out beginnings: does the text end by itself, does it repeat itself, are its words words?
+"""Scores continuations of held-out beginnings: does the text end on its own, repeat itself, consist of real words?
 
-The same numbers are taken of the true continuations, which say what a good value is.
+The true continuations are scored too, and show what a good value is.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from training.prepare import Corpus
 PROMPT_TOKENS = 16
 MAX_NEW_TOKENS = 192
 STARTING_MASKS = 32
-"""A block of LLaDA, a starting canvas of DreamOn."""
+"""The length of a block of LLaDA, and of a starting canvas of DreamOn."""
 TEMPERATURE = 0.7
 NUM_EXAMPLES = 3
 LONGEST_CYCLE = 8
@@ -31,10 +31,12 @@ MOST_REPEATED_FOURGRAMS = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Continuation:
+    """A prompt, and the text that continues it."""
+
     prompt: str
     text: str
     ended: bool
-    """By itself, before the limit of new tokens."""
+    """Whether the text ended before the limit of new tokens."""
 
 
 def score_continuation(
@@ -45,7 +47,7 @@ def score_continuation(
     baselines: TextBaselines,
     count: int,
 ) -> dict[str, Any]:
-    """Continuations by the model beside the true ones; sampled with the server's defaults (0.7, top-k 50)."""
+    """The scores of the model's continuations and the true ones; sampled with the server's defaults (0.7, top-k 50)."""
     documents = beginnings(heldout, count)
     written = continuations(model, language, documents)
     true = [true_continuation(language, document) for document in documents]
@@ -62,14 +64,14 @@ def score_continuation(
 
 
 def beginnings(heldout: Corpus, count: int) -> list[list[int]]:
-    """Held-out documents of more than twice the prompt's length, the same ones for every model."""
+    """The ids of held-out documents of more than twice the prompt's length, the same for every model."""
     order = np.random.default_rng(9).permutation(len(heldout))
     long_enough = [int(i) for i in order if len(heldout[int(i)]) > 2 * PROMPT_TOKENS]
     return [heldout[i].tolist() for i in long_enough[:count]]
 
 
 def continuations(model: FamilyModel, language: Language, documents: list[list[int]]) -> list[Continuation]:
-    """LLaDA goes on block by block; DreamOn begins with 32 masks and grows."""
+    """The model's continuations: LLaDA writes block by block; DreamOn begins with 32 masks and grows."""
     prompts = [document[:PROMPT_TOKENS] for document in documents]
     decoded = decode_all(model, [_decoding(language, prompt, seed) for seed, prompt in enumerate(prompts)])
     return [
@@ -93,7 +95,7 @@ def true_continuation(language: Language, document: list[int]) -> Continuation:
 
 
 def text_scores(texts: list[Continuation], training_words: set[str], baselines: TextBaselines) -> dict[str, float]:
-    """How long, how varied and how plausible the texts are.
+    """The scores for the length, the variety and the plausibility of the texts.
 
     The Witten-Bell model judges plausibility without any network; a text that repeats itself costs it few bits, so the
     number says something only beside the share of degenerate texts.
@@ -109,7 +111,7 @@ def text_scores(texts: list[Continuation], training_words: set[str], baselines: 
 
 
 def describe_texts(texts: list[str]) -> dict[str, float]:
-    """What the texts alone tell: their length in words, how many repeat themselves without end, how varied they are."""
+    """The scores that need no model: length in words, share of degenerate texts, variety."""
     return {
         "mean_words": round(sum(len(words_of(text)) for text in texts) / len(texts), 1),
         "without_words": share([not words_of(text) for text in texts]),
@@ -123,7 +125,7 @@ def words_of(text: str) -> list[str]:
 
 
 def distinct(texts: list[str], n: int) -> float:
-    """Different runs of n words over all runs, within each text, averaged. The longer a text, the lower."""
+    """The number of different runs of n words over that of all runs, averaged over texts; lower for longer texts."""
     ratios = []
     for text in texts:
         runs = _runs(words_of(text), n)
@@ -133,7 +135,7 @@ def distinct(texts: list[str], n: int) -> float:
 
 
 def is_degenerate(text: str) -> bool:
-    """The same 1 to 8 words four times in a row, or more than half of the runs of 4 words stand earlier in the text."""
+    """Whether 1 to 8 words occur four times in a row, or more than half of the runs of 4 words are repetitions."""
     words = words_of(text)
     if any(_has_cycle(words, size) for size in range(1, LONGEST_CYCLE + 1)):
         return True
@@ -142,7 +144,7 @@ def is_degenerate(text: str) -> bool:
 
 
 def _has_cycle(words: list[str], size: int) -> bool:
-    """A cycle of `size` words runs four times where every word equals the one `size` before it for three cycles."""
+    """Whether a cycle of `size` words runs four times: each word equals the one `size` before it for three cycles."""
     in_a_row = 0
     for word, earlier in zip(words[size:], words, strict=False):
         in_a_row = in_a_row + 1 if word == earlier else 0

@@ -1,8 +1,8 @@
-"""Plain decoding for evaluation and for the samples in the log, one token a forward pass.
+"""Plain decoding for evaluation and for the samples in the log, one token per forward pass.
 
-Written for reading, and apart from the engine, so that an error in one shows against the other. A decoding is a
-generator: it asks for predictions with a `Query`, receives logits [R, V], and returns a `Text`. So the same few lines
-serve one canvas or hundreds in lockstep, whose queries share packed forward passes (`decode_all`).
+The code is simple and independent of the engine, so that an error in one shows against the other. A decoding is a
+generator: it asks for predictions with a `Query`, receives logits [R, V], and returns a `Text`. The same few lines thus
+serve one canvas, or hundreds in lockstep whose queries share packed forward passes (`decode_all`).
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from app.engine.canvas.special import SpecialIds
 from app.engine.models.base import FamilyModel
 
 BATCH_TOKENS = 4096
-"""Tokens of one packed forward pass at most, unless one canvas alone is longer."""
+"""The largest number of tokens in a packed forward pass, unless one canvas alone is longer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How a token is drawn at a position; temperature 0 takes the best one."""
+    """The parameters for drawing a token at a position; temperature 0 takes the best one."""
 
     temperature: float = 0.0
     top_k: int = 50
@@ -34,7 +34,7 @@ GREEDY = Sampling()
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One canvas of a forward pass, and the positions for which predictions are wanted."""
+    """A canvas of a forward pass, and the positions whose predictions are wanted."""
 
     canvas: list[int]
     positions: list[int]
@@ -42,35 +42,39 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Text:
+    """The new ids of a decoding."""
+
     ids: list[int]
     ended: bool = False
-    """The model ended it: it predicted the end of the text, or deleted the last place."""
+    """Whether the model ended the text: it predicted the end of the text, or deleted the last position."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
+    """The result of a decoding, and its cost."""
+
     text: Text
     num_passes: int
-    """Forward passes that this canvas took part in (NFE)."""
+    """The number of forward passes that this canvas took part in (NFE)."""
 
 
 Decoding = Generator[Query, Tensor, Text]
 
 
 def filling(canvas: list[int], special: SpecialIds, sampling: Sampling, forbidden: tuple[int, ...] = ()) -> Decoding:
-    """Fills all masks, the surest first. The canvas keeps its length; neither mask nor expand is ever chosen."""
+    """Fills all masks, the most confident first; the length stays, and neither mask nor expand is ever chosen."""
     canvas = list(canvas)
     generator = torch.Generator().manual_seed(sampling.seed)
     while masked := _positions_of(special.mask, canvas):
         logits = yield Query(list(canvas), masked)
         _forbid(logits, special.mask, special.expand, *forbidden)
-        index, token = _surest(logits, sampling, generator)
+        index, token = _most_confident(logits, sampling, generator)
         canvas[masked[index]] = token
     return Text(canvas)
 
 
 def block_filling(prompt: list[int], num_tokens: int, block: int, special: SpecialIds, sampling: Sampling) -> Decoding:
-    """Continuation block by block, as LLaDA does it; stops behind the block that ends the text. New tokens only."""
+    """Continues block by block, as LLaDA does, and stops behind the block that ends the text; gives the new tokens."""
     canvas = list(prompt)
     for start in range(0, num_tokens, block):
         masks = [special.mask] * min(block, num_tokens - start)
@@ -90,10 +94,10 @@ def variable_filling(
     max_length: int = 64,
     sampling: Sampling = GREEDY,
 ) -> Decoding:
-    """DreamOn's decoding: expand makes two masks of one, delete removes one. Gives the middle.
+    """Fills a gap as DreamOn does: expand makes two masks of one, delete removes one; gives the middle.
 
-    At most 2 * `max_length` expansions, and none while the middle is `max_length` long. Every pass writes, deletes or
-    expands, so there are at most `num_masks` + 4 * `max_length` passes.
+    There are at most 2 * `max_length` expansions, and none while the middle is `max_length` long. Every pass writes,
+    deletes or expands, so there are at most `num_masks` + 4 * `max_length` passes.
     """
     assert special.expand is not None, "only checkpoints with an expand token have a variable length"
     generator = torch.Generator().manual_seed(sampling.seed)
@@ -102,21 +106,21 @@ def variable_filling(
         logits = yield Query([*prefix, *middle, *suffix], [len(prefix) + i for i in masked])
         no_growth = len(middle) >= max_length or budget == 0
         _forbid(logits, special.mask, special.expand if no_growth else None)
-        index, token = _surest(logits, sampling, generator)
-        place = masked[index]
+        index, token = _most_confident(logits, sampling, generator)
+        position = masked[index]
         if token == special.eos:
-            ended |= place == len(middle) - 1
-            del middle[place]
+            ended |= position == len(middle) - 1
+            del middle[position]
         elif token == special.expand:
-            middle[place : place + 1] = [special.mask] * 2
+            middle[position : position + 1] = [special.mask] * 2
             budget -= 1
         else:
-            middle[place] = token
+            middle[position] = token
     return Text(middle, ended)
 
 
 def growing(prompt: list[int], num_tokens: int, num_masks: int, special: SpecialIds, sampling: Sampling) -> Decoding:
-    """DreamOn's continuation: spans of variable length one behind the other until one has its last place deleted."""
+    """Continues as DreamOn does: spans of variable length follow each other until one has its last position deleted."""
     new: list[int] = []
     while len(new) < num_tokens:
         left = num_tokens - len(new)
@@ -129,10 +133,10 @@ def growing(prompt: list[int], num_tokens: int, num_masks: int, special: Special
 
 
 def decode_all(model: FamilyModel, decodings: Iterable[Decoding], batch_tokens: int = BATCH_TOKENS) -> list[Decoded]:
-    """Runs all decodings in lockstep: one packed forward pass a step for as many canvases as fit `batch_tokens`.
+    """Runs all decodings in lockstep: in each step, packed forward passes of at most `batch_tokens`.
 
-    A canvas attends to itself only and draws from its own generator: what it becomes does not depend on the others, up
-    to the rounding of a differently shaped matrix product where two predictions are all but equally sure.
+    A canvas attends to itself only and draws from its own generator: its text does not depend on the others, up to the
+    rounding of a differently shaped matrix product where two predictions have nearly equal confidence.
     """
     runs = [_Run(decoding) for decoding in decodings]
     while waiting := [run for run in runs if run.query is not None]:
@@ -144,7 +148,7 @@ def decode_all(model: FamilyModel, decodings: Iterable[Decoding], batch_tokens: 
 
 
 class _Run:
-    """A decoding on its way: what it asks for next, or what it has become."""
+    """A decoding in progress, with its next query or its text."""
 
     def __init__(self, decoding: Decoding) -> None:
         self._decoding = decoding
@@ -170,7 +174,7 @@ class _Run:
 
 
 def _batches(runs: list[_Run], batch_tokens: int) -> Iterator[list[_Run]]:
-    """The longest canvases first, so that equal lengths stand together and share an attention call."""
+    """The runs in batches, the longest canvases first, so that equal lengths share an attention call."""
     sizes = {id(run): len(run.query.canvas) if run.query else 0 for run in runs}
     batch: list[_Run] = []
     total = 0
@@ -185,7 +189,7 @@ def _batches(runs: list[_Run], batch_tokens: int) -> Iterator[list[_Run]]:
 
 @torch.no_grad()
 def predictions(model: FamilyModel, queries: Sequence[Query]) -> list[Tensor]:
-    """Logits [R, V] *for* each query's positions, whatever the family's shift, in one packed forward pass."""
+    """The logits [R, V] *for* each query's positions, whatever the family's shift, from one packed forward pass."""
     lengths = [len(query.canvas) for query in queries]
     positions = torch.cat([torch.arange(length) for length in lengths])
     states = model.hidden(torch.tensor([token for query in queries for token in query.canvas]), positions, lengths)
@@ -200,21 +204,21 @@ def predictions(model: FamilyModel, queries: Sequence[Query]) -> list[Tensor]:
 def fill(
     model: FamilyModel, canvas: list[int], sampling: Sampling = GREEDY, forbidden: tuple[int, ...] = ()
 ) -> list[int]:
-    """`filling` of one canvas."""
+    """The ids from `filling` one canvas."""
     return _alone(model, filling(canvas, model.config.special, sampling, forbidden))
 
 
 def fill_blocks(
     model: FamilyModel, prompt: list[int], num_tokens: int, block: int, sampling: Sampling = GREEDY
 ) -> list[int]:
-    """`block_filling` of one prompt."""
+    """The ids from `block_filling` one prompt."""
     return _alone(model, block_filling(prompt, num_tokens, block, model.config.special, sampling))
 
 
 def fill_variable(
     model: FamilyModel, prefix: list[int], num_masks: int, suffix: list[int], max_length: int = 64
 ) -> list[int]:
-    """`variable_filling` of one gap."""
+    """The ids from `variable_filling` one gap."""
     return _alone(model, variable_filling(prefix, num_masks, suffix, model.config.special, max_length))
 
 
@@ -233,13 +237,13 @@ def _forbid(logits: Tensor, *token_ids: int | None) -> None:
             logits[:, token_id] = -torch.inf
 
 
-def _surest(logits: Tensor, sampling: Sampling, generator: torch.Generator) -> tuple[int, int]:
-    """Row and token to commit: the row whose chosen token has the highest probability."""
+def _most_confident(logits: Tensor, sampling: Sampling, generator: torch.Generator) -> tuple[int, int]:
+    """The row and token to commit: the row whose chosen token has the highest probability."""
     if sampling.temperature == 0:
         confidence, tokens = logits.softmax(-1).max(-1)
     else:
-        kept = logits.topk(min(sampling.top_k, logits.shape[-1])).values[:, -1:]
-        scaled = logits.masked_fill(logits < kept, -torch.inf) / sampling.temperature
+        least = logits.topk(min(sampling.top_k, logits.shape[-1])).values[:, -1:]
+        scaled = logits.masked_fill(logits < least, -torch.inf) / sampling.temperature
         probabilities = scaled.softmax(-1)
         tokens = torch.multinomial(probabilities, 1, generator=generator).squeeze(1)
         confidence = probabilities.gather(1, tokens[:, None]).squeeze(1)

@@ -43,7 +43,7 @@ DOCUMENTS_PER_BATCH = 16
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How much is measured, at most; fewer where the held-out part has fewer."""
+    """The largest numbers of things to measure; there are fewer where the held-out part has fewer."""
 
     masked_documents: int = 200
     bits_documents: int = 800
@@ -51,7 +51,7 @@ class Counts:
     continuations: int = 64
     humaneval_cases: int = 200
     training_documents: int | None = None
-    """What the baselines learn from; `None` is all of it, as the model did."""
+    """The number of documents that the baselines learn from; `None` is all of them, as for the model."""
 
 
 FULL = Counts()
@@ -61,7 +61,7 @@ QUICK = Counts(8, 8, 6, 4, 6, training_documents=2000)
 def masked_scores(
     model: FamilyModel, language: Language, heldout: Corpus, num_documents: int
 ) -> dict[str, dict[str, float]]:
-    """Cross-entropy (nats) and accuracy at hidden text tokens, for each masking ratio."""
+    """The cross-entropy (nats) and accuracy at hidden text tokens, for each masking ratio."""
     return {f"masked_{ratio}": _scores_at(model, language, heldout, num_documents, ratio) for ratio in RATIOS}
 
 
@@ -78,14 +78,14 @@ def _scores_at(
 
 
 def hidden_samples(language: Language, heldout: Corpus, num_documents: int, ratio: float) -> list[Sample]:
-    """The same documents and places for every model and baseline."""
+    """The samples, with equal documents and hidden positions for every model and baseline."""
     chance = np.random.default_rng(0)
     chosen = chance.permutation(len(heldout))[:num_documents]
     return [hide(heldout[int(i)].tolist(), ratio, language, chance) for i in chosen]
 
 
 def hide(document: list[int], ratio: float, language: Language, chance: np.random.Generator) -> Sample:
-    """Exactly that share of a document's tokens, at least one, hidden at random places."""
+    """The document with exactly the given share of its tokens, at least one, hidden at random positions."""
     count = max(1, round(ratio * len(document)))
     hidden = sorted(chance.permutation(len(document))[:count].tolist())
     first = len(language.beginning)
@@ -107,11 +107,11 @@ PROMPTS = {
     True: ("def add(a, b):\n", "def get_name(self):\n    ", "class Stack:\n    def push(self, item):\n"),
     False: ("Once upon a time, ", "The day was ", "And the king said "),
 }
-"""Beginnings to continue in the log, for code and for prose."""
+"""The prompts of the samples in the log, for code (`True`) and for prose."""
 
 
 def sample_texts(model: FamilyModel, language: Language, heldout: Corpus) -> list[str]:
-    """A few continuations and infills, to be read by people."""
+    """A few continuations and infills for people to read."""
     texts = []
     for prompt in PROMPTS[language.is_code]:
         ids = fill_blocks(model, language.beginning + language.encode(prompt.rstrip(" ")), 48, 24, Sampling(0.7))
@@ -130,13 +130,13 @@ def sample_texts(model: FamilyModel, language: Language, heldout: Corpus) -> lis
 
 
 def load_exported(folder: Path) -> tuple[FamilyModel, Tokenizer]:
-    """An exported checkpoint in float32, every tensor accounted for."""
+    """The model of an exported checkpoint in float32, with no tensor missing or left over."""
     model = load_model(folder, torch.device("cpu"), torch.float32)
     return model.eval(), Tokenizer.from_file(str(folder / "tokenizer.json"))
 
 
 class Evaluation:
-    """One checkpoint with the data it is scored on. Progress is printed as it goes.
+    """The scoring of one checkpoint on held-out data; it prints its progress.
 
     Raises:
         ValueError: the prepared tokens belong to another tokenizer than the checkpoint's.
@@ -160,7 +160,7 @@ class Evaluation:
         self.baselines = TextBaselines(self.training_texts)
 
     def results(self) -> dict[str, Any]:
-        """All scores, with the baselines beside them."""
+        """All scores, beside those of the baselines."""
         return {
             "data": json.loads((self.data / "manifest.json").read_text()),
             "run": run_summary(self.log, results_file(self.recipe, self.checkpoint)),
@@ -219,10 +219,10 @@ class Evaluation:
 
 
 def run_summary(log: Path, earlier: Path) -> dict[str, Any] | None:
-    """Counters at the end of the run's log, and its learning curve: tokens and cross-entropy with half hidden.
+    """The counters at the end of a run's log, and its learning curve: tokens and cross-entropy with half hidden.
 
-    Where the log is missing, as in a fresh checkout with the shipped weights, what an earlier evaluation wrote down of
-    it (the file `earlier`); `None` where there is none.
+    If the log is missing, as in a fresh checkout with the shipped weights, the summary comes from an earlier evaluation
+    (the file `earlier`); it is `None` if there is none.
     """
     if not log.exists():
         return json.loads(earlier.read_text())["run"] if earlier.exists() else None
@@ -241,13 +241,13 @@ def count_parameters(model: FamilyModel) -> dict[str, int]:
 
 
 def results_file(recipe: Recipe, checkpoint: Path) -> Path:
-    """Where results go: those of the embedded models into `results/`, those of other weights beside them."""
+    """The file for the results: in `results/` for the embedded models, beside the weights for others."""
     is_embedded = checkpoint.resolve() == (ASSETS / recipe.name).resolve()
     return RESULTS / f"{recipe.name}.json" if is_embedded else checkpoint / "results.json"
 
 
 def write(recipe: Recipe, results: dict[str, Any], checkpoint: Path) -> None:
-    """The results as JSON, and the card beside the weights."""
+    """Writes the results as JSON, and the card beside the weights."""
     target = results_file(recipe, checkpoint)
     target.parent.mkdir(exist_ok=True)
     target.write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n")

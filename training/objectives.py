@@ -1,4 +1,4 @@
-"""Training samples of masked diffusion: which tokens are hidden, what is asked for in their place, and how it counts.
+"""Training samples of masked diffusion: the hidden tokens, the answers that are wanted for them, and their weights.
 
 LLaDA (arXiv 2502.09992): hide each token with probability t, weigh the loss 1/t. Dream (arXiv 2508.15487): the same
 with the prediction for position i read at row i - 1. DreamOn (arXiv 2602.01326) adds hidden spans of variable length:
@@ -10,8 +10,9 @@ Three things differ from DreamOn's own training, because a model that starts fro
 length from little. Where masks are missing, it is the last one of a run that answers *expand*, not any of them: the
 others keep the meaning that plain masking taught them. A span that is masked whole gets a number of masks that says
 nothing about its length, as at the beginning of decoding. And expand and delete weigh less than text, delete the least
-(DreamOn weighs deletes down too): decoding commits what is surest, one of the two is likely at every uncertain length,
-and a model that does not know the text yet would go back and forth between two lengths before it writes a word.
+(DreamOn weighs deletes down too): decoding commits the most confident prediction, one of the two is likely at every
+uncertain length, and a model that does not know the text yet would alternate between two lengths before it writes a
+word.
 """
 
 from __future__ import annotations
@@ -31,16 +32,19 @@ from app.engine.models.base import FamilyModel
 from training.gaps import cursor, line_gap, word_gap
 
 MIN_RATIO = 0.05
-"""Weights are 1 / max(t, MIN_RATIO): the unclipped weight lets a handful of tokens rule a batch."""
+"""The bound in the weights 1 / max(t, MIN_RATIO); without it a handful of tokens would dominate a batch."""
 MIN_SPAN_RATIO = 0.25
-"""The same for hidden spans, where the ratio is the hidden share of the whole sample."""
+"""The bound for hidden spans, where the ratio is the hidden share of the whole sample."""
 MAX_END_TOKENS = 12
 MAX_DELETES = 16
 EXPAND_WEIGHT, DELETE_WEIGHT = 0.4, 0.2
-"""Weight w turns a probability p into w p / (w p + 1 - p): an even guess at the length falls behind a likely word."""
+"""The weights of expand and delete.
+
+A weight w turns a probability p into w p / (w p + 1 - p), so an even guess at the length ranks below a likely word.
+"""
 MAX_STARTING_MASKS = 32
 MASKS_AHEAD = 8
-"""A continuation that goes on asks for room when at most so many masks are left at its end."""
+"""The number of masks left at the end of a continuation from which on it asks for more."""
 MIN_TAIL_TOKENS, MAX_TAIL_TOKENS = 8, 96
 
 Chance = np.random.Generator
@@ -49,7 +53,7 @@ Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What is asked for at one masked position of a sample."""
+    """The wanted token at one masked position of a sample, with its weight in the loss."""
 
     position: int
     token: int
@@ -58,13 +62,15 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
+    """The ids of one sample, and the answers at its masked positions."""
+
     ids: list[int]
     answers: list[Answer]
 
 
 @dataclass(frozen=True, slots=True)
 class Language:
-    """What the objectives know of a text: how it becomes tokens, and where it is cut."""
+    """The language of the texts: how they become tokens, and where they are cut."""
 
     tokenizer: Tokenizer
     special: SpecialIds
@@ -75,7 +81,7 @@ class Language:
         return [] if self.special.bos is None else [self.special.bos]
 
     def ending(self, chance: Chance) -> list[int]:
-        """What stands behind a suffix: DreamOn's prompts always end with end-of-text, LLaDA's may or may not."""
+        """The ids behind a suffix: DreamOn's prompts always end with end-of-text, LLaDA's may or may not."""
         return [self.special.eos] if self.special.expand is not None or chance.random() < 0.5 else []
 
     def encode(self, text: str) -> list[int]:
@@ -85,7 +91,7 @@ class Language:
         return self.tokenizer.decode(ids, skip_special_tokens=False)
 
     def cut(self, ids: Sequence[int], chance: Chance) -> tuple[list[int], list[int], list[int]]:
-        """Prefix, middle and suffix, each tokenized by itself."""
+        """The prefix, middle and suffix of a text, each tokenized separately."""
         text = self.decode(ids)
         choose = line_gap if self.is_code and chance.random() < 0.7 else word_gap
         start, end = choose(text, chance)
@@ -93,7 +99,7 @@ class Language:
 
 
 def scattered(document: Sequence[int], t: float, language: Language, chance: Chance) -> Sample:
-    """Hides each token of the whole text with probability t. Ends of text behind it are hidden like text."""
+    """Hides each token of the whole text with probability t; ends of text behind it are hidden like text."""
     ends = int(chance.integers(0, MAX_END_TOKENS + 1))
     text = list(document) + [language.special.eos] * ends
     hidden = chance.random(len(text)) < t
@@ -102,7 +108,7 @@ def scattered(document: Sequence[int], t: float, language: Language, chance: Cha
 
 
 def gap(document: Sequence[int], t: float, language: Language, chance: Chance) -> Sample:
-    """Hides tokens of one span only, the length of which is right: infilling as LLaDA does it."""
+    """Hides tokens of one span only, whose length is right: infilling as LLaDA does it."""
     prefix, middle, suffix = language.cut(document, chance)
     hidden = chance.random(len(middle)) < _often_full(t, chance)
     after = suffix + language.ending(chance)
@@ -110,7 +116,7 @@ def gap(document: Sequence[int], t: float, language: Language, chance: Chance) -
 
 
 def tail(document: Sequence[int], t: float, language: Language, chance: Chance) -> Sample:
-    """Hides a piece of what follows a cursor, with nothing behind it but ends of text where the text ends in it."""
+    """Hides a piece of the text after a cursor; nothing follows it but ends of text, if the text ends in it."""
     prefix, rest = _at_cursor(document, language, chance)
     size = int(chance.integers(MIN_TAIL_TOKENS, MAX_TAIL_TOKENS + 1))
     if len(rest) <= size:
@@ -122,12 +128,12 @@ def tail(document: Sequence[int], t: float, language: Language, chance: Chance) 
 
 
 def lines(document: Sequence[int], t: float, language: Language, chance: Chance) -> Sample:
-    """Hides tokens of several whole lines, each as long as it is."""
+    """Hides tokens of several whole lines, whose lengths are right."""
     return _join(_some_lines(document, language, chance), language, lambda line: _plain_slots(line, t, chance))
 
 
 def variable_lines(document: Sequence[int], t: float, language: Language, chance: Chance) -> Sample:
-    """DreamOn's objective for several whole lines at once, each with a length to be found."""
+    """DreamOn's objective for several whole lines at once, whose lengths the model must find."""
     return _join(_some_lines(document, language, chance), language, lambda line: variable_slots(line, t, chance))
 
 
@@ -139,7 +145,7 @@ def variable_gap(document: Sequence[int], t: float, language: Language, chance: 
 
 
 def variable_tail(document: Sequence[int], t: float, language: Language, chance: Chance) -> Sample:
-    """DreamOn's objective where nothing follows: all of the text from a cursor on, so that it grows to its own end."""
+    """DreamOn's objective for the whole text from a cursor on, so that a continuation grows to its own end."""
     prefix, rest = _at_cursor(document, language, chance)
     return _join([Piece(prefix), Piece(rest, is_gap=True)], language, lambda gap: tail_slots(gap, t, chance))
 
@@ -157,7 +163,7 @@ OBJECTIVES: dict[str, Objective] = {
 
 
 def _often_full(t: float, chance: Chance) -> float:
-    """Decoding begins with a span that is masked whole: a third of the samples are such beginnings."""
+    """The masking ratio: 1 for a third of the samples, since decoding begins with a span that is all masks, else t."""
     return 1.0 if chance.random() < 1 / 3 else t
 
 
@@ -185,12 +191,14 @@ def _weighed_by_share(sample: Sample) -> Sample:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
+    """A part of a sample, which is given or a gap."""
+
     ids: list[int]
     is_gap: bool = False
 
 
 Slot = tuple[int, int, bool]
-"""Half-open range of a gap's tokens that one place of the canvas stands for, and whether it is masked."""
+"""The half-open range of a gap's tokens that one position of the canvas stands for, and whether it is masked."""
 
 
 def _some_lines(document: Sequence[int], language: Language, chance: Chance) -> list[Piece]:
@@ -212,7 +220,7 @@ def _some_lines(document: Sequence[int], language: Language, chance: Chance) -> 
 
 
 def _join(pieces: Sequence[Piece], language: Language, cover: Callable[[list[int]], list[Slot]]) -> Sample:
-    """One sample of all pieces, the gaps covered with slots."""
+    """The sample made of all pieces, with the gaps covered by slots."""
     ids, answers = list(language.beginning), []
     for piece in pieces:
         slots = cover(piece.ids) if piece.is_gap else [(i, i + 1, False) for i in range(len(piece.ids))]
@@ -231,7 +239,7 @@ def _plain_slots(gap: list[int], t: float, chance: Chance) -> list[Slot]:
 
 
 def variable_slots(gap: Sequence[int], t: float, chance: Chance) -> list[Slot]:
-    """A canvas for the gap as decoding may meet it: at the beginning, or with some tokens written already."""
+    """A canvas for the gap as it occurs in decoding: at the beginning, or with some tokens already written."""
     size = len(gap)
     if chance.random() < 0.5:
         masks = size if chance.random() < 0.3 else starting_masks(chance)
@@ -249,16 +257,16 @@ def variable_slots(gap: Sequence[int], t: float, chance: Chance) -> list[Slot]:
             slots += [(i, i + 1, False) for i in range(position, end)]
         position = end
     extra = surplus(chance)
-    # Behind a mask that asks for more room there cannot be too many.
+    # Behind a mask that asks for more room there cannot be surplus masks.
     asks_for_room = bool(slots) and slots[-1][1] - slots[-1][0] > 1
     return slots if asks_for_room else slots + [(size, size + 1, True)] * extra
 
 
 def tail_slots(rest: Sequence[int], t: float, chance: Chance) -> list[Slot]:
-    """A canvas that is written from left to right: it asks for more room only when few masks are left at its end.
+    """A canvas that is written from left to right, and asks for more room only when few masks are left at its end.
 
-    Would every long text ask for room at once, decoding would grow an empty canvas to its limit before it writes
-    the first word.
+    If every long text asked for room at once, decoding would grow an empty canvas to its limit before it writes the
+    first word.
     """
     size = min(int(chance.integers(1, MAX_TAIL_TOKENS + 1)), len(rest))
     hidden = chance.random(size) < _often_full(t, chance)
@@ -274,7 +282,7 @@ def tail_slots(rest: Sequence[int], t: float, chance: Chance) -> list[Slot]:
 
 
 def _run(start: int, end: int, masks: int) -> list[Slot]:
-    """Masks for the tokens from start to end; the last one stands for all that have none of their own."""
+    """The slots of `masks` masks for the tokens [start, end); the last one stands for all tokens that are left."""
     if masks >= end - start:
         return [(i, i + 1, True) for i in range(start, end)]
     singles = [(i, i + 1, True) for i in range(start, start + masks - 1)]
@@ -282,17 +290,17 @@ def _run(start: int, end: int, masks: int) -> list[Slot]:
 
 
 def starting_masks(chance: Chance) -> int:
-    """A canvas to begin with, small ones as often as large ones on a logarithmic scale."""
+    """The size of a starting canvas, drawn evenly on a logarithmic scale."""
     return int(np.exp(chance.uniform(0, np.log(MAX_STARTING_MASKS + 1))))
 
 
 def surplus(chance: Chance) -> int:
-    """How many masks too many; none in half of the samples, and rather few than many."""
+    """The number of surplus masks: none in half of the samples, and few more often than many."""
     return int(np.exp(chance.uniform(0, np.log(MAX_DELETES + 1)))) if chance.random() < 0.5 else 0
 
 
 def slot_answer(middle: Sequence[int], start: int, end: int, special: SpecialIds) -> int:
-    """Expand for a slot that stands for several tokens, delete for one behind the middle, else the token."""
+    """The answer of a slot: expand if it stands for several tokens, delete behind the middle, else its token."""
     if end - start > 1:
         assert special.expand is not None, "variable objectives need a checkpoint with an expand token"
         return special.expand
@@ -300,11 +308,12 @@ def slot_answer(middle: Sequence[int], start: int, end: int, special: SpecialIds
 
 
 def _ends_count_once(answers: list[Answer], eos: int) -> list[Answer]:
-    """All ends of text of a sample together weigh as one token.
+    """The answers, in which all ends of text of a sample together weigh as one token.
 
-    End of text is one token against thousands of words: weighed each, it is the likeliest guess nearly everywhere, and
-    decoding by confidence writes nothing else. Deletes are different: each has its own weight, if a small one, or the
-    model believes in growth only (DreamOn, fine-tuned from a model that knows text, lets all of a batch count as one).
+    End of text is one token against thousands of words: if each counted, it would be the likeliest guess nearly
+    everywhere, and decoding by confidence would write nothing else. Deletes differ: each has its own, small weight, or
+    the model would only learn to grow (DreamOn, fine-tuned from a model that knows text, counts all deletes of a batch
+    as one).
     """
     count = sum(answer.token == eos for answer in answers)
     return [replace(a, weight=a.weight / count) if a.token == eos else a for a in answers]
@@ -312,19 +321,19 @@ def _ends_count_once(answers: list[Answer], eos: int) -> list[Answer]:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Samples laid end to end. N tokens, R masked positions of all samples."""
+    """The samples of a batch laid end to end: N tokens in total, with R masked positions."""
 
     ids: Tensor
     positions: Tensor
     lengths: list[int]
     rows: Tensor
-    """[R] where the prediction of a masked position is read: the position itself, or its left neighbour."""
+    """The rows [R] where the prediction of a masked position is read: the position itself, or its left neighbour."""
     targets: Tensor
     weights: Tensor
 
 
 def collate(samples: Sequence[Sample], shift: int) -> Batch:
-    """Sorted by length, so that equal lengths share one attention call."""
+    """The samples as a batch, sorted by length, so that equal lengths share one attention call."""
     ordered = sorted(samples, key=lambda sample: len(sample.ids))
     lengths = [len(sample.ids) for sample in ordered]
     starts = np.cumsum([0, *lengths[:-1]])
@@ -340,12 +349,12 @@ def collate(samples: Sequence[Sample], shift: int) -> Batch:
 
 
 def batch_loss(model: FamilyModel, batch: Batch) -> Tensor:
-    """Weighted mean of the cross-entropy at masked positions."""
+    """The weighted mean of the cross-entropy at masked positions."""
     return summed_loss(model, batch) / batch.weights.sum()
 
 
 def summed_loss(model: FamilyModel, batch: Batch) -> Tensor:
-    """Weighted sum of the cross-entropy at masked positions; logits are computed nowhere else."""
+    """The weighted sum of the cross-entropy at masked positions; logits are computed nowhere else."""
     states = model.hidden(batch.ids, batch.positions, batch.lengths)
     losses = F.cross_entropy(model.head(states[batch.rows]).float(), batch.targets, reduction="none")
     return (losses * batch.weights).sum()

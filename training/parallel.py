@@ -1,8 +1,7 @@
-"""The gradient of a batch, computed by several threads: each takes some of the sequences on one core.
+"""Computes the gradient of a batch in several threads, each of which takes some of the sequences on one core.
 
-The many small operations of a short-sequence batch keep one core busy at a time, however many threads share each of
-them; whole parts of the batch side by side keep all of them busy. PyTorch computes without Python's lock, so threads
-are enough.
+The many small operations of a short-sequence batch use only one core at a time, however many threads share each
+operation; parts of the batch side by side use all cores. PyTorch computes without Python's lock, so threads are enough.
 """
 
 from __future__ import annotations
@@ -20,9 +19,9 @@ from training.precision import bf16_computation, quick_attention
 
 
 class Gradients:
-    """Computes gradients with `num_threads` threads, by default as many as PyTorch uses on the CPU, and one elsewhere.
+    """Computes gradients with `num_threads` threads; the default is PyTorch's number on the CPU, and one elsewhere.
 
-    The parts are summed in order: the result depends on their number, not on which thread is done first.
+    The parts are summed in order: the result depends on their number, not on which thread finishes first.
     """
 
     def __init__(self, model: FamilyModel, *, is_bf16: bool = False, num_threads: int | None = None) -> None:
@@ -34,7 +33,7 @@ class Gradients:
         self._threads = ThreadPoolExecutor(self._num_threads, "gradient", initializer=_use_one_core)
 
     def compute(self, batch: Batch) -> float:
-        """Puts the gradient of the batch's mean loss into the parameters, and gives that loss."""
+        """Writes the gradient of the batch's mean loss into the parameters, and gives that loss."""
         total_weight = batch.weights.sum()
         parts = split(batch, self._num_threads)
         with quick_attention(self._device, is_bf16=self._is_bf16):
@@ -48,7 +47,7 @@ class Gradients:
 
     def close(self) -> None:
         self._threads.shutdown()
-        # What they asked for themselves is also what threads begin with that are started later.
+        # Threads that are started later would inherit the number that these set for themselves.
         torch.set_num_threads(self._num_threads_before)
 
     def _part(self, batch: Batch, total_weight: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -63,7 +62,7 @@ def _use_one_core() -> None:
 
 
 def split(batch: Batch, num_parts: int) -> list[Batch]:
-    """Neighbouring sequences in parts of about equally many tokens; fewer parts where there are fewer sequences."""
+    """The batch in parts of adjacent sequences with about equal numbers of tokens; at most one part per sequence."""
     target = len(batch.ids) / num_parts
     bounds, end, parts = [0], 0, []
     for length in batch.lengths:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent
 MAX_POINTS = 300
-"""A curve's points at most: more would not be seen, only make the file large."""
+"""The largest number of points of a curve; more would not be visible, and make the file large."""
 RATIOS = (0.15, 0.5, 0.85)
 STYLE: dict[Any, Any] = {
     "svg.hashsalt": "training",
@@ -31,7 +31,7 @@ STYLE: dict[Any, Any] = {
 
 
 def thinned(values: Sequence[float], limit: int = MAX_POINTS) -> list[float]:
-    """Means of `limit` runs of neighbouring values, or the values where they are no more than that."""
+    """The means of `limit` runs of adjacent values, or the values themselves if they are no more than `limit`."""
     if len(values) <= limit:
         return list(values)
     borders = [i * len(values) // limit for i in range(limit + 1)]
@@ -39,7 +39,7 @@ def thinned(values: Sequence[float], limit: int = MAX_POINTS) -> list[float]:
 
 
 def draw_run(folder: Path, target: Path, title: str) -> None:
-    """Writes the picture of the run whose log lies in `folder` as SVG.
+    """Writes the picture of the run whose log is in `folder` as SVG.
 
     Raises:
         FileNotFoundError: there is no log.
@@ -83,7 +83,7 @@ def draw_heldout(axes: Axes, entries: list[dict[str, Any]]) -> None:
 
 
 def draw_speed(axes: Axes, entries: list[dict[str, Any]]) -> None:
-    """Throughput, and the share of the peak learning rate; logs of earlier versions lack the rate."""
+    """Draws the throughput, and the share of the peak learning rate, which logs of earlier versions lack."""
     speeds = thinned([entry["tokens_per_second"] / 1000 for entry in entries])
     axes.plot(_millions(entries), speeds, linewidth=0.8, label="throughput")
     axes.set(title="speed and rate", xlabel="tokens (millions)", ylabel="thousand tokens/s", ylim=(0, None))

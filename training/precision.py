@@ -1,4 +1,4 @@
-"""In which precision a run computes: bfloat16 where the hardware multiplies it faster, float32 elsewhere."""
+"""Chooses the precision of a run: bfloat16 where the hardware multiplies it faster, float32 elsewhere."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 WORTHWHILE = 1.5
-"""bfloat16 is taken on a CPU when its matrix products are at least so many times faster."""
+"""The factor by which matrix products in bfloat16 must be faster on a CPU to be used."""
 
 
 def is_bf16_worthwhile(device: torch.device) -> bool:
-    """By measurement on a CPU: with AVX-512-BF16 or AMX it is several times faster, without them much slower."""
+    """Whether bfloat16 is faster; measured on a CPU, where it is several times faster with AVX-512-BF16 or AMX, and
+    much slower without them."""
     if device.type != "cpu":
         return True
     return _product_seconds(torch.float32) > WORTHWHILE * _product_seconds(torch.bfloat16)
@@ -33,16 +34,16 @@ def _product_seconds(dtype: torch.dtype) -> float:
 
 @contextmanager
 def bf16_computation(device: torch.device, *, enabled: bool) -> Iterator[None]:
-    """Forward and backward in bfloat16 where autocast finds that safe. Of this thread only."""
+    """Computes forward and backward in bfloat16 where autocast finds that safe, in this thread only."""
     with torch.autocast(device.type, torch.bfloat16, enabled=enabled):
         yield
 
 
 @contextmanager
 def quick_attention(device: torch.device, *, is_bf16: bool) -> Iterator[None]:
-    """The quicker kind of attention, for all threads.
+    """Selects the faster attention kernel, for all threads.
 
-    On a CPU in bfloat16 that is two products spelled out: the fused kernel of PyTorch 2.13 needs four times as long for
+    On a CPU in bfloat16 that is two plain products: the fused kernel of PyTorch 2.13 needs four times as long for
     forward and backward of short sequences.
     """
     if device.type != "cpu" or not is_bf16:

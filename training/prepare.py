@@ -1,6 +1,6 @@
-"""Texts -> clean, deduplicated, split documents -> token arrays.
+"""Turns texts into clean, deduplicated, split documents, and these into token arrays.
 
-A document is what the model sees at once: a passage of prose, or a function. The held-out part is fixed by hash
+A document is a text that the model sees at once: a passage of prose, or a function. The held-out part is fixed by hash
 (of the passage; of the file for code), so no rerun and no new source moves a document across the border.
 """
 
@@ -34,19 +34,21 @@ from training.tokenizer import train_tokenizer
 MAX_PASSAGE_CHARS = 1500
 MAX_DOCUMENT_TOKENS = 480
 JOINED_FUNCTIONS = 0.1
-"""Share of the documents that are a few neighbouring functions instead of one: what comes after a function."""
+"""The share of documents that are a few adjacent functions instead of one, so that models see text after a function."""
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
+    """A text, and its origin."""
+
     text: str
     origin: str
-    """What the split is decided by: documents of one origin stay on one side."""
+    """The key of the split: documents of one origin are in one part."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prose:
-    """One source of prose: its packages, how it is read, and what stands between two of its paragraphs."""
+    """A source of prose: its packages, its reader, and the text between two of its paragraphs."""
 
     packages: tuple[str, ...]
     read: Callable[[], Iterable[list[str]]]
@@ -62,7 +64,7 @@ PROSE = {
 
 
 def code_packages() -> list[Package]:
-    """Every source that is not prose."""
+    """The packages that are not prose."""
     prose = {name for source in PROSE.values() for name in source.packages}
     return [package for package in read_sources() if package.name not in prose]
 
@@ -75,7 +77,7 @@ def used_packages(data: dict[str, Any]) -> list[Package]:
 
 
 def code_files(data: dict[str, Any]) -> Iterator[tuple[str, Iterable[tuple[str, str]]]]:
-    """Every source of code by name, with the paths and texts of its files."""
+    """The sources of code by name, with the paths and texts of their files."""
     if data.get("code") == "stdlib":
         yield "stdlib", stdlib_files()
     else:
@@ -84,7 +86,7 @@ def code_files(data: dict[str, Any]) -> Iterator[tuple[str, Iterable[tuple[str, 
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """Token ids of many documents in one array; document i is `ids[ends[i - 1]:ends[i]]`."""
+    """The token ids of many documents in one array; document i is `ids[ends[i - 1]:ends[i]]`."""
 
     ids: np.ndarray[Any, np.dtype[np.uint16]]
     ends: np.ndarray[Any, np.dtype[np.int64]]
@@ -98,12 +100,12 @@ class Corpus:
 
 
 def unit_hash(text: str) -> float:
-    """A number in [0, 1) that only depends on the text."""
+    """A number in [0, 1) that depends only on the text."""
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7]) / 2**56
 
 
 def prose_documents(sources: dict[str, float]) -> Iterator[Document]:
-    """Passages of the named sources, of each source the given share."""
+    """The passages of the named sources, the given share of each."""
     for source, kept in sources.items():
         prose = PROSE[source]
         for chapter in prose.read():
@@ -113,7 +115,7 @@ def prose_documents(sources: dict[str, float]) -> Iterator[Document]:
 
 
 def passages(paragraphs: list[str], joint: str) -> Iterator[str]:
-    """Neighbouring paragraphs joined to passages of many sizes, the sizes spread evenly on a logarithmic scale."""
+    """The paragraphs joined to passages of many sizes, which are spread evenly on a logarithmic scale."""
     chance = random.Random(paragraphs[0] if paragraphs else "")
     pieces = [piece for paragraph in paragraphs for piece in split_sentences(paragraph.replace("_", ""))]
     gathered: list[str] = []
@@ -130,7 +132,7 @@ def passages(paragraphs: list[str], joint: str) -> Iterator[str]:
 
 
 def split_sentences(paragraph: str) -> Iterator[str]:
-    """The paragraph, or runs of its sentences where it is longer than a passage may be."""
+    """The paragraph, or runs of its sentences if it is longer than a passage may be."""
     run = ""
     for sentence in re.split(r"(?<=[.!?;]) +(?=[A-Z\"'])", paragraph):
         if run and len(run) + len(sentence) > MAX_PASSAGE_CHARS:
@@ -161,7 +163,7 @@ def join_some(functions: list[str], seed: str) -> Iterator[str]:
 
 
 def deduplicated(documents: Iterable[Document]) -> list[Document]:
-    """The first of all documents that differ in nothing but white space."""
+    """The documents without those that differ from an earlier one only in white space."""
     first: dict[str, Document] = {}
     for document in documents:
         first.setdefault(" ".join(document.text.split()), document)
@@ -180,9 +182,9 @@ def data_folder(recipe: Recipe) -> Path:
 
 
 def prepare(recipe: Recipe, tokenizer: Tokenizer | None = None, folder: Path | None = None) -> Path:
-    """Makes the folder of tokens and tokenizer for a recipe, unless it stands already.
+    """Makes the folder of tokens and tokenizer for a recipe, unless it exists.
 
-    `tokenizer` is that of the weights a run starts from; without one it is trained on the texts.
+    `tokenizer` is that of the weights that a run starts from; without one it is trained on the texts.
     """
     folder = folder or data_folder(recipe)
     if (folder / "manifest.json").exists():
@@ -199,7 +201,7 @@ def prepare(recipe: Recipe, tokenizer: Tokenizer | None = None, folder: Path | N
 
 
 def split_parts(data: dict[str, Any]) -> dict[str, list[Document]]:
-    """`train` and `heldout`; where prose stands beside code, its own held-out part is `heldout-prose`."""
+    """The parts `train` and `heldout`; if there are prose and code, the held-out prose is `heldout-prose`."""
     prose = deduplicated(prose_documents(data["prose"]))
     code = deduplicated(python_documents(data)) if data["kind"] == "python" else []
     parts = {"train": [d for d in code + prose if unit_hash(d.origin) >= data["heldout"]]}

@@ -1,4 +1,4 @@
-"""What a run tells while it runs: `log.jsonl`, and on the way out lines or, on a terminal, a progress bar."""
+"""Reports a run's progress: to `log.jsonl`, and to standard output as lines or, on a terminal, a progress bar."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ LOG_NAME = "log.jsonl"
 
 
 class RunLog:
-    """Entries of a run, one JSON object a line. Each has `kind`, `step`, `tokens`, `minutes` and `progress`."""
+    """The log of a run, one JSON object per line, with `kind`, `step`, `tokens`, `minutes` and `progress`."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / LOG_NAME
@@ -32,10 +32,10 @@ class RunLog:
 
     @staticmethod
     def _show(bar: Any, entry: dict[str, Any], line: str) -> None:
-        """Losses move the bar, everything else is printed above it."""
+        """Moves the bar for an entry with a loss, and prints other entries above it."""
         bar.n = min(100.0, 100 * entry["progress"])
         if entry["kind"] != "train":
-            # What an earlier process did must not count in the remaining time.
+            # The work of an earlier process must not count in the estimate of the remaining time.
             bar.initial = bar.n if entry["kind"] == "resumed" else bar.initial
             bar.write(line)
         else:
@@ -44,7 +44,7 @@ class RunLog:
 
 
 def progress_bar() -> Any:
-    """A bar over the budget in percent, or nothing where tqdm is not installed."""
+    """A bar over the budget in percent; `None` if tqdm is not installed."""
     try:
         from tqdm import tqdm
     except ModuleNotFoundError:
@@ -53,7 +53,7 @@ def progress_bar() -> Any:
 
 
 def read_log(folder: Path) -> list[dict[str, Any]]:
-    """The entries of a run's log without the steps that were lost in an interruption and made again.
+    """The entries of a run's log, without steps that were lost in an interruption and repeated.
 
     Raises:
         FileNotFoundError: the folder holds no log.

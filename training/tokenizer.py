@@ -1,6 +1,6 @@
 """Trains the byte-level BPE tokenizer and writes it with its companions in the published layout.
 
-Special tokens keep the families' names and stand at the vocabulary's end, as in the real checkpoints.
+Special tokens have the families' names and are at the vocabulary's end, as in the real checkpoints.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ SPECIAL_TOKENS: dict[str, dict[str, str]] = {
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int, family: str) -> Tokenizer:
-    """A tokenizer of exactly `vocab_size` ids, special tokens included.
+    """The tokenizer, with exactly `vocab_size` ids, special tokens included.
 
     Raises:
         ValueError: the texts are too few for so many ids.
@@ -64,13 +64,13 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int, family: str) -> Token
 
 
 def special_ids(tokenizer: Tokenizer, family: str) -> dict[str, int]:
-    """Role -> id, for the roles of the family."""
+    """The id of each role of the family."""
     vocabulary = tokenizer.get_vocab(with_added_tokens=True)
     return {role: vocabulary[text] for role, text in SPECIAL_TOKENS[family].items()}
 
 
 def write_tokenizer(tokenizer: Tokenizer, family: str, context_length: int, folder: Path) -> None:
-    """`tokenizer.json`, `tokenizer_config.json` and `special_tokens_map.json`."""
+    """Writes `tokenizer.json`, `tokenizer_config.json` and `special_tokens_map.json`."""
     tokenizer.save(str(folder / "tokenizer.json"))
     roles = SPECIAL_TOKENS[family]
     named = {"bos_token": roles["bos"], "eos_token": roles["eos"], "pad_token": roles["eos"]}

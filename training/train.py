@@ -46,26 +46,26 @@ MAX_WORKERS = 12
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Where a run reads and writes, and what it computes on. Nothing here changes what a batch holds."""
+    """The files and the device of a run; nothing here changes the content of a batch."""
 
     target: Path
-    """Folder that the weights are exported to."""
+    """The folder that the weights are exported to."""
     picture: Path | None = None
-    """SVG file of the run's curves; none is drawn without it."""
+    """The SVG file of the run's curves; without it none is drawn."""
     warm_start: Path | None = None
-    """Folder of an exported checkpoint with the weights and the tokenizer to begin with."""
+    """The folder of an exported checkpoint with the weights and the tokenizer to begin with."""
     data: Path | None = None
-    """Folder of the prepared tokens, if not the one in the cache."""
+    """The folder of the prepared tokens, if it is not the one in the cache."""
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     is_bf16: bool = False
-    """Computes forward, backward and Muon's products in bfloat16; weights stay float32."""
+    """Whether forward, backward and Muon's products are computed in bfloat16; weights stay float32."""
     num_workers: int = 0
-    """Processes that draw batches ahead; without any they are drawn when they are needed."""
+    """The number of processes that draw batches ahead; with 0 they are drawn when they are needed."""
     max_shard_bytes: int | None = None
 
 
 def optimizers(model: FamilyModel, schedule: Schedule, *, is_bf16: bool = False) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices of the layers, AdamW for the embedding, the norms and the biases."""
+    """The optimizers: Muon for the matrices of the layers, AdamW for the embedding, the norms and the biases."""
     matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and not is_embedding(name)]
     others = [p for name, p in model.named_parameters() if p.ndim != 2 or is_embedding(name)]
     return [
@@ -75,7 +75,7 @@ def optimizers(model: FamilyModel, schedule: Schedule, *, is_bf16: bool = False)
 
 
 def rate_factor(step: int, progress: float, schedule: Schedule) -> float:
-    """Warm-up by steps, then constant, then linear down to the final rate."""
+    """The learning rate relative to its peak: warm-up by steps, then constant, then linear down to the final rate."""
     warmup = min(1.0, (step + 1) / schedule.warmup_steps)
     if progress <= schedule.constant_until:
         return warmup
@@ -84,11 +84,11 @@ def rate_factor(step: int, progress: float, schedule: Schedule) -> float:
 
 
 def load_trained(model: FamilyModel, folder: Path, tokenizer: Tokenizer) -> None:
-    """Puts exported weights into a model to be trained on. The head stays tied to the embedding.
+    """Loads exported weights into a model for further training; the head stays tied to the embedding.
 
     Raises:
         ValueError: the weights belong to another tokenizer than the prepared data.
-        CheckpointError: the folder holds no checkpoint, or one of other tensors than its configuration says.
+        CheckpointError: the folder holds no checkpoint, or its tensors contradict its configuration.
         RuntimeError: the checkpoint has another shape than the recipe.
     """
     if exported_tokenizer(folder).to_str() != tokenizer.to_str():
@@ -105,14 +105,14 @@ def exported_tokenizer(folder: Path) -> Tokenizer:
 
 
 def origin(folder: Path) -> Any:
-    """What the log says of a warm start: the run that gave the embedded weights, or the folder's name."""
+    """The log's entry for a warm start: the run that gave the embedded weights, or the folder's name."""
     results = ROOT / "results" / f"{folder.name}.json"
     if folder.resolve().parent == ASSETS and results.exists():
         return json.loads(results.read_text())["run"]
     return folder.resolve().name
 
 
-class Run:
+class TrainingRun:
     """One training run and its folder: weights, optimizers, moving average, counters, log."""
 
     def __init__(self, recipe: Recipe, folder: Path, options: Options) -> None:
@@ -139,9 +139,9 @@ class Run:
         return max(self.tokens / self.schedule.tokens, self.seconds / (60 * self.schedule.minutes))
 
     def train(self) -> signal.Signals | None:
-        """Runs to the end of the budget; writes checkpoints, reports and exported weights on the way.
+        """Trains to the end of the budget, and writes checkpoints, reports and exported weights on the way.
 
-        Gives the signal that ended the run before, if one did: then there is a checkpoint to go on from.
+        The result is the signal that ended the run early, if one did; then there is a checkpoint to resume from.
         """
         self._begin()
         batches = self._batches()
@@ -202,7 +202,7 @@ class Run:
             self.average[name].lerp_(value, 1 - decay)
 
     def _report(self) -> None:
-        """Scores and samples of the averaged weights go to the log, the weights to the target. All on the CPU."""
+        """Logs scores and samples of the averaged weights and exports them, all on the CPU."""
         average = {name: value.cpu() for name, value in self.average.items()}
         judged = build(self.recipe, self.tokenizer)
         judged.load_state_dict(average)
@@ -235,7 +235,7 @@ class Run:
         partial.replace(self.folder / "checkpoint.pt")
 
     def _resume(self) -> None:
-        """Goes on from the checkpoint, whatever device it was written on."""
+        """Resumes from the checkpoint, whatever device it was written on."""
         state = torch.load(self.folder / "checkpoint.pt", map_location="cpu", weights_only=True)
         self.model.load_state_dict(state["model"])
         self.average = {name: value.to(self.options.device) for name, value in state["average"].items()}
@@ -254,7 +254,7 @@ def optimise(
     factor: float,
     schedule: Schedule,
 ) -> float:
-    """One step of all optimizers at `factor` of their peak rates; gives the loss before it."""
+    """Makes one step of all optimizers at `factor` of their peak rates, and gives the loss before it."""
     loss = gradients.compute(batch)
     nn.utils.clip_grad_norm_(model.parameters(), schedule.clip)
     for optimizer, peak in zip(chosen, (schedule.muon_rate, schedule.adam_rate), strict=True):
@@ -266,7 +266,7 @@ def optimise(
 
 
 def choose_device(name: str) -> torch.device:
-    """`auto` is CUDA where there is one, else the CPU.
+    """The device of a name; `auto` is CUDA if there is one, else the CPU.
 
     Raises:
         ValueError: CUDA is asked for and there is none.
@@ -313,10 +313,10 @@ def run_folder(arguments: argparse.Namespace) -> Path:
 
 
 def target_folder(arguments: argparse.Namespace) -> Path:
-    """Where the weights go: a quick run's never over the embedded ones.
+    """The folder for the exported weights; those of a quick run never replace the embedded ones.
 
     Raises:
-        ValueError: a quick run is to be exported to the embedded models.
+        ValueError: a quick run would be exported to the embedded models.
     """
     is_quick = arguments.preset == "quick"
     default = run_folder(arguments) / "export" if is_quick else ASSETS / arguments.model
@@ -348,7 +348,7 @@ def options_of(arguments: argparse.Namespace) -> Options:
 def main() -> None:
     arguments = read_arguments()
     try:
-        run = Run(changed_recipe(arguments), run_folder(arguments), options_of(arguments))
+        run = TrainingRun(changed_recipe(arguments), run_folder(arguments), options_of(arguments))
     except (ValueError, SourceError) as error:
         sys.exit(f"training.train: {error}")
     ended_by = run.train()

@@ -21,7 +21,7 @@ from training.objectives import OBJECTIVES, Language, collate
 from training.parallel import Gradients
 from training.prepare import PROSE, Corpus, Document, encode, save_corpus
 from training.recipe import Recipe, Stage, read_recipe
-from training.train import ASSETS, Options, Run, optimise, optimizers, options_of, rate_factor, read_arguments
+from training.train import ASSETS, Options, TrainingRun, optimise, optimizers, options_of, rate_factor, read_arguments
 
 VARIABLE = {"variable_gap": 0.4, "variable_lines": 0.3, "variable_tail": 0.3}
 PLAIN = {"scattered": 0.5, "gap": 0.2, "lines": 0.1, "tail": 0.2}
@@ -73,10 +73,10 @@ def entries_of(folder: Path) -> list[dict[str, Any]]:
 
 
 def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(options: Options, tmp_path: Path) -> None:
-    straight = Run(budget(5000), tmp_path / "straight", options)
+    straight = TrainingRun(budget(5000), tmp_path / "straight", options)
     straight.train()
-    Run(budget(2500), tmp_path / "halves", options).train()
-    resumed = Run(budget(5000), tmp_path / "halves", options)
+    TrainingRun(budget(2500), tmp_path / "halves", options).train()
+    resumed = TrainingRun(budget(5000), tmp_path / "halves", options)
     resumed.train()
     assert resumed.step == straight.step
     for name, value in straight.model.state_dict().items():
@@ -85,7 +85,7 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(options: Options,
 
 def test_a_run_leaves_a_log_a_picture_and_a_checkpoint_that_loads_strictly(options: Options, tmp_path: Path) -> None:
     with_picture = replace(options, picture=tmp_path / "run.svg")
-    run = Run(budget(12000), tmp_path / "run", with_picture)
+    run = TrainingRun(budget(12000), tmp_path / "run", with_picture)
     assert run.train() is None
     *earlier, last = entries_of(tmp_path / "run")
     assert {"loss", "rate", "tokens_per_second"} <= earlier[0].keys()
@@ -103,13 +103,13 @@ def test_a_signal_ends_a_run_after_its_step_with_a_checkpoint(
         signal.raise_signal(signal.SIGTERM)
         return optimise(*arguments, **named)
 
-    run = Run(budget(50000), tmp_path / "run", options)
+    run = TrainingRun(budget(50000), tmp_path / "run", options)
     with monkeypatch.context() as patched:
         patched.setattr(program, "optimise", signalled)
         assert run.train() is signal.SIGTERM
     assert run.step == 1
     assert entries_of(tmp_path / "run")[-1]["kind"] == "interrupted"
-    resumed = Run(budget(2500), tmp_path / "run", options)
+    resumed = TrainingRun(budget(2500), tmp_path / "run", options)
     resumed.train()
     assert entries_of(tmp_path / "run")[1]["kind"] == "resumed"
     assert resumed.step > 1
@@ -150,7 +150,7 @@ def exported(folder: Path, seed: int = 7) -> Path:
 
 def test_a_warm_start_takes_the_weights_and_says_so(options: Options, tmp_path: Path) -> None:
     source = exported(tmp_path / "earlier")
-    run = Run(budget(1), tmp_path / "run", replace(options, warm_start=source))
+    run = TrainingRun(budget(1), tmp_path / "run", replace(options, warm_start=source))
     trained, _ = load_exported(source)
     for name, value in run.model.state_dict().items():
         torch.testing.assert_close(value, trained.state_dict()[name])
@@ -161,10 +161,10 @@ def test_a_warm_start_takes_the_weights_and_says_so(options: Options, tmp_path: 
 
 def test_a_warm_start_is_told_once_and_a_resumed_run_keeps_its_own_weights(options: Options, tmp_path: Path) -> None:
     warm = replace(options, warm_start=exported(tmp_path / "earlier"))
-    first = Run(budget(2500), tmp_path / "run", warm)
+    first = TrainingRun(budget(2500), tmp_path / "run", warm)
     first.train()
     exported(tmp_path / "earlier", seed=8)
-    second = Run(budget(2500), tmp_path / "run", warm)
+    second = TrainingRun(budget(2500), tmp_path / "run", warm)
     second.train()
     assert [entry["kind"] for entry in entries_of(tmp_path / "run")].count("warm_start") == 1
     torch.testing.assert_close(second.model.state_dict(), first.model.state_dict())
@@ -176,7 +176,7 @@ def test_a_warm_start_takes_sharded_weights(options: Options, tmp_path: Path) ->
     shape = tiny_recipe("dream", PLAIN).shape
     export(trained.state_dict(), tokenizer, "dream", shape, source, max_shard_bytes=20_000)
     assert not (source / "model.safetensors").exists()
-    run = Run(budget(1), tmp_path / "run", replace(options, warm_start=source))
+    run = TrainingRun(budget(1), tmp_path / "run", replace(options, warm_start=source))
     for name, value in run.model.state_dict().items():
         torch.testing.assert_close(value, trained.state_dict()[name])
 
@@ -185,7 +185,7 @@ def test_a_warm_start_refuses_the_weights_of_another_tokenizer(options: Options,
     source = exported(tmp_path / "earlier")
     tokenizer_for("llada").save(str(source / "tokenizer.json"))
     with pytest.raises(ValueError, match="another tokenizer"):
-        Run(budget(1), tmp_path / "run", replace(options, warm_start=source))
+        TrainingRun(budget(1), tmp_path / "run", replace(options, warm_start=source))
 
 
 def test_the_weights_of_a_warm_start_from_the_assets_are_named_by_their_run(
@@ -203,8 +203,8 @@ def test_the_weights_of_a_warm_start_from_the_assets_are_named_by_their_run(
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_run_on_cuda_goes_on_on_the_cpu(options: Options, tmp_path: Path) -> None:
     on_cuda = replace(options, device=torch.device("cuda"), is_bf16=True, num_workers=2)
-    Run(budget(12000), tmp_path / "run", on_cuda).train()
-    Run(budget(24000), tmp_path / "run", options).train()
+    TrainingRun(budget(12000), tmp_path / "run", on_cuda).train()
+    TrainingRun(budget(24000), tmp_path / "run", options).train()
     losses = [entry["loss"] for entry in entries_of(tmp_path / "run") if entry["kind"] == "train"]
     assert losses[-1] < 0.9 * losses[0]
 
