@@ -1,8 +1,8 @@
-"""Each technique alone and together, speed beside quality: `python -m benchmarks.ablation`, from the repository root.
+"""Measures each technique alone and with others, speed and quality: `python -m benchmarks.ablation`, from the root.
 
-Speed is that of `benchmarks.speed`: one request and eight at once through the engine, in turns with the plain loop.
-Quality is that of `benchmarks.quality`: held-out texts through the service, each figure beside its difference from
-exact decoding. What is exact has no quality of its own; that its tokens are the same is checked. Prints tables, and
+Speed is measured as in `benchmarks.speed`: one request and eight at once through the engine, in turns with the plain
+loop. Quality is measured as in `benchmarks.quality`: held-out texts through the service, each figure beside its
+difference from exact decoding. Exact variants are only checked to give the same tokens. The program prints tables, and
 writes `results/ablation.json`. A technique is a line in one of the two lists.
 """
 
@@ -77,7 +77,7 @@ DREAMON: list[Variation] = [
     {"decoding": "fast", "entropy_bound": 0.5},
 ]
 NUM_SHORT = 3
-"""Rows of each list in the short form: exact decoding and the presets."""
+"""The number of rows of each list in the short form: exact decoding and the presets."""
 
 
 class EveryRowRunner(ModelRunner):
@@ -92,7 +92,7 @@ class EveryRowRunner(ModelRunner):
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What a run gave, and how long it took."""
+    """The result of a run, and its duration."""
 
     ids: list[list[int]]
     nfe: int
@@ -109,7 +109,7 @@ def by_engine(runner: ModelRunner, requests: Sequence[GenerationRequest]) -> Tak
 
 
 def by_sorting(runner: ModelRunner, requests: Sequence[GenerationRequest]) -> Taken:
-    """The same, but top-k and top-p sort the whole vocabulary, as in the published loops."""
+    """The run of `by_engine` with a top-k and top-p that sort the whole vocabulary, as in the published loops."""
     with patch.object(sampling, "_only_the_best_count", return_value=False):
         return by_engine(runner, requests)
 
@@ -126,13 +126,13 @@ def name_of(variation: Variation) -> str:
 
 
 def requests_for(workload: Workload, tokenizer: Tokenizer, variation: Variation) -> list[GenerationRequest]:
-    """Eight of the workload's, with some parameters changed."""
+    """Eight requests of the workload, with some parameters changed."""
     changed = replace(workload, params=workload.params.model_copy(update=variation))
     return [changed.request(tokenizer, variation.get("decoding", "exact"), number) for number in range(AT_ONCE)]
 
 
 def measure_speed(workload: Workload, variations: Iterable[Variation], rounds: int) -> dict[str, dict[str, Any]]:
-    """By name; among them the plain loop, and exact decoding without what makes it fast."""
+    """The speed of each variation by name, of the plain loop, and of exact decoding without its optimisations."""
     tokenizer = Tokenizer.load(MODELS / workload.model)
     runner = ModelRunner(load_model(MODELS / workload.model, torch.device("cpu"), torch.float32))
     exact, every_row = requests_for(workload, tokenizer, {}), EveryRowRunner(runner.model)
@@ -165,7 +165,7 @@ def speed_rows(taken: dict[str, list[Taken]]) -> dict[str, dict[str, Any]]:
 
 
 async def measure_quality(ask: quality.Ask, variations: Iterable[Variation]) -> dict[str, dict[str, dict[str, float]]]:
-    """By name, each figure with its difference from exact decoding."""
+    """The figures of each variation by name, with their differences from exact decoding."""
     exact = await ask({})
     return {
         name_of(variation): quality.compared(await ask(variation) if variation else exact, exact)
@@ -181,11 +181,11 @@ def show(title: str, rows: Sequence[dict[str, Any]]) -> None:
     for row in rows:
         speeds = (row["tokens_per_forward"], row["speedup"], row["tokens_per_s"], row.get("tokens_per_s_of_eight", ""))
         cells = [row["quality"][name] for name in judged if row["quality"]]
-        told = (f"{cell['mean']:.3f} {cell['difference']:+.3f} ±{cell['error']:.3f}" for cell in cells)
+        judged_cells = (f"{cell['mean']:.3f} {cell['difference']:+.3f} ±{cell['error']:.3f}" for cell in cells)
         is_part = row["system"].startswith("exact, ")
         same = "" if not is_part else "  the same tokens" if row["tokens_of_exact"] else "  OTHER TOKENS"
         print(f"{row['system']:58}" + "".join(f"{speed:>10}" for speed in speeds), end="")
-        print("".join(f"{cell:>28}" for cell in told) + same, flush=True)
+        print("".join(f"{cell:>28}" for cell in judged_cells) + same, flush=True)
 
 
 async def measure(count: int, rounds: int, num_rows: int | None) -> dict[str, list[dict[str, Any]]]:

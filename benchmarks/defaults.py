@@ -1,8 +1,8 @@
-"""What the server's defaults are worth on the embedded models: `python -m benchmarks.defaults`, from the root.
+"""Judges the server's default parameters on the embedded models: `python -m benchmarks.defaults`, from the root.
 
-Asks the service itself, in this process, as its API does: held-out functions with a hidden line for `dreamon`, held-out
-beginnings to continue for both models. From the defaults one parameter at a time is changed. Prints tables and writes
-`results/defaults.json`. The texts are those of `training/`; they are fetched if they are not there.
+The program calls the service in this process as the API does: held-out functions with a hidden line for `dreamon`,
+held-out beginnings to continue for both models. It changes one default at a time, prints tables and writes
+`results/defaults.json`. The texts are those of `training/`; missing ones are fetched.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ INFILLING: list[Variation] = [
 
 @dataclass(frozen=True)
 class Texts:
-    """Held-out texts, and an order-5 Witten-Bell model of the training text as the judge of what is written."""
+    """Held-out texts, and an order-5 Witten-Bell model of the training text, which judges the written texts."""
 
     language: Language
     heldout: Corpus
@@ -66,7 +66,7 @@ class Texts:
 
 
 def read_texts(model: str) -> dict[str, Texts]:
-    """Of each held-out part that the model has."""
+    """The texts of each held-out part that the model has."""
     recipe = read_recipe(model, "cpu")
     network, tokenizer = load_exported(MODELS / model)
     folder = prepare(recipe, tokenizer)
@@ -78,11 +78,11 @@ def read_texts(model: str) -> dict[str, Texts]:
 
 
 async def answers(calls: Sequence[Callable[[], Any]]) -> list[GenerationResult]:
-    """Awaits requests to the service, a few at a time."""
-    places = asyncio.Semaphore(AT_ONCE)
+    """The results of requests to the service, `AT_ONCE` of them at a time."""
+    slots = asyncio.Semaphore(AT_ONCE)
 
     async def one(call: Callable[[], Any]) -> GenerationResult:
-        async with places:
+        async with slots:
             result: GenerationResult = await call()
             return result
 

@@ -1,12 +1,12 @@
-"""dlmserve beside this server: the same weights, prompts and steps over HTTP, in turns.
+"""Compares this server with dlmserve: the same weights, prompts and steps over HTTP, in turns.
 
     python -m benchmarks.dlmserve --python PEER/bin/python
 
 `PEER` is a virtual environment with torch, dlmserve 0.1.1 (installed with `--no-deps`), `transformers<5`, fastapi,
 uvicorn, prometheus-client and httpx. The peer's loader knows one checkpoint of 8B; so this file, run there with
-`--serve`, hands it the embedded `llada` in float32 instead. Everything else is the peer's own. Prints a table, and
-writes `results/dlmserve.json`: seconds for an answer of 128 places at temperature 0, for one client and for eight
-that ask at the same moment, and whether the texts are the same.
+`--serve`, gives it the embedded `llada` in float32 instead. Everything else is the peer's own. The program prints a
+table, and writes `results/dlmserve.json`: seconds for an answer of 128 positions at temperature 0, for one client and
+for eight that ask at the same moment, and whether the texts are the same.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ PRESETS = ("exact", "balanced", "fast")
 NAME = "embedded-llada"
 
 Ask = Callable[[str], str]
-"""A prompt to the text that follows it."""
+"""A function from a prompt to the text that follows it."""
 
 
 def serve(port: int) -> None:
-    """The peer's server with the embedded weights, in this process."""
+    """Runs the peer's server with the embedded weights in this process."""
     import dlmserve.engine
     import torch
     import uvicorn
@@ -55,7 +55,7 @@ def serve(port: int) -> None:
         config = SimpleNamespace(n_layers=network.config.num_layers, n_heads=network.config.num_heads)
 
         def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None) -> SimpleNamespace:
-            """Logits of every position. All prompts here are equally long, so nothing is padded or masked."""
+            """The logits of every position; all prompts here are equally long, so nothing is padded or masked."""
             count, length = input_ids.shape
             positions = torch.arange(length).repeat(count)
             states = network.hidden(input_ids.flatten(), positions, [length] * count)
@@ -94,7 +94,7 @@ def _prompt_ids(tokenizer: Any, text: str) -> list[int]:
 
 @contextmanager
 def peer(python: Path) -> Iterator[str]:
-    """The peer's process, and where it listens."""
+    """Runs the peer in a process of its own, and gives its URL."""
     port, root = free_port(), HERE.parent
     variables = {**os.environ, "PYTHONPATH": f"{root / 'backend'}:{root}"}
     command = [str(python), "-m", "benchmarks.dlmserve", "--serve", str(port)]
@@ -141,7 +141,7 @@ def of_ours(client: httpx.Client, url: str, preset: str) -> Ask:
 
 
 def answers(ask: Ask, prompts: Sequence[str]) -> tuple[float, list[str]]:
-    """Seconds until all of them are answered, asked at the same moment."""
+    """The seconds until all prompts, sent at the same moment, are answered, and the texts."""
     with ThreadPoolExecutor(len(prompts)) as clients:
         started_s = time.perf_counter()
         texts = list(clients.map(ask, prompts))
@@ -154,19 +154,19 @@ def measure(python: Path, rounds: int) -> list[dict[str, Any]]:
         systems = {"dlmserve": of_peer(client, theirs)}
         systems |= {preset: of_ours(client, ours, preset) for preset in PRESETS}
         times: dict[tuple[str, int], list[float]] = {(name, n): [] for name in systems for n in (1, AT_ONCE)}
-        told: dict[str, list[str]] = {}
+        texts: dict[str, list[str]] = {}
         for ask in systems.values():
             ask(prompts[0])  # warms up
         for _ in range(rounds):
             for name, ask in systems.items():
                 times[name, 1].append(answers(ask, prompts[:1])[0])
-                seconds, told[name] = answers(ask, prompts[:1] * AT_ONCE)
+                seconds, texts[name] = answers(ask, prompts[:1] * AT_ONCE)
                 times[name, AT_ONCE].append(seconds)
-    return [_row(name, times, told) for name in systems]
+    return [_row(name, times, texts) for name in systems]
 
 
-def _row(name: str, times: dict[tuple[str, int], list[float]], told: dict[str, list[str]]) -> dict[str, Any]:
-    row: dict[str, Any] = {"system": name, "same_text_as_dlmserve": told[name][0] == told["dlmserve"][0]}
+def _row(name: str, times: dict[tuple[str, int], list[float]], texts: dict[str, list[str]]) -> dict[str, Any]:
+    row: dict[str, Any] = {"system": name, "same_text_as_dlmserve": texts[name][0] == texts["dlmserve"][0]}
     for number in (1, AT_ONCE):
         ratios = [theirs / own for theirs, own in zip(times["dlmserve", number], times[name, number], strict=True)]
         row[f"seconds_{number}"] = round(statistics.median(times[name, number]), 3)

@@ -1,10 +1,10 @@
-"""How fast the published shapes are on a GPU: `python -m benchmarks.gpu`, from the repository root.
+"""Measures the published shapes on a GPU: `python -m benchmarks.gpu`, from the repository root.
 
-DreamOn-7B and LLaDA-8B with random weights in bfloat16, made on the device: what a step costs does not depend on their
-values. But a model that knows nothing is never sure, so a confidence threshold commits one token a step here; the rows
-with several commits a step say what it is worth where it commits as many. Prints a table, and writes
-`results/gpu.json` anew after each part of it. Each part is run in turns, the plain loop among them; a system that does
-not fit the device is left out and named. `--device cpu --shape tiny` tries the program without a GPU.
+DreamOn-7B and LLaDA-8B have random weights in bfloat16, made on the device: the cost of a step does not depend on their
+values. But an untrained model is never confident, so a confidence threshold commits one token a step here; the rows
+with several commits a step show its gain where it commits as many. The program prints a table, and writes
+`results/gpu.json` anew after each part of it. The systems of a part, the plain loop among them, are run in turns; one
+that does not fit the device is left out and named. `--device cpu --shape tiny` tries the program without a GPU.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ SYSTEMS = [
     ("fast, 4 a step", "fast", 4),
 ]
 WARM_UP_STEPS = 8
-"""Also the passes that are run bare, as the measure of what the engine adds."""
+"""The number of steps to warm up, and of bare passes, which show the time that the engine adds."""
 PROFILED_STEPS = 8
 PROFILED_KERNELS = 15
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One kind of request: a prompt of random ids, in front of the masks or, for `dreamon`, around them."""
+    """A kind of request: a prompt of random ids, in front of the masks or, for `dreamon`, around them."""
 
     family: str
     prompt_tokens: int
@@ -81,21 +81,21 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One run of one system."""
+    """The figures of one run of one system."""
 
     num_tokens: int
     nfe: int
     seconds: float
     steps_s: list[float]
-    """Of each engine step; of the plain loop, which does not wait for the device, the mean."""
+    """The seconds of each engine step; their mean for the plain loop, which does not wait for the device."""
     requests_per_pass: float
     least_s: float | None
-    """On the roofline."""
+    """The seconds that the passes take on the roofline."""
     peak_bytes: int
 
 
 Run = Callable[[int | None], Sample]
-"""Runs to the end, or for so many steps to warm up."""
+"""A function that runs to the end, or for a number of steps to warm up."""
 
 
 class Bench:
@@ -117,7 +117,7 @@ class Bench:
         return [job.request(workload, self.first_special, number) for workload, number in numbered]
 
     def plain(self, job: Job, max_steps: int | None) -> Sample:
-        """The published loop, one request; always to its end."""
+        """Runs the published loop for one request, always to its end."""
         workload = job.workload("exact", 1)
         request = job.request(workload, self.first_special)
         machine.reset_peak(self.device)
@@ -140,7 +140,7 @@ class Bench:
         return least_s(self.runner.model.config, self.runner.dtype, self.limits, passes)
 
     def fits(self, run: Run) -> bool:
-        """Warms up."""
+        """Whether the run fits the device; it warms up too."""
         try:
             run(WARM_UP_STEPS)
             return True
@@ -172,7 +172,7 @@ def measure(bench: Bench, job: Job, at_once: int, rounds: int) -> dict[str, Any]
 
 
 def bare_forwards(bench: Bench, requests: Sequence[GenerationRequest], rounds: int) -> dict[str, float]:
-    """The first steps of exact decoding beside their forward passes alone."""
+    """The times of the first steps of exact decoding, and of their forward passes alone."""
     bench.engine(requests, WARM_UP_STEPS)
     passes = list(bench.runner.passes)
     times = [(bench.engine(requests, WARM_UP_STEPS).seconds, bench.forwards_s(passes)) for _ in range(rounds)]

@@ -1,10 +1,10 @@
-"""What work costs as it grows: `python -m benchmarks.growth`, from the repository root.
+"""Measures time and memory as requests grow: `python -m benchmarks.growth`, from the repository root.
 
-Longer prompts, more new tokens, more requests at once, each with the presets and the plain loop, in turns. The network
-is the embedded `llada` with room for a longer canvas than it was trained for: its text would be nonsense there, its
-cost is what it is. The end of the text is forbidden, so that every request takes all of its steps. Of long requests the
-first steps are run, a whole cycle of every cache among them, and stand for the rest. Prints a table, and writes
-`results/growth.json`, which `benchmarks.plots` draws.
+Longer prompts, more new tokens and more requests at once are run with the presets and the plain loop, in turns. The
+network is the embedded `llada` with a longer context than it was trained for, where its text is nonsense but its cost
+is right. The end of the text is forbidden, so that every request takes all of its steps. Only the first steps of long
+requests are run, with at least one whole cycle of every cache, and represent the rest. The program prints a table, and
+writes `results/growth.json`, which `benchmarks.plots` draws.
 """
 
 from __future__ import annotations
@@ -33,20 +33,22 @@ from benchmarks.speed import HERE, MODELS, PRESETS, PROSE, SAMPLED
 
 CONTEXT_LENGTH = 4096
 MAX_STEPS = 128
-"""Sixteen blocks of 8, or four of 32: after so many, every preset has computed its whole canvas once more."""
+"""The number of steps after which every preset has computed its whole canvas again: 16 blocks of 8, or 4 of 32."""
 PLAIN_STEPS = 8
-"""The plain loop's steps are alike."""
+"""The number of steps of the plain loop, which all cost the same."""
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
+    """The size of the work at one point of the measurement."""
+
     prompt_tokens: int = 32
     new_tokens: int = 64
     requests: int = 1
 
     @property
     def num_steps(self) -> int:
-        """That the engine is measured for."""
+        """The number of steps that the engine is measured for."""
         return min(self.new_tokens, MAX_STEPS)
 
 
@@ -75,7 +77,7 @@ def requests_of(point: Point, prompt: list[int], preset: str) -> list[Generation
 
 
 def works_of(point: Point, runner: ModelRunner, prompt: list[int]) -> dict[str, Callable[[], Any]]:
-    """Each takes its number of steps; the plain loop those of one request."""
+    """The works by name; each takes its number of steps, the plain loop those of one request."""
     works: dict[str, Callable[[], Any]] = {
         "plain": partial(
             plain.llada,
@@ -119,7 +121,7 @@ def measure(point: Point, runner: ModelRunner, tokenizer: Tokenizer, rounds: int
 
 
 def peak_of(work: Callable[[], Any]) -> int:
-    """Most bytes that it takes beside what the process held before it."""
+    """The largest number of bytes that the work takes in addition to those that the process held before."""
     free_caches("cpu")
     before_bytes = held_bytes("cpu")
     machine.reset_peak()
@@ -129,8 +131,8 @@ def peak_of(work: Callable[[], Any]) -> int:
 
 def show(axis: str, rows: list[dict[str, Any]]) -> None:
     for row in rows:
-        told = (row["system"], row["ms_per_step"], row["seconds"], row["tokens_per_s"], row["peak_mb"])
-        print(f"{row[axis]:16}" + "".join(f"{value:>14}" for value in told), flush=True)
+        cells = (row["system"], row["ms_per_step"], row["seconds"], row["tokens_per_s"], row["peak_mb"])
+        print(f"{row[axis]:16}" + "".join(f"{cell:>14}" for cell in cells), flush=True)
 
 
 def main() -> None:

@@ -1,10 +1,10 @@
-"""llama.cpp's diffusion example beside this engine: the same weights, canvas, blocks and steps, in turns.
+"""Compares this engine with llama.cpp's diffusion example: the same weights, canvas, blocks and steps, in turns.
 
     python -m benchmarks.llama_cpp --cli build/bin/llama-diffusion-cli --gguf llada-f32.gguf llada-q4_0.gguf
 
 docs/performance.md says how the program is built and the embedded llada converted. Its canvas is its micro-batch, with
-the prompt in it. Loading is left out of both: what a forward pass takes is the difference of a long and a short run. At
-temperature 0 it commits one token per pass in another order than LLaDA does; what that costs in time is the same.
+the prompt in it. Loading is left out of both: the time of a forward pass is the difference of a long and a short run.
+At temperature 0 it commits one token per pass in another order than LLaDA does, which takes equal time.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ PRESETS = ("exact", "balanced", "fast")
 AT_ONCE = 8
 WEIGHTS: tuple[tuple[str, QuantizationName], ...] = (("", "none"), (", int8", "int8"))
 STEPS = (128, 4)
-"""Of the long run and of the short one: more than the canvas has masks, for both run all that they are told to."""
+"""The steps of the long and the short run; the program runs all of them, even if there are fewer masks."""
 
 
 def peer_s(cli: Path, gguf: Path) -> float:
-    """Seconds per new token: it commits one in each forward pass."""
+    """The program's seconds per new token; it commits one in each forward pass."""
     (long_s, many), (short_s, few) = (_peer_run(cli, gguf, steps) for steps in STEPS)
     return (long_s - short_s) / (many - few)
 
@@ -55,7 +55,7 @@ def _peer_run(cli: Path, gguf: Path, steps: int) -> tuple[float, int]:
 
 
 def request(tokenizer: Tokenizer, preset: str, number: int) -> GenerationRequest:
-    """The last tokens of the prose that fit the canvas, so that both compute as many."""
+    """A request with as many tokens of prose as fit the canvas, so that both systems compute equally many."""
     params = DiffusionGenerationParams.model_validate(
         {"text": PROSE, "max_length": NEW_TOKENS, "temperature": 0.0, "decoding": preset}
     )
@@ -65,7 +65,7 @@ def request(tokenizer: Tokenizer, preset: str, number: int) -> GenerationRequest
 
 
 def engine_s(runner: ModelRunner, requests: list[GenerationRequest]) -> float:
-    """Seconds per new token, those behind the end of the text included, as the peer counts them."""
+    """The engine's seconds per new token, including tokens behind the end of the text, as the peer counts them."""
     return sum(run_engine(runner, requests).steps_s) / (NEW_TOKENS * len(requests))
 
 

@@ -1,8 +1,8 @@
-"""What loading a checkpoint of true 8B shape costs: `python -m benchmarks.load --folder DIR`, from the repository root.
+"""Measures loading a checkpoint of true 8B shape: `python -m benchmarks.load --folder DIR`, from the repository root.
 
-Writes LLaDA-8B's tensors (random bfloat16 numbers, 16 GB in shards of 4 GB) into the folder unless they are there,
-loads them in a fresh process, touches every weight, runs one forward pass, and compares the process's peak memory
-with the size of the files. `--layers` makes it smaller for a trial.
+The program writes LLaDA-8B's tensors (random bfloat16 numbers, 16 GB in shards of 4 GB) into the folder unless they are
+there, loads them in a fresh process, touches every weight, runs one forward pass, and compares the process's peak
+memory with the size of the files. `--layers` makes it smaller for a trial.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SHARD_BYTES = 4 * 1024**3
 
 
 def write_checkpoint(folder: Path, num_layers: int) -> None:
-    """The checkpoint's files in the published layout, shard by shard, so that little memory is needed."""
+    """Writes the checkpoint's files in the published layout, shard by shard, so that little memory is needed."""
     import torch
     from safetensors.torch import save_file
 

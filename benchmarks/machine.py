@@ -1,4 +1,4 @@
-"""What a result was measured on, and what that machine can do at most."""
+"""The machine of a measurement: its description, its limits, and how time and memory are measured on it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 def describe() -> dict[str, Any]:
-    """Commit, processor, threads and versions."""
+    """The commit, processor, threads and versions of a measurement."""
     return {
         "commit": _output("git", "rev-parse", "--short", "HEAD") + ("+" if _output("git", "status", "-s") else ""),
         "processor": _processor(),
@@ -33,7 +33,7 @@ def describe() -> dict[str, Any]:
 
 
 def limits(device: torch.device = CPU, dtype: torch.dtype = torch.float32) -> dict[str, float]:
-    """Measured peaks: matrix products of the size that a step has, and reading memory that no cache holds."""
+    """The measured peaks: of matrix products of a step's size, and of reading memory that no cache holds."""
     rows, width = (512, 1024) if device.type == "cpu" else (8192, 8192)
     left, right = (torch.randn(size, width, device=device, dtype=dtype) for size in (rows, width))
     large = torch.randn(2**26 if device.type == "cpu" else 2**29, device=device)
@@ -50,14 +50,14 @@ def name_of(dtype: torch.dtype) -> str:
 
 
 def finished(result: Any, device: torch.device) -> Any:
-    """`result`, once the device has done all that it was given: a GPU works on while the clock is read."""
+    """The result, once the device has finished; a GPU works on while the clock is read."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return result
 
 
 def reset_peak(device: torch.device = CPU) -> None:
-    """Lets `peak_bytes` begin anew. On a CPU that needs Linux; elsewhere the peak is that of the whole process."""
+    """Resets `peak_bytes`; on a CPU that needs Linux, and elsewhere the peak is that of the whole process."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     else:
@@ -66,7 +66,7 @@ def reset_peak(device: torch.device = CPU) -> None:
 
 
 def peak_bytes(device: torch.device = CPU) -> int:
-    """Most memory that tensors had on a GPU, or this process on a CPU; `getrusage` would carry the parent's over."""
+    """The peak memory of tensors on a GPU, or of this process on a CPU; `getrusage` would include the parent's peak."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     status = Path("/proc/self/status").read_text(encoding="ascii")
@@ -80,17 +80,17 @@ def timed_s(work: Callable[[], Any]) -> float:
 
 
 def best_s(work: Callable[[], Any], repeats: int) -> float:
-    """The shortest of several: what the machine does when nobody disturbs it."""
+    """The shortest of several times, which is that of an undisturbed machine."""
     return min(timed_s(work) for _ in range(repeats))
 
 
 def interleaved_s(works: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
-    """How long each takes, by `interleaved`."""
+    """The seconds of each work, from `interleaved`."""
     return interleaved({name: partial(timed_s, work) for name, work in works.items()}, rounds)
 
 
 def interleaved(works: Mapping[str, Callable[[], T]], rounds: int) -> dict[str, list[T]]:
-    """What each gives in turn, round after round, so that a disturbance meets all. The first round warms up."""
+    """The results of works that run in turns, so that a disturbance affects all; the first round warms up."""
     results: dict[str, list[T]] = {name: [] for name in works}
     for number in range(rounds + 1):
         for name, work in works.items():
@@ -101,7 +101,7 @@ def interleaved(works: Mapping[str, Callable[[], T]], rounds: int) -> dict[str, 
 
 
 def median_ratio(slow: list[float], fast: list[float]) -> float:
-    """Median of the ratios round by round: neighbours in time met the same machine."""
+    """The median of the ratios of each round, since times of one round met the same machine."""
     return statistics.median(a / b for a, b in zip(slow, fast, strict=True))
 
 

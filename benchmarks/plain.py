@@ -1,8 +1,8 @@
 """The published sampling loops, transcribed plainly: the baseline that speed is measured against.
 
-One request, one canvas, everything recomputed at every step: logits of the whole canvas, softmax over the whole
-vocabulary, choices made on the device and read back one by one. The network is the project's own, so that a ratio
-tells of the loop and not of the layers. At temperature 0 the engine's tokens are the same.
+A loop has one request and one canvas, and recomputes everything at every step: logits of the whole canvas, softmax over
+the whole vocabulary, choices made on the device and read back one by one. The network is the project's own, so that a
+ratio compares loops and not layers. At temperature 0 the engine's tokens are the same.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from app.engine.models.base import FamilyModel
 @dataclass(frozen=True, slots=True)
 class Decoded:
     ids: list[int]
-    """The span, masks that were never decided included."""
+    """The ids of the span, including masks that were never decided."""
     nfe: int
 
 
 @torch.inference_mode()
 def whole_canvas_logits(model: FamilyModel, x: Tensor) -> Tensor:
-    """x [L] -> logits [L, V], aligned with what they predict."""
+    """The logits [L, V] of a canvas x [L], aligned with the positions that they predict."""
     states = model.hidden(x, torch.arange(len(x), device=x.device), [len(x)])
     logits = model.head(states)
     if model.config.prediction_shift:
@@ -52,7 +52,7 @@ def llada(
     temperature: float = 0.0,
     seed: int = 0,
 ) -> Decoded:
-    """`generate` of ML-GSAI/LLaDA with low-confidence remasking, without its early stop, for it has none."""
+    """The loop `generate` of ML-GSAI/LLaDA with low-confidence remasking; it has no early stop."""
     device = next(model.parameters()).device
     mask_id, generator = model.config.special.mask, torch.Generator(device).manual_seed(seed)
     x = torch.tensor([*prompt, *[mask_id] * gen_length], device=device)
@@ -80,7 +80,7 @@ def llada(
 def sample_tokens(
     logits: Tensor, *, temperature: float, top_p: float | None, top_k: int | None, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """`sample_tokens` of DreamLM/Dream with negative entropy: (score [R], token [R])."""
+    """The scores [R] and tokens [R] from `sample_tokens` of DreamLM/Dream with negative entropy."""
     if temperature > 0:
         logits = logits / temperature
     if top_p is not None and top_p < 1:
@@ -114,7 +114,7 @@ def dreamon(
     top_k: int | None = None,
     seed: int = 0,
 ) -> Decoded:
-    """`diffusion_generate` of DreamOn with one commit a step."""
+    """The loop `diffusion_generate` of DreamOn with one commit a step."""
     device = next(model.parameters()).device
     special, generator = model.config.special, torch.Generator(device).manual_seed(seed)
     assert special.expand is not None, "only checkpoints with an expand token have a variable length"

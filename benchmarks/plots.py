@@ -1,8 +1,8 @@
-"""Draws what was measured: `python -m benchmarks.plots`, from the repository root.
+"""Draws the results of the benchmarks: `python -m benchmarks.plots`, from the repository root.
 
-`speed.json`, `growth.json` and `ablation.json` in `results/`, as far as they are there, become
-`docs/images/performance-*.svg`. Needs matplotlib (`pip install -e "backend[train]"`). The same numbers give the same
-bytes.
+The files `speed.json`, `growth.json` and `ablation.json` in `results/`, if they exist, become
+`docs/images/performance-*.svg`. The program needs matplotlib (`pip install -e "backend[train]"`). Equal numbers give
+equal bytes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 IMAGES = HERE.parent / "docs" / "images"
-# Okabe and Ito's colours, which colour-blind people tell apart; the marker says it once more.
+# Okabe and Ito's colours, which colour-blind people can distinguish; the markers differ too.
 LOOKS: dict[str, dict[str, Any]] = {
     "plain": {"color": "#555555", "marker": "x", "label": "plain loop"},
     "exact": {"color": "#0072B2", "marker": "o", "label": "exact"},
@@ -31,13 +31,13 @@ LOOKS: dict[str, dict[str, Any]] = {
 }
 AXIS_NAMES = {"prompt_tokens": "tokens of the prompt", "new_tokens": "new tokens", "requests": "requests at once"}
 QUALITY = {"judged_bits_per_byte": "bits per byte, judged", "similarity": "similarity to the hidden line"}
-"""The figure that a technique of each model is drawn against."""
+"""The figures that the speed of a technique is drawn against, with their labels."""
 
 Report = Mapping[str, Any]
 
 
 def draw_speed(report: Report, figure: Figure) -> None:
-    """Tokens per second as multiples of the plain loop's, one request and eight at once."""
+    """Draws tokens per second as multiples of the plain loop's, for one request and eight at once."""
     panels: Sequence[Axes] = figure.subplots(1, 2, sharey=True)
     for axes, suffix, title in zip(panels, ("", ", 8 at once"), ("one request", "eight at once"), strict=True):
         for number, preset in enumerate(("exact", "balanced", "fast")):
@@ -60,7 +60,7 @@ def _system(workload: Report, name: str) -> Report:
 
 
 def draw_growth(report: Report, figure: Figure) -> None:
-    """Time and memory as prompt, new text and company grow."""
+    """Draws time and memory as prompt, new text and batch grow."""
     grid = figure.subplots(2, len(report["axes"]), sharex="col", sharey="row")
     for column, (axis, rows) in enumerate(report["axes"].items()):
         for name, look in LOOKS.items():
@@ -80,7 +80,7 @@ def draw_growth(report: Report, figure: Figure) -> None:
 
 
 def draw_ablation(report: Report, figure: Figure) -> None:
-    """Each technique by what it gains and, with its standard error, what it costs."""
+    """Draws the speed that each technique gains and, with its standard error, the quality that it costs."""
     tables = {name: _judged(rows) for name, rows in report.items() if isinstance(rows, list)}
     heights = [len(rows) + 2 for rows in tables.values()]
     grid = figure.subplots(len(tables), 2, sharey="row", height_ratios=heights, width_ratios=(2, 3))
@@ -99,7 +99,7 @@ def draw_ablation(report: Report, figure: Figure) -> None:
 
 
 def _judged(rows: Sequence[Report]) -> list[Report]:
-    """Without those that are exact by construction."""
+    """The rows whose quality was measured, without those that are exact by construction."""
     return [row for row in rows if row["quality"]]
 
 
@@ -108,7 +108,7 @@ PICTURES: dict[str, tuple[Callable[[Report, Figure], None], tuple[float, float]]
     "growth": (draw_growth, (9, 5)),
     "ablation": (draw_ablation, (10, 8)),
 }
-"""What draws each report, and width and height in inches."""
+"""The function that draws each report, and width and height in inches."""
 
 
 def draw(name: str, report: Report, target: Path) -> None:

@@ -1,9 +1,10 @@
-"""Where the time of a step goes: `python -m benchmarks.profile`, from the repository root.
+"""Measures the parts of a step: `python -m benchmarks.profile`, from the repository root.
 
 The embedded `llada` denoises a canvas of 128 tokens, computing all of it at each step (`exact`) and windows of 8 rows
 (`fast`), with layers of torch modules and, where ONNX Runtime is installed, of graphs. Each part of a step is timed
-without the parts inside it. The stopwatch itself costs some hundredths, as the two totals show. Prints tables, and
-writes `results/profile.json`. A GPU works while the stopwatch runs: for it there is `benchmarks.gpu --profile`.
+without the parts inside it. The stopwatch itself costs a few per cent, as the two totals show. The program prints
+tables, and writes `results/profile.json`. For a GPU, which works on while a clock is read, use
+`benchmarks.gpu --profile`.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ PARTS: list[tuple[str, Any, str]] = [
 
 
 class Stopwatch:
-    """Adds up how long named parts take, each without the parts that it calls."""
+    """Adds up the time of named parts, each without the parts that it calls."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
@@ -91,14 +92,14 @@ def watching() -> Iterator[Stopwatch]:
 
 
 def seconds_by_part(runner: ModelRunner, requests: Sequence[GenerationRequest]) -> dict[str, float]:
-    """Of a step, in the mean; parts that it does not have are left out."""
+    """The mean seconds of the parts of a step; parts that do not occur are left out."""
     with watching() as watch:
         num_steps = len(run_engine(runner, requests).steps_s)
     return {name: watch.seconds[name] / num_steps for name, _, _ in PARTS if name in watch.seconds}
 
 
 def measure(runner: ModelRunner, requests: Sequence[GenerationRequest], rounds: int) -> dict[str, Any]:
-    """Milliseconds of a step, part by part."""
+    """The milliseconds of a step, part by part."""
     run_engine(runner, requests, max_steps=10)  # warms up
     steps_s: list[float] = []
     watched: list[dict[str, float]] = []

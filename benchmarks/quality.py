@@ -1,8 +1,9 @@
-"""What approximate decoding costs in quality: `python -m benchmarks.quality`, from the repository root.
+"""Measures the quality that approximate decoding costs: `python -m benchmarks.quality`, from the repository root.
 
-Asks the service with each preset of `decoding`, and with each part of the presets alone, for the same held-out texts
-and seeds: `llada` continues prose, `dreamon` fills hidden lines of functions. Every figure stands beside its difference
-from exact decoding, text by text, with the standard error of that. Prints tables and writes `results/quality.json`.
+The service answers with each preset of `decoding`, and with each part of the presets alone, for the same held-out texts
+and seeds: `llada` continues prose, `dreamon` fills hidden lines of functions. Each figure comes with its mean
+difference from exact decoding, text by text, and the standard error of that. The program prints tables and writes
+`results/quality.json`.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ HERE = Path(__file__).parent
 NEW_TOKENS = 128
 
 Figures = dict[str, list[float]]
-"""By name, one per text."""
+"""The figures by name, with one value per text."""
 Ask = Callable[[Variation], Awaitable[Figures]]
 
 CONTINUATION: list[Variation] = [
@@ -96,7 +97,7 @@ def _counts(results: Sequence[GenerationResult]) -> Figures:
 
 
 def compared(figures: Figures, exact: Figures) -> dict[str, dict[str, float]]:
-    """Of each figure its mean, its mean difference from exact decoding, and the standard error of the difference."""
+    """The mean of each figure, its mean difference from exact decoding, and the standard error of the difference."""
     rows = {}
     for name, values in figures.items():
         differences = np.array(values) - np.array(exact[name])
@@ -123,7 +124,7 @@ async def start_service() -> DiffusionLLMService:
 
 
 def questions(service: DiffusionLLMService, count: int) -> tuple[Ask, Ask]:
-    """What `llada` and what `dreamon` is asked."""
+    """The functions that ask `llada` and `dreamon`."""
     prose, code = read_texts("llada")["heldout"], read_texts("dreamon")["heldout"]
     prompts, cases = beginnings(prose, count), hidden_lines(code.heldout, code.language, 3 * count)
     return partial(continuations, service, prose, prompts), partial(infillings, service, cases)

@@ -1,9 +1,9 @@
-"""What bfloat16 and quantised weights save, and what they cost: `python -m benchmarks.quantisation`, from the root.
+"""Measures the savings and costs of bfloat16 and quantised weights: `python -m benchmarks.quantisation`, from the root.
 
-Four parts: the memory of the published shapes, which is computed; the speed of one projection on one thread, in its own
-CPU time, so that other work on the machine counts little; how well the embedded models predict masked tokens of
-held-out texts; and what they write, with the figures of `benchmarks/quality.py`. Every figure of the last two stands
-beside its difference from float32. Prints tables and writes `results/quantisation.json`.
+There are four parts: the memory of the published shapes, which is computed; the speed of one projection on one thread,
+in its own CPU time, so that other work on the machine counts little; the predictions of masked tokens of held-out texts
+by the embedded models; and their texts, with the figures of `benchmarks/quality.py`. Each figure of the last two comes
+with its difference from float32. The program prints tables and writes `results/quantisation.json`.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ SCHEMES: list[tuple[DTypeName, QuantizationName]] = [
     ("float32", "nf4"),
     ("bfloat16", "nf4"),
 ]
-"""The first is what the others are compared with."""
+"""The types and schemes; the first is the reference of the others."""
 PROJECTIONS = [(192, 576), (512, 192), (1024, 1024), (4096, 4096)]
 ROWS = [8, 32, 128, 512]
 CANVAS = 1024
@@ -54,7 +54,7 @@ Row = dict[str, Any]
 
 
 def memory_rows() -> list[Row]:
-    """Gigabytes that each published shape takes, and what a canvas of 1,024 tokens takes beside that, in bfloat16."""
+    """The gigabytes of each published shape, and of a canvas of 1,024 tokens in addition, in bfloat16."""
     rows = []
     for name, raw_config in SHAPES["true"].items():
         with torch.device("meta"):
@@ -72,7 +72,7 @@ def memory_rows() -> list[Row]:
 
 
 def product_rows(rounds: int) -> list[Row]:
-    """10^9 operations a second of one projection, by inputs, outputs and rows."""
+    """The speed of one projection in 10^9 operations per second, by inputs, outputs and rows."""
     torch.set_num_threads(1)
     rows = []
     for num_inputs, num_outputs in PROJECTIONS:
@@ -89,7 +89,7 @@ def product_rows(rounds: int) -> list[Row]:
 
 
 def _products(weight: Tensor) -> dict[str, Callable[[Tensor], Tensor]]:
-    """All take float32 rows, but those of bfloat16."""
+    """The products by name; all take float32 rows, which those in bfloat16 convert."""
     halved, int8 = weight.bfloat16(), Int8Linear(weight)
     nf4: nn.Module = Nf4Linear(weight)
     return {
@@ -111,7 +111,7 @@ def _cpu_s(product: Callable[[Tensor], Tensor], x: Tensor, repeats: int) -> floa
 
 
 def predictions(model: str, texts: Texts, count: int, dtype: DTypeName, quantization: QuantizationName) -> Figures:
-    """Every other token of held-out texts is masked and predicted: bits, and how often the first choice is right."""
+    """The figures of predicting every other token of held-out texts: bits, and whether the first choice is right."""
     cpu = torch.device("cpu")
     runner = ModelRunner(load_model(MODELS / model, cpu, choose_dtype(dtype, cpu), quantization), cpu_runtime="torch")
     figures: Figures = {"bits_per_token": [], "right": []}
@@ -128,18 +128,18 @@ def predictions(model: str, texts: Texts, count: int, dtype: DTypeName, quantiza
 
 
 async def writings(count: int, prose: Texts, code: Texts, dtype: DTypeName, quantization: QuantizationName) -> Figures:
-    """What both models write, under one set of names."""
+    """The figures of the texts that both models write, under one set of names."""
     config = DiffusionConfig(
         max_concurrent_requests=AT_ONCE, timeout_seconds=3600, dtype=dtype, quantization=quantization
     )
     service = DiffusionLLMService(config)
     await service.initialize()
-    told = {
+    written = {
         "llada": await continuations(service, prose, beginnings(prose, count), {}),
         "dreamon": await infillings(service, hidden_lines(code.heldout, code.language, 3 * count), {}),
     }
     await service.close()
-    return {f"{model} {name}": values for model, figures in told.items() for name, values in figures.items()}
+    return {f"{model} {name}": values for model, figures in written.items() for name, values in figures.items()}
 
 
 def quality_rows(name: str, ask: Callable[[DTypeName, QuantizationName], Figures]) -> list[Row]:

@@ -1,7 +1,7 @@
-"""What a forward pass takes at least: its arithmetic at the device's peak, or its bytes at the speed of its memory.
+"""The least time of a forward pass: its arithmetic at the device's peak, or its bytes at the speed of its memory.
 
-The slower of the two is the roofline (Williams et al., CACM 2009). Counted is what nobody could leave out: matrix
-products, attention, every weight read once, kept keys and values read once.
+The slower of the two is the roofline (Williams et al., CACM 2009). It counts only unavoidable work: matrix products,
+attention, every weight read once, cached keys and values read once.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from benchmarks import machine
 
 
 def cost(config: ModelConfig, itemsize: int, sequences: Sequence[SequenceInput]) -> tuple[int, int]:
-    """Floating point operations, and bytes read, of one pass."""
+    """The floating point operations and the bytes read of one pass."""
     lengths = [end - start for start, end in (sequence.span for sequence in sequences)]
     num_tokens, num_rows = sum(lengths), sum(len(sequence.wanted) for sequence in sequences)
     seen = [len(sequence.ids) for sequence in sequences]
@@ -29,8 +29,8 @@ def cost(config: ModelConfig, itemsize: int, sequences: Sequence[SequenceInput])
     products += ((config.num_layers - 1) * num_tokens + num_rows) * behind_attention
     attention = 2 * config.num_layers * width * sum(n * total for n, total in zip(lengths, seen, strict=True))
     weights = config.num_layers * (projections + behind_attention) + head
-    kept = 2 * config.num_layers * kv_width * (sum(seen) - num_tokens)
-    return 2 * (products + attention), itemsize * (weights + kept)
+    cached = 2 * config.num_layers * kv_width * (sum(seen) - num_tokens)
+    return 2 * (products + attention), itemsize * (weights + cached)
 
 
 def least_s(
@@ -39,7 +39,7 @@ def least_s(
     limits: Mapping[str, float],
     passes: Iterable[Sequence[SequenceInput]],
 ) -> float:
-    """Seconds that the passes take on the roofline of `machine.limits`."""
+    """The seconds that the passes take on the roofline of `machine.limits`."""
     flops_per_s, bytes_per_s = limits[f"{machine.name_of(dtype)}_gflops"] * 1e9, limits["read_gb_per_s"] * 1e9
     costs = (cost(config, dtype.itemsize, sequences) for sequences in passes)
     return sum(max(flops / flops_per_s, num_bytes / bytes_per_s) for flops, num_bytes in costs)

@@ -1,4 +1,4 @@
-"""Runs of the engine with a clock in hand."""
+"""Runs the engine and times its steps."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ DEFAULTS = EngineConfig()
 
 @dataclass(frozen=True, slots=True)
 class EngineRun:
-    """Requests that were denoised together."""
+    """The result of requests that were denoised together."""
 
     ids: list[list[int]]
-    """New ids of each request."""
+    """The new ids of each request."""
     nfe: int
-    """Of all requests."""
+    """The sum over all requests of their forward passes."""
     steps_s: list[float]
-    """How long each engine step took."""
+    """The seconds of each engine step."""
     counters: EngineCounters
 
     @property
@@ -49,12 +49,12 @@ def run_engine(
 
     Raises:
         EngineError: a request failed.
-        OutOfDeviceMemory: a request left the device for the CPU, so that times would tell of something else.
+        OutOfDeviceMemory: a request left the device for the CPU, so that the times would be those of both.
     """
     engine = Engine(runner, config)
     events: list[list[EngineEvent]] = [[] for _ in requests]
-    for request, told in zip(requests, events, strict=True):
-        engine.add(RequestState(request, runner.model.config, told.append))
+    for request, received in zip(requests, events, strict=True):
+        engine.add(RequestState(request, runner.model.config, received.append))
     steps_s: list[float] = []
     try:
         while engine.has_work and len(steps_s) != max_steps:
@@ -63,11 +63,11 @@ def run_engine(
                 raise OutOfDeviceMemory(f"{len(requests)} requests together do not fit {runner.device_name}")
     finally:
         for request in requests:
-            engine.abort(request.request_id)  # nothing happens to those that are over
-    ends = [told[-1] for told in events]
+            engine.abort(request.request_id)  # it has no effect on requests that have ended
+    ends = [received[-1] for received in events]
     for end in ends:
         if isinstance(end, Failed):
             raise end.error
-    ids = [[i for event in told if isinstance(event, Step) for i in event.new_final] for told in events]
+    ids = [[i for event in received if isinstance(event, Step) for i in event.new_final] for received in events]
     nfe = sum(end.nfe for end in ends if isinstance(end, Finished | Cancelled))
     return EngineRun(ids, nfe, steps_s, engine.recovery.counters)

@@ -1,10 +1,10 @@
-"""What Ray costs: `python -m benchmarks.scaleout`, from the repository root; needs the extra `ray`.
+"""Measures the cost of Ray: `python -m benchmarks.scaleout`, from the repository root; needs the extra `ray`.
 
-The same requests to one process, and to the application on Ray with one and with two replicas of each model, on this
-machine: `--clients` that each ask again as soon as they are answered (a closed loop), and then one client alone, whose
-calls show what the way through Ray adds to a request and to an event. Every replica has one thread, the one process as
-many as there are cores; two replicas on two cores have no more to compute with than it has, so nothing here can show a
-gain. Prints a table, and writes `results/scaleout.json`.
+The same requests go to one process, and to the application on Ray with one and with two replicas of each model, on this
+machine: first from `--clients` that each ask again as soon as they are answered (a closed loop), then from one client
+alone, which shows the time that Ray adds to a request and to an event. Every replica has one thread, the one process
+as many as there are cores; two replicas on two cores have no more computing power, so nothing here can show a gain. The
+program prints a table, and writes `results/scaleout.json`.
 """
 
 from __future__ import annotations

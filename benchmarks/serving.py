@@ -1,9 +1,9 @@
-"""What clients of the server wait for: `python -m benchmarks.serving`, from the repository root.
+"""Measures the waiting times of the server's clients: `python -m benchmarks.serving`, from the repository root.
 
-Starts a server with the embedded checkpoints and sends it streaming requests that arrive at random, as many a second
-as `--rates` says, whether or not earlier ones are answered (an open loop, so that waiting shows). For each rate and
-preset of `decoding`: time to the first text, latency, tokens a second, and what was refused. Prints a table, and writes
-`results/serving.json`.
+The program starts a server with the embedded checkpoints and sends it streaming requests that arrive at random at the
+rates of `--rates`, whether or not earlier ones are answered (an open loop, so that waiting shows). For each rate and
+preset of `decoding` it measures time to the first text, latency, tokens per second, and refusals. It prints a table,
+and writes `results/serving.json`.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ PROMPTS = (
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """What one client saw; seconds since its arrival."""
+    """The answer to one client, with times in seconds since its arrival."""
 
     status: int
     first_text_s: float | None
@@ -52,7 +52,7 @@ class Visit:
 
 @contextmanager
 def server(max_concurrent: int, program: str = "main.py", **more: object) -> Iterator[str]:
-    """A server process, and where it listens."""
+    """Runs a server process, and gives its URL."""
     port = free_port()
     settings = {"PORT": port, "MAX_CONCURRENT_REQUESTS": max_concurrent, "LOG_LEVEL": "warning", **more}
     variables = {**os.environ, **{f"DIFFUSION_{name}": str(value) for name, value in settings.items()}}
@@ -73,7 +73,11 @@ def free_port() -> int:
 
 
 def wait_until_ready(url: str) -> None:
-    """Until it is answered with 200."""
+    """Waits until the URL answers with 200.
+
+    Raises:
+        TimeoutError: it does not in time.
+    """
     deadline_s = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline_s:
         try:
@@ -98,7 +102,7 @@ async def visit(client: httpx.AsyncClient, body: dict[str, Any]) -> Visit:
 
 
 async def load(url: str, *, rate: float, duration_s: float, preset: str, num_tokens: int) -> tuple[list[Visit], float]:
-    """All visits of an open loop, and the seconds until the last one ended."""
+    """The visits of an open loop, and the seconds until the last one ended."""
     chance = random.Random(0)
     limits = httpx.Limits(max_connections=None)
     async with httpx.AsyncClient(base_url=url, timeout=600, limits=limits) as client:

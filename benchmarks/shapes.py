@@ -1,4 +1,4 @@
-"""Checkpoints by their shape: the published 7B and 8B, tiny ones to try a program with, and random weights for both."""
+"""Shapes of checkpoints: the published 7B and 8B, and tiny ones to try a program with; and models of random weights."""
 
 from __future__ import annotations
 
@@ -59,10 +59,10 @@ SHAPES: dict[str, dict[str, dict[str, Any]]] = {
 
 
 def random_model(raw_config: dict[str, Any], device: torch.device, dtype: torch.dtype) -> FamilyModel:
-    """The model of a `config.json` with random weights, made where they are needed and in their final type.
+    """The model of a `config.json` with random weights, made on their device and in their final type.
 
-    The special tokens' rows of the head are zero and therefore never the best ones, so every canvas keeps its size and
-    every request its number of steps.
+    The special tokens' rows of the head are zero and therefore never the best ones, so no canvas changes its size, and
+    every request takes all of its steps.
     """
     with torch.device("meta"):
         model = build_model(raw_config).to(dtype)

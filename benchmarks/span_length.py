@@ -1,8 +1,9 @@
-"""What choosing the length of a gap is worth: `python -m benchmarks.span_length`, from the repository root.
+"""Measures the gain from choosing the length of a gap: `python -m benchmarks.span_length`, from the repository root.
 
-Hides a run of tokens in held-out prose and has it filled in four ways, greedily: with the length chosen by first-step
-confidence (`decoding/span.py`), always with the greatest length, always with the middle one, and with the true length
-as the bound of what choosing can reach. Prints the error of the length, the similarity of the text, and forward passes.
+The program hides a run of tokens in held-out prose and has it filled greedily in four ways: with the length chosen by
+first-step confidence (`decoding/span.py`), always with the greatest length, always with the middle one, and with the
+true length as the bound for any choice. It prints the error of the length, the similarity of the text, and forward
+passes.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class Gap:
 
 
 def gaps(tokenizer: Tokenizer, texts: Sequence[str], max_length: int) -> list[Gap]:
-    """One gap per text, its length drawn evenly on a logarithmic scale from 1 to `max_length` / 2."""
+    """The gaps, one per text; lengths are drawn evenly on a logarithmic scale from 1 to `max_length` / 2."""
     chance = random.Random(0)
     cut = []
     for text in texts:
@@ -61,7 +62,7 @@ def gaps(tokenizer: Tokenizer, texts: Sequence[str], max_length: int) -> list[Ga
 
 
 def fill(runner: ModelRunner, gap: Gap, lengths: tuple[int, ...]) -> tuple[list[int], int]:
-    """New ids and forward passes; one candidate length is simply taken."""
+    """The new ids and the number of forward passes; a single candidate length is taken without a choice."""
     events: list[EngineEvent] = []
     params = DecodingParams(max_new_tokens=max(lengths), mask_lengths=lengths, eos_never_predicted=True)
     engine = Engine(runner, EngineConfig())
@@ -86,7 +87,7 @@ def measure(runner: ModelRunner, tokenizer: Tokenizer, all_gaps: Sequence[Gap], 
 def _row(
     runner: ModelRunner, tokenizer: Tokenizer, all_gaps: Sequence[Gap], fixed: tuple[int, ...] | None
 ) -> dict[str, float]:
-    """Means over all gaps; without `fixed` lengths each gap gets its true one."""
+    """The means over all gaps; without `fixed` lengths each gap gets its true one."""
     errors, octaves, similar, passes = [], [], [], []
     for gap in all_gaps:
         ids, nfe = fill(runner, gap, fixed or (len(gap.hidden),))

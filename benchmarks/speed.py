@@ -1,9 +1,9 @@
-"""How fast the engine is: `python -m benchmarks.speed`, from the repository root.
+"""Measures the speed of the engine: `python -m benchmarks.speed`, from the repository root.
 
 Each workload is run by the plain loop, by the engine with each preset of `decoding`, one request and eight at a time,
-and as bare forward passes of what exact decoding computed; all in turns. Prints a table, and writes
-`results/speed.json`. Tokens are counted up to the end of the text; a ratio is the median over the rounds, of tokens per
-second.
+and as the bare forward passes of exact decoding; all in turns. The program prints a table, and writes
+`results/speed.json`. Tokens are counted up to the end of the text; a ratio is the median over the rounds of the ratio
+of tokens per second.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def count_words(text):
 
 
 class RecordingRunner(ModelRunner):
-    """Remembers what its forward passes computed."""
+    """A runner that records the inputs of its forward passes."""
 
     def __init__(self, model: FamilyModel) -> None:
         super().__init__(model)
@@ -86,7 +86,7 @@ class RecordingRunner(ModelRunner):
 
 @dataclass(frozen=True)
 class Workload:
-    """One job, as a client would ask for it."""
+    """A job as a client would request it."""
 
     name: str
     model: str
@@ -105,7 +105,7 @@ class Workload:
         )
 
     def plain(self, model: FamilyModel, request: GenerationRequest) -> plain.Decoded:
-        """The same job by the published loop."""
+        """The result of the same job by the published loop."""
         params, prefix, suffix = request.params, list(request.prefix), list(request.suffix)
         if self.model == "llada":
             return plain.llada(
@@ -203,8 +203,8 @@ def num_written(ids: Sequence[int], eos: int) -> int:
 
 def show(row: dict[str, Any]) -> None:
     same = {True: "the plain loop's tokens", False: "OTHER TOKENS than the plain loop's", None: "sampled"}
-    told = same[row["same_tokens_as_plain"]]
-    print(f"\n{row['workload']}: canvas {row['canvas']}, engine over forward {row['overhead']:+.1%}, {told}")
+    verdict = same[row["same_tokens_as_plain"]]
+    print(f"\n{row['workload']}: canvas {row['canvas']}, engine over forward {row['overhead']:+.1%}, {verdict}")
     print(f"{'':22}{'tokens':>8}{'nfe':>7}{'tok/nfe':>9}{'ms/step':>9}{'tok/s':>9}{'x plain':>9}")
     for system in row["systems"]:
         print(

@@ -1,9 +1,9 @@
-"""Which of equally sure masks is committed first: `python -m benchmarks.ties`, from the repository root.
+"""Measures the effect of the order of equally confident masks: `python -m benchmarks.ties`, from the repository root.
 
 Where top-p or top-k leaves one token, its confidence is 1 and its entropy 0, so masks tie exactly. The published
-samplers leave the choice to `torch.topk`, whose order among equals hangs on the length of the row and on the device;
-this engine takes the lowest position. `dreamon` fills hidden lines of held-out functions under four rules for ties.
-Prints a table, with the difference from the lowest position line by line, and writes `results/ties.json`.
+samplers leave the choice to `torch.topk`, whose order among equals depends on the length of the row and on the device;
+this engine takes the lowest position. `dreamon` fills hidden lines of held-out functions under four rules for ties. The
+program prints a table, with the difference from the lowest position line by line, and writes `results/ties.json`.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from training.infilling import HiddenLine, hidden_lines
 HERE = Path(__file__).parent
 
 Rule = Callable[[int], Sequence[float]]
-"""For so many candidates, in reading order, what decides between equals: the least comes first."""
+"""A function from the number of candidates to their keys, in reading order; among equals the least key comes first."""
 
 
 class Counted:
-    """Steps that chose among candidates, and those where the choice fell between equals."""
+    """The number of steps that chose among candidates, and of those that chose between equals."""
 
     def __init__(self, rule: Rule) -> None:
         self._rule = rule
@@ -41,7 +41,7 @@ class Counted:
         self.num_tied = 0
 
     def best(self, scores: Sequence[float], count: int) -> list[int]:
-        """Stands in for `selection.best`."""
+        """Replaces `selection.best`."""
         values = np.asarray(scores, dtype=np.float64)
         order = np.lexsort((np.asarray(self._rule(len(values)), np.float64), -values))
         self.num_steps += 1

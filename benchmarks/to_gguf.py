@@ -1,7 +1,7 @@
-"""The embedded llada as a GGUF file for llama.cpp: `python -m benchmarks.to_gguf LLAMA_CPP OUT.gguf [f32|f16|q8_0]`.
+"""Converts the embedded llada to GGUF for llama.cpp: `python -m benchmarks.to_gguf LLAMA_CPP OUT.gguf [f32|f16|q8_0]`.
 
-Runs llama.cpp's own converter, which wants `transformers` and `sentencepiece`, with two things told to it: what kind of
-tokenizer this is (it knows published ones by a hash), and which token is the mask.
+The program runs llama.cpp's own converter, which needs `transformers` and `sentencepiece`, and adds two facts: the kind
+of the tokenizer (the converter knows published ones by a hash), and the mask token.
 """
 
 from __future__ import annotations
