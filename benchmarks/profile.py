@@ -25,8 +25,7 @@ from app.engine.interface.params import GenerationRequest
 from app.engine.models.attention import PackedAttention
 from app.engine.models.layers import Linear, RMSNorm, Rotary
 from app.engine.models.llada import LLaDA
-from app.engine.passes import graph_forward
-from app.engine.passes import runner as runner_module
+from app.engine.passes import graph_forward, reading
 from app.engine.passes.graph_forward import GraphForward
 from app.engine.passes.graphs import PassGraph, can_run
 from app.engine.passes.module_forward import ModuleForward
@@ -49,10 +48,10 @@ PARTS: list[tuple[str, Any, str]] = [
     ("residuals, activations, embedding", LLaDA, "hidden"),
     ("graphs", PassGraph, "run"),
     ("layout for graphs", graph_forward, "arrays_of"),
-    ("kept keys of graphs", GraphForward, "_keep"),
+    ("cached keys of graphs", GraphForward, "_store"),
     ("groups for graphs", GraphForward, "logits"),
     ("packing, indices", ModuleForward, "logits"),
-    ("sampling", runner_module, "predict"),
+    ("sampling", reading, "predict"),
     ("reading of logits", ModelRunner, "run"),
     ("policy, canvas, events", RequestState, "advance"),
     ("room and recovery", Recovery, "run"),

@@ -65,7 +65,7 @@ def memory_rows() -> list[Row]:
         canvas = {
             "layers_gb": runner.bytes_of_pass(CANVAS, 0) / 1e9,
             "logits_gb": runner.bytes_per_row * CANVAS / 1e9,
-            "kept_gb": runner.bytes_kept(CANVAS) / 1e9,
+            "kept_gb": runner.bytes_cached(CANVAS) / 1e9,
         }
         rows.append({"model": name, "float32_gb": runner.memory_bytes * 2 / 1e9, **weights, **canvas})
     return rows
@@ -96,7 +96,7 @@ def _products(weight: Tensor) -> dict[str, Callable[[Tensor], Tensor]]:
         "float32": lambda x: F.linear(x, weight),
         "bfloat16": lambda x: F.linear(x.bfloat16(), halved),
         "int8": int8,
-        "int8, no VNNI": lambda x: (x @ int8.numbers.to(x.dtype)) * int8.factors,
+        "int8, no VNNI": lambda x: (x @ int8.qweight.to(x.dtype)) * int8.scales,
         "nf4": nf4,
         "nf4 in bfloat16": lambda x: nf4(x.bfloat16()),
     }

@@ -17,7 +17,7 @@ from benchmarks import machine
 
 def cost(config: ModelConfig, itemsize: int, sequences: Sequence[SequenceInput]) -> tuple[int, int]:
     """The floating point operations and the bytes read of one pass."""
-    lengths = [end - start for start, end in (sequence.span for sequence in sequences)]
+    lengths = [end - start for start, end in (sequence.bounds for sequence in sequences)]
     num_tokens, num_rows = sum(lengths), sum(len(sequence.wanted) for sequence in sequences)
     seen = [len(sequence.ids) for sequence in sequences]
     width, kv_width = config.width, config.num_kv_heads * config.head_dim

@@ -14,10 +14,10 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from app.engine.cache import lanes as kept
+from app.engine.cache import lanes, store
 from app.engine.decoding import sampling
 from app.engine.models import attention
-from app.engine.passes import graph_forward, runner
+from app.engine.passes import graph_forward, reading, runner
 from app.engine.passes.divergence import LastDistributions
 from app.engine.passes.graphs import PassGraph
 from app.engine.passes.runner import ModelRunner
@@ -25,16 +25,16 @@ from app.engine.passes.runner import ModelRunner
 ALLOCATION = "allocation"
 POINTS: Mapping[str, tuple[Any, str]] = {
     "layer": (attention.PackedAttention, "__call__"),
-    "filling": (attention.KeyValues, "fill"),
-    "making room": (attention, "_with_room"),
-    "renewing": (attention.KeyValues, "renew"),
+    "filling": (store.KeyValues, "fill"),
+    "making room": (store, "_with_room"),
+    "writing": (store.KeyValues, "write"),
     "session": (PassGraph, "run"),
     "layout": (graph_forward, "arrays_of"),
-    "stacking": (kept, "_stacked"),
-    "keeping": (graph_forward.GraphForward, "_keep"),
-    "guidance": (runner, "guide"),
-    "penalty": (runner, "penalise_repetition"),
-    "sampling": (runner, "predict"),
+    "stacking": (lanes, "_stacked"),
+    "storing": (graph_forward.GraphForward, "_store"),
+    "guidance": (reading, "guide"),
+    "penalty": (reading, "penalise_repetition"),
+    "sampling": (reading, "predict"),
     "drawing": (sampling, "draw"),
     "copy": (torch.Tensor, "tolist"),
     "log-probabilities": (runner, "log_probabilities"),

@@ -46,7 +46,7 @@ class Engine:
         self.scheduler.add(state)
 
     def step(self) -> None:
-        """Admits what fits, runs one forward pass for all running requests, commits, and tells what is new.
+        """Admits what fits, runs one forward pass for all running requests, commits, and sends what is new.
 
         Where the pass does not fit the device, `Recovery` finds another way. A request that fits nowhere rests until
         another one has ended; where all rest, the one that came last fails.
@@ -64,7 +64,7 @@ class Engine:
         self._end_rest()
 
     def abort(self, request_id: str) -> None:
-        """Ends a request with `Cancelled` and frees its place. Nothing happens if it is over already."""
+        """Ends a request with `Cancelled` and frees its room. Nothing happens if it is over already."""
         state = self.scheduler.find(lambda state: state.request.request_id == request_id)
         if state is not None:
             self._remove(state)
@@ -77,7 +77,7 @@ class Engine:
             self._fail(state, error)
 
     def admit(self) -> None:
-        """Lets waiting requests into the batch, one by one, as far as they fit; `step` does this by itself.
+        """Lets waiting requests into the batch, one by one, as far as they fit; `step` calls it.
 
         Each is judged by those before it alone, and who waits for room is not overtaken.
         """

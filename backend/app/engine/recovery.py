@@ -7,7 +7,7 @@
     memory is back ─ and so are the weights
 
 A pass that does not fit has changed no request, so every rung simply runs it again. Each request ends with the tokens
-that it would have had anyway, up to the rounding of the other device: what is kept of it goes where it goes.
+that it would have had anyway, up to the rounding of the other device: what is cached of it goes where it goes.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ CLEAN_PASSES = 32
 MOVES_BEFORE_MODEL = 3
 """Requests that had to leave the device, with no pass on it in between, before the weights leave too."""
 RETURN_AFTER_S = 30.0
-"""How long the weights stay away at least, and between two looks whether there is room for them again."""
+"""Seconds that the weights stay away at least, and between two looks whether there is room for them again."""
 
 Works = dict[str, Work]
 Outcomes = dict[str, Prediction | OutOfDeviceMemory]
-"""By request id."""
+"""What became of each request's step, by request id."""
 
 log = logging.getLogger(__name__)
 
@@ -61,9 +61,14 @@ class Home:
 class Recovery:
     """Runs steps where there is room for them. Belongs to the engine thread.
 
+    Cached keys and values follow their request: until its first step on the CPU they stay on the device, should there
+    be room again, and then they move, all of them or none. The weights take along what is cached of all requests. A
+    step that is run again reads what the first attempt read, for a pass that fails leaves the cache as it was
+    (`passes/module_forward.py`); where nothing is cached, the next pass computes the whole canvas.
+
     Args:
         runner: the model on its own device. Afterwards `self.runner` is where new requests run.
-        memory: tells how full a device is.
+        memory: gives how full a device is.
         home: where the weights belong, if that is not where they are.
         clock: monotonic seconds.
     """
@@ -84,7 +89,7 @@ class Recovery:
         self._clock = clock
         self._cpu_runner: ModelRunner | None = None
         self._moved: set[str] = set()
-        self._max_works: int | None = None  # in one pass; None: as many as there are
+        self._max_works: int | None = None  # in one pass; None: all of them
         self._num_clean = 0
         self._num_moves_in_a_row = 0
         self._home = home
@@ -159,7 +164,7 @@ class Recovery:
         return outcomes
 
     def _on_cpu(self, works: Works) -> Outcomes:
-        """One for which there is no room has kept its place on the device, should there be room again."""
+        """One step of each. A request for which there is no room stays on the device, should there be room again."""
         outcomes: Outcomes = {}
         for name, work in works.items():
             try:
@@ -171,10 +176,10 @@ class Recovery:
         return outcomes | self._until_it_fits(self._cpu_copy(), there) if there else outcomes
 
     def _bring_to_cpu(self, work: Work) -> None:
-        """With the weights, if they are not there, and what the device keeps of the request, if it still does."""
+        """Takes the weights there, if they are not, and what the device has cached of the request, if it still has."""
         runner = self._cpu_copy()
         if runner is not self.runner:
-            self.runner.hand_over(work.kept_names, runner)
+            self.runner.hand_over(work.cache_names, runner)
 
     def _until_it_fits(self, runner: ModelRunner, works: Works) -> Outcomes:
         """The first three rungs: as it is, after freeing caches, and in halves."""
@@ -270,12 +275,13 @@ class Recovery:
     def _bytes_needed(self, needs: Sequence[Need]) -> int:
         """What a step of all these takes that none of them holds yet."""
         in_pass = self.runner.bytes_of_pass(sum(n.num_tokens for n in needs), sum(n.num_rows for n in needs))
-        return in_pass + self.runner.bytes_kept(
-            sum(n.most_kept - n.num_kept for n in needs), sum(n.most_kept_rows - n.num_kept_rows for n in needs)
+        return in_pass + self.runner.bytes_cached(
+            sum(n.max_cached - n.num_cached for n in needs),
+            sum(n.max_distributions - n.num_distributions for n in needs),
         )
 
     def _bytes_held(self, needs: Sequence[Need]) -> int:
-        return self.runner.bytes_kept(sum(n.num_kept for n in needs), sum(n.num_kept_rows for n in needs))
+        return self.runner.bytes_cached(sum(n.num_cached for n in needs), sum(n.num_distributions for n in needs))
 
     def _bytes_of_cpu_copy(self) -> int:
         """What a request on the CPU takes beside its own need: the weights, where they are not there yet."""
@@ -292,7 +298,7 @@ class Recovery:
             return self.runner
         if self._cpu_runner is None:
             model = copied(self.runner.model, CPU, self._cpu_dtype())
-            # Whoever demands graphs demands them of a model whose place is here, and not of one that finds refuge.
+            # Who demands graphs demands them of a model that belongs here, and not of one that finds refuge.
             runtime: RuntimeName = "torch" if self._config.cpu_runtime == "torch" else "auto"
             self._cpu_runner = ModelRunner(model, cpu_runtime=runtime)
         return self._cpu_runner
@@ -316,7 +322,7 @@ class Recovery:
     def _move_model(self) -> None:
         try:
             on_cpu = self._cpu_copy()
-            self.runner.hand_over(self.runner.kept_names(), on_cpu)
+            self.runner.hand_over(self.runner.cached_names(), on_cpu)
         except OutOfDeviceMemory as error:
             log.error("the model stays on %s: %s", self.runner.device_name, error)
             self._num_moves_in_a_row = 0
@@ -333,7 +339,7 @@ class Recovery:
 
     def _bring_home(self, running: Iterable[str]) -> None:
         """Tried when a request arrives: without requests it does not matter where the weights are. Those that run stay
-        where they began, with what is kept of them there."""
+        where they began, with what is cached of them there."""
         if self._home is None or self._clock() < self._look_at_s:
             return
         self._look_at_s = self._clock() + RETURN_AFTER_S

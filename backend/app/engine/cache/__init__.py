@@ -1,1 +1,2 @@
-"""Cached keys and values: which are kept, and where."""
+"""Cached keys and values: which part of a canvas a step computes (plans), and where the rest is stored (store,
+lanes)."""

@@ -1,8 +1,16 @@
-"""Kept keys and values of the sequences with a window, for a model that runs as graphs.
+"""Cached keys and values for a model that runs as graphs.
 
-Sequences whose windows are computed together lie in one stack, so that a pass reads them where they are. A pass over
-whole sequences leaves such a stack; another one is made only when others come together. Inside a stack nothing ever
-moves: how far tokens have moved since is a matter of their positions (`layout.py`).
+Sequences whose spans are computed together lie in one stack, so that a pass reads them where they are. A pass over
+whole sequences leaves such a stack; another one is made only when other sequences come together. Inside a stack nothing
+ever moves: how far tokens have moved since is a matter of their positions (`passes/layout.py`).
+
+    stack[0], keys of the first layer [B = 3, K, S = 6, D]       _Lane of "b": the stack, index 1, length 4
+        lane 0   a0 a1 a2 a3 a4 a5
+        lane 1   b0 b1 b2 b3 .  .       slots behind a sequence's tokens hold numbers without a meaning
+        lane 2   c0 c1 c2 c3 c4 .
+
+`gather(["b", "c"])` gives lanes 1 and 2 as they lie. `gather(["c", "a"])` copies the two into a new stack, which they
+share from then on; the old one goes with "b".
 """
 
 from __future__ import annotations
@@ -19,84 +27,98 @@ Stack = list[Floats]
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class _Lane:
+    """Where one sequence lies."""
+
     stack: Stack
-    lane: int
+    index: int
+    """Its row in each of the stack's arrays."""
     length: int
-    """Tokens of the sequence; what is behind them in the lane is of no meaning."""
+    """Tokens of the sequence; slots behind them have no meaning."""
 
 
-class KeptKeys:
-    """Keys and values by name of their sequence."""
+class CachedLanes:
+    """Cached keys and values by the name of their sequence.
+
+    Every method either comes to its end or leaves what is cached as it was, for it changes nothing before all memory
+    that it needs has been allocated.
+    """
 
     def __init__(self) -> None:
-        self._places: dict[str, _Place] = {}
+        self._lanes: dict[str, _Lane] = {}
 
     def __contains__(self, name: object) -> bool:
-        return name in self._places
+        return name in self._lanes
 
     def length(self, name: str) -> int:
-        """Tokens that are kept."""
-        return self._places[name].length
+        """Number of tokens whose keys and values are cached."""
+        return self._lanes[name].length
 
-    def keep(self, names: Sequence[str | None], lengths: Sequence[int], stack: Stack) -> None:
-        """Keeps, of each lane with a name, so many tokens; the stack itself, if that is all of it."""
-        wanted = [(name, length) for name, length in zip(names, lengths, strict=True) if name is not None]
-        if len(wanted) < len(names):
-            lanes = [lane for lane, name in enumerate(names) if name is not None]
-            stack = [array[lanes] for array in stack]
-        for lane, (name, length) in enumerate(wanted):
-            self._places[name] = _Place(stack, lane, length)
+    def store(self, names: Sequence[str | None], lengths: Sequence[int], stack: Stack) -> None:
+        """Caches the first `lengths[i]` tokens of each lane i that has a name; takes over the stack itself where every
+        lane has one."""
+        named = [(name, length) for name, length in zip(names, lengths, strict=True) if name is not None]
+        if len(named) < len(names):
+            indices = [index for index, name in enumerate(names) if name is not None]
+            stack = [array[indices] for array in stack]
+        for index, (name, length) in enumerate(named):
+            self._lanes[name] = _Lane(stack, index, length)
 
-    def together(self, names: Sequence[str]) -> Stack:
-        """Of these sequences in their order, and of no others."""
-        places = [self._places[name] for name in names]
-        first = places[0]
-        lanes = range(first.lane, first.lane + len(names))
+    def gather(self, names: Sequence[str]) -> Stack:
+        """A stack of these sequences in their order, and of no others."""
+        lanes = [self._lanes[name] for name in names]
+        first = lanes[0]
+        indices = range(first.index, first.index + len(names))
         is_there = all(
-            place.stack is first.stack and place.lane == lane for place, lane in zip(places, lanes, strict=True)
+            lane.stack is first.stack and lane.index == index for lane, index in zip(lanes, indices, strict=True)
         )
+        # A few sequences must not hold the memory of many that are over.
         if is_there and len(first.stack[0]) <= 2 * len(names):
-            return [array[lanes.start : lanes.stop] for array in first.stack]
-        stack = _stacked(places)
-        self.keep(names, [place.length for place in places], stack)
+            return [array[indices.start : indices.stop] for array in first.stack]
+        stack = _stacked(lanes)
+        self.store(names, [lane.length for lane in lanes], stack)
         return stack
 
-    def renew(self, name: str, start: int, fresh: Sequence[Floats]) -> None:
-        """Puts fresh keys and values, [K, L, D] each, in place of those of as many tokens from `start` on."""
-        place = self._places[name]
-        for kept, new in zip(place.stack, fresh, strict=True):
-            kept[place.lane, :, start : start + new.shape[1]] = new
+    def refresh(self, name: str, start: int, fresh: Sequence[Floats]) -> None:
+        """Puts fresh keys and values, [K, L, D] each, in place of those of L tokens from `start` on."""
+        lane = self._lanes[name]
+        for cached, new in zip(lane.stack, fresh, strict=True):
+            cached[lane.index, :, start : start + new.shape[1]] = new
 
-    def lane(self, name: str) -> Stack:
-        """Keys and values of one sequence: [K, L, D] each."""
-        place = self._places[name]
-        return [array[place.lane, :, : place.length] for array in place.stack]
+    def read(self, name: str) -> Stack:
+        """Keys and values of one sequence: [K, length, D] each."""
+        lane = self._lanes[name]
+        return [array[lane.index, :, : lane.length] for array in lane.stack]
 
-    def kept_names(self) -> set[str]:
-        """Names of the sequences, each with a lane of its own in a stack that holds all of its tokens."""
-        lanes = [(id(place.stack), place.lane) for place in self._places.values()]
+    def checked_names(self) -> set[str]:
+        """Names of the sequences that are cached.
+
+        Raises:
+            AssertionError: two of them share a lane, or a stack does not hold all tokens of one.
+        """
+        lanes = [(id(lane.stack), lane.index) for lane in self._lanes.values()]
         assert len({*lanes}) == len(lanes), "two sequences share a lane"
-        for name, place in self._places.items():
-            sizes = {(array.shape[0], array.shape[2]) for array in place.stack}
+        for name, lane in self._lanes.items():
+            sizes = {(array.shape[0], array.shape[2]) for array in lane.stack}
             assert len(sizes) == 1, f"layers of {name} hold {sorted(sizes)} lanes and tokens"
-            num_lanes, num_places = sizes.pop()
-            assert place.lane < num_lanes, f"{name} is in lane {place.lane} of {num_lanes}"
-            assert place.length <= num_places, f"{name} has {place.length} tokens in {num_places} places"
-        return {*self._places}
+            num_lanes, num_slots = sizes.pop()
+            assert lane.index < num_lanes, f"{name} is in lane {lane.index} of {num_lanes}"
+            assert lane.length <= num_slots, f"{name} has {lane.length} tokens in {num_slots} slots"
+        return {*self._lanes}
 
     def drop(self, name: str) -> None:
-        """Forgets a sequence, if it is kept; a stack goes with the last of its sequences."""
-        self._places.pop(name, None)
+        """Forgets a sequence, if it is cached; a stack goes with the last of its sequences."""
+        self._lanes.pop(name, None)
 
 
-def _stacked(places: Sequence[_Place]) -> Stack:
-    most = max(place.length for place in places)
+def _stacked(lanes: Sequence[_Lane]) -> Stack:
+    """Copies the lanes into one stack, each filled up with zeros to the longest."""
+    max_length = max(lane.length for lane in lanes)
     stack = []
-    for number, array in enumerate(places[0].stack):
+    for number, array in enumerate(lanes[0].stack):
         _, num_heads, _, head_dim = array.shape
-        stacked = np.zeros((len(places), num_heads, most, head_dim), np.float32)
-        for lane, place in enumerate(places):
-            stacked[lane, :, : place.length] = place.stack[number][place.lane, :, : place.length]
+        stacked = np.zeros((len(lanes), num_heads, max_length, head_dim), np.float32)
+        for index, lane in enumerate(lanes):
+            stacked[index, :, : lane.length] = lane.stack[number][lane.index, :, : lane.length]
         stack.append(stacked)
     return stack

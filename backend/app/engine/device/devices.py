@@ -60,14 +60,14 @@ def _best_device(memory_threshold: float, needed_bytes: int) -> torch.device:
 
 
 def _cuda_memory() -> dict[int, tuple[int, int]]:
-    """Free and all bytes of each CUDA device that can be used; one whose context is broken tells nothing. What PyTorch
-    keeps for its next allocations is free."""
+    """Free and all bytes of each CUDA device that can be used; one whose context is broken says nothing. What PyTorch
+    has reserved for its next allocations is free."""
     memory: dict[int, tuple[int, int]] = {}
     for index in range(torch.cuda.device_count()) if torch.cuda.is_available() else ():
         try:
             free, total = torch.cuda.mem_get_info(index)
-            kept = torch.cuda.memory_reserved(index) - torch.cuda.memory_allocated(index)
-            memory[index] = free + kept, total
+            reserved = torch.cuda.memory_reserved(index) - torch.cuda.memory_allocated(index)
+            memory[index] = free + reserved, total
         except RuntimeError as error:
             log.warning("cuda:%d is passed over: %s", index, first_line(error))
     return memory

@@ -15,7 +15,7 @@ CGROUP = Path("/sys/fs/cgroup")
 
 
 class DeviceMemory(NamedTuple):
-    """Bytes. What PyTorch keeps for its next allocations is not in use: it is had again at once."""
+    """Bytes. What PyTorch has reserved for its next allocations is not in use: it is free at once."""
 
     used_bytes: int
     total_bytes: int
@@ -33,23 +33,22 @@ class Need(NamedTuple):
     """What a request may take of a device beside the weights."""
 
     num_tokens: int
-    """In one forward pass at most."""
+    """Tokens in one forward pass at most."""
     num_rows: int
-    """Of logits in one forward pass at most."""
-    num_kept: int = 0
-    """Tokens whose keys and values it keeps already: they are in the device's memory."""
-    most_kept: int = 0
-    """And how many it may keep."""
-    num_kept_rows: int = 0
-    """Rows of the last step's distributions that it keeps already."""
-    most_kept_rows: int = 0
-    """And how many it may keep, those of the step that runs among them."""
+    """Rows of logits in one forward pass at most."""
+    num_cached: int = 0
+    """Tokens whose keys and values are cached already: they are in the device's memory."""
+    max_cached: int = 0
+    """Tokens whose keys and values may be cached."""
+    num_distributions: int = 0
+    """Rows of the last step's distributions that are cached already."""
+    max_distributions: int = 0
+    """Rows of distributions that may be cached, those of the step that runs among them."""
 
 
 def device_memory(device: str | torch.device) -> DeviceMemory | None:
-    """`None` where the device does not tell, is not there, or is none: a model of one's own may call its device as it
-    likes. Takes well under a millisecond.
-    """
+    """The memory of a device; `None` where it does not say, is not there, or is none, for a model that a user has added
+    may call its device as it likes. Takes well under a millisecond."""
     device = _known(device)
     if device.type == "cpu":
         return _host_memory()
@@ -58,22 +57,22 @@ def device_memory(device: str | torch.device) -> DeviceMemory | None:
             free, total = torch.cuda.mem_get_info(device)
         except RuntimeError:  # its context is broken
             return None
-        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return DeviceMemory(total - free - kept, total)
+        reserved = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return DeviceMemory(total - free - reserved, total)
     if device.type == "mps" and torch.backends.mps.is_available():
         return DeviceMemory(torch.mps.current_allocated_memory(), torch.mps.recommended_max_memory())
     return None
 
 
-def logits_budget(least_bytes: int, device: str | torch.device) -> int:
-    """How much logits of one step may take: on a GPU, which holds little else than weights, up to a quarter of what is
-    free beside these."""
+def logits_budget(min_bytes: int, device: str | torch.device) -> int:
+    """Bytes that the logits of one step may take: `min_bytes`, or on a GPU, which holds little else than weights, up to
+    a quarter of what is free beside these."""
     memory = device_memory(device) if _known(device).type == "cuda" else None
-    return least_bytes if memory is None else max(least_bytes, memory.free_bytes // 4)
+    return min_bytes if memory is None else max(min_bytes, memory.free_bytes // 4)
 
 
 def held_bytes(device: str | torch.device) -> int:
-    """What this process keeps from others there, in use or not."""
+    """Bytes that this process holds there, in use or not."""
     device = _known(device)
     if device.type == "cuda" and torch.cuda.is_available():
         return torch.cuda.memory_reserved(device)
@@ -83,7 +82,7 @@ def held_bytes(device: str | torch.device) -> int:
 
 
 def free_caches(device: str | torch.device) -> None:
-    """Gives back what is kept for later. From any thread; takes some hundredths of a second."""
+    """Gives back memory that is reserved for later. From any thread; takes some hundredths of a second."""
     device = _known(device)
     allocator.give_back()
     if device.type == "cuda" and torch.cuda.is_available():
@@ -102,7 +101,7 @@ def _known(device: str | torch.device) -> torch.device:
 
 
 def _host_memory() -> DeviceMemory:
-    """The machine's, or the container's where that is less."""
+    """The memory of the machine, or of the container where that has less."""
     machine = psutil.virtual_memory()
     host = DeviceMemory(machine.total - machine.available, machine.total)
     limit, used = _cgroup_bytes("memory.max"), _cgroup_bytes("memory.current")

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from app.engine.canvas.special import SpecialIds
-from app.engine.models.attention import Extra, PackedAttention
+from app.engine.models.attention import AttentionVariant, PackedAttention
 from app.engine.models.layers import Linear, RMSNorm, Rotary
 
 
@@ -84,9 +84,9 @@ class FamilyModel(nn.Module):
     """A bidirectional transformer, split in two so that the head is computed only where it is wanted."""
 
     EMBEDDING_NAME: ClassVar[str]
-    """Of the tensor in the published files."""
+    """Name of the embedding in the published files."""
     HEAD_NAME: ClassVar[str]
-    """The same of the head, where it is no other than the embedding too."""
+    """Name of the head in the published files, where it is not the embedding too."""
 
     config: ModelConfig
     rotary: Rotary
@@ -100,17 +100,16 @@ class FamilyModel(nn.Module):
         positions: Tensor,
         lengths: Sequence[int],
         rows: Tensor | None = None,
-        extras: Sequence[Extra | None] = (),
+        variants: Sequence[AttentionVariant | None] = (),
     ) -> Tensor:
-        """ids [N], positions [N] and the sequences' lengths (sum at most N) -> final states [N, d].
+        """Final states [N, d] of ids [N] at positions [N]; the sequences' lengths add up to N at most.
 
         Args:
-            rows: only these states are wanted, [R, d]; what the last layer does behind its attention is done for no
-                other.
-            extras: for each sequence what it wants beside attention to all of itself (`attention.py`).
+            rows: only these states are wanted, [R, d]; the last layer computes what follows its attention for no other.
+            variants: how each sequence attends; `None`: to all of itself (`attention.py`).
         """
         stack = self.stack()
-        attention = PackedAttention(self.rotary, positions, lengths, extras)
+        attention = PackedAttention(self.rotary, positions, lengths, variants)
         x = stack.embedding(ids)
         *layers, last = stack.layers
         for layer in layers:

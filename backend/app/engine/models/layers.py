@@ -1,7 +1,7 @@
 """The layers that the families share: RMSNorm, rotary embedding, SwiGLU, bidirectional attention.
 
 Sequences of a batch lie end to end in one row of N tokens and are never padded to a common length:
-every matrix product sees all of them at once, attention sees each by itself. So no mask exists, and
+every matrix product sees all of them at once, attention sees each alone. So no mask exists, and
 what a sequence attends to cannot depend on its neighbours in the batch.
 Shapes: N tokens, d width, H query heads, K key/value heads, D = d / H.
 """
@@ -52,7 +52,8 @@ class Rotary(nn.Module):
     """Rotary position embedding, half-split layout (arXiv 2104.09864), angles in float32."""
 
     MAX_TABLE = 8192
-    """Positions whose angles a CPU keeps: for a window of some tokens, computing them is a tenth of the pass."""
+    """Positions whose angles are in a table on a CPU: for a span of some tokens, computing them is a tenth of the
+    pass."""
 
     def __init__(self, head_dim: int, theta: float) -> None:
         super().__init__()
@@ -125,7 +126,7 @@ def _for_each_head(x: Tensor, q: Tensor) -> Tensor:
 
 
 def chosen(x: Tensor, rows: Tensor | None) -> Tensor:
-    """Those rows of x [N, …], or all of them."""
+    """The chosen rows of x [N, …]; all of them where `rows` is `None`."""
     return x if rows is None else x[rows]
 
 

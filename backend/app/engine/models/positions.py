@@ -223,6 +223,8 @@ def _numbers(settings: Mapping[str, Any], names: tuple[str, ...], path: str = ""
 def _agreed(given: Mapping[str, Number], default: Number) -> Number:
     """The one value that all spellings have."""
     if len(set(given.values())) > 1:
-        told = " and ".join(f"{name}={value}" for name, value in given.items())
-        raise CheckpointError(f"config.json: {told} contradict each other; keep what the weights were trained with")
+        spellings = " and ".join(f"{name}={value}" for name, value in given.items())
+        raise CheckpointError(
+            f"config.json: {spellings} contradict each other; keep what the weights were trained with"
+        )
     return next(iter(given.values()), default)

@@ -1,16 +1,32 @@
-"""Where everything stands in a pass of the graphs (`models/graphs.py`), and what is kept for the next.
+"""Where everything stands in a pass of the graphs (`passes/graphs.py`): index arrays and masks.
 
 Tokens of all sequences lie end to end for the matrix products; attention wants a block of equal size for each sequence.
 Index arrays lead from one to the other and back, so that neither copies more than once. Queries of long sequences are
 cut into chunks, which threads can share.
 
     N tokens of a pass · R wanted rows · B sequences · H heads, K of keys and values · C = H · chunks
-    L queries of a chunk · T keys that the pass computes, of the longest sequence · S kept keys, of the longest sequence
-    P positions
+    L queries of a chunk · T slots for keys that the pass computes · S slots for cached keys · P positions
 
 Blocks are filled up, and what they are filled with is masked: it adds zeros to a sequence's sums, behind its own terms,
-and changes no bit of them. Windows see their own keys first and then the kept ones; so what fills their own up may
-depend on nothing but themselves, and only windows that fill the same number of places share a pass.
+and changes no bit of them. Sequences of 3 and 2 tokens, one head, one chunk:
+
+    ids            a0 a1 a2 b0 b1 a0 a0 a0         N = 8, a multiple of 4: filled up with the first token
+    query_rows     [0 1 2 0]  [3 4 0 0]            [B, C, L], 4 queries at least; what fills them up is not read
+    key_rows       [0 1 2]    [3 4 3]              [B, K, T], filled up with the sequence's own first token
+    mask           [0 0 0]    [0 0 -inf]           of each query of a, and of each of b
+    attended_rows  0 1 2 4 5 0 0 0                 [N, H]: b0's result stands in row 4 of the two blocks of 4
+    rows           2 4 0 0                         R = 4, where the last token of each is wanted
+
+With more heads each row of a token is as many rows of heads, those of token i and head h at i · H + h.
+
+A span sees its own keys first and then the cached ones. Three tokens at [2, 5) of a sequence of which 6 were cached
+when there were two of them, so that what is behind has moved by 1; T = 16, S = 6:
+
+    slot        0 1 2 3 … 15 | 0 1 2 3 4 5         3 … 15 are filled up, 2 and 3 of the cached ones are computed anew
+    position    2 3 4        | 0 1     5 6
+    seen        x x x        | x x     x x
+
+What fills a span up may depend on nothing but itself. So only spans with the same number of slots share a pass.
 """
 
 from __future__ import annotations
@@ -30,21 +46,22 @@ Arrays = dict[str, npt.NDArray[np.generic]]
 ROW_QUANTUM = 4
 """Rows from which on a row's result does not depend on how many there are."""
 MIN_CHUNK = 16
-"""Queries for which another chunk is worth while."""
-_WINDOW_QUANTUM = 16
-"""Windows are filled up to a multiple of this, large ones of more."""
+"""Queries from which on another chunk is worth while."""
+_SPAN_QUANTUM = 16
+"""Spans are filled up to a multiple of this, large ones of more."""
 _MAX_LAYOUTS = 64
-"""Kept of each kind: the next step is mostly one of the same sizes, with a token less to choose."""
+"""Cached of each kind: the next step is mostly one of the same sizes, with a token less to choose."""
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """The keys that a window finds."""
+class CachedKeys:
+    """The cached keys that a span finds."""
 
     length: int
+    """Number of tokens that are cached."""
     start: int
     end: int
-    """Of those in [start, end) the window computes new ones."""
+    """Those in [start, end) are not read: the span computes new ones."""
 
 
 @dataclass(frozen=True)
@@ -54,49 +71,54 @@ class Part:
     ids: Sequence[int]
     """Its tokens in the pass."""
     positions: Sequence[int]
+    """Where each of them stands in its sequence."""
     rows: Sequence[int]
-    """Which of its tokens are wanted."""
+    """Indices of the tokens whose logits are wanted."""
     revisable: Sequence[int] = ()
-    """As many of its last tokens stand beside the sequence: each sees it, without the token here, and itself."""
-    kept: Kept | None = None
-    """Of a window."""
+    """Positions whose token is looked at again. The last tokens of the pass, one for each, stand beside the sequence:
+    each sees the sequence without the token at its position, and itself; no other sees it."""
+    cached: CachedKeys | None = None
+    """The keys that are read from the cache; `None`: the whole sequence is computed."""
 
     @cached_property
     def num_queries(self) -> int:
+        """Tokens in the pass."""
         return len(self.ids)
 
     @cached_property
-    def num_places(self) -> int:
-        """For the keys that it computes."""
-        if self.kept is None:
+    def num_slots(self) -> int:
+        """Slots for the keys that it computes: a span's are filled up, so that spans of about a size share a pass. 3
+        tokens take 16 slots, 100 take 112 and 300 (a 9-bit number, so a multiple of 64) take 320."""
+        if self.cached is None:
             return self.num_queries
-        quantum = max(_WINDOW_QUANTUM, 1 << max(self.num_queries.bit_length() - 3, 0))
+        quantum = max(_SPAN_QUANTUM, 1 << max(self.num_queries.bit_length() - 3, 0))
         return -(-self.num_queries // quantum) * quantum
 
     @property
     def shift(self) -> int:
-        """How far the tokens behind a window have moved since their keys were kept."""
-        return 0 if self.kept is None else self.num_queries - (self.kept.end - self.kept.start)
+        """Number of positions by which the tokens behind a span have moved since their keys were cached."""
+        return 0 if self.cached is None else self.num_queries - (self.cached.end - self.cached.start)
 
     @cached_property
     def num_keys(self) -> int:
-        return self.num_places + (0 if self.kept is None else self.kept.length)
+        """Slots for all keys that it sees."""
+        return self.num_slots + (0 if self.cached is None else self.cached.length)
 
 
 @dataclass(frozen=True, slots=True)
 class Heads:
-    """How many a layer has; those of queries share those of keys evenly."""
+    """Numbers of heads of a layer; each head of keys serves as many heads of queries."""
 
     queries: int
     keys: int
 
 
-def arrays_of(parts: Sequence[Part], heads: Heads, num_threads: int, num_kept: int = 0) -> Arrays:
-    """What a graph is given, but for kept keys, their positions, and the table of angles.
+def arrays_of(parts: Sequence[Part], heads: Heads, num_threads: int, num_cached: int = 0) -> Arrays:
+    """All that a graph is given, but for cached keys, their positions, and the table of angles.
 
     Args:
-        parts: windows with the same number of places, or none of them a window.
-        num_kept: places for kept keys.
+        parts: spans with the same number of slots, or whole sequences.
+        num_cached: slots for cached keys.
     """
     lengths, counts = tuple(part.num_queries for part in parts), tuple(len(part.rows) for part in parts)
     starts = list(accumulate(lengths, initial=0))
@@ -114,57 +136,57 @@ def arrays_of(parts: Sequence[Part], heads: Heads, num_threads: int, num_kept: i
         "rows": wanted,
         "row_positions": packed[None, wanted],
     }
-    num_places = max(part.num_places for part in parts)
-    arrays["key_rows"] = _key_rows(lengths, num_places, heads.keys)
+    num_slots = max(part.num_slots for part in parts)
+    arrays["key_rows"] = _key_rows(lengths, num_slots, heads.keys)
     arrays["key_positions"] = packed[arrays["key_rows"][:, 0] // heads.keys]
-    most_threads = 1 if any(part.revisable for part in parts) else num_threads
+    max_threads = 1 if any(part.revisable for part in parts) else num_threads
     for prefix, asking, filling in (("", lengths, num_filling), ("last_", counts, num_filling_rows)):
-        queries = _queries(asking, filling, heads.queries, most_threads)
+        queries = _queries(asking, filling, heads.queries, max_threads)
         tokens = [range(length) for length in lengths] if not prefix else [part.rows for part in parts]
-        arrays[f"{prefix}query_rows"], arrays[f"{prefix}places"] = queries
-        arrays[f"{prefix}mask"] = _mask(parts, tokens, queries[0].shape[-1], num_kept)
+        arrays[f"{prefix}query_rows"], arrays[f"{prefix}attended_rows"] = queries
+        arrays[f"{prefix}mask"] = _mask(parts, tokens, queries[0].shape[-1], num_cached)
     return arrays
 
 
-def kept_positions(parts: Sequence[Part], num_kept: int) -> Indices:
-    """[B, S]: where the kept keys of windows stand by now."""
-    positions = np.tile(np.arange(num_kept), (len(parts), 1))
+def cached_positions(parts: Sequence[Part], num_cached: int) -> Indices:
+    """[B, S]: where the cached keys stand by now."""
+    positions = np.tile(np.arange(num_cached), (len(parts), 1))
     for number, part in enumerate(parts):
-        if part.kept is not None:
-            positions[number, part.kept.end : part.kept.length] += part.shift
+        if part.cached is not None:
+            positions[number, part.cached.end : part.cached.length] += part.shift
     return positions
 
 
 @lru_cache(maxsize=_MAX_LAYOUTS)
 def _queries(counts: tuple[int, ...], num_filling: int, num_heads: int, num_threads: int) -> tuple[Indices, Indices]:
-    """`query_rows` [B, C, L] and `places` [N, H], where so many tokens of each sequence ask."""
-    most = max(counts)
-    num_chunks = max(1, min(num_threads, most // MIN_CHUNK))
-    length = max(ROW_QUANTUM, -(-most // num_chunks))
+    """`query_rows` [B, C, L] and `attended_rows` [N, H], where `counts[i]` tokens of sequence i ask."""
+    max_count = max(counts)
+    num_chunks = max(1, min(num_threads, max_count // MIN_CHUNK))
+    length = max(ROW_QUANTUM, -(-max_count // num_chunks))
     block = num_chunks * length
     rows = np.zeros((len(counts), block), np.int64)
-    places = np.zeros(sum(counts) + num_filling, np.int64)
+    attended = np.zeros(sum(counts) + num_filling, np.int64)
     start = 0
     for number, count in enumerate(counts):
         rows[number, :count] = np.arange(start, start + count)
-        places[start : start + count] = number * num_heads * block + np.arange(count)
+        attended[start : start + count] = number * num_heads * block + np.arange(count)
         start += count
-    places[start:] = places[0]
+    attended[start:] = attended[0]
     each_head = np.arange(num_heads)
     by_head = rows.reshape(-1, 1, num_chunks, length) * num_heads + each_head[:, None, None]
-    return by_head.reshape(-1, num_heads * num_chunks, length), places[:, None] + each_head * block
+    return by_head.reshape(-1, num_heads * num_chunks, length), attended[:, None] + each_head * block
 
 
-def _mask(parts: Sequence[Part], tokens: Sequence[Sequence[int]], length: int, num_kept: int) -> Floats:
-    """[B, 1, L, T + S]: 0 where a query sees a key, and minus infinity where it does not."""
-    num_places = max(part.num_places for part in parts)
-    mask = np.zeros((len(parts), 1, length, num_places + num_kept), np.float32)
+def _mask(parts: Sequence[Part], tokens: Sequence[Sequence[int]], length: int, num_cached: int) -> Floats:
+    """`mask` [B, 1, L, T + S]: 0 where a query sees a key, and minus infinity where it does not."""
+    num_slots = max(part.num_slots for part in parts)
+    mask = np.zeros((len(parts), 1, length, num_slots + num_cached), np.float32)
     for number, part in enumerate(parts):
         num_own = part.num_queries - len(part.revisable)
-        mask[number, 0, :, num_own:num_places] = -np.inf
-        if part.kept is not None:
-            mask[number, 0, :, num_places + part.kept.start : num_places + part.kept.end] = -np.inf
-            mask[number, 0, :, num_places + part.kept.length :] = -np.inf
+        mask[number, 0, :, num_own:num_slots] = -np.inf
+        if part.cached is not None:
+            mask[number, 0, :, num_slots + part.cached.start : num_slots + part.cached.end] = -np.inf
+            mask[number, 0, :, num_slots + part.cached.length :] = -np.inf
         for row, token in enumerate(tokens[number] if part.revisable else ()):
             if token >= num_own:
                 mask[number, 0, row, token] = 0.0
@@ -173,10 +195,11 @@ def _mask(parts: Sequence[Part], tokens: Sequence[Sequence[int]], length: int, n
 
 
 @lru_cache(maxsize=_MAX_LAYOUTS)
-def _key_rows(lengths: tuple[int, ...], num_places: int, num_heads: int) -> Indices:
-    """[B, K, T]. Filled up with the sequence's own first token, so that no sequence ever touches another's."""
+def _key_rows(lengths: tuple[int, ...], num_slots: int, num_heads: int) -> Indices:
+    """`key_rows` [B, K, T]. Filled up with the sequence's own first token, so that no sequence ever touches
+    another's."""
     starts = np.cumsum((0, *lengths[:-1]))
-    rows = np.repeat(starts[:, None], num_places, axis=1)
+    rows = np.repeat(starts[:, None], num_slots, axis=1)
     for number, length in enumerate(lengths):
         rows[number, :length] += np.arange(length)
     by_head: Indices = rows[:, None, :] * num_heads + np.arange(num_heads)[:, None]

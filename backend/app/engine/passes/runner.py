@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from itertools import islice
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from app.engine.decoding.guidance import guide
-from app.engine.decoding.rules import LogitRules
-from app.engine.decoding.sampling import log_probabilities, penalise_repetition, predict, probabilities_of, row_sums
+from app.engine.decoding.sampling import log_probabilities, probabilities_of, row_sums
 from app.engine.decoding.step import Prediction
 from app.engine.device.devices import first_line, has_float64, is_out_of_memory
 from app.engine.interface.config import RuntimeName
 from app.engine.interface.errors import EngineError, OutOfDeviceMemory
 from app.engine.models.base import FamilyModel
-from app.engine.passes import graphs
+from app.engine.passes import graphs, reading
 from app.engine.passes.divergence import LastDistributions
 from app.engine.passes.graph_forward import MAX_SCORE_BYTES, GraphForward
 from app.engine.passes.module_forward import Forward, ModuleForward
@@ -33,10 +29,11 @@ log = logging.getLogger(__name__)
 
 
 class ModelRunner:
-    """Runs forward passes and reads their logits. One thread only.
+    """Runs forward passes, reads their logits, and caches what they leave for the next. Belongs to one thread, the
+    engine's: no method may be called while another one runs.
 
     Args:
-        device_name: what the device is called, where not by its own name.
+        device_name: what the device is called, where that is not its own name.
         cpu_runtime: see `EngineConfig`.
 
     Raises:
@@ -65,7 +62,7 @@ class ModelRunner:
             return self._forward_instead(error)
 
     def _forward_instead(self, error: Exception) -> Forward:
-        """Modules, where graphs are not demanded: they are slower, and always there."""
+        """Modules, unless graphs are demanded: they are slower, and always there."""
         why = f"ONNX Runtime failed: {first_line(error)}"
         if self._cpu_runtime == "onnx":
             raise EngineError(f"cpu_runtime=onnx: {why}; use auto or torch") from error
@@ -89,7 +86,8 @@ class ModelRunner:
         return sum(weight.numel() * weight.element_size() for weight in weights) * (3 if self.is_graphed else 1)
 
     def bytes_of_pass(self, num_tokens: int, num_rows: int) -> int:
-        """What a forward pass of so many tokens and rows of logits takes beside the weights, estimated from above."""
+        """Bytes that a forward pass of so many tokens and rows of logits takes beside the weights, estimated from
+        above."""
         config = self.model.config
         # The residual stream and its normalised copy, float32 copies of queries and keys, and the gate, up and product.
         values_per_token = 4 * config.width + 3 * config.width * 2 + 3 * config.mlp_width
@@ -98,10 +96,10 @@ class ModelRunner:
             num_bytes += min(4 * (config.num_heads + 1) * num_tokens**2, 2 * MAX_SCORE_BYTES)
         return num_bytes
 
-    def bytes_kept(self, num_tokens: int, num_rows: int = 0) -> int:
-        """Keys and values of so many tokens, and so many rows of distributions (`divergence.py`)."""
+    def bytes_cached(self, num_tokens: int, num_rows: int = 0) -> int:
+        """Bytes of the keys and values of so many tokens, and of so many rows of distributions (`divergence.py`)."""
         config = self.model.config
-        num_each = 2 if self.is_graphed else 3  # modules keep keys before and after rotation
+        num_each = 2 if self.is_graphed else 3  # modules cache keys before and after rotation
         per_token = num_each * config.num_layers * config.num_kv_heads * config.head_dim * self.dtype.itemsize
         return num_tokens * per_token + num_rows * config.vocab_size * torch.float32.itemsize
 
@@ -114,16 +112,16 @@ class ModelRunner:
         """
         try:
             logits = self.logits([sequence for work in works for sequence in work.sequences])
-            if not has_float64(self.device):  # tokens are drawn, and their probabilities told, in double precision
+            if not has_float64(self.device):  # tokens are drawn, and their probabilities reported, in double precision
                 logits = logits.cpu()
             parts = torch.split(logits, [work.num_rows for work in works])
-            guided = [_guided(work, part) for work, part in zip(works, parts, strict=True)]
+            guided = [reading.guided(work, part) for work, part in zip(works, parts, strict=True)]
             wanted = [rows[: len(rows) - len(work.revisable_ids)] for work, rows in zip(works, guided, strict=True)]
-            penalised = [_penalised(work, rows) for work, rows in zip(works, wanted, strict=True)]
-            predictions = _read(works, penalised, parts, row_sums(logits))
-            told = [self._with_more(*each) for each in zip(works, guided, predictions, strict=True)]
+            penalised = [reading.penalised(work, rows) for work, rows in zip(works, wanted, strict=True)]
+            predictions = reading.read(works, penalised, parts, row_sums(logits))
+            complete = [self._with_more(*each) for each in zip(works, guided, predictions, strict=True)]
             self._last.step_is_done()
-            return told
+            return complete
         except Exception as error:  # what a library raises where memory is short has no common type
             if not is_out_of_memory(error):
                 raise
@@ -145,17 +143,17 @@ class ModelRunner:
             return self._forward.logits(sequences)
 
     def _leave_graphs(self, error: Exception) -> None:
-        """What is kept goes along: the pass that failed has changed nothing of it."""
+        """Goes on by modules, and takes along what is cached: the pass that failed has changed nothing of it."""
         graphed, self._forward = self._forward, self._forward_instead(error)
-        for name in graphed.kept_names():
-            kept = graphed.kept(name)
-            if kept is not None:
-                self._forward.keep(name, kept)
+        for name in graphed.cached_names():
+            cached = graphed.cached(name)
+            if cached is not None:
+                self._forward.adopt(name, cached)
 
     @torch.inference_mode()
     def hand_over(self, names: Collection[str], other: ModelRunner) -> None:
-        """Moves what is kept under these names to a runner of the same model on another device: it goes on there as it
-        would have gone on here, and nothing of it stays.
+        """Moves what is cached under these names to a runner of the same model on another device: the requests go on
+        there as they would have gone on here, and nothing of them stays.
 
         Raises:
             OutOfDeviceMemory: it does not fit there; all of it is still here.
@@ -163,9 +161,9 @@ class ModelRunner:
         try:
             for name in names:
                 self._last.copy_to(name, other._last, other.device)
-                kept = self._forward.kept(name)
-                if kept is not None:
-                    other._forward.keep(name, kept)
+                cached = self._forward.cached(name)
+                if cached is not None:
+                    other._forward.adopt(name, cached)
         except Exception as error:
             for name in names:
                 other.forget(name)
@@ -176,20 +174,20 @@ class ModelRunner:
             self.forget(name)
 
     def forget(self, name: str) -> None:
-        """Drops what is kept under `name`, if anything is."""
+        """Drops what is cached under `name`, if anything is."""
         self._forward.forget(name)
         self._last.forget(name)
 
-    def kept_names(self) -> set[str]:
-        """Names under which anything is kept between two passes, of requests that run or did until a moment ago.
+    def cached_names(self) -> set[str]:
+        """Names under which anything is cached between two passes, of requests that run or did until a moment ago.
 
         Raises:
-            AssertionError: what is kept contradicts itself, which no fault may bring about.
+            AssertionError: what is cached contradicts itself, which no fault may bring about.
         """
-        return self._forward.kept_names() | self._last.names
+        return self._forward.cached_names() | self._last.names
 
     def _with_more(self, work: Work, logits: Tensor, prediction: Prediction) -> Prediction:
-        """What only some requests ask for, from the model's own logits."""
+        """The prediction with what only some requests ask for, read from the model's own logits."""
         if prediction.num_broken:
             return prediction
         num_revisable = len(work.revisable_ids)
@@ -202,60 +200,3 @@ class ModelRunner:
         if work.revisable_ids:
             more["support"] = probabilities_of(revisable, work.revisable_ids)
         return replace(prediction, **more) if more else prediction
-
-
-def _guided(work: Work, logits: Tensor) -> Tensor:
-    """One row per wanted position."""
-    if work.guidance_scale == 0:
-        return logits
-    conditional, unconditional = logits.chunk(2)
-    return guide(conditional, unconditional, work.guidance_scale)
-
-
-def _penalised(work: Work, logits: Tensor) -> Tensor:
-    if work.repetition_penalty == 1.0 or not work.penalised_ids:
-        return logits
-    logits = logits.float().clone()
-    penalise_repetition(logits, work.penalised_ids, work.repetition_penalty)
-    return logits
-
-
-def _read(works: Sequence[Work], logits: Sequence[Tensor], raw: Sequence[Tensor], sums: Tensor) -> list[Prediction]:
-    """Requests that follow the same rules are read in one go.
-
-    Args:
-        logits: of each request, as they are read.
-        raw: of each request, as the model gave them.
-        sums: of all raw rows [R]. That of a row with NaN or infinity is not finite: one look at each number, and
-            it comes to the host with the predictions.
-    """
-    groups: dict[LogitRules, list[int]] = {}
-    for index, work in enumerate(works):
-        groups.setdefault(work.rules, []).append(index)
-    predicted = []
-    for members in groups.values():
-        rows = torch.cat([logits[index] for index in members]) if len(works) > 1 else logits[0]
-        draws = [u for index in members for u in works[index].uniforms]
-        uniforms = torch.tensor(draws, dtype=torch.float64, device=rows.device) if draws else None
-        predicted.append(predict(rows, works[members[0]].rules, uniforms))
-    on_host = torch.cat((*torch.cat(predicted, dim=1), sums.double())).tolist()
-    num_read = sum(len(rows) for rows in logits)
-    token_ids, scores, confidences = (on_host[kind * num_read : (kind + 1) * num_read] for kind in range(3))
-    predictions: dict[int, Prediction] = {}
-    start = 0
-    for index in [index for members in groups.values() for index in members]:
-        span = slice(start, start + len(logits[index]))
-        predictions[index] = Prediction([int(i) for i in token_ids[span]], scores[span], confidences[span])
-        start = span.stop
-    sums_left = iter(on_host[3 * num_read :])
-    return [_checked(predictions[index], part, sum(islice(sums_left, len(part)))) for index, part in enumerate(raw)]
-
-
-def _checked(prediction: Prediction, raw: Tensor, sum_of_raw: float) -> Prediction:
-    """The prediction, with the number of rows that are not finite: as the model gave them [R, V], or after guidance and
-    rules. Infinity that stands for a banned token is not in the one and does not reach the other."""
-    if math.isfinite(sum_of_raw + sum(prediction.scores) + sum(prediction.confidences)):
-        return prediction
-    num_raw = int((~raw.isfinite()).any(-1).sum())  # finite numbers may have a sum that is not
-    num_read = sum(not math.isfinite(a + b) for a, b in zip(prediction.scores, prediction.confidences, strict=True))
-    return replace(prediction, num_broken=max(num_raw, num_read))

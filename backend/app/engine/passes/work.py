@@ -1,24 +1,12 @@
-"""What a request needs from the next forward pass."""
+"""What a request needs from the next forward pass: its sequences, and how their logits are read."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from app.engine.cache.span import WHOLE, ComputedSpan
 from app.engine.decoding.rules import LogitRules
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """A sequence whose keys and values are kept from one pass to the next."""
-
-    name: str
-    span: tuple[int, int] | None = None
-    """Positions [start, end) that are computed anew, beside the kept rest; `None`: all, and they are kept. Until the
-    next such pass tokens may come and go inside the span, and nowhere else."""
-    renews: bool = False
-    """Whether what is computed in the span takes the place of what is kept of it, for later spans without these tokens.
-    Else nobody will look at what is kept there. As many tokens as before have to be in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,21 +16,33 @@ class SequenceInput:
     ids: Sequence[int]
     wanted: Sequence[int]
     """Positions whose prediction is wanted; logits are computed nowhere else."""
-    window: Window | None = None
+    cache_name: str | None = None
+    """Name under which its keys and values are cached from one pass to the next; `None`: they are not."""
+    span: ComputedSpan = WHOLE
+    """What the pass computes of it. Everything, where nothing is cached."""
     revisable: Sequence[int] = ()
     """Positions whose token is looked at again: behind the wanted rows follows one of logits for each, of a mask that
     stands there and sees all of the sequence but this token (WINO's shadow block, arXiv 2507.18578)."""
 
     @property
     def num_rows(self) -> int:
+        """Rows of logits that it gets."""
         return len(self.wanted) + len(self.revisable)
 
     @property
-    def span(self) -> tuple[int, int]:
+    def bounds(self) -> tuple[int, int]:
         """Positions [start, end) that are in the pass."""
-        if self.window is None or self.window.span is None:
-            return 0, len(self.ids)
-        return self.window.span
+        return self.span.bounds or (0, len(self.ids))
+
+    @property
+    def num_behind(self) -> int:
+        """Number of tokens behind those that are in the pass."""
+        return len(self.ids) - self.bounds[1]
+
+    @property
+    def whole(self) -> SequenceInput:
+        """The same sequence, computed from its beginning to its end."""
+        return self if self.span.bounds is None else replace(self, span=WHOLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +58,11 @@ class Work:
     repetition_penalty: float = 1.0
     penalised_ids: tuple[int, ...] = ()
     num_logprobs: int | None = None
-    """How many alternatives come with each prediction's log-probability; `None`: not even that."""
-
+    """Number of alternatives that come with each prediction's log-probability; `None`: no log-probabilities."""
     revisable_ids: tuple[int, ...] = ()
     """The tokens whose probability is wanted, at the revisable positions of the only sequence."""
     divergences_name: str | None = None
-    """Name under which the distributions are kept, so that the next step can tell how far they have moved."""
+    """Name under which the distributions are cached, so that the next step can say how far they have moved."""
 
     @property
     def num_rows(self) -> int:
@@ -71,7 +70,7 @@ class Work:
         return sum(sequence.num_rows for sequence in self.sequences)
 
     @property
-    def kept_names(self) -> set[str]:
-        """Names under which something is kept of the request from one pass to the next."""
-        names = {sequence.window.name for sequence in self.sequences if sequence.window is not None}
-        return names if self.divergences_name is None else {*names, self.divergences_name}
+    def cache_names(self) -> set[str]:
+        """Names under which anything of the request is cached from one pass to the next."""
+        names = {sequence.cache_name for sequence in self.sequences} | {self.divergences_name}
+        return {name for name in names if name is not None}

@@ -14,6 +14,7 @@ from enum import Enum
 
 import numpy as np
 
+from app.engine.cache.span import WHOLE, ComputedSpan
 from app.engine.canvas.canvas import Canvas
 from app.engine.canvas.edits import Edits
 from app.engine.canvas.logprobs import LogprobTrack
@@ -29,7 +30,7 @@ from app.engine.interface.errors import LogitsNotFinite
 from app.engine.interface.events import CanvasSnapshot, Commit, EngineEvent, Finished, FinishReason, Step
 from app.engine.interface.params import DecodingParams, GenerationRequest
 from app.engine.models.base import ModelConfig
-from app.engine.passes.work import SequenceInput, Window, Work
+from app.engine.passes.work import SequenceInput, Work
 from app.engine.request.context import fit_window
 from app.engine.request.validation import validate
 
@@ -90,8 +91,8 @@ class RequestState:
         self._sampler: Sampler
         self._plan: StepPlan
         self._given: frozenset[int] = frozenset()
-        self._num_kept_tokens = 0
-        self._num_distributions = 0  # rows of the last step whose distributions are kept
+        self._num_cached_tokens = 0
+        self._num_distributions = 0  # cached rows of the last step
         self.canvas = self._blank_canvas(0)
 
     # What it may cost at most, for admission.
@@ -112,11 +113,12 @@ class RequestState:
     @property
     def need(self) -> Need:
         """What it may take of a device beside the weights, and what of that it holds already."""
-        most = 0 if self.request.params.cache == "none" else self.max_tokens
+        max_cached = 0 if self.request.params.cache == "none" else self.max_tokens
         # Distributions of this step stand beside those of the last one until they have been compared.
-        most_rows = 2 * self._window.capacity if Signal.DIVERGENCES in self._rule.NEEDS else 0
-        num_rows = min(self._num_distributions, most_rows)
-        return Need(self.max_tokens, self.max_rows, min(self._num_kept_tokens, most), most, num_rows, most_rows)
+        max_rows = 2 * self._window.capacity if Signal.DIVERGENCES in self._rule.NEEDS else 0
+        num_rows = min(self._num_distributions, max_rows)
+        num_cached = min(self._num_cached_tokens, max_cached)
+        return Need(self.max_tokens, self.max_rows, num_cached, max_cached, num_rows, max_rows)
 
     @property
     def _max_revisable(self) -> int:
@@ -274,11 +276,12 @@ class RequestState:
 
     def _work_for(self, plan: StepPlan) -> Work:
         params, canvas = self.request.params, self.canvas
-        window = self._window_of(plan, self.cache_names[0])
-        sequences = [SequenceInput(tuple(canvas.ids), plan.positions, window, plan.revisable)]
+        span = self._span_of(plan)
+        names = (None, None) if span is None else self.cache_names
+        sequences = [SequenceInput(tuple(canvas.ids), plan.positions, names[0], span or WHOLE, plan.revisable)]
         if params.cfg_scale > 0:
             blind = unconditional_ids(canvas.ids, self._given, canvas.mask_id)
-            sequences.append(SequenceInput(blind, plan.positions, self._window_of(plan, self.cache_names[1])))
+            sequences.append(SequenceInput(blind, plan.positions, names[1], span or WHOLE))
         return Work(
             tuple(sequences),
             plan.rules,
@@ -293,16 +296,13 @@ class RequestState:
 
     @property
     def cache_names(self) -> tuple[str, str]:
-        """Under which its two branches keep keys and values."""
+        """Names under which keys and values of its two branches are cached."""
         return self.request.request_id, f"{self.request.request_id} unconditional"
 
-    def _window_of(self, plan: StepPlan, name: str) -> Window | None:
+    def _span_of(self, plan: StepPlan) -> ComputedSpan | None:
         if self.request.params.cache == "none":
             return None
-        if plan.window is None:
-            return Window(name)
-        start, end = plan.window
-        return Window(name, (max(start - self._config.prediction_shift, 0), end), plan.renews)
+        return ComputedSpan(plan.window, plan.renews).reaching_back(self._config.prediction_shift)
 
     def _committed_ids(self) -> tuple[int, ...]:
         """What a repetition is penalised for: text. The end of it may stand at any number of places."""
@@ -312,7 +312,7 @@ class RequestState:
     def _apply(self, predicted: Prediction) -> None:
         span_start = self.canvas.span_start
         self.edits = self._sampler.apply(self.canvas, self._plan, predicted, self._rng)
-        self._num_kept_tokens = len(self.canvas) * self._num_branches
+        self._num_cached_tokens = len(self.canvas) * self._num_branches
         self._num_distributions = len(self._plan.positions)
         self._transcript.follow(self.canvas, self._sampler.revisable_from)
         if self._logprobs is not None:

@@ -3,8 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from app.engine.cache.span import ComputedSpan
 from app.engine.families.registry import family_of
-from app.engine.passes.work import SequenceInput, Window
+from app.engine.passes.work import SequenceInput
 from benchmarks.roofline import cost, least_s
 from benchmarks.shapes import LLADA_8B
 
@@ -26,9 +27,9 @@ def test_only_wanted_rows_go_through_head_and_last_layer() -> None:
     assert whole - wanted == 2 * 480 * (4096 * 126464 + 4096**2 + 3 * 4096 * 12288)
 
 
-def test_a_window_reads_what_is_kept_and_multiplies_its_own_rows() -> None:
-    window = SequenceInput([1] * 512, range(100, 108), Window("a", (100, 108)))
-    flops, num_bytes = cost(CONFIG, 2, [window])
+def test_a_span_reads_what_is_cached_and_multiplies_its_own_rows() -> None:
+    span = SequenceInput([1] * 512, range(100, 108), "a", ComputedSpan((100, 108)))
+    flops, num_bytes = cost(CONFIG, 2, [span])
     assert flops == 2 * 8 * WEIGHTS + 4 * 32 * 4096 * 8 * 512
     assert num_bytes == 2 * WEIGHTS + 2 * 2 * 32 * 4096 * 504
 

@@ -1,4 +1,4 @@
-"""Requests that change devices on their way take along what is kept of them, and leave nothing behind."""
+"""Requests that change devices on their way take along what is cached of them, and leave nothing behind."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from app.engine import recovery
+from app.engine.cache.store import KeyValues
 from app.engine.device.memory import DeviceMemory
 from app.engine.engine import Engine
 from app.engine.interface.config import EngineConfig, RuntimeName
 from app.engine.interface.errors import OutOfDeviceMemory
 from app.engine.interface.events import Admitted, EngineEvent, Failed, Finished
 from app.engine.interface.params import DecodingParams, GenerationRequest
-from app.engine.models.attention import KeyValues
 from app.engine.passes.runner import ModelRunner
 from app.engine.recovery import CPU, RETURN_AFTER_S, Home, Recovery
 from app.engine.request.state import RequestState
@@ -108,11 +108,11 @@ def test_a_request_that_moves_goes_on_as_if_it_had_not_and_leaves_nothing(
         for _ in range(after + 1):
             machine.engine.step()
         assert machine.device.num_passes > after, "it was struck"
-        assert machine.device.kept_names() == set(), "the full device still holds what has gone on on the CPU"
+        assert machine.device.cached_names() == set(), "the full device still holds what has gone on on the CPU"
         machine.run()
         assert machine.told == expected
         assert machine.engine.recovery.counters.num_moved_requests > 0
-        assert machine.engine.runner.kept_names() == set()
+        assert machine.engine.runner.cached_names() == set()
 
 
 @pytest.mark.parametrize("name", ["llada-tiny", "dreamon-tiny"])
@@ -127,10 +127,10 @@ def test_keys_move_between_graphs_and_modules_too(name: str, runners: Mapping[st
             state = RequestState(request, model.config, lambda _: None)
             state.start()
             step(state, device)
-            here = device._forward.kept("a")
+            here = device._forward.cached("a")
             device.hand_over(["a"], cpu)
-            there = cpu._forward.kept("a")
-            assert device.kept_names() == set()
+            there = cpu._forward.cached("a")
+            assert device.cached_names() == set()
             assert here is not None
             assert there is not None
             for one, other in zip(here.layers(), there.layers(), strict=True):
@@ -155,8 +155,8 @@ def test_what_does_not_fit_the_cpu_is_still_on_the_device(llada: ModelRunner, mo
     machine.add(requests)
     for _ in range(2):
         machine.engine.step()
-    kept = machine.device.kept_names()
-    assert kept
+    cached = machine.device.cached_names()
+    assert cached
 
     def refuse(*_: object) -> KeyValues:
         raise MemoryError
@@ -167,7 +167,7 @@ def test_what_does_not_fit_the_cpu_is_still_on_the_device(llada: ModelRunner, mo
             {s.request.request_id: s.work for s in machine.engine.scheduler.running if s.work is not None}
         )
     assert {type(outcome) for outcome in outcomes.values()} == {OutOfDeviceMemory}
-    assert machine.device.kept_names() == kept
+    assert machine.device.cached_names() == cached
     is_full = False
     machine.run()
     assert machine.told == expected
@@ -205,7 +205,7 @@ def test_memory_that_shrinks_and_grows_changes_no_text(
             assert told[:-1] == expected[request_id][: len(told) - 1]
         else:
             assert told == expected[request_id]
-    assert machine.engine.runner.kept_names() == set()
+    assert machine.engine.runner.cached_names() == set()
 
 
 # -- home -------------------------------------------------------------------------------------------------------------

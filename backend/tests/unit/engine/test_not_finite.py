@@ -119,7 +119,7 @@ def test_a_broken_request_ends_with_the_step_and_no_other_does(
         assert end.nfe == step - 1
         assert events == undisturbed
         assert engine.recovery.counters.num_not_finite == 1
-        assert engine.runner.kept_names() == set()
+        assert engine.runner.cached_names() == set()
 
 
 @pytest.mark.parametrize("name", ["dream-tiny", "dreamon-tiny"])
@@ -229,7 +229,7 @@ def test_a_graph_that_stops_running_leaves_its_requests_to_the_modules(
         assert [e.new_final for e in told if isinstance(e, Step)] == [
             e.new_final for e in undisturbed[name] if isinstance(e, Step)
         ]
-    assert runner.kept_names() == set()
+    assert runner.cached_names() == set()
     with pytest.raises(EngineError, match="cpu_runtime=onnx: ONNX Runtime failed"):
         run(demanded, requests)
 

@@ -207,9 +207,9 @@ def test_what_is_kept_already_is_counted_once(by_modules: ModelRunner) -> None:
     )
     engine = Engine(by_modules, EngineConfig(device="cpu"))
     engine.add(state)
-    assert (state.need.num_kept, state.need.most_kept) == (0, 25)
+    assert (state.need.num_cached, state.need.max_cached) == (0, 25)
     engine.step()
-    assert (state.need.num_kept, state.need.most_kept) == (25, 25)
+    assert (state.need.num_cached, state.need.max_cached) == (25, 25)
     assert engine.recovery._bytes_needed([state.need]) == by_modules.bytes_of_pass(25, 4)
 
 
@@ -253,7 +253,7 @@ def test_keys_that_go_with_those_who_run_are_room_to_wait_for(llada: ModelRunner
     hall.engine.add(first)
     hall.engine.step()
     hall.free_bytes = one - 1  # its keys have taken the rest
-    assert runner.bytes_kept(first.need.num_kept) >= 1
+    assert runner.bytes_cached(first.need.num_cached) >= 1
     hall.arrive("b")
     hall.engine.admit()
     assert hall.waiting == ["b"]

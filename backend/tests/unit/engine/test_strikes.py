@@ -57,7 +57,8 @@ def engine_of(runner: ModelRunner) -> Engine:
 
 
 def run(runner: ModelRunner, requests: list[GenerationRequest]) -> Events:
-    """All events by request. After every step, also one that failed, what is kept is sound and of running requests."""
+    """All events by request. After every step, also one that failed, what is cached is sound and of running
+    requests."""
     engine = engine_of(runner)
     events: Events = {request.request_id: [] for request in requests}
     for request in requests:
@@ -69,8 +70,8 @@ def run(runner: ModelRunner, requests: list[GenerationRequest]) -> Events:
             engine.fail_all(EngineStopped(f"an engine step failed: {error}"))
         running = {name for state in engine.scheduler.running for name in state.cache_names}
         for each in filter(None, (runner, engine.runner, engine.recovery._cpu_runner)):
-            assert each.kept_names() <= running
-    assert runner.kept_names() == engine.runner.kept_names() == set()
+            assert each.cached_names() <= running
+    assert runner.cached_names() == engine.runner.cached_names() == set()
     return events
 
 
@@ -84,7 +85,7 @@ class Undisturbed:
 @pytest.fixture(scope="module")
 def undisturbed(runners: Mapping[str, ModelRunner]) -> Undisturbed:
     for runner in runners.values():  # other tests have left things behind
-        for name in runner.kept_names():
+        for name in runner.cached_names():
             runner.forget(name)
     return Undisturbed(runners)
 
@@ -141,7 +142,7 @@ def test_one_lack_of_memory_anywhere_is_felt_by_nobody(
 def test_requests_that_are_struck_until_they_move_end_as_they_would_have(
     runners: Mapping[str, ModelRunner], undisturbed: Undisturbed, name: str, seed: int, falling: list[Strike]
 ) -> None:
-    """What is kept of them goes along: all but the last bits of what other kernels compute is as it was."""
+    """What is cached of them goes along: all but the last bits of what other kernels compute is as it was."""
     device = ModelRunner(runners[name].model, DEVICE_NAME)
     requests = requests_of(device, seed, 4)
     always = [Strike("sampling", number) for number in range(3, 9)]

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.engine.cache.lanes import KeptKeys, Stack
+from app.engine.cache.lanes import CachedLanes, Stack
 
 ARRAYS, HEADS, HEAD_DIM = 4, 3, 2
 
@@ -20,9 +20,9 @@ def stack_of(texts: list[list[int]]) -> Stack:
     return stack
 
 
-def kept(keys: KeptKeys, names: list[str]) -> list[list[int]]:
-    """What is kept of these sequences, which every array, head and dimension has to agree about."""
-    stack = keys.together(names)
+def cached(keys: CachedLanes, names: list[str]) -> list[list[int]]:
+    """What is cached of these sequences, which every array, head and dimension has to agree about."""
+    stack = keys.gather(names)
     first = [stack[0][lane, 0, : keys.length(name), 0].astype(int).tolist() for lane, name in enumerate(names)]
     for lane, tokens in enumerate(first):
         for array, expected in zip(stack, stack_of([tokens]), strict=True):
@@ -35,53 +35,55 @@ sequences = st.lists(st.integers(0, 5), min_size=1, max_size=4, unique=True)
 
 
 @given(
-    st.lists(st.tuples(st.sampled_from(["keep", "look", "renew", "drop"]), sequences, st.integers(1, 9)), max_size=30)
+    st.lists(
+        st.tuples(st.sampled_from(["store", "read", "refresh", "drop"]), sequences, st.integers(1, 9)), max_size=30
+    )
 )
-def test_every_sequence_finds_what_it_left(moves: list[tuple[str, list[int], int]]) -> None:
-    keys, texts, next_token = KeptKeys(), dict[str, list[int]](), 1
+def test_every_sequence_finds_what_it_stored(moves: list[tuple[str, list[int], int]]) -> None:
+    keys, texts, next_token = CachedLanes(), dict[str, list[int]](), 1
     for move, numbers, size in moves:
         known = [str(number) for number in numbers if str(number) in texts]
-        if move == "keep":
+        if move == "store":
             lanes = [list(range(next_token + 10 * n, next_token + 10 * n + size + n)) for n, _ in enumerate(numbers)]
             next_token += 100
-            names = [str(number) if number else None for number in numbers]  # nothing is kept of number 0
-            keys.keep(names, [len(tokens) for tokens in lanes], stack_of(lanes))
+            names = [str(number) if number else None for number in numbers]  # number 0 is not cached
+            keys.store(names, [len(tokens) for tokens in lanes], stack_of(lanes))
             texts |= {name: tokens for name, tokens in zip(names, lanes, strict=True) if name is not None}
-        elif move == "renew" and known:
+        elif move == "refresh" and known:
             new = [next_token]
             next_token += 100
-            keys.renew(known[0], len(texts[known[0]]) - 1, [array[0] for array in stack_of([new])])
+            keys.refresh(known[0], len(texts[known[0]]) - 1, [array[0] for array in stack_of([new])])
             texts[known[0]][-1:] = new
         elif move == "drop":
             for name in known:
                 keys.drop(name)
                 del texts[name]
         elif known:
-            assert kept(keys, known) == [texts[name] for name in known]
+            assert cached(keys, known) == [texts[name] for name in known]
     for name, tokens in texts.items():
-        assert kept(keys, [name]) == [tokens]
+        assert cached(keys, [name]) == [tokens]
 
 
-def test_those_that_came_together_are_read_where_they_are() -> None:
-    keys, stack = KeptKeys(), stack_of([[1, 2], [3], [4, 5, 6]])
-    keys.keep(["a", "b", "c"], [2, 1, 3], stack)
-    assert all(np.shares_memory(*pair) for pair in zip(keys.together(["a", "b", "c"]), stack, strict=True))
-    assert all(np.shares_memory(*pair) for pair in zip(keys.together(["b", "c"]), stack, strict=True))
-    mixed = keys.together(["c", "a"])
+def test_sequences_that_were_stored_together_are_read_where_they_are() -> None:
+    keys, stack = CachedLanes(), stack_of([[1, 2], [3], [4, 5, 6]])
+    keys.store(["a", "b", "c"], [2, 1, 3], stack)
+    assert all(np.shares_memory(*pair) for pair in zip(keys.gather(["a", "b", "c"]), stack, strict=True))
+    assert all(np.shares_memory(*pair) for pair in zip(keys.gather(["b", "c"]), stack, strict=True))
+    mixed = keys.gather(["c", "a"])
     assert not any(np.shares_memory(*pair) for pair in zip(mixed, stack, strict=True))
-    assert all(np.shares_memory(*pair) for pair in zip(keys.together(["c", "a"]), mixed, strict=True))
+    assert all(np.shares_memory(*pair) for pair in zip(keys.gather(["c", "a"]), mixed, strict=True))
 
 
-def test_one_of_many_does_not_hold_the_memory_of_all() -> None:
-    keys, stack = KeptKeys(), stack_of([[1], [2], [3]])
-    keys.keep(["a", "b", "c"], [1, 1, 1], stack)
-    assert not np.shares_memory(keys.together(["b"])[0], stack[0])
+def test_one_sequence_of_many_does_not_hold_the_memory_of_all() -> None:
+    keys, stack = CachedLanes(), stack_of([[1], [2], [3]])
+    keys.store(["a", "b", "c"], [1, 1, 1], stack)
+    assert not np.shares_memory(keys.gather(["b"])[0], stack[0])
 
 
-def test_what_is_behind_a_shorter_sequence_is_a_number() -> None:
-    """It is masked, but not a number times nothing is not a number."""
-    keys = KeptKeys()
-    keys.keep(["short"], [1], stack_of([[1, 2, 3]]))
-    keys.keep(["broken"], [3], [np.full_like(array, np.nan) for array in stack_of([[1, 2, 3]])])
-    together = keys.together(["short", "broken"])
-    assert not any(np.isnan(array[0]).any() for array in together)
+def test_slots_behind_a_shorter_sequence_hold_numbers() -> None:
+    """They are masked, but NaN times nothing is NaN."""
+    keys = CachedLanes()
+    keys.store(["short"], [1], stack_of([[1, 2, 3]]))
+    keys.store(["broken"], [3], [np.full_like(array, np.nan) for array in stack_of([[1, 2, 3]])])
+    gathered = keys.gather(["short", "broken"])
+    assert not any(np.isnan(array[0]).any() for array in gathered)

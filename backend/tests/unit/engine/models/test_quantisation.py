@@ -20,7 +20,7 @@ from app.engine.models.quantisation import (
     Nf4Linear,
     QuantisedLinear,
     multiplies_int8,
-    rounded,
+    quantise_rows,
     weights_to_quantise,
 )
 from app.engine.passes import graphs
@@ -76,17 +76,17 @@ def _both_kinds_of_processor(request: pytest.FixtureRequest, monkeypatch: pytest
 @given(seed=st.integers(0, 2**32), num_rows=st.integers(1, 9), width=st.integers(1, 70), size=st.floats(1e-20, 1e20))
 def test_each_row_is_rounded_by_itself_to_half_a_step(seed: int, num_rows: int, width: int, size: float) -> None:
     x = size * torch.randn(num_rows, width, generator=torch.Generator().manual_seed(seed))
-    numbers, factors = rounded(x)
-    assert numbers.dtype == torch.int8
-    assert bool(((numbers * factors - x).abs() <= 0.5001 * factors).all())
+    quantised, scales = quantise_rows(x)
+    assert quantised.dtype == torch.int8
+    assert bool(((quantised * scales - x).abs() <= 0.5001 * scales).all())
     for row in range(num_rows):
-        assert torch.equal(rounded(x[row : row + 1])[0], numbers[row : row + 1])
+        assert torch.equal(quantise_rows(x[row : row + 1])[0], quantised[row : row + 1])
 
 
 def test_a_row_of_zeros_stays_zero() -> None:
-    numbers, factors = rounded(torch.zeros(2, 5))
-    assert torch.equal(numbers, torch.zeros(2, 5, dtype=torch.int8))
-    assert bool(factors.isfinite().all())
+    quantised, scales = quantise_rows(torch.zeros(2, 5))
+    assert torch.equal(quantised, torch.zeros(2, 5, dtype=torch.int8))
+    assert bool(scales.isfinite().all())
 
 
 @pytest.mark.parametrize(("num_rows", "width"), [(1, 8), (4, 4096), (33, 12), (16, 18944)])

@@ -28,12 +28,12 @@ def test_without_onnx_runtime_modules_do_the_work(monkeypatch: pytest.MonkeyPatc
     assert not can_run(small_llada())
 
 
-def test_a_lack_of_memory_is_told_by_its_python_name(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lack_of_memory_is_raised_as_a_memory_error(monkeypatch: pytest.MonkeyPatch) -> None:
     class FullSession:
         def run(self, *_: object) -> None:
             raise OrtError("Non-zero status code while running MatMul node. Status Message: std::bad_alloc")
 
-    graph = PassGraph(small_llada(), windowed=False)
+    graph = PassGraph(small_llada(), reads_cache=False)
     monkeypatch.setattr(graph, "_session", FullSession())
     with pytest.raises(MemoryError, match="bad_alloc"):
-        graph.run({}, keeps=False)
+        graph.run({}, stores=False)

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from app.engine.cache.span import ComputedSpan
 from app.engine.decoding.guidance import guide
 from app.engine.decoding.rules import LogitRules, Score
 from app.engine.decoding.sampling import penalise_repetition, predict
@@ -17,7 +18,7 @@ from app.engine.passes.divergence import LastDistributions
 from app.engine.passes.graph_forward import GraphForward
 from app.engine.passes.module_forward import ModuleForward
 from app.engine.passes.runner import ModelRunner
-from app.engine.passes.work import SequenceInput, Window, Work
+from app.engine.passes.work import SequenceInput, Work
 from app.engine.recovery import copied
 from app.engine.request.state import RequestState
 from tests.conformance import traces
@@ -104,39 +105,37 @@ def test_a_device_that_is_full_is_an_error_of_its_own(llada: ModelRunner, monkey
         llada.run([Work((SequenceInput([5], [0]),), RULES)])
 
 
-# -- windows ----------------------------------------------------------------------------------------------------------
+# -- spans ----------------------------------------------------------------------------------------------------------
 
 
 @checkpoints
 @torch.inference_mode()
-def test_a_window_in_an_unchanged_canvas_gives_what_the_whole_pass_gives(
+def test_a_span_of_an_unchanged_canvas_gives_what_the_whole_pass_gives(
     name: str, runners: Mapping[str, ModelRunner]
 ) -> None:
     runner, ids, wanted = runners[name], list(range(5, 45)), [20, 23, 25]
-    whole = runner.logits([SequenceInput(ids, wanted, Window("w"))])
+    whole = runner.logits([SequenceInput(ids, wanted, "w")])
     shift = runner.model.config.prediction_shift
-    again = runner.logits([SequenceInput(ids, wanted, Window("w", (20 - shift, 28)))])
+    again = runner.logits([SequenceInput(ids, wanted, "w", ComputedSpan((20 - shift, 28)))])
     torch.testing.assert_close(again, whole, atol=2e-5, rtol=1e-4)
     runner.forget("w")
 
 
 @pytest.mark.parametrize("runtime", ["auto", "torch"])
 @torch.inference_mode()
-def test_what_is_behind_a_window_moves_with_its_length(
-    runtime: RuntimeName, runners: Mapping[str, ModelRunner]
-) -> None:
+def test_what_is_behind_a_span_moves_with_its_length(runtime: RuntimeName, runners: Mapping[str, ModelRunner]) -> None:
     """In the first layer keys and values depend on token and place alone, so a model cut down to it shows no error
-    of what is kept: only whether kept keys were turned to where their tokens stand now."""
+    of what is cached: only whether cached keys were turned to where their tokens stand now."""
     model, before, behind = runners["dreamon-tiny"].model, list(range(5, 25)), list(range(60, 80))
     start = 20 - model.config.prediction_shift
     cut = copied(model, torch.device("cpu"), torch.float32)
     _keep_first_layer(cut)
     short = ModelRunner(cut, cpu_runtime=runtime)
-    short.logits([SequenceInput([*before, 30, 31, 32, *behind], [20], Window("w"))])
+    short.logits([SequenceInput([*before, 30, 31, 32, *behind], [20], "w")])
     longer, wanted = [*before, 30, 40, 41, 42, 32, *behind], range(20, 25)
     exact = short.logits([SequenceInput(longer, wanted)])
-    windowed = short.logits([SequenceInput(longer, wanted, Window("w", (start, 25)))])
-    torch.testing.assert_close(windowed, exact, atol=2e-5, rtol=1e-4)
+    by_span = short.logits([SequenceInput(longer, wanted, "w", ComputedSpan((start, 25)))])
+    torch.testing.assert_close(by_span, exact, atol=2e-5, rtol=1e-4)
 
 
 def _keep_first_layer(model: FamilyModel) -> None:
@@ -145,29 +144,29 @@ def _keep_first_layer(model: FamilyModel) -> None:
 
 
 @torch.inference_mode()
-def test_a_window_without_anything_kept_is_computed_whole(llada: ModelRunner) -> None:
+def test_a_sequence_of_which_nothing_is_cached_is_computed_whole(llada: ModelRunner) -> None:
     ids = list(range(5, 45))
     whole = llada.logits([SequenceInput(ids, [21])])
-    assert torch.equal(llada.logits([SequenceInput(ids, [21], Window("new", (20, 28)))]), whole)
+    assert torch.equal(llada.logits([SequenceInput(ids, [21], "new", ComputedSpan((20, 28)))]), whole)
     llada.forget("new")
 
 
 @checkpoints
 @torch.inference_mode()
-def test_windows_give_the_same_bits_in_any_company(name: str, runners: Mapping[str, ModelRunner]) -> None:
+def test_a_span_gives_the_same_bits_in_any_batch(name: str, runners: Mapping[str, ModelRunner]) -> None:
     runner, ids = runners[name], list(range(5, 45))
-    runner.logits([SequenceInput(ids, [21], Window("w"))])
+    runner.logits([SequenceInput(ids, [21], "w")])
     ids[22], ids[24] = 50, 51
-    window = SequenceInput(ids, [21, 23], Window("w", (19, 30)))
-    company = some_sequences(runner)
-    together = runner.logits([company[0], window, *company[1:]])
-    start = len(company[0].wanted)
-    assert torch.equal(runner.logits([window]), together[start : start + 2])
+    span = SequenceInput(ids, [21, 23], "w", ComputedSpan((19, 30)))
+    others = some_sequences(runner)
+    together = runner.logits([others[0], span, *others[1:]])
+    start = len(others[0].wanted)
+    assert torch.equal(runner.logits([span]), together[start : start + 2])
     runner.forget("w")
 
 
-def test_blocks_that_begin_with_the_one_before_keep_its_keys(runners: Mapping[str, ModelRunner]) -> None:
-    """The modules keep what every window computes, the graphs only what they are told to."""
+def test_blocks_that_begin_with_the_one_before_cache_its_keys(runners: Mapping[str, ModelRunner]) -> None:
+    """The modules write what every span computes where the cached keys are, the graphs only what is to be stored."""
     params = DecodingParams(32, block_length=4, cache="dual", cache_refresh=9)
     requests = [GenerationRequest(str(seed), tuple(range(5 + seed, 25)), (), params) for seed in range(8)]
     graphed, modules = (
@@ -182,10 +181,10 @@ def test_a_request_leaves_nothing_behind(runners: Mapping[str, ModelRunner]) -> 
         traces.run(runner, requests, together=True)
         forward = runner._forward
         if isinstance(forward, GraphForward):
-            assert forward._kept._places == {}
+            assert forward._lanes._lanes == {}
             forward = forward._modules
         assert isinstance(forward, ModuleForward)
-        assert forward._stores == {}
+        assert forward._cached == {}
 
 
 # -- more than a token per position -----------------------------------------------------------------------------------
@@ -269,27 +268,27 @@ def test_what_a_failed_step_saw_is_not_taken_for_the_step_before(
     assert expected[0] > 0.01
     for name in ("a", "b"):
         llada.forget(name)
-    assert not {"a", "b"} & llada.kept_names()
+    assert not {"a", "b"} & llada.cached_names()
 
 
 def _bytes_of_distributions(runner: ModelRunner) -> int:
     return sum(rows.nbytes for positions, rows in runner._last._last.values())
 
 
-def test_admission_counts_the_distributions_that_a_request_keeps(llada: ModelRunner) -> None:
+def test_admission_counts_the_distributions_that_are_cached_of_a_request(llada: ModelRunner) -> None:
     """At every moment of its life: those of the last step, and while a step runs its own beside them."""
     config = llada.model.config
     params = DecodingParams(8, block_length=4, confidence_threshold=0.9, stability_bound=0.1)
     state = RequestState(GenerationRequest("r", (5, 6), (), params), config, lambda event: None)
-    for name in llada.kept_names():  # of tests before
+    for name in llada.cached_names():  # of tests before
         llada.forget(name)
     state.start()
-    most = state.need.most_kept_rows
+    max_rows = state.need.max_distributions
     while state.work is not None:
         before = _bytes_of_distributions(llada)
-        assert llada.bytes_kept(0, state.need.num_kept_rows) == before
+        assert llada.bytes_cached(0, state.need.num_distributions) == before
         (predicted,) = llada.run([state.work])
-        assert before + _bytes_of_distributions(llada) <= llada.bytes_kept(0, most)
+        assert before + _bytes_of_distributions(llada) <= llada.bytes_cached(0, max_rows)
         state.advance(predicted)
     llada.forget("r")
     assert _bytes_of_distributions(llada) == 0

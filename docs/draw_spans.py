@@ -1,4 +1,4 @@
-"""Draws what llada's steps compute and what they keep: `python docs/draw_windows.py`.
+"""Draws what llada's steps compute and what they read from the cache: `python docs/draw_spans.py`.
 
 No model is asked: the engine's own sampler says what it wants to have computed, and gets scores at random.
 """
@@ -16,7 +16,7 @@ from app.engine.decoding.step import Prediction
 from app.engine.families.registry import build_sampler
 from app.engine.interface.params import DecodingParams
 
-TARGET = Path(__file__).parent / "images" / "windows.svg"
+TARGET = Path(__file__).parent / "images" / "spans.svg"
 
 NUM_GIVEN, NUM_NEW, BLOCK_LENGTH = 8, 12, 4
 MASK_ID, TOKEN_ID = 0, 1
@@ -24,8 +24,8 @@ MASK_ID, TOKEN_ID = 0, 1
 CELL, GAP, MARGIN = 12, 2, 14
 INK, PAPER, FAINT = "#e6edf3", "#0d1117", "#8b949e"
 COLOURS = {
-    ("kept", "token"): "#21262d",
-    ("kept", "mask"): "#30363d",
+    ("cached", "token"): "#21262d",
+    ("cached", "mask"): "#30363d",
     ("computed", "token"): "#1f6feb",
     ("computed", "mask"): "#58a6ff",
     ("computed", "committed"): "#2ea043",
@@ -40,7 +40,7 @@ PANELS = {
 
 
 def rows(params: DecodingParams) -> list[list[tuple[str, str]]]:
-    """For each step and position: computed or kept, and what stands there afterwards."""
+    """For each step and position: computed or cached, and what stands there afterwards."""
     rng = np.random.default_rng(4)
     canvas = Canvas([TOKEN_ID] * NUM_GIVEN, NUM_NEW, [], MASK_ID)
     sampler = build_sampler("llada", canvas, params, SpecialIds(mask=MASK_ID, eos=2, pad=2))
@@ -53,7 +53,7 @@ def rows(params: DecodingParams) -> list[list[tuple[str, str]]]:
         drawn.append(
             [
                 (
-                    "computed" if start <= position < end else "kept",
+                    "computed" if start <= position < end else "cached",
                     "committed" if position in committed else "mask" if token_id == MASK_ID else "token",
                 )
                 for position, token_id in enumerate(canvas.ids)

@@ -1,0 +1,127 @@
+"""ONNX graphs in the making: operators by name, the products and norms of a layer, and a session that runs them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from app.engine.models.layers import Linear, RMSNorm
+from app.engine.models.quantisation import MAX_QUANT, MIN_SCALE, Int8Linear, QuantisedLinear
+
+_OPSET = 23
+"""The first with RMSNormalization, RotaryEmbedding and Attention."""
+_OWN_DOMAIN = "com.microsoft"
+"""Domain of the operators that ONNX Runtime has and ONNX has not."""
+_ZERO = 128
+"""The byte that stands for 0: products of a byte without a sign and one with are the fast ones."""
+_SPIN_US = 30
+"""Microseconds that threads wait awake for the next product. As in `app.engine`: those that wait for long take the
+processor from others, and those that sleep at once are late."""
+
+Array = npt.NDArray[Any]
+
+
+class GraphBuilder:
+    """Nodes of one graph, each named after what it computes."""
+
+    def __init__(self) -> None:
+        from onnx import TensorProto, helper, numpy_helper
+
+        self._helper, self._numpy, self._types = helper, numpy_helper, TensorProto
+        self._inputs: list[Any] = []
+        self._nodes: list[Any] = []
+        self._constants: dict[str, Any] = {}
+        self._bytes: dict[str, tuple[str, str]] = {}
+
+    def given(self, name: str, shape: Sequence[int | str], *, floats: bool = False) -> str:
+        """An input; letters stand for sizes that differ from pass to pass."""
+        kind = self._types.FLOAT if floats else self._types.INT64
+        self._inputs.append(self._helper.make_tensor_value_info(name, kind, shape))
+        return name
+
+    def node(self, kind: str, *inputs: str, name: str, also: Sequence[str] = (), **attributes: Any) -> str:
+        """An operator; gives the name of its result. `also`: names of further results."""
+        self._nodes.append(self._helper.make_node(kind, list(inputs), [name, *also], **attributes))
+        return name
+
+    def constant(self, value: Array, name: str) -> str:
+        """A weight or a number that is the same in every pass."""
+        self._constants[name] = self._numpy.from_array(np.ascontiguousarray(value), name)
+        return name
+
+    def shaped(self, x: str, *shape: int, name: str) -> str:
+        wanted = self.constant(np.array(shape, np.int64), "shape_" + "_".join(map(str, shape)))
+        return self.node("Reshape", x, wanted, name=name)
+
+    def product(self, x: str, weight: Tensor, name: str) -> str:
+        """x [N, in] times a weight [out, in] -> [N, out]."""
+        return self.node("MatMul", x, self.constant(weight.T.numpy(), f"{name}_weight"), name=name)
+
+    def linear(self, x: str, linear: Linear | QuantisedLinear, name: str) -> str:
+        bias = linear.bias
+        product = name if bias is None else f"{name}_product"
+        if isinstance(linear, QuantisedLinear):
+            self.product_of_bytes(x, cast(Int8Linear, linear.product), product)
+        else:
+            self.product(x, linear.weight, product)
+        if bias is None:
+            return product
+        return self.node("Add", product, self.constant(bias.numpy(), f"{name}_bias"), name=name)
+
+    def product_of_bytes(self, x: str, linear: Int8Linear, name: str) -> str:
+        """What `Int8Linear` computes: sums of whole numbers, times a scale for each row and one for each output."""
+        quantised, row_scales = self._quantised(x)
+        qweight = self.constant(linear.qweight.numpy(), f"{name}_qweight")
+        scales = self.constant(linear.scales.numpy(), f"{name}_scales")
+        inputs = (quantised, qweight, self._number(1 / MAX_QUANT), scales, self._number(_ZERO, np.uint8))
+        sums = self.node("MatMulIntegerToFloat", *inputs, name=f"{name}_sums", domain=_OWN_DOMAIN)
+        return self.node("Mul", sums, row_scales, name=name)
+
+    def _quantised(self, x: str) -> tuple[str, str]:
+        """Rows as bytes, and the largest number of each, once for all projections of the same rows."""
+        if x not in self._bytes:
+            axis = self.constant(np.array([-1], np.int64), "last_axis")
+            sizes = self.node("ReduceMax", self.node("Abs", x, name=f"{x}_size"), axis, name=f"{x}_largest_or_0")
+            largest = self.node("Max", sizes, self._number(MIN_SCALE), name=f"{x}_largest")
+            inputs = (
+                self.node("Div", x, largest, name=f"{x}_scaled"),
+                self._number(1 / MAX_QUANT),
+                self._number(_ZERO, np.uint8),
+            )
+            self._bytes[x] = self.node("QuantizeLinear", *inputs, name=f"{x}_bytes"), largest
+        return self._bytes[x]
+
+    def _number(self, value: float, dtype: type[np.generic] = np.float32) -> str:
+        return self.constant(np.array(value, dtype), f"{dtype.__name__}_{value}")
+
+    def norm(self, x: str, norm: RMSNorm, name: str) -> str:
+        weight = self.constant(norm.weight.numpy(), f"{name}_weight")
+        return self.node("RMSNormalization", x, weight, name=name, axis=-1, epsilon=norm.eps)
+
+    def session(self, outputs: Sequence[str]) -> Any:
+        import onnxruntime
+
+        wanted = [self._helper.make_tensor_value_info(name, self._types.FLOAT, None) for name in outputs]
+        graph = self._helper.make_graph(self._nodes, "pass", self._inputs, wanted, list(self._constants.values()))
+        opsets = [self._helper.make_opsetid("", _OPSET), self._helper.make_opsetid(_OWN_DOMAIN, 1)]
+        content = self._helper.make_model(graph, opset_imports=opsets, ir_version=10).SerializeToString()
+        return onnxruntime.InferenceSession(content, _options(), providers=["CPUExecutionProvider"])
+
+
+def _options() -> Any:
+    from onnxruntime import SessionOptions
+
+    options = SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.add_session_config_entry("session.intra_op.spin_duration_us", str(_SPIN_US))
+    options.add_session_config_entry("session.force_spinning_stop", "1")  # the next pass may be long in coming
+    # Passes come in any number of rows, and what is planned for one is of no use to the next.
+    options.enable_mem_pattern = False
+    options.enable_cpu_mem_arena = False
+    options.log_severity_level = 4  # what goes wrong is raised
+    return options

@@ -1,0 +1,75 @@
+"""Raw logits to predictions: guidance, the repetition penalty, tokens and scores, and whether all of it is finite."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import islice
+
+import torch
+from torch import Tensor
+
+from app.engine.decoding.guidance import guide
+from app.engine.decoding.rules import LogitRules
+from app.engine.decoding.sampling import penalise_repetition, predict
+from app.engine.decoding.step import Prediction
+from app.engine.passes.work import Work
+
+
+def guided(work: Work, logits: Tensor) -> Tensor:
+    """Logits [R, V] of a request's sequences with guidance applied: one row for each wanted position."""
+    if work.guidance_scale == 0:
+        return logits
+    conditional, unconditional = logits.chunk(2)
+    return guide(conditional, unconditional, work.guidance_scale)
+
+
+def penalised(work: Work, logits: Tensor) -> Tensor:
+    """Logits [R, V] with the repetition penalty of the request, in float32 where it has one."""
+    if work.repetition_penalty == 1.0 or not work.penalised_ids:
+        return logits
+    logits = logits.float().clone()
+    penalise_repetition(logits, work.penalised_ids, work.repetition_penalty)
+    return logits
+
+
+def read(works: Sequence[Work], logits: Sequence[Tensor], raw: Sequence[Tensor], sums: Tensor) -> list[Prediction]:
+    """The predictions of all requests, by one copy to the host. Requests with equal rules are read in one go.
+
+    Args:
+        logits: those of each request, as they are read.
+        raw: those of each request, as the model gave them.
+        sums: the sum of each raw row [R], not finite where there is NaN or infinity in the row: one look at each
+            number, and it comes to the host with the predictions.
+    """
+    groups: dict[LogitRules, list[int]] = {}
+    for index, work in enumerate(works):
+        groups.setdefault(work.rules, []).append(index)
+    predicted = []
+    for members in groups.values():
+        rows = torch.cat([logits[index] for index in members]) if len(works) > 1 else logits[0]
+        draws = [u for index in members for u in works[index].uniforms]
+        uniforms = torch.tensor(draws, dtype=torch.float64, device=rows.device) if draws else None
+        predicted.append(predict(rows, works[members[0]].rules, uniforms))
+    on_host = torch.cat((*torch.cat(predicted, dim=1), sums.double())).tolist()
+    num_read = sum(len(rows) for rows in logits)
+    token_ids, scores, confidences = (on_host[kind * num_read : (kind + 1) * num_read] for kind in range(3))
+    predictions: dict[int, Prediction] = {}
+    start = 0
+    for index in [index for members in groups.values() for index in members]:
+        span = slice(start, start + len(logits[index]))
+        predictions[index] = Prediction([int(i) for i in token_ids[span]], scores[span], confidences[span])
+        start = span.stop
+    sums_left = iter(on_host[3 * num_read :])
+    return [_checked(predictions[index], part, sum(islice(sums_left, len(part)))) for index, part in enumerate(raw)]
+
+
+def _checked(prediction: Prediction, raw: Tensor, sum_of_raw: float) -> Prediction:
+    """The prediction, with the number of rows that are not finite: as the model gave them [R, V], or after guidance and
+    rules. Infinity that stands for a banned token is not in the one and does not reach the other."""
+    if math.isfinite(sum_of_raw + sum(prediction.scores) + sum(prediction.confidences)):
+        return prediction
+    num_raw = int((~raw.isfinite()).any(-1).sum())  # finite numbers may have a sum that is not
+    num_read = sum(not math.isfinite(a + b) for a, b in zip(prediction.scores, prediction.confidences, strict=True))
+    return replace(prediction, num_broken=max(num_raw, num_read))
