@@ -1,1 +1,1 @@
-"""Settings, logging and outgoing connections, which every outer layer needs before it starts; the engine does not."""
+"""Settings, request parameters, logging and outgoing connections: what every outer layer needs. The engine does not."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 import click
@@ -10,12 +12,16 @@ import pytest
 from click.testing import CliRunner
 from pydantic import ValidationError
 
+import app
 from app.cli.parameters import parameter_options
 from app.core.parameters import ENGINE_NAMES, PARAMETERS, TYPES, Parameter, field_of
 from app.engine.interface.params import Between, Count, DecodingParams, Share
 from app.services.diffusion.models import ParameterBound, Request
 from app.services.diffusion.native import families
 from tests.extensions.parameter_rows import disagreements
+
+DECLARED = {"core/parameters.py", "services/diffusion/models.py", "engine/interface/params.py"}
+"""Its row, and the two classes that static types want beside it."""
 
 ROW = Parameter("Only tokens at least so probable, beside the best one.", ge=0.0, le=0.5)
 
@@ -106,3 +112,17 @@ def test_with_a_line_in_two_classes_everything_else_knows_it(row: None) -> None:
 
 def test_rows_with_another_name_in_the_engine_say_so() -> None:
     assert {name: other for name, other in ENGINE_NAMES.items() if name != other} == {"max_length": "max_new_tokens"}
+
+
+@pytest.mark.parametrize("name", ["confidence_factor", "entropy_bound", "stability_bound", "revoke_threshold"])
+def test_a_parameter_is_named_where_it_is_declared_and_where_it_is_read(name: str) -> None:
+    root = Path(app.__file__).parent
+    naming = {
+        str(path.relative_to(root))
+        for path in root.rglob("*.py")
+        if re.search(rf"\b{name}\b", path.read_text(encoding="utf-8"))
+    }
+    assert naming >= DECLARED
+    taking = {path for path in naming if path.startswith(("engine/families/", "engine/request/"))}
+    (reading,) = naming - DECLARED - taking
+    assert reading.startswith("engine/decoding/commit/")
