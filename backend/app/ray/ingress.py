@@ -17,9 +17,10 @@ from app.core.logging import configure_logging
 from app.core.settings import Settings
 from app.ray.board import INGRESS
 from app.ray.board_caller import BoardCaller
+from app.ray.cluster import Cluster
 from app.ray.metrics import ReplicaMetrics
 from app.ray.serve_log import speak_plainly
-from app.ray.service import Cluster, ClusterService
+from app.ray.service import ClusterService
 from app.server import create_app
 
 

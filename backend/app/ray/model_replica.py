@@ -21,17 +21,19 @@ from app.ray.board_caller import BoardCaller
 from app.ray.membership import Membership
 from app.ray.serve_log import speak_plainly
 from app.services.diffusion.errors import GenerationFailed, ServiceError
-from app.services.diffusion.models import DiffusionStreamEvent, Params
+from app.services.diffusion.model_events import ModelEvent
+from app.services.diffusion.model_stream import opened
+from app.services.diffusion.models import Params
 from app.services.diffusion.observation import ServiceObservation
-from app.services.diffusion.requests.run import opened
 from app.services.diffusion.residency.background import BackgroundTasks
 from app.services.diffusion.residency.catalog import CatalogEntry, configured_entries, plugin_entries
 from app.services.diffusion.residency.observation import memory_of, observe_model
 from app.services.diffusion.residency.residency import Residency
-from app.services.diffusion.residency.routing import choose_model
+from app.services.diffusion.residency.routing import Router
 from app.services.diffusion.residency.supervisor import Supervisor
 
-Item: TypeAlias = DiffusionStreamEvent | ServiceError
+Item: TypeAlias = ModelEvent | ServiceError
+"""What a replica sends to an ingress: a model's events as they are, and an error as the last item."""
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +53,9 @@ class ModelReplica:
         self._membership = Membership(BoardCaller(board), self._report, self._adopt, answers)
         self._num_running = 0
         self._was_available = False
+        self._router = Router(self._residency, self._current_config)
         self._slot = self._residency.add(await asyncio.to_thread(_entry, model_id, self._config))
+        self._residency.is_complete.set()
         await self._membership.exchange()  # the model is loaded as the settings are now, and not as at the start
         await self._slot.loaded()
         await self._membership.exchange()
@@ -66,11 +70,9 @@ class ModelReplica:
         label_log_lines(request_id)
         self._num_running += 1
         try:
-            choice = await choose_model(params, self._config, self._residency)
-            with choice.model as model:
-                async with opened(model, choice.params) as stream:
-                    async for batch in in_batches(stream):
-                        yield list(batch)
+            async with self._router.chosen(params) as choice, opened(choice.model, choice.prepared) as stream:
+                async for batch in in_batches(stream):
+                    yield list(batch)
         except ServiceError as error:
             yield [error]
         except Exception:
@@ -80,12 +82,12 @@ class ModelReplica:
             self._num_running -= 1
 
     async def check(self, params: Params) -> str | None:
-        """Why the model cannot take these parameters."""
+        """Why the model cannot take these parameters; `None` where it can."""
         try:
-            await choose_model(params, self._config, self._residency)
+            async with self._router.chosen(params):
+                return None
         except ServiceError as error:
             return str(error)
-        return None
 
     # -- what is asked of all replicas ---------------------------------------------------------------------------------
 

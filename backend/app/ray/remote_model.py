@@ -13,11 +13,11 @@ from app.ray.arrivals import Arrivals
 from app.ray.errors import RAY_ERRORS, one_line, service_error
 from app.services.diffusion.base import DiffusionModel
 from app.services.diffusion.errors import Overloaded, ServiceError
+from app.services.diffusion.model_events import Ended, ModelEvent
 from app.services.diffusion.models import (
     DiffusionGenerationParams,
     DiffusionInfillingParams,
     DiffusionModelDetails,
-    DiffusionStreamEvent,
     Operation,
     Params,
 )
@@ -85,10 +85,10 @@ class RemoteModel(DiffusionModel):
     def details(self) -> DiffusionModelDetails:
         return self._spokesman.model_copy(update={"memory_usage": round(self.memory_bytes / 1e6, 1)})
 
-    def generate_stream(self, params: DiffusionGenerationParams) -> AsyncGenerator[DiffusionStreamEvent, None]:
+    def generate_stream(self, params: DiffusionGenerationParams) -> AsyncGenerator[ModelEvent, None]:
         return self._answer(params)
 
-    def infill_stream(self, params: DiffusionInfillingParams) -> AsyncGenerator[DiffusionStreamEvent, None]:
+    def infill_stream(self, params: DiffusionInfillingParams) -> AsyncGenerator[ModelEvent, None]:
         return self._answer(params)
 
     @property
@@ -109,7 +109,7 @@ class RemoteModel(DiffusionModel):
             raise self._explained(error) from None
         return refusal
 
-    async def _answer(self, params: Params) -> AsyncGenerator[DiffusionStreamEvent, None]:
+    async def _answer(self, params: Params) -> AsyncGenerator[ModelEvent, None]:
         num_replicas = sum(told.is_available for told in self._replicas().values())
         with self._arrivals.arrival(num_replicas):
             try:
@@ -128,7 +128,7 @@ class RemoteModel(DiffusionModel):
         return ours
 
 
-async def _events(response: Any) -> AsyncGenerator[DiffusionStreamEvent, None]:
+async def _events(response: Any) -> AsyncGenerator[ModelEvent, None]:
     """The events that come from a replica in batches. Whoever leaves early ends the work there.
 
     Raises:
@@ -138,7 +138,7 @@ async def _events(response: Any) -> AsyncGenerator[DiffusionStreamEvent, None]:
     try:
         async for batch in response:
             for item in batch:
-                is_over = isinstance(item, ServiceError) or item.type == "complete"
+                is_over = isinstance(item, ServiceError | Ended)
                 if isinstance(item, ServiceError):
                     raise item
                 yield item

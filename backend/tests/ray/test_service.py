@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
+import inspect
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -11,8 +13,10 @@ import pytest_asyncio
 from ray import exceptions
 from ray.serve.exceptions import BackPressureError
 
+from app.ray import service as ray_service
 from app.ray.board import INGRESS, Report
-from app.services.diffusion import InvalidParameters, ModelUnavailable, Overloaded
+from app.ray.service import ClusterService
+from app.services.diffusion import DiffusionLLMService, InvalidParameters, ModelUnavailable, Overloaded
 from tests.ray.samples import statistics
 from tests.ray.world import START, World
 
@@ -220,3 +224,21 @@ async def test_the_last_word_of_an_ingress_is_what_became_of_its_requests(world:
 async def test_health_has_a_component_per_replica(world: World) -> None:
     components = world.service.health().components
     assert components["replica llada-0"].detail == "llada on cpu, 1.5 MB of weights"
+
+
+def test_an_ingress_knows_the_service_by_its_public_names_alone() -> None:
+    private = {name for name in vars(ClusterService) if name.startswith("_") and not name.startswith("__")}
+    assert not [name for name in private if hasattr(DiffusionLLMService, name)]
+    tree = ast.parse(inspect.getsource(ray_service))
+    used = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr.startswith("_")}
+    of_the_service = {*vars(DiffusionLLMService), *vars(DiffusionLLMService())}
+    assert not {name for name in used if not name.startswith("__")} & of_the_service
+
+
+def test_the_service_can_be_made_before_a_subclass_has_any_field() -> None:
+    class Bare(DiffusionLLMService):
+        def __getattribute__(self, name: str) -> Any:
+            assert name not in vars(DiffusionLLMService), f"{name} may be overridden, and is used too early"
+            return super().__getattribute__(name)
+
+    Bare()

@@ -9,21 +9,21 @@ from typing import Any
 from app.core.settings import DiffusionConfig
 from app.ray.board import Report
 from app.ray.board_caller import BoardCaller
-from app.ray.service import Cluster, ClusterService
-from app.services.diffusion.models import DiffusionStreamEvent
+from app.ray.cluster import Cluster
+from app.ray.service import ClusterService
+from app.services.diffusion.model_events import Ended, Piece, Started
 from tests.ray.fakes import FakeBoard, FakeHandle
 from tests.ray.samples import details
 
-Event = DiffusionStreamEvent
-START = Event(type="start", metadata={"device": "cpu", "prompt_tokens": 1})
-COMPLETE = Event(type="complete", metadata={"tokens_generated": 2, "denoising_steps": 1, "device": "cpu"})
+START = Started(device="cpu", num_prompt_tokens=1)
+ENDED = Ended(num_tokens=2, num_denoising_steps=1, device="cpu")
 
 
 class World:
     """An ingress, its board, and a replica of each model that has reported."""
 
     def __init__(self, **settings: Any) -> None:
-        batches = [[START], [Event(type="token", data="Hello"), Event(type="token", data=" you")], [COMPLETE]]
+        batches = [[START], [Piece("Hello"), Piece(" you")], [ENDED]]
         self.models = {name: FakeHandle(list(batches)) for name in ("dreamon", "llada")}
         self.board = FakeBoard()
         cluster = Cluster("me", BoardCaller(self.board), self.models, max_replicas=2)

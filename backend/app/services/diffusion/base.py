@@ -19,9 +19,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import TypeAlias
 
 from app.engine.interface.counters import EngineCounters
+from app.engine.interface.params import DecodingParams
 from app.services.diffusion.errors import InvalidParameters
+from app.services.diffusion.model_events import ModelEvent
 from app.services.diffusion.models import (
     DiffusionGenerationParams,
     DiffusionInfillingParams,
@@ -30,8 +34,21 @@ from app.services.diffusion.models import (
     DiffusionTokensParams,
     Operation,
     ParameterBound,
+    Params,
     Request,
 )
+
+StreamItem: TypeAlias = DiffusionStreamEvent | ModelEvent
+"""What a model may yield: the events that clients see, or their typed form."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A request that a model has found that it can answer, on its way to that model."""
+
+    params: Params
+    decoding: DecodingParams | None = None
+    """The same in the engine's words, valid for the checkpoint; `None` for a model without an engine."""
 
 
 class DiffusionModel(ABC):
@@ -45,7 +62,8 @@ class DiffusionModel(ABC):
     What a model knows better than the service it says in the metadata of its events; all of it is optional:
     `start` may carry `device`, `prompt_tokens` and `truncated_prompt_tokens`; a `token` event `tokens` (how many tokens
     the piece stands for, 1 by default), `denoising_steps` (so far) and `logprobs` (one object per token); `complete`
-    may carry `finish_reason`, `tokens_generated`, `denoising_steps` and `device`, where it ended.
+    may carry `finish_reason`, `tokens_generated`, `denoising_steps` and `device`, where it ended. A stream may as well
+    yield the same in typed form: `Started`, `Piece`, `CanvasStep` and `Ended` of `model_events.py`.
     """
 
     name: str = ""
@@ -74,11 +92,11 @@ class DiffusionModel(ABC):
         return True
 
     @abstractmethod
-    def generate_stream(self, params: DiffusionGenerationParams) -> AsyncIterator[DiffusionStreamEvent]:
+    def generate_stream(self, params: DiffusionGenerationParams) -> AsyncIterator[StreamItem]:
         """An async generator of events. The service has filled in the defaults: `model_id`, `max_length`, `seed` and
         the sampling parameters are set. The other ones are `None` where the caller left them out."""
 
-    def infill_stream(self, params: DiffusionInfillingParams) -> AsyncIterator[DiffusionStreamEvent]:
+    def infill_stream(self, params: DiffusionInfillingParams) -> AsyncIterator[StreamItem]:
         """The same between a prefix and a suffix. Override it to offer infilling."""
         raise InvalidParameters(f"model {self.model_id!r} cannot infill", field="model_id")
 
@@ -111,6 +129,18 @@ class DiffusionModel(ABC):
             )
         if params.logprobs is not None and not self.gives_logprobs:
             raise InvalidParameters(f"model {self.model_id!r} gives no logprobs", field="logprobs")
+
+    def prepare_request(self, params: Params) -> Prepared:
+        """What the service does with a request before it waits: `check`, and for a model with an engine what becomes of
+        it there, so that nothing is translated twice. Raises as `check` does."""
+        self.check(params)
+        return Prepared(params)
+
+    def prepared_stream(self, prepared: Prepared) -> AsyncIterator[StreamItem]:
+        """The answer to a request that `prepare_request` gave: `generate_stream` or `infill_stream`."""
+        if isinstance(prepared.params, DiffusionInfillingParams):
+            return self.infill_stream(prepared.params)
+        return self.generate_stream(prepared.params)
 
     @property
     def capabilities(self) -> tuple[Operation, ...]:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from app.core.settings import DiffusionConfig
 from app.services.diffusion.base import DiffusionModel
-from app.services.diffusion.content_filter.by_rules import FilterByRules, configured_filter
 from app.services.diffusion.content_filter.content_filter import ContentFilter
-from app.services.diffusion.errors import InvalidParameters, ServiceDisabled
+from app.services.diffusion.content_filter.in_force import ContentFilters
+from app.services.diffusion.errors import InvalidParameters
 from app.services.diffusion.models import (
     CleanupReport,
     ConfigurationChange,
@@ -28,16 +27,17 @@ from app.services.diffusion.public_words import public_configuration
 from app.services.diffusion.requests.admission import AdmissionGate
 from app.services.diffusion.requests.call import Call, Part
 from app.services.diffusion.requests.generation import Generation
-from app.services.diffusion.requests.run import Facilities, Run
+from app.services.diffusion.requests.run import Run
 from app.services.diffusion.requests.stats import Observer, Statistics
 from app.services.diffusion.residency.background import BackgroundTasks
-from app.services.diffusion.residency.catalog import CatalogEntry, configured_entries, plugin_entries, registered_entry
 from app.services.diffusion.residency.health import reason_not_ready, report_health
+from app.services.diffusion.residency.hosting import Hosting
 from app.services.diffusion.residency.residency import Residency
-from app.services.diffusion.residency.routing import Choice, choose_model, examine
+from app.services.diffusion.residency.roster import Roster
+from app.services.diffusion.residency.routing import Router
 from app.services.diffusion.residency.slot import Slot
-from app.services.diffusion.residency.supervisor import Supervisor
-from app.services.diffusion.validation import ParamsType, changed, merged, service_part, validated
+from app.services.diffusion.state import ServiceState
+from app.services.diffusion.validation import ParamsType, asked, changed, merged, service_part
 
 logger = logging.getLogger(__name__)
 
@@ -50,29 +50,35 @@ class DiffusionLLMService:
         await service.initialize({"diffusion": {"enabled": True}})
         print(await service.generate_stream("Once upon a time"))
         await service.close()
+
+    Args:
+        config: settings; `initialize` may change them.
+        hosting: says where models run; left out, in this process.
     """
 
-    def __init__(self, config: DiffusionConfig | None = None) -> None:
-        self._config = service_part(config or DiffusionConfig())
-        self._is_initialized = False
-        self._is_ending = False
-        self._catalog_is_complete = asyncio.Event()
-        self._configured_ids: frozenset[str] = frozenset()
-        self._gate = AdmissionGate(
-            max_running=self._config.max_concurrent_requests, max_waiting=self._config.max_queued_requests
-        )
+    def __init__(self, config: DiffusionConfig | None = None, *, hosting: Hosting | None = None) -> None:
+        config = service_part(config or DiffusionConfig())
+        self._hosting = hosting or Hosting()
+        self._state = ServiceState(config)
         self._statistics = Statistics()
+        self._filters = ContentFilters(config.content_filter, self._statistics.count_filter_hit)
+        self._gate = AdmissionGate(*self._hosting.limits(config))
+        self._residency = Residency(self._state.current)
+        self._roster = Roster(self._residency, self._hosting.place)
+        self._router = Router(self._residency, self._state.current, self._hosting.confirm)
+        self._supervisor = self._hosting.supervisor(self._residency, self._state.current)
         self._runs = BackgroundTasks()
-        self._residency = Residency(lambda: self._config)
-        self._supervisor = Supervisor(self._residency, lambda: self._config)
         self._watch = BackgroundTasks()
-        self.content_filter: ContentFilter | None = None
+        self._roster.adopt(config)
+
+    @property
+    def content_filter(self) -> ContentFilter | None:
         """A filter of one's own, after the rules of the setting `content_filter`; in force for requests from now on."""
-        self._rules = configured_filter(self._config.content_filter, self._statistics.count_filter_hit)
-        self._facilities = Facilities(
-            self._current_config, self._examine, self._choose, self._gate, self._statistics, self._content_filters
-        )
-        self._adopt(self._config)
+        return self._filters.own
+
+    @content_filter.setter
+    def content_filter(self, content_filter: ContentFilter | None) -> None:
+        self._filters.own = content_filter
 
     # -- life --------------------------------------------------------------------------------------------------------
 
@@ -89,23 +95,24 @@ class DiffusionLLMService:
         Raises:
             InvalidParameters: a setting is unknown or wrong.
         """
-        filter_file = merged(self._config, config).content_filter
-        rules = self._rules if filter_file == self._config.content_filter else await self._read_rules(filter_file)
-        self._adopt(merged(self._config, config))
-        self._rules = rules
-        self._is_initialized, self._is_ending = True, False
-        await self._complete_catalog()
+        wanted = merged(self._state.config, config)
+        is_other_file = wanted.content_filter != self._state.config.content_filter
+        rules = await self._filters.read_rules(wanted.content_filter) if is_other_file else self._filters.rules
+        self._adopt(merged(self._state.config, config))
+        self._filters.rules = rules
+        self._state.is_initialized, self._state.is_ending = True, False
+        await self._roster.complete()
         await self._watch.cancel()  # a second initialisation is no second supervisor
         self._watch.start(self._supervisor.run(), name="look after the models")
-        _check_default(self._config.default_model, {slot.model_id for slot in self._residency.slots})
-        if not self._config.enabled:
+        self._roster.check_default(self._state.config.default_model)
+        if not self._state.config.enabled:
             logger.info("the service is disabled by configuration")
             return False
         return await self._load_models()
 
     async def close(self) -> None:
         """Cancels what is in flight and closes every model. The service can be initialised again."""
-        self._is_initialized, self._is_ending = False, True
+        self._state.is_initialized, self._state.is_ending = False, True
         await self._watch.cancel()
         await self._runs.cancel()
         await self._residency.close()
@@ -117,8 +124,8 @@ class DiffusionLLMService:
             TypeError: it is not a DiffusionModel.
             InvalidParameters: its id is malformed or taken.
         """
-        slot = self._residency.add(registered_entry(model))
-        if self._is_initialized:
+        slot = self._roster.register(model)
+        if self._state.is_initialized:
             self._prepare([slot])
 
     # -- requests ----------------------------------------------------------------------------------------------------
@@ -132,22 +139,29 @@ class DiffusionLLMService:
         Raises:
             InvalidParameters: a parameter is unknown or out of bounds; at once, all else at the first use.
         """
-        if isinstance(request, str):
-            return self._generation(DiffusionGenerationParams, {"text": request, **overrides})
-        return self._generation(type(request), request.model_dump(exclude_unset=True) | overrides)
+        given = {"text": request} if isinstance(request, str) else request
+        kind = DiffusionGenerationParams if isinstance(request, str) else type(request)
+        return self._generation(kind, given, overrides)
 
     def infill_stream(
         self, prefix: str | DiffusionInfillingParams, suffix: str | None = None, **overrides: Any
     ) -> Generation:
         """Fills the gap between two texts; otherwise as `generate_stream`."""
-        given = {"prefix": prefix} if isinstance(prefix, str) else prefix.model_dump(exclude_unset=True)
-        if suffix is not None:
-            given["suffix"] = suffix
-        return self._generation(DiffusionInfillingParams, given | overrides)
+        given = {"prefix": prefix} if isinstance(prefix, str) else prefix
+        sides = {} if suffix is None else {"suffix": suffix}
+        return self._generation(DiffusionInfillingParams, given, sides | overrides)
 
     def generation(self, params: Params, part: Part) -> Generation:
         """The same for parameters that are validated already, as one generation of a client's call."""
-        run = Run(params, self._facilities, part)
+        run = Run(
+            params,
+            part,
+            state=self._state,
+            filters=self._filters,
+            router=self._router,
+            gate=self._gate,
+            statistics=self._statistics,
+        )
         return Generation(run, lambda work: self._runs.start(work, name=f"request {run.request_id}"))
 
     def count_refusal(self, call: Call, code: str) -> None:
@@ -168,25 +182,25 @@ class DiffusionLLMService:
 
     def health(self) -> DiffusionHealth:
         """Whether it can answer, and what is wrong with which model."""
-        return report_health(self._residency.slots, is_enabled=self._config.enabled)
+        return report_health(self._residency.slots, is_enabled=self._state.config.enabled)
 
     def reason_not_ready(self) -> str | None:
         """Why a request would not be answered at this moment; `None` where it would, as far as one can know."""
-        if self._is_ending:
+        if self._state.is_ending:
             return "the server is stopping"
-        if not self._config.enabled:
+        if not self._state.config.enabled:
             return "the service is disabled"
-        if not self._is_initialized:
+        if not self._state.is_initialized:
             return "the service is starting"
         return reason_not_ready(
             self._residency.slots,
-            default_model=self._config.default_model,
-            model_fallback=self._config.model_fallback,
+            default_model=self._state.config.default_model,
+            model_fallback=self._state.config.model_fallback,
         )
 
     def announce_end(self) -> None:
         """From now on it is not ready, so that nobody sends more; what comes all the same is answered until `close`."""
-        self._is_ending = True
+        self._state.is_ending = True
 
     def subscribe(self, observer: Observer) -> None:
         """Tells `observer` of every request that ends."""
@@ -199,11 +213,11 @@ class DiffusionLLMService:
     # -- administration ----------------------------------------------------------------------------------------------
 
     def configuration(self) -> dict[str, Any]:
-        return self._config.model_dump()
+        return self._state.config.model_dump()
 
     def public_configuration(self) -> dict[str, Any]:
         """The same for strangers: where files lie is left out."""
-        return public_configuration(self._config)
+        return public_configuration(self._state.config)
 
     async def configure(self, changes: dict[str, Any]) -> ConfigurationChange:
         """Changes some settings at run time: all of them, or none if one is wrong. The rules file of the content filter
@@ -212,11 +226,12 @@ class DiffusionLLMService:
         Raises:
             InvalidParameters: names the setting, the value and what is allowed.
         """
-        filter_file = changed(self._config, changes).content_filter
-        rules = await self._read_rules(filter_file) if "content_filter" in changes else self._rules
-        self._adopt(changed(self._config, changes))
-        self._rules = rules
-        if self._config.enabled and self._is_initialized:
+        rules = self._filters.rules
+        if "content_filter" in changes:
+            rules = await self._filters.read_rules(changed(self._state.config, changes).content_filter)
+        self._adopt(changed(self._state.config, changes))
+        self._filters.rules = rules
+        if self._state.config.enabled and self._state.is_initialized:
             self._prepare(self._slots_by_urgency())
         after = self.configuration()
         return ConfigurationChange(
@@ -233,8 +248,18 @@ class DiffusionLLMService:
             ModelUnavailable: loading failed; an instance loaded before goes on answering.
             ServiceDisabled: the service is switched off.
         """
-        self._current_config()
+        self.check_model(model_id)
         return self._details(await self._residency.reload(model_id))
+
+    def check_model(self, model_id: str) -> None:
+        """Whether there is such a model and the service serves it.
+
+        Raises:
+            ServiceDisabled: the service is switched off.
+            UnknownModel: no model has this id.
+        """
+        self._state.in_force()
+        self._residency.slot(model_id)
 
     async def cleanup(self) -> CleanupReport:
         """Releases caches, and idle models except the default one; the next request for one loads it again."""
@@ -242,74 +267,27 @@ class DiffusionLLMService:
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
-    def _generation(self, kind: type[ParamsType], given: dict[str, Any]) -> Generation:
+    def _generation(
+        self, kind: type[ParamsType], given: ParamsType | dict[str, Any], overrides: dict[str, Any]
+    ) -> Generation:
         call = Call()
         try:
-            return self.generation(validated(kind, given), *call.parts(1))
+            return self.generation(asked(kind, given, overrides), *call.parts(1))
         except InvalidParameters as error:
             self.count_refusal(call, error.code)
             raise
 
-    def _current_config(self) -> DiffusionConfig:
-        if not self._config.enabled:
-            raise ServiceDisabled("the service is disabled; set enabled=true to use it")
-        if not self._is_initialized:
-            raise ServiceDisabled("the service is not initialised; await service.initialize() first")
-        return self._config
-
-    def _examine(self, params: Params) -> None:
-        if self._catalog_is_complete.is_set():
-            examine(params, self._config, self._residency)
-
-    async def _choose(self, params: Params) -> Choice:
-        await self._catalog_is_complete.wait()
-        return await choose_model(params, self._config, self._residency)
-
-    def _content_filters(self) -> list[ContentFilter]:
-        return [content_filter for content_filter in (self._rules, self.content_filter) if content_filter is not None]
-
-    async def _read_rules(self, path: str) -> FilterByRules | None:
-        return await asyncio.to_thread(configured_filter, path, self._statistics.count_filter_hit)
-
     def _adopt(self, config: DiffusionConfig) -> None:
         """Takes over a configuration. Everything that can be wrong is found before anything changes."""
-        entries = {entry.model_id: self._placed(entry) for entry in configured_entries(config)}
-        others = {slot.model_id for slot in self._residency.slots} - self._configured_ids
-        if self._catalog_is_complete.is_set():
-            _check_default(config.default_model, others | entries.keys())
-        if taken := others & entries.keys():
-            raise InvalidParameters(
-                f"extra_models: {', '.join(taken)} is taken; choose another id", field="extra_models"
-            )
-        for model_id in self._configured_ids - entries.keys():
-            self._residency.remove(model_id)
-        for entry in entries.values():
-            if entry.model_id not in self._configured_ids:
-                self._residency.add(entry)
-        self._configured_ids = frozenset(entries)
-        self._config = config
-        self._gate.resize(max_running=config.max_concurrent_requests, max_waiting=config.max_queued_requests)
-
-    def _placed(self, entry: CatalogEntry) -> CatalogEntry:
-        """What is served for an entry: itself, or what stands for it where models run in other processes."""
-        return entry
-
-    async def _complete_catalog(self) -> None:
-        """Adds the plug-ins, once: importing them may take seconds, so a thread does it."""
-        if self._catalog_is_complete.is_set():
-            return
-        for entry in map(self._placed, await asyncio.to_thread(plugin_entries)):
-            if entry.model_id in self._residency:
-                logger.error("the plug-in model %r is left out: its id is taken", entry.model_id)
-            else:
-                self._residency.add(entry)
-        self._catalog_is_complete.set()
+        self._roster.adopt(config)
+        self._state.config = config
+        self._gate.resize(*self._hosting.limits(config))
 
     async def _load_models(self) -> bool:
         default, *others = self._slots_by_urgency()
         await default.loaded()
         self._prepare(others)
-        if default.is_available or not self._config.model_fallback:
+        if default.is_available or not self._state.config.model_fallback:
             return default.is_available
         for slot in others:
             if await slot.loaded() is not None:
@@ -318,23 +296,15 @@ class DiffusionLLMService:
 
     def _prepare(self, slots: list[Slot]) -> None:
         """Loads models in the background, or lets all but the default one wait for their first request."""
-        if self._config.preload == "default":
+        if self._state.config.preload == "default":
             for slot in slots:
-                if slot.model_id != self._config.default_model:
+                if slot.model_id != self._state.config.default_model:
                     slot.wait_for_use()
         self._residency.load_in_background(slots)
 
     def _slots_by_urgency(self) -> list[Slot]:
-        return sorted(self._residency.slots, key=lambda slot: slot.model_id != self._config.default_model)
+        return sorted(self._residency.slots, key=lambda slot: slot.model_id != self._state.config.default_model)
 
     def _details(self, slot: Slot) -> DiffusionModelDetails:
         served = self._statistics.requests_served(slot.model_id)
         return slot.details().model_copy(update={"requests_served": served})
-
-
-def _check_default(model_id: str, known: Collection[str]) -> None:
-    if model_id not in known:
-        raise InvalidParameters(
-            f"default_model={model_id!r} is not a model; known models: {', '.join(sorted(known))}",
-            field="default_model",
-        )

@@ -52,6 +52,18 @@ def validated(kind: type[ParamsType], values: dict[str, Any]) -> ParamsType:
         raise _as_invalid_parameters(error, values) from None
 
 
+def asked(kind: type[ParamsType], given: ParamsType | dict[str, Any], overrides: dict[str, Any]) -> ParamsType:
+    """What a request comes to with some of its parameters given beside it. An object that a model's caller has made is
+    validated already: it is copied, so that the caller may change his own for the next request.
+
+    Raises:
+        InvalidParameters: names the first parameter that is wrong.
+    """
+    if isinstance(given, dict):
+        return validated(kind, given | overrides)
+    return validated(kind, given.model_dump(exclude_unset=True) | overrides) if overrides else given.model_copy()
+
+
 def _as_invalid_parameters(error: ValidationError, given: Mapping[str, Any]) -> InvalidParameters:
     """The first thing that is wrong, by name. Long values are cut, so that no message repeats a whole text."""
     first, *_ = complaints(error.errors(include_url=False), given)

@@ -22,8 +22,8 @@ from collections.abc import Awaitable, Collection, Sequence
 from typing import Any, TypeVar
 
 from app.services.diffusion.content_filter.canvas import Step, without_hidden
-from app.services.diffusion.errors import ContentRejected, GenerationFailed, ServiceError
-from app.services.diffusion.models import DiffusionChatParams, Params
+from app.services.diffusion.errors import ContentRejected, GenerationFailed, InvalidParameters, ServiceError
+from app.services.diffusion.models import DiffusionChatParams, DiffusionTokensParams, Params
 
 Given = TypeVar("Given")
 
@@ -71,15 +71,34 @@ class ContentFilter(ABC):
 async def filtered_input(params: Params, filters: Sequence[ContentFilter]) -> Params:
     """The request as a model may see it.
 
+    Returns:
+        The very same object where there is no filter.
+
     Raises:
+        InvalidParameters: it asks for what would show more than a filter can look at.
         ContentRejected: a filter refuses it, or leaves nothing.
         GenerationFailed: a filter broke; the request goes no further.
     """
-    given = {field: getattr(params, field, "") for field in _INPUT_FIELDS}
+    if not filters:
+        return params
+    _refuse_what_cannot_be_filtered(params)
     if isinstance(params, DiffusionChatParams):
         return await _filtered_conversation(params, filters)
-    filtered = {field: await _through(filters, text, field) for field, text in given.items() if text and filters}
-    return params.model_copy(update=filtered) if filtered else params
+    given = {field: getattr(params, field, "") for field in _INPUT_FIELDS}
+    filtered = {field: await _through(filters, text, field) for field, text in given.items() if text}
+    return params.model_copy(update=filtered)
+
+
+def _refuse_what_cannot_be_filtered(params: Params) -> None:
+    if params.logprobs is not None:
+        raise InvalidParameters(
+            "logprobs tell what a content filter hides, and one is in force; leave them out", field="logprobs"
+        )
+    if isinstance(params, DiffusionTokensParams):
+        raise InvalidParameters(
+            "token ids cannot be read by the content filter that is in force; send the text itself",
+            field="token_ids",
+        )
 
 
 async def _filtered_conversation(params: DiffusionChatParams, filters: Sequence[ContentFilter]) -> DiffusionChatParams:

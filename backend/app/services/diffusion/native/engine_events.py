@@ -1,4 +1,4 @@
-"""From the engine's events to the stream's: ids become text."""
+"""From the engine's events to the model's: ids become text."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from app.engine.interface.events import (
     Step,
     TokenLogprobs,
 )
-from app.services.diffusion.models import DiffusionStreamEvent
+from app.services.diffusion.model_events import CanvasStep, Ended, ModelEvent, Piece, Started
 from app.text.detokenizer import Detokenizer
 from app.text.tokenizer import Tokenizer
 
@@ -26,7 +26,7 @@ MAX_WAITING_EVENTS = 3
 
 
 class Translator:
-    """Engine events -> stream events of one request. Each piece of text comes alone, with the tokens that it took, so
+    """Engine events -> model events of one request. Each piece of text comes alone, with the tokens that it took, so
     that a stop string can be counted to the token."""
 
     def __init__(
@@ -36,52 +36,47 @@ class Translator:
         self._detokenizer = Detokenizer(tokenizer)
         self._num_prompt_tokens = num_prompt_tokens
         self._num_left_out = num_left_out
-        self._prompt_text = {} if prompt_text is None else {"prompt_text": prompt_text}
+        self._prompt_text = prompt_text
         self._num_open_tokens = 0  # fed, and still without text
         self._open_logprobs: list[dict[str, Any]] = []  # of those
 
-    def feed(self, event: EngineEvent) -> list[DiffusionStreamEvent]:
+    def feed(self, event: EngineEvent) -> list[ModelEvent]:
         if isinstance(event, Admitted):
             return [self._start(event)]
         if isinstance(event, Step):
             return [*self._pieces(event), *self._canvas(event)]
         if isinstance(event, Finished):
-            return [*self._rest(event), _complete(event)]
+            return [*self._rest(event), _ended(event)]
         return []
 
-    def _start(self, event: Admitted) -> DiffusionStreamEvent:
-        return DiffusionStreamEvent(
-            type="start",
-            metadata={
-                "device": event.device,
-                "prompt_tokens": self._num_prompt_tokens,
-                "truncated_prompt_tokens": self._num_left_out + event.num_truncated,
-                **self._prompt_text,
-            },
+    def _start(self, event: Admitted) -> Started:
+        return Started(
+            device=event.device,
+            num_prompt_tokens=self._num_prompt_tokens,
+            num_truncated=self._num_left_out + event.num_truncated,
+            prompt_text=self._prompt_text,
         )
 
-    def _pieces(self, event: Step) -> list[DiffusionStreamEvent]:
-        pieces = []
+    def _pieces(self, event: Step) -> list[Piece]:
+        pieces: list[Piece] = []
         for token_id, logprobs in zip_longest(event.new_final, event.logprobs):
             self._num_open_tokens += 1
             if logprobs is not None:
-                self._open_logprobs.append(self._told(token_id, logprobs))
+                self._open_logprobs.append(self._noted(token_id, logprobs))
             pieces += self._piece(self._detokenizer.feed([token_id]), event.nfe)
         return pieces
 
-    def _rest(self, event: Finished) -> list[DiffusionStreamEvent]:
+    def _rest(self, event: Finished) -> list[Piece]:
         return self._piece(self._detokenizer.flush(), event.nfe)
 
-    def _piece(self, text: str, nfe: int) -> list[DiffusionStreamEvent]:
+    def _piece(self, text: str, nfe: int) -> list[Piece]:
         if not text:
             return []
         num_tokens, self._num_open_tokens = self._num_open_tokens, 0
-        metadata: dict[str, Any] = {"tokens": num_tokens, "denoising_steps": nfe}
-        if self._open_logprobs:
-            metadata["logprobs"], self._open_logprobs = self._open_logprobs, []
-        return [DiffusionStreamEvent(type="token", data=text, metadata=metadata)]
+        logprobs, self._open_logprobs = self._open_logprobs, []
+        return [Piece(text, num_tokens, nfe, tuple(logprobs))]
 
-    def _told(self, token_id: int, logprobs: TokenLogprobs) -> dict[str, Any]:
+    def _noted(self, token_id: int, logprobs: TokenLogprobs) -> dict[str, Any]:
         top = [self._named(best_id, logprob) for best_id, logprob in logprobs.top]
         return {**self._named(token_id, logprobs.logprob), "top": top}
 
@@ -91,11 +86,10 @@ class Translator:
         octets = tokenizer.decode_bytes([token_id], skip_special=False) if tokenizer.is_byte_level else text.encode()
         return {"token": text, "bytes": list(octets), "logprob": logprob}
 
-    def _canvas(self, event: Step) -> list[DiffusionStreamEvent]:
+    def _canvas(self, event: Step) -> list[CanvasStep]:
         if event.snapshot is None:
             return []
-        data = {**self._drawn(event.snapshot), "step": event.nfe, "nfe": event.nfe}
-        return [DiffusionStreamEvent(type="step", data=data)]
+        return [CanvasStep({**self._drawn(event.snapshot), "step": event.nfe, "nfe": event.nfe})]
 
     def _drawn(self, snapshot: CanvasSnapshot) -> dict[str, Any]:
         text = self._tokenizer.token_text
@@ -111,15 +105,12 @@ class Translator:
         }
 
 
-def _complete(event: Finished) -> DiffusionStreamEvent:
-    return DiffusionStreamEvent(
-        type="complete",
-        metadata={
-            "finish_reason": event.reason.value,
-            "tokens_generated": event.num_tokens,
-            "denoising_steps": event.nfe,
-            "device": event.device,
-        },
+def _ended(event: Finished) -> Ended:
+    return Ended(
+        finish_reason=event.reason.value,
+        num_tokens=event.num_tokens,
+        num_denoising_steps=event.nfe,
+        device=event.device,
     )
 
 

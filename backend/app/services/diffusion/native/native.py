@@ -25,7 +25,7 @@ from app.engine.interface.errors import (
 from app.engine.interface.events import EngineEvent, Failed
 from app.engine.interface.params import GenerationRequest
 from app.engine.request.context import text_room
-from app.services.diffusion.base import DiffusionModel
+from app.services.diffusion.base import DiffusionModel, Prepared
 from app.services.diffusion.errors import (
     GenerationFailed,
     InvalidParameters,
@@ -35,12 +35,12 @@ from app.services.diffusion.errors import (
     ServiceError,
 )
 from app.services.diffusion.mailbox import Mailbox
+from app.services.diffusion.model_events import ModelEvent
 from app.services.diffusion.models import (
     DiffusionChatParams,
     DiffusionGenerationParams,
     DiffusionInfillingParams,
     DiffusionModelDetails,
-    DiffusionStreamEvent,
     DiffusionTokensParams,
     ParameterBound,
     Params,
@@ -186,20 +186,21 @@ class NativeDiffusionModel(DiffusionModel):
     def counters(self) -> EngineCounters | None:
         return self._loaded.engine.counters if self._loaded is not None else None
 
-    def check(self, params: Request) -> None:
-        super().check(params)
-        assert isinstance(params, DiffusionGenerationParams | DiffusionInfillingParams)
+    def prepare_request(self, params: Params) -> Prepared:
+        """Beside `check`, what only the checkpoint knows: whether it can carry out these parameters together."""
+        self.check(params)
         from app.engine.request.validation import validate  # imports torch, which is there by now
 
         loaded = self._require()
         if _is_of_ids(params):
             _check_ids(params.token_ids, loaded.tokenizer)
-        request = GenerationRequest("", (), (), decoding_params(loaded.family, params))
+        decoding = decoding_params(loaded.family, params, end_of_turn=loaded.tokenizer.end_of_turn_id)
         try:
-            validate(request, loaded.engine.model.config)
+            validate(GenerationRequest("", (), (), decoding), loaded.engine.model.config)
         except InvalidRequest as error:
             raise self._translated(error) from error
-        check_combination(params, request.params)
+        check_combination(params, decoding)
+        return Prepared(params, decoding)
 
     def details(self) -> DiffusionModelDetails:
         details = super().details()
@@ -213,31 +214,32 @@ class NativeDiffusionModel(DiffusionModel):
 
     # -- answering ---------------------------------------------------------------------------------------------------
 
-    def generate_stream(self, params: DiffusionGenerationParams) -> AsyncIterator[DiffusionStreamEvent]:
-        return self._answer(params, num_characters=len(params.text))
+    def generate_stream(self, params: DiffusionGenerationParams) -> AsyncIterator[ModelEvent]:
+        return self.prepared_stream(self.prepare_request(params))
 
-    def infill_stream(self, params: DiffusionInfillingParams) -> AsyncIterator[DiffusionStreamEvent]:
-        return self._answer(params, num_characters=len(params.prefix) + len(params.suffix))
+    def infill_stream(self, params: DiffusionInfillingParams) -> AsyncIterator[ModelEvent]:
+        return self.prepared_stream(self.prepare_request(params))
 
-    async def _answer(self, params: Params, *, num_characters: int) -> AsyncIterator[DiffusionStreamEvent]:
-        loaded = self._require()
-        prompt = await self._prompt(loaded, params, num_characters)
+    async def prepared_stream(self, prepared: Prepared) -> AsyncIterator[ModelEvent]:
+        """The answer; whoever wants to change what this model answers overrides this."""
+        loaded, params = self._require(), prepared.params
+        prompt = await self._prompt(loaded, params)
         prompt_text = loaded.tokenizer.decode(prompt.prefix, skip_special=False) if _is_of_ids(params) else None
         translator = Translator(
             loaded.tokenizer, prompt.num_prompt_tokens, num_left_out=prompt.num_left_out, prompt_text=prompt_text
         )
         with self._names.taken(current_request_id() or secrets.token_hex(12)) as name:
-            request = _engine_request(name, loaded, params, prompt)
+            request = _engine_request(name, prepared, prompt)
             async with aclosing(self._engine_events(loaded.engine, request)) as events:
                 async for event in events:
-                    for told in translator.feed(event):
-                        yield told
+                    for sent in translator.feed(event):
+                        yield sent
 
-    async def _prompt(self, loaded: Loaded, params: Params, num_characters: int) -> PromptIds:
+    async def _prompt(self, loaded: Loaded, params: Params) -> PromptIds:
         # How long a template takes is up to whoever wrote it.
         is_templated = isinstance(params, DiffusionChatParams) and loaded.tokenizer.chat_template is not None
         try:
-            if is_templated or num_characters > LONG_TEXT_CHARACTERS:
+            if is_templated or _num_characters(params) > LONG_TEXT_CHARACTERS:
                 return await asyncio.to_thread(_prompt, loaded, params)
             return _prompt(loaded, params)
         except ConversationRefused as error:
@@ -359,12 +361,20 @@ def _prompt(loaded: Loaded, params: Params) -> PromptIds:
     return prompt_ids(loaded.family, loaded.tokenizer, params, room)
 
 
-def _engine_request(name: str, loaded: Loaded, params: Params, prompt: PromptIds) -> GenerationRequest:
+def _num_characters(params: Params) -> int:
+    if isinstance(params, DiffusionInfillingParams):
+        return len(params.prefix) + len(params.suffix)
+    return len(params.text)
+
+
+def _engine_request(name: str, prepared: Prepared, prompt: PromptIds) -> GenerationRequest:
+    assert prepared.decoding is not None, "prepared by this model"
+    params = prepared.params
     return GenerationRequest(
         request_id=name,
         prefix=prompt.prefix,
         suffix=prompt.suffix,
-        params=decoding_params(loaded.family, params, end_of_turn=loaded.tokenizer.end_of_turn_id),
+        params=prepared.decoding,
         open_ended=isinstance(params, DiffusionGenerationParams),
         snapshots=params.stream_mode == "canvas",
         num_logprobs=params.logprobs,

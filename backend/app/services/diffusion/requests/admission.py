@@ -17,7 +17,7 @@ class AdmissionGate:
     caller that is cancelled at that very moment passes it on. So no wake-up is lost and nobody overtakes.
     """
 
-    def __init__(self, *, max_running: int, max_waiting: int) -> None:
+    def __init__(self, max_running: int, max_waiting: int) -> None:
         self.max_running = max_running
         self.max_waiting = max_waiting
         self.num_running = 0
@@ -28,7 +28,7 @@ class AdmissionGate:
     def num_waiting(self) -> int:
         return len(self._waiting)
 
-    def resize(self, *, max_running: int, max_waiting: int) -> None:
+    def resize(self, max_running: int, max_waiting: int) -> None:
         """New limits. Who runs or waits already stays; fewer places show as the present ones are left."""
         self.max_running = max_running
         self.max_waiting = max_waiting

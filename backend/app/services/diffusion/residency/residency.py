@@ -18,6 +18,9 @@ class Residency:
 
     Args:
         config: gives the configuration of the moment, by which models are built.
+
+    Attributes:
+        is_complete: set once every model that there is has its slot. Before, an unknown id may be that of a plug-in.
     """
 
     def __init__(self, config: Callable[[], DiffusionConfig]) -> None:
@@ -25,6 +28,7 @@ class Residency:
         self._tasks = BackgroundTasks()
         self._sequences = BackgroundTasks()
         self._slots: dict[str, Slot] = {}
+        self.is_complete = asyncio.Event()
 
     @property
     def slots(self) -> list[Slot]:

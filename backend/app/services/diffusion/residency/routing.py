@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from app.core.parameters import PARAMETERS
 from app.core.settings import DiffusionConfig
-from app.services.diffusion.base import DiffusionModel
+from app.services.diffusion.base import DiffusionModel, Prepared
 from app.services.diffusion.errors import InvalidParameters, ModelUnavailable
 from app.services.diffusion.models import Params
 from app.services.diffusion.residency.residency import Residency
@@ -18,46 +18,114 @@ from app.services.diffusion.residency.slot import Instance, Slot
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Who answers, and with which parameters: the request's, and the defaults where it names none."""
+    """Who answers, and what. The model is held, and so not closed, for as long as the choice is."""
 
-    model: AbstractContextManager[DiffusionModel]
-    """Holding it keeps the model from being closed."""
-    params: Params
+    model: DiffusionModel
+    prepared: Prepared
     requested_model: str
 
 
-async def choose_model(params: Params, config: DiffusionConfig, residency: Residency) -> Choice:
-    """Waits for a model that is being loaded for the first time; stands another in for one that cannot be had.
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """A request that a model can take: with the defaults where it names none, in the model's own words."""
 
-    Raises:
-        UnknownModel: no model has this id.
-        InvalidParameters: the model is there, and cannot take these parameters.
-        ModelUnavailable: neither the model nor a stand-in can be had.
+    asked: Params
+    instance: Instance
+    config: DiffusionConfig
+    prepared: Prepared
+
+
+async def _taken(choice: Choice) -> None:
+    """A model that runs in this process has been asked by then."""
+
+
+class Router:
+    """Chooses models. Belongs to one event loop.
+
+    Args:
+        config: gives the configuration of the moment.
+        confirm: asks a model, once it is held, whether it takes the request; raises a ServiceError if not.
     """
-    requested = params.model_id or config.default_model
-    slot = residency.slot(requested)
-    instance = slot.instance if slot.is_out_of_order else await slot.loaded()
-    if instance is None and config.model_fallback:
-        choice = await _stand_in(slot, params, config, residency)
-        if choice is not None:
-            return choice
-    instance = instance or await slot.loaded()
-    if instance is None:
-        why = slot.public_problem
-        raise ModelUnavailable(f"model {requested!r} is not available, nor is another in its place: {why}")
-    return _choice(instance, params, config, requested)
 
+    def __init__(
+        self,
+        residency: Residency,
+        config: Callable[[], DiffusionConfig],
+        confirm: Callable[[Choice], Awaitable[None]] = _taken,
+    ) -> None:
+        self._residency = residency
+        self._config = config
+        self._confirm = confirm
 
-def examine(params: Params, config: DiffusionConfig, residency: Residency) -> None:
-    """Looks for a mistake without waiting for anything: what cannot be known yet `choose_model` finds later.
+    def examine(self, params: Params) -> Fit | None:
+        """Looks for a mistake without waiting for anything: what cannot be known yet `chosen` finds later.
 
-    Raises:
-        UnknownModel: no model has this id.
-        InvalidParameters: the model is there, and cannot take these parameters.
-    """
-    instance = residency.slot(params.model_id or config.default_model).instance
-    if instance is not None:
-        instance.model.check(with_defaults(params, config, instance.model))
+        Returns:
+            What there is to know of the model that is asked for; `None` where it is not there now.
+
+        Raises:
+            UnknownModel: no model has this id.
+            InvalidParameters: the model is there, and cannot take these parameters.
+        """
+        if not self._residency.is_complete.is_set():
+            return None
+        config = self._config()
+        instance = self._residency.slot(params.model_id or config.default_model).instance
+        return None if instance is None else _fit(instance, params, config)
+
+    @asynccontextmanager
+    async def chosen(self, params: Params, examined: Fit | None = None) -> AsyncIterator[Choice]:
+        """Waits for a model that is being loaded for the first time; stands another in for one that cannot be had.
+        The model is held from the moment it is found until the block ends.
+
+        Args:
+            examined: what `examine` gave, so that nothing is prepared twice where nothing has changed since.
+
+        Raises:
+            UnknownModel: no model has this id.
+            InvalidParameters: the model is there, and cannot take these parameters.
+            ModelUnavailable: neither the model nor a stand-in can be had.
+        """
+        await self._residency.is_complete.wait()
+        config = self._config()
+        requested = params.model_id or config.default_model
+        fit = await self._find(requested, params, config, examined)
+        with ExitStack() as held:  # entered before anything is awaited
+            model = held.enter_context(fit.instance.hold())
+            choice = Choice(model, fit.prepared, requested)
+            await self._confirm(choice)
+            yield choice
+
+    async def _find(self, requested: str, params: Params, config: DiffusionConfig, examined: Fit | None) -> Fit:
+        slot = self._residency.slot(requested)
+        instance = slot.instance if slot.is_out_of_order else await slot.loaded()
+        if instance is None and config.model_fallback:
+            stand_in = await self._stand_in(slot, params, config)
+            if stand_in is not None:
+                return stand_in
+        instance = instance or await slot.loaded()
+        if instance is None:
+            why = slot.public_problem
+            raise ModelUnavailable(f"model {requested!r} is not available, nor is another in its place: {why}")
+        if examined is not None and _is_still_true(examined, instance, params, config):
+            return examined
+        return _fit(instance, params, config)
+
+    async def _stand_in(self, missing: Slot, params: Params, config: DiffusionConfig) -> Fit | None:
+        for slot in self._candidates(missing, config):
+            instance = slot.instance if slot.is_out_of_order else await slot.loaded()
+            if instance is None:
+                continue
+            try:
+                return _fit(instance, params, config)
+            except InvalidParameters:
+                continue  # it cannot do this job: it cannot infill, say, or does not know the algorithm
+        return None
+
+    def _candidates(self, missing: Slot, config: DiffusionConfig) -> Iterator[Slot]:
+        """The default model first; those that are ready before those that would have to be loaded."""
+        others = [slot for slot in self._residency.slots if slot is not missing]
+        yield from sorted(others, key=lambda slot: (slot.instance is None, slot.model_id != config.default_model))
 
 
 def with_defaults(params: Params, config: DiffusionConfig, model: DiffusionModel) -> Params:
@@ -70,25 +138,11 @@ def with_defaults(params: Params, config: DiffusionConfig, model: DiffusionModel
     return params.model_copy(update={**missing, "seed": seed, "model_id": model.model_id})
 
 
-def _choice(instance: Instance, params: Params, config: DiffusionConfig, requested: str) -> Choice:
-    complete = with_defaults(params, config, instance.model)
-    instance.model.check(complete)
-    return Choice(instance.hold(), complete, requested)
+def _fit(instance: Instance, params: Params, config: DiffusionConfig) -> Fit:
+    prepared = instance.model.prepare_request(with_defaults(params, config, instance.model))
+    return Fit(params, instance, config, prepared)
 
 
-async def _stand_in(missing: Slot, params: Params, config: DiffusionConfig, residency: Residency) -> Choice | None:
-    for slot in _candidates(missing, config, residency):
-        instance = slot.instance if slot.is_out_of_order else await slot.loaded()
-        if instance is None:
-            continue
-        try:
-            return _choice(instance, params, config, missing.model_id)
-        except InvalidParameters:
-            continue  # it cannot do this job: it cannot infill, say, or does not know the algorithm
-    return None
-
-
-def _candidates(missing: Slot, config: DiffusionConfig, residency: Residency) -> Iterator[Slot]:
-    """The default model first; those that are ready before those that would have to be loaded."""
-    others = [slot for slot in residency.slots if slot is not missing]
-    yield from sorted(others, key=lambda slot: (slot.instance is None, slot.model_id != config.default_model))
+def _is_still_true(examined: Fit, instance: Instance, params: Params, config: DiffusionConfig) -> bool:
+    """The model was not loaded again, no setting was changed, and no filter has changed the text."""
+    return examined.instance is instance and examined.config is config and examined.asked is params

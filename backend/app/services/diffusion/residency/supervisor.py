@@ -64,7 +64,7 @@ class Supervisor:
         memory: MemoryOf = memory_of,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._residency = residency
+        self.residency = residency
         self._config = config
         self._memory = memory
         self._clock = clock
@@ -92,9 +92,9 @@ class Supervisor:
 
     async def clean_up(self) -> CleanupReport:
         """Lets every idle model go but the default one, frees all caches, and tells what came back."""
-        devices = {*self._residency.devices, "cpu"}
+        devices = {*self.residency.devices, "cpu"}
         before = await asyncio.to_thread(_held_bytes, devices)
-        released = await self._residency.release(self._residency.idle(keep=self._config().default_model))
+        released = await self.residency.release(self.residency.idle(keep=self._config().default_model))
         await asyncio.to_thread(_free_caches, devices)
         after = await asyncio.to_thread(_held_bytes, devices)
         came_back = sum(max(0, before[device] - after[device]) for device in devices)
@@ -107,10 +107,10 @@ class Supervisor:
     # -- repairs ------------------------------------------------------------------------------------------------------
 
     def _repair_broken(self) -> None:
-        for slot in self._residency.slots:
+        for slot in self.residency.slots:
             if slot.is_broken and self._is_due(slot):
                 logger.warning("model %r has broken down and is loaded again: %s", slot.model_id, slot.problem)
-                self._residency.repair(slot)
+                self.residency.repair(slot)
 
     def _is_due(self, slot: Slot) -> bool:
         now_s = self._clock()
@@ -128,14 +128,14 @@ class Supervisor:
     async def _keep_to_budget(self) -> None:
         """Models in use are never taken away, so the budget may be exceeded until they are idle."""
         budget_bytes = self._config().model_memory_mb * 1_000_000
-        while budget_bytes and self._residency.loaded_bytes > budget_bytes:
-            candidates = self._residency.idle(keep=self._config().default_model)
+        while budget_bytes and self.residency.loaded_bytes > budget_bytes:
+            candidates = self.residency.idle(keep=self._config().default_model)
             if not await self._let_go(candidates[:1], f"more than model_memory_mb={self._config().model_memory_mb}"):
                 return
 
     async def _relieve_devices(self) -> None:
         threshold = self._config().memory_threshold
-        for device, memory in (await self._memory(self._residency.devices)).items():
+        for device, memory in (await self._memory(self.residency.devices)).items():
             is_short = memory.used_bytes > threshold * memory.total_bytes
             if is_short:
                 await self._relieve(device, memory)
@@ -148,12 +148,12 @@ class Supervisor:
             share = memory.used_bytes / memory.total_bytes
             logger.warning("memory of %s is short: %.0f %% is in use; caches are freed", device, 100 * share)
             await asyncio.to_thread(_free_caches, [device])
-        idle = self._residency.idle(keep=self._config().default_model, device=device)
+        idle = self.residency.idle(keep=self._config().default_model, device=device)
         rested = [slot for slot in idle if slot.idle_s >= IDLE_S]
         await self._let_go(rested[:1], f"memory of {device} is short")
 
     async def _let_go(self, slots: list[Slot], why: str) -> bool:
-        released = await self._residency.release(slots)
+        released = await self.residency.release(slots)
         for model in released:
             logger.info("model %r was idle and is released (%s)", model.model_id, why)
         return bool(released)

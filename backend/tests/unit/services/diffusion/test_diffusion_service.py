@@ -17,7 +17,6 @@ from app.services.diffusion import (
     diffusion_service,
 )
 from app.services.diffusion.residency import supervisor
-from app.services.diffusion.residency.catalog import CatalogEntry
 from app.services.diffusion.residency.slot import State
 from tests.fakes import GatedModel, SlowlyLoadingModel, UnloadableModel, WordsModel
 from tests.unit.services.diffusion.serving import NO_FOLDER, serving, until
@@ -133,22 +132,6 @@ async def test_models_are_registered_before_and_after() -> None:
             service.register_model(WordsModel("late"))
 
 
-async def test_plugins_are_served_and_one_whose_id_is_taken_is_left_out(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    def plugin_entries() -> list[CatalogEntry]:
-        def plugin(model_id: str) -> CatalogEntry:
-            return CatalogEntry(model_id, WordsModel(model_id), lambda config: WordsModel(model_id, ["plug", "in"]))
-
-        return [plugin("plugged"), plugin("llada")]
-
-    monkeypatch.setattr(diffusion_service, "plugin_entries", plugin_entries)
-    with caplog.at_level(logging.ERROR):
-        async with serving(WordsModel()) as service:
-            assert (await service.generate_stream("x", model_id="plugged")).text == "plugin"
-    assert "'llada' is left out" in caplog.text
-
-
 # -- requests --------------------------------------------------------------------------------------------------------
 
 
@@ -160,6 +143,16 @@ async def test_requests_are_strings_or_parameters_with_overrides() -> None:
         await service.infill_stream("a")
     assert [params.top_k for params in model.seen] == [7, 50, 50]
     assert [params.temperature for params in model.seen] == [0.7, 0.0, 0.7]
+
+
+async def test_parameters_may_change_for_the_next_request_while_this_one_waits() -> None:
+    model = WordsModel()
+    async with serving(model) as service:
+        params = DiffusionGenerationParams(text="a", seed=1)
+        first = service.generate_stream(params)
+        params.seed = 2
+        await asyncio.gather(first, service.generate_stream(params))
+    assert [seen.seed for seen in model.seen] == [1, 2]
 
 
 @pytest.mark.parametrize(

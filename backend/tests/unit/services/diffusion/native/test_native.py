@@ -47,6 +47,7 @@ from app.services.diffusion import (
     Overloaded,
 )
 from app.services.diffusion.errors import OutOfMemory
+from app.services.diffusion.model_events import CanvasStep, Ended, Piece, Started
 from app.services.diffusion.native import native
 from app.services.diffusion.native.families import prompt_ids
 from app.services.diffusion.native.native import Loaded
@@ -65,7 +66,7 @@ class ScriptedEngine:
     algorithms = ("low_confidence", "random")
 
     def __init__(self, family: str = "llada") -> None:
-        self.model = SimpleNamespace(config=SimpleNamespace(family=family, context_length=512))
+        self.model = SimpleNamespace(config=SimpleNamespace(family=family, context_length=512, vocab_size=512))
         self.request: GenerationRequest | None = None
         self.refusal: EngineError | None = None
         self.aborted: list[str] = []
@@ -137,9 +138,9 @@ async def opened(model: NativeDiffusionModel, engine: ScriptedEngine, **given: A
     await until(lambda: engine.request is not None)
     assert not first.done(), "start waits for the engine"
     engine.admit()
-    event = await first
-    assert event.type == "start"
-    assert event.metadata["truncated_prompt_tokens"] == 3
+    started = await first
+    assert isinstance(started, Started)
+    assert started.num_truncated == 3
     return stream
 
 
@@ -151,23 +152,21 @@ async def test_each_piece_of_text_comes_with_its_tokens(
     engine.send(
         engine.step(*ids, nfe=4), Finished(engine.request_id, FinishReason.LENGTH, len(ids), nfe=9, device="cpu")
     )
-    events = [event async for event in stream]
-    pieces = events[:-1]
-    assert "".join(piece.data for piece in pieces) == "a é 🦊 b"
-    assert "\ufffd" not in "".join(piece.data for piece in pieces)
-    assert sum(piece.metadata["tokens"] for piece in pieces) == len(ids)
-    assert all(piece.metadata["denoising_steps"] == 4 for piece in pieces)
-    told = {"finish_reason": "length", "tokens_generated": len(ids), "denoising_steps": 9, "device": "cpu"}
-    assert (events[-1].type, events[-1].metadata) == ("complete", told)
+    *pieces, ended = [event async for event in stream]
+    assert "".join(piece.text for piece in pieces) == "a é 🦊 b"
+    assert "\ufffd" not in "".join(piece.text for piece in pieces)
+    assert sum(piece.num_tokens for piece in pieces) == len(ids)
+    assert all(piece.num_denoising_steps == 4 for piece in pieces)
+    assert ended == Ended(finish_reason="length", num_tokens=len(ids), num_denoising_steps=9, device="cpu")
 
 
-async def test_an_open_character_is_told_at_the_end(
+async def test_an_open_character_is_sent_at_the_end(
     model: NativeDiffusionModel, engine: ScriptedEngine, tokenizer: Tokenizer
 ) -> None:
     ids = tokenizer.encode("🦊")[:-1]
     stream = await opened(model, engine)
     engine.send(engine.step(*ids), Finished(engine.request_id, FinishReason.STOP, len(ids), nfe=1, device="cpu"))
-    assert [event.type async for event in stream] == ["token", "complete"]
+    assert [type(event) async for event in stream] == [Piece, Ended]
 
 
 async def test_a_slow_reader_gets_all_text_and_the_newest_canvas(
@@ -183,8 +182,8 @@ async def test_a_slow_reader_gets_all_text_and_the_newest_canvas(
         engine.send(engine.step(token_id, nfe=number + 1, snapshot=snapshot))
     engine.send(Finished(engine.request_id, FinishReason.STOP, len(ids), nfe=len(ids), device="cpu"))
     events = [event async for event in stream]
-    assert "".join(event.data for event in events if event.type == "token") == "slow and steady"
-    (step,) = (event.data for event in events if event.type == "step")
+    assert "".join(event.text for event in events if isinstance(event, Piece)) == "slow and steady"
+    (step,) = (event.data for event in events if isinstance(event, CanvasStep))
     texts = [tokenizer.token_text(token_id) for token_id in ids]
     assert step == {
         "canvas": [*texts, None],

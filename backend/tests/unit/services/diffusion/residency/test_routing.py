@@ -1,17 +1,22 @@
 import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
 from app.core.settings import DiffusionConfig
+from app.services.diffusion.base import DiffusionModel, Prepared
 from app.services.diffusion.errors import (
     GenerationTimeout,
     InvalidParameters,
     ModelUnavailable,
     UnknownModel,
 )
-from app.services.diffusion.models import DiffusionGenerationParams
-from app.services.diffusion.residency.routing import with_defaults
+from app.services.diffusion.models import DiffusionGenerationParams, Params
+from app.services.diffusion.residency.catalog import registered_entry
+from app.services.diffusion.residency.residency import Residency
+from app.services.diffusion.residency.routing import Router, with_defaults
 from tests.fakes import GatedModel, SlowlyLoadingModel, UnloadableModel, WordsModel
 from tests.unit.services.diffusion.serving import serving
 
@@ -86,6 +91,62 @@ async def test_a_model_that_breaks_down_later_is_replaced_too() -> None:
         assert service.health().status == "degraded"
         await service.reload_model("words")
         assert (await service.generate_stream("x")).model_id == "words"
+
+
+class CountingModel(WordsModel):
+    """Counts how often it has prepared a request."""
+
+    num_prepared = 0
+
+    def prepare_request(self, params: Params) -> Prepared:
+        self.num_prepared += 1
+        return super().prepare_request(params)
+
+
+async def test_a_request_is_prepared_once() -> None:
+    model = CountingModel()
+    async with serving(model) as service:
+        await service.generate_stream("x")
+        await service.infill_stream("x", "y")
+    assert model.num_prepared == 2
+
+
+@asynccontextmanager
+async def routed(model: DiffusionModel, config: Callable[[], DiffusionConfig]) -> AsyncIterator[Router]:
+    """A router to this one model, which is loaded."""
+    residency = Residency(config)
+    slot = residency.add(registered_entry(model))
+    residency.is_complete.set()
+    await slot.loaded()
+    yield Router(residency, config)
+    await residency.close()
+
+
+async def test_a_request_is_prepared_again_where_a_setting_or_the_text_has_changed() -> None:
+    model, config, params = CountingModel(), DiffusionConfig(default_model="words"), DiffusionGenerationParams(text="x")
+    async with routed(model, lambda: config) as router:
+        examined = router.examine(params)
+        async with router.chosen(params, examined) as choice:
+            assert examined is not None
+            assert choice.prepared is examined.prepared
+        config = DiffusionConfig(default_model="words", max_length=7)
+        async with router.chosen(params, examined) as choice:
+            assert choice.prepared.params.max_length == 7
+        async with router.chosen(filtered := params.model_copy(update={"text": "y"}), router.examine(params)) as choice:
+            assert choice.prepared.params.model_dump(include={"text"}) == filtered.model_dump(include={"text"})
+    assert model.num_prepared == 4
+
+
+async def test_a_chosen_model_is_held_until_the_block_ends() -> None:
+    model = WordsModel()
+    async with routed(model, lambda: DiffusionConfig(default_model="words")) as router:
+        async with router.chosen(DiffusionGenerationParams(text="x")) as choice:
+            closing = asyncio.ensure_future(router._residency.close())
+            await asyncio.sleep(0.01)
+            assert choice.model is model
+            assert model.num_closed == 0
+        await closing
+        assert model.num_closed == 1
 
 
 CONFIG = DiffusionConfig(max_length=512, temperature=0.5, top_p=0.8, top_k=7, repetition_penalty=1.2)

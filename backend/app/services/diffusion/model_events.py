@@ -1,0 +1,59 @@
+"""What a model sends to the service while it answers: Started, then Pieces and CanvasSteps, then Ended.
+
+Everything but the text is optional: `None` where the model does not know it. A model may leave out Started and Ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The model has begun."""
+
+    device: str | None = None
+    num_prompt_tokens: int | None = None
+    """Tokens of the given text."""
+    num_truncated: int | None = None
+    """How many of these it does not see."""
+    prompt_text: str | None = None
+    """The given text, where it was given as token ids."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """The next piece of final text."""
+
+    text: str
+    num_tokens: int = 1
+    """Tokens that it stands for."""
+    num_denoising_steps: int | None = None
+    """So far."""
+    logprobs: tuple[Mapping[str, Any], ...] = ()
+    """One object for each token, as it leaves in the `token` event."""
+
+
+@dataclass(frozen=True, slots=True)
+class CanvasStep:
+    """The canvas after a denoising step."""
+
+    data: Any
+    """As it leaves in the `step` event; `NativeDiffusionModel` describes its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The model has nothing more to say."""
+
+    finish_reason: str | None = None
+    num_tokens: int | None = None
+    """Of the whole answer; tokens may have no text of their own."""
+    num_denoising_steps: int | None = None
+    device: str | None = None
+    """Where it ended."""
+
+
+ModelEvent: TypeAlias = Started | Piece | CanvasStep | Ended

@@ -1,0 +1,96 @@
+"""What is known of one request while it is answered, and how that is written into the metadata of its events."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from app.services.diffusion.model_events import CanvasStep, Ended, ModelEvent, Piece, Started
+
+
+@dataclass(slots=True)
+class Facts:
+    """What the service decides, then what the model reports. Empty or `None` until it is known."""
+
+    request_id: str
+    is_of_ids: bool
+    """Its text was given as token ids."""
+    requested_model: str = ""
+    model_id: str = ""
+    device: str = ""
+    """Where it runs."""
+    home_device: str = ""
+    """The model's own; another one than `device` where that had no room for the request, or no longer."""
+    seed: int | None = None
+    num_prompt_tokens: int | None = None
+    num_truncated: int = 0
+    prompt_text: str | None = None
+    finish_reason: str = "stop"
+    num_tokens: int | None = None
+    num_denoising_steps: int | None = None
+
+    def take(self, event: ModelEvent) -> None:
+        """Takes in what an event reports; what it leaves out stays as it was."""
+        match event:
+            case Started():
+                self.device = event.device or self.device
+                self.num_prompt_tokens = _newer(event.num_prompt_tokens, self.num_prompt_tokens)
+                self.num_truncated = event.num_truncated or self.num_truncated
+                self.prompt_text = event.prompt_text if self.is_of_ids else None
+            case Piece():
+                self.num_denoising_steps = _newer(event.num_denoising_steps, self.num_denoising_steps)
+            case CanvasStep():
+                pass
+            case Ended():
+                self.device = event.device or self.device
+                self.finish_reason = event.finish_reason or self.finish_reason
+                self.num_tokens = event.num_tokens
+                self.num_denoising_steps = _newer(event.num_denoising_steps, self.num_denoising_steps)
+
+    def of_start(self) -> dict[str, Any]:
+        """The metadata of the `start` event."""
+        return {
+            "request_id": self.request_id,
+            "model_id": self.model_id,
+            "device": self.device,
+            "seed": self.seed,
+            "prompt_tokens": self.num_prompt_tokens,
+            **self._given_text(),
+        }
+
+    def of_end(
+        self, *, num_tokens: int, stop_string: str | None, queue_time_s: float, processing_time_s: float
+    ) -> dict[str, Any]:
+        """The metadata of the `complete` event.
+
+        Args:
+            num_tokens: of the text that was sent.
+            stop_string: what has ended it, if something did.
+        """
+        answering_s = processing_time_s - queue_time_s
+        moved = {"moved_from": self.home_device} if self.device != self.home_device else {}
+        return {
+            "request_id": self.request_id,
+            "requested_model": self.requested_model,
+            "model_id": self.model_id,
+            "device": self.device,
+            "seed": self.seed,
+            **moved,
+            "prompt_tokens": self.num_prompt_tokens,
+            "truncated_prompt_tokens": self.num_truncated,
+            "denoising_steps": self.num_denoising_steps,
+            "finish_reason": self.finish_reason if stop_string is None else "stop",
+            "stop_string": stop_string,
+            **self._given_text(),
+            "tokens_generated": num_tokens,
+            "tokens_per_second": round(num_tokens / answering_s, 2) if answering_s > 0 else 0.0,
+            "queue_time": round(queue_time_s, 4),
+            "processing_time": round(processing_time_s, 4),
+        }
+
+    def _given_text(self) -> dict[str, str]:
+        return {} if self.prompt_text is None else {"prompt_text": self.prompt_text}
+
+
+def _newer(new: int | None, known: int | None) -> int | None:
+    return known if new is None else new
