@@ -17,7 +17,7 @@ from app.api.access.api_keys import ApiKeys
 from app.api.access.auth import is_loopback_name
 from app.api.access.connections import Connection, ConnectionLimit, connection_type
 from app.api.access.cors import CrossOrigin
-from app.api.access.counters import CallCounts
+from app.api.access.counters import CallCounters
 from app.api.access.rate_limit import RateLimit
 from app.api.access.security_headers import SecurityHeaders
 from app.api.access.wrong_credentials import LimitWrongCredentials, WrongCredentials
@@ -77,8 +77,8 @@ def create_app(
     )
     app.state.settings = settings
     app.state.service = service or _new_service(settings.service_config())
-    app.state.call_counts = _new_call_counts(settings)
-    app.state.wrong_credentials = WrongCredentials(app.state.call_counts, _rate_limit_of(app.state.service))
+    app.state.call_counters = _new_call_counters(settings)
+    app.state.wrong_credentials = WrongCredentials(app.state.call_counters, _rate_limit_of(app.state.service))
     spoken = Faces(faces)
     _add_faces(app, spoken, settings)
     add_error_handlers(app)
@@ -109,9 +109,9 @@ def _new_service(config: DiffusionConfig) -> DiffusionLLMService:
     return service
 
 
-def _new_call_counts(settings: Settings) -> CallCounts:
+def _new_call_counters(settings: Settings) -> CallCounters:
     try:
-        return CallCounts(settings.rate_limit_storage.get_secret_value())
+        return CallCounters(settings.rate_limit_storage.get_secret_value())
     except ValueError as error:
         raise WrongSetting(f"{ENV_PREFIX}RATE_LIMIT_STORAGE=*** is not allowed; {error}") from None
 
@@ -121,7 +121,7 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
     app.add_middleware(HeadRequests)
     app.add_middleware(BodyLimit, max_body_bytes=settings.max_body_bytes)
     app.add_middleware(BodyDeadline, timeout_s=settings.client_timeout_seconds)
-    app.add_middleware(RateLimit, counts=app.state.call_counts, current_limit=_rate_limit_of(app.state.service))
+    app.add_middleware(RateLimit, counters=app.state.call_counters, current_limit=_rate_limit_of(app.state.service))
     if keys := listed(settings.api_keys.get_secret_value()):
         app.add_middleware(ApiKeys, keys=keys, admin_token=settings.admin_token.get_secret_value())
     app.add_middleware(LimitWrongCredentials, wrong_credentials=app.state.wrong_credentials)
@@ -151,7 +151,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         initializing.cancel()
         await asyncio.wait({initializing})
         await service.close()
-        await app.state.call_counts.close()
+        await app.state.call_counters.close()
 
 
 async def _initialize(service: DiffusionLLMService) -> None:

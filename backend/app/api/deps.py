@@ -8,7 +8,7 @@ from fastapi import Depends, Request
 
 from app.api.access.api_keys import key_name
 from app.api.access.auth import check_admin, has_admin_right
-from app.api.access.counters import CallCounts
+from app.api.access.counters import CallCounters
 from app.api.access.wrong_credentials import WrongCredentials
 from app.api.bodies.body import body_of, object_for
 from app.core.settings import DiffusionConfig, Settings
@@ -26,14 +26,14 @@ async def get_settings(request: Request) -> Settings:
     return settings
 
 
-async def get_call_counts(request: Request) -> CallCounts:
-    call_counts: CallCounts = request.app.state.call_counts
-    return call_counts
+async def get_call_counters(request: Request) -> CallCounters:
+    call_counters: CallCounters = request.app.state.call_counters
+    return call_counters
 
 
 ServiceDep = Annotated[DiffusionLLMService, Depends(get_service)]
 SettingsDep = Annotated[Settings, Depends(get_settings)]
-CallCountsDep = Annotated[CallCounts, Depends(get_call_counts)]
+CallCountersDep = Annotated[CallCounters, Depends(get_call_counters)]
 
 GenerationBody = Annotated[DiffusionGenerationParams, Depends(body_of(DiffusionGenerationParams))]
 InfillingBody = Annotated[DiffusionInfillingParams, Depends(body_of(DiffusionInfillingParams))]

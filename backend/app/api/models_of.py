@@ -7,7 +7,7 @@ from app.services.diffusion import DiffusionLLMService, UnknownModel
 from app.services.diffusion.models import DiffusionModelDetails
 
 
-def find_model(service: DiffusionLLMService, model_id: str | None) -> DiffusionModelDetails:
+def model_of(service: DiffusionLLMService, model_id: str | None) -> DiffusionModelDetails:
     """The model of this id; the default one where none is given.
 
     Raises:
@@ -26,7 +26,7 @@ def is_marker(service: DiffusionLLMService, model_id: str | None, text: str) -> 
     """Whether a text is nothing but one of the model's special tokens, such as the end of text: some editors send it
     where they have no text."""
     try:
-        return text.strip() in find_model(service, model_id).special_tokens
+        return text.strip() in model_of(service, model_id).special_tokens
     except UnknownModel:
         return False
 
@@ -34,6 +34,6 @@ def is_marker(service: DiffusionLLMService, model_id: str | None, text: str) -> 
 def max_length_of(service: DiffusionLLMService, model_id: str | None) -> int:
     """New tokens that the model can write at most. One that is not known yet may be known to the service later."""
     try:
-        return find_model(service, model_id).max_length
+        return model_of(service, model_id).max_length
     except UnknownModel:
         return MAX_NEW_TOKENS

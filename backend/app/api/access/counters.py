@@ -48,7 +48,7 @@ class Verdict:
     """Until a call is allowed; 0 where one is now."""
 
 
-class CallCounts:
+class CallCounters:
     """Counts the calls of each client. Belongs to one event loop.
 
     While Redis cannot be had the calls are counted here: a client may then make as many as the limit allows on each

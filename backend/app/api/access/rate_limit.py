@@ -9,7 +9,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.access.api_keys import key_name
-from app.api.access.counters import CallCounts, Verdict
+from app.api.access.counters import CallCounters, Verdict
 from app.api.errors.table import RateLimited, problem_response
 from app.api.wire.kinds import is_generating_call
 from app.core.setting_types import parse_rate_limit
@@ -21,9 +21,9 @@ IPV6_PREFIX_BITS = 64
 class RateLimit:
     """Counts the generating calls of each client, and refuses those above the limit that is in force."""
 
-    def __init__(self, app: ASGIApp, counts: CallCounts, current_limit: Callable[[], str]) -> None:
+    def __init__(self, app: ASGIApp, counters: CallCounters, current_limit: Callable[[], str]) -> None:
         self.app = app
-        self._counts = counts
+        self._counters = counters
         self._current_limit = current_limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -32,7 +32,7 @@ class RateLimit:
         if not limits:
             await self.app(scope, receive, send)
             return
-        verdict = await self._counts.count(limits, client_of(scope))
+        verdict = await self._counters.count(limits, client_of(scope))
         answer = self.app if verdict.is_allowed else problem_response(scope, _refusal(verdict))
         await answer(scope, receive, _with_headers(send, verdict))
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api.access.counters import CallCounts
+from app.api.access.counters import CallCounters
 from app.api.access.rate_limit import address_of
 from app.api.errors.table import RateLimited, problem_response
 from app.core.setting_types import parse_rate_limit
@@ -20,14 +20,14 @@ class WrongCredentials:
     """Counts wrong keys and tokens by address. Right ones are never counted and never refused, so that whoever guesses
     locks nobody out, not even behind the same proxy."""
 
-    def __init__(self, counts: CallCounts, current_limit: Callable[[], str]) -> None:
-        self._counts = counts
+    def __init__(self, counters: CallCounters, current_limit: Callable[[], str]) -> None:
+        self._counters = counters
         self._current_limit = current_limit
 
     async def note(self, scope: Scope) -> RateLimited | None:
         """Counts one; gives the error where there were too many."""
         limits = parse_rate_limit(self._current_limit() or LIMIT)
-        verdict = await self._counts.count(limits, f"wrong credentials of {address_of(scope)}")
+        verdict = await self._counters.count(limits, f"wrong credentials of {address_of(scope)}")
         if verdict.is_allowed:
             return None
         return RateLimited(

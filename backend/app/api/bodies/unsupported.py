@@ -224,7 +224,7 @@ class Only:
             raise PydanticCustomError("unsupported", "is not supported; leave it out")
 
 
-def foreign(name: str) -> Only:
+def unsupported(name: str) -> Only:
     """A field of OpenAI's that may ask for nothing."""
     return Only((*NEUTRAL[name], *EMPTY))
 

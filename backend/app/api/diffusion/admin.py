@@ -6,8 +6,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path
 
-from app.api.access.counters import CallCounts
-from app.api.deps import AdminDep, CallCountsDep, ServiceDep
+from app.api.access.counters import CallCounters
+from app.api.deps import AdminDep, CallCountersDep, ServiceDep
 from app.api.diffusion.models import CleanupResponse, ModelDetailsList, ReloadResponse
 from app.api.openapi.responses import problems
 from app.api.wire.json_encoding import JsonResponse
@@ -28,18 +28,18 @@ async def stats(service: ServiceDep) -> DiffusionStatistics:
 
 
 @router.get("/health", response_model=DiffusionHealth, responses={503: {"model": DiffusionHealth}})
-async def health(service: ServiceDep, call_counts: CallCountsDep) -> JsonResponse:
+async def health(service: ServiceDep, call_counters: CallCountersDep) -> JsonResponse:
     """Health, per model and device: 200 while requests are served, 503 when they are not."""
-    report = _with_redis(service.health(), call_counts)
+    report = _with_redis(service.health(), call_counters)
     if report.status in ("healthy", "degraded"):
         return JsonResponse(report)
     return JsonResponse(report, status_code=503, headers={"Retry-After": str(RETRY_AFTER_S)})
 
 
-def _with_redis(report: DiffusionHealth, call_counts: CallCounts) -> DiffusionHealth:
-    if not call_counts.is_shared:
+def _with_redis(report: DiffusionHealth, call_counters: CallCounters) -> DiffusionHealth:
+    if not call_counters.is_shared:
         return report
-    problem = call_counts.problem
+    problem = call_counters.problem
     return with_component(
         report, "redis", ComponentHealth(healthy=problem is None, detail=problem or "counts calls for all servers")
     )

@@ -18,7 +18,7 @@ from app.api.llama_cpp.answers import InfillAnswer, in_time
 from app.api.llama_cpp.passed_over import PassedOver
 from app.api.llama_cpp.requests import InfillRequest
 from app.api.llama_cpp.stream import InfillChunks
-from app.api.models_of import find_model, is_marker
+from app.api.models_of import is_marker, model_of
 from app.api.openapi.responses import json_request, problems, text_stream
 from app.api.streams.choices import (
     IndexedEvents,
@@ -61,7 +61,7 @@ async def llama_cpp_health(service: ServiceDep) -> Health:
 @router.get("/props", responses=problems(401, 404, form=OPENAI_FORM))
 async def llama_cpp_props(service: ServiceDep, model: str | None = None) -> dict[str, Any]:
     """What the server does where a request does not say otherwise; of the model that is named, or the default one."""
-    asked_for = find_model(service, model)
+    asked_for = model_of(service, model)
     config = service.configuration()
     params = {name: config[name] for name in ("temperature", "top_k", "top_p")}
     params |= {"n_predict": min(config["max_length"], asked_for.max_length), "seed": -1}
@@ -76,7 +76,7 @@ async def llama_cpp_props(service: ServiceDep, model: str | None = None) -> dict
 @router.post("/infill", openapi_extra=json_request(InfillRequest), responses=ANSWERS)
 async def llama_cpp_infill(asked: InfillBody, service: ServiceDep, request: Request) -> Response:
     """Fills the gap in a file, for an editor."""
-    model = find_model(service, asked.model)
+    model = model_of(service, asked.model)
     PASSED_OVER.note(asked.unknown_fields)
     if is_marker(service, asked.model, asked.input_suffix):
         asked = asked.model_copy(update={"input_suffix": ""})

@@ -6,7 +6,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api.observation.instruments import Instruments
 from app.api.observation.route_template import route_of
-from app.api.observation.status import NotedAnswer
+from app.api.observation.status import StatusRecorder
 
 
 class HttpMetrics:
@@ -20,8 +20,8 @@ class HttpMetrics:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        answer = NotedAnswer(scope, send)
+        recorder = StatusRecorder(scope, send)
         try:
-            await self.app(scope, receive, answer.send)
+            await self.app(scope, receive, recorder.send)
         finally:
-            self.instruments.count_answer(route=route_of(scope), status=answer.status)
+            self.instruments.count_answer(route=route_of(scope), status=recorder.status)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api.errors.refusal import refusal_code
-from app.api.observation.status import NotedAnswer
+from app.api.observation.status import StatusRecorder
 from app.api.wire.disconnect import CLIENT_GONE
 from app.api.wire.kinds import is_generating_call
 from app.api.wire.request_id import call_of
@@ -24,7 +24,7 @@ class RefusedCalls:
         if scope["type"] != "http" or not is_generating_call(scope):
             await self.app(scope, receive, send)
             return
-        answer = NotedAnswer(scope, send)
-        await self.app(scope, receive, answer.send)
-        if 400 <= answer.status < CLIENT_GONE:
+        recorder = StatusRecorder(scope, send)
+        await self.app(scope, receive, recorder.send)
+        if 400 <= recorder.status < CLIENT_GONE:
             self._service.count_refusal(call_of(scope), refusal_code(scope))

@@ -7,7 +7,7 @@ import time
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.api.observation.status import NotedAnswer
+from app.api.observation.status import StatusRecorder
 from app.api.wire.kinds import is_probe
 from app.api.wire.request_id import request_id
 
@@ -26,11 +26,11 @@ class RequestLog:
             await self.app(scope, receive, send)
             return
         started_s = time.perf_counter()
-        answer = NotedAnswer(scope, send)
+        recorder = StatusRecorder(scope, send)
         try:
-            await self.app(scope, receive, answer.send)
+            await self.app(scope, receive, recorder.send)
         finally:
-            _log(scope, answer.status, time.perf_counter() - started_s)
+            _log(scope, recorder.status, time.perf_counter() - started_s)
 
 
 def _log(scope: Scope, status: int, duration_s: float) -> None:

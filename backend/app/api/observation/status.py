@@ -7,7 +7,7 @@ from starlette.types import Message, Scope, Send
 from app.api.wire.disconnect import CLIENT_GONE, has_left
 
 
-class NotedAnswer:
+class StatusRecorder:
     """Passes an answer on and remembers its status."""
 
     def __init__(self, scope: Scope, send: Send) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api.observation.route_template import route_of
-from app.api.observation.status import NotedAnswer
+from app.api.observation.status import StatusRecorder
 from app.api.wire.kinds import is_probe
 from app.api.wire.request_id import request_id
 from app.core.connections import is_loopback, missing_certificates, proxy_for, why_unusable
@@ -136,12 +136,12 @@ class TraceRequests:
         if scope["type"] != "http" or is_probe(scope):
             await self.app(scope, receive, send)
             return
-        answer = NotedAnswer(scope, send)
+        recorder = StatusRecorder(scope, send)
         with self.traces.span_of(scope) as span:
             try:
-                await self.app(scope, receive, answer.send)
+                await self.app(scope, receive, recorder.send)
             finally:
-                _describe_answer(span, scope, answer.status)
+                _describe_answer(span, scope, recorder.status)
 
 
 def _attributes(report: RunReport) -> dict[str, str | int]:

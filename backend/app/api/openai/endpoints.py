@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from app.api.bodies.body import body_of
 from app.api.deps import ServiceDep
 from app.api.errors.openai_problem import OPENAI_FORM
-from app.api.models_of import find_model, is_marker, max_length_of
+from app.api.models_of import is_marker, max_length_of, model_of
 from app.api.openai.answers import CHAT, FIM, TEXT, Choice, Completion, Form, end_of, usage_of
 from app.api.openai.models import Model, ModelList, list_models
 from app.api.openai.requests import ChatRequest, CompletionRequest, FimRequest, OpenAIRequest
@@ -53,7 +53,7 @@ async def openai_models(service: ServiceDep) -> ModelList:
 @router.get("/models/{model_id}", responses=problems(401, 404, form=OPENAI_FORM))
 async def openai_model(model_id: str, service: ServiceDep) -> Model:
     """One of them."""
-    return Model.of(find_model(service, model_id))
+    return Model.of(model_of(service, model_id))
 
 
 @router.post("/completions", openapi_extra=json_request(CompletionRequest), responses=ANSWERS)

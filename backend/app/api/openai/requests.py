@@ -17,7 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-from app.api.bodies.unsupported import FIRST_ONLY, AsksForNothing, Ignored, foreign
+from app.api.bodies.unsupported import FIRST_ONLY, AsksForNothing, Ignored, unsupported
 from app.api.errors.problem import FieldError
 from app.api.errors.table import InvalidBody
 from app.api.streams.choices import MAX_CHOICES, seeds_from
@@ -89,12 +89,12 @@ class OpenAIRequest(AsksForNothing, Sampling):
     diffusing: bool | None = Field(None, description="Stream the canvas too, as events named `diffusion.step`.")
     user: Annotated[Any, Ignored()] = None
     metadata: Annotated[Any, Ignored()] = None
-    store: Annotated[Any, foreign("store")] = None
+    store: Annotated[Any, unsupported("store")] = None
     service_tier: Annotated[Any, Ignored()] = None
     keep_alive: Annotated[Any, Ignored()] = None
-    frequency_penalty: Annotated[Any, foreign("frequency_penalty")] = None
-    presence_penalty: Annotated[Any, foreign("presence_penalty")] = None
-    logit_bias: Annotated[Any, foreign("logit_bias")] = None
+    frequency_penalty: Annotated[Any, unsupported("frequency_penalty")] = None
+    presence_penalty: Annotated[Any, unsupported("presence_penalty")] = None
+    logit_bias: Annotated[Any, unsupported("logit_bias")] = None
 
     @property
     def num_logprobs(self) -> int | None:
@@ -263,7 +263,7 @@ class FimRequest(OpenAIRequest):
 
     prompt: str = Field("", description="Text before the gap.")
     suffix: str | None = Field(None, description="Text behind the gap.")
-    min_tokens: Annotated[Any, foreign("min_tokens")] = None
+    min_tokens: Annotated[Any, unsupported("min_tokens")] = None
 
     @property
     def num_cut_characters(self) -> int:
@@ -302,11 +302,11 @@ class Message(AsksForNothing):
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: str | Annotated[list[TextPart], FIRST_ONLY]
     name: Annotated[Any, Ignored()] = None
-    refusal: Annotated[Any, foreign("refusal")] = None
+    refusal: Annotated[Any, unsupported("refusal")] = None
     annotations: Annotated[Any, Ignored()] = None
-    audio: Annotated[Any, foreign("audio")] = None
-    function_call: Annotated[Any, foreign("function_call")] = None
-    tool_calls: Annotated[Any, foreign("tool_calls")] = None
+    audio: Annotated[Any, unsupported("audio")] = None
+    function_call: Annotated[Any, unsupported("function_call")] = None
+    tool_calls: Annotated[Any, unsupported("tool_calls")] = None
     tool_call_id: Annotated[Any, Ignored()] = None
     reasoning: Annotated[Any, Ignored()] = None
     reasoning_content: Annotated[Any, Ignored()] = None
@@ -338,18 +338,18 @@ class ChatRequest(OpenAIRequest):
     parallel_tool_calls: Annotated[Any, Ignored()] = None
     cache_prompt: Annotated[Any, Ignored()] = None
     id_slot: Annotated[Any, Ignored()] = None
-    tools: Annotated[Any, foreign("tools")] = None
-    tool_choice: Annotated[Any, foreign("tool_choice")] = None
-    functions: Annotated[Any, foreign("functions")] = None
-    function_call: Annotated[Any, foreign("function_call")] = None
-    response_format: Annotated[Any, foreign("response_format")] = None
-    modalities: Annotated[Any, foreign("modalities")] = None
-    audio: Annotated[Any, foreign("audio")] = None
-    prediction: Annotated[Any, foreign("prediction")] = None
-    reasoning_effort: Annotated[Any, foreign("reasoning_effort")] = None
-    verbosity: Annotated[Any, foreign("verbosity")] = None
-    web_search_options: Annotated[Any, foreign("web_search_options")] = None
-    moderation: Annotated[Any, foreign("moderation")] = None
+    tools: Annotated[Any, unsupported("tools")] = None
+    tool_choice: Annotated[Any, unsupported("tool_choice")] = None
+    functions: Annotated[Any, unsupported("functions")] = None
+    function_call: Annotated[Any, unsupported("function_call")] = None
+    response_format: Annotated[Any, unsupported("response_format")] = None
+    modalities: Annotated[Any, unsupported("modalities")] = None
+    audio: Annotated[Any, unsupported("audio")] = None
+    prediction: Annotated[Any, unsupported("prediction")] = None
+    reasoning_effort: Annotated[Any, unsupported("reasoning_effort")] = None
+    verbosity: Annotated[Any, unsupported("verbosity")] = None
+    web_search_options: Annotated[Any, unsupported("web_search_options")] = None
+    moderation: Annotated[Any, unsupported("moderation")] = None
 
     @property
     def num_logprobs(self) -> int | None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.api.access.counters import LOG_INTERVAL_S, RETRY_S, CallCounts
+from app.api.access.counters import LOG_INTERVAL_S, RETRY_S, CallCounters
 from app.core.setting_types import parse_rate_limit
 from tests.ports import free_port
 from tests.unit.api.clock import Clock
@@ -17,9 +17,9 @@ PER_MINUTE = parse_rate_limit("3/minute")
 
 
 @asynccontextmanager
-async def without_redis(clock: Clock) -> AsyncIterator[CallCounts]:
+async def without_redis(clock: Clock) -> AsyncIterator[CallCounters]:
     """Counts meant for a Redis that is not there."""
-    counts = CallCounts(f"redis://:hidden@127.0.0.1:{free_port()}/0", clock)
+    counts = CallCounters(f"redis://:hidden@127.0.0.1:{free_port()}/0", clock)
     try:
         yield counts
     finally:
@@ -28,7 +28,7 @@ async def without_redis(clock: Clock) -> AsyncIterator[CallCounts]:
 
 async def test_a_verdict_says_what_is_left_and_when_there_is_more() -> None:
     clock = Clock()
-    counts = CallCounts("memory", clock)
+    counts = CallCounters("memory", clock)
     verdicts = [await counts.count(PER_MINUTE, "client") for _ in range(4)]
     assert [verdict.is_allowed for verdict in verdicts] == [True, True, True, False]
     assert [verdict.num_remaining for verdict in verdicts] == [2, 1, 0, 0]
@@ -40,7 +40,7 @@ async def test_a_verdict_says_what_is_left_and_when_there_is_more() -> None:
 
 async def test_of_several_limits_the_tightest_is_told_and_the_first_to_refuse_decides() -> None:
     clock = Clock()
-    counts = CallCounts("memory", clock)
+    counts = CallCounters("memory", clock)
     limits = parse_rate_limit("5/hour;2/second")
     told = [(verdict.is_allowed, verdict.limit.amount, verdict.num_remaining) for verdict in
             [await counts.count(limits, "client") for _ in range(3)]]  # fmt: skip
@@ -55,7 +55,7 @@ async def test_of_several_limits_the_tightest_is_told_and_the_first_to_refuse_de
 
 async def test_calls_refused_by_a_short_limit_do_not_use_up_a_long_one() -> None:
     clock = Clock()
-    counts = CallCounts("memory", clock)
+    counts = CallCounters("memory", clock)
     limits = parse_rate_limit("1/second;5/hour")
     for _ in range(100):
         await counts.count(limits, "client")
@@ -66,7 +66,7 @@ async def test_calls_refused_by_a_short_limit_do_not_use_up_a_long_one() -> None
 @given(st.lists(st.tuples(st.floats(0, 90), st.integers(1, 30)), min_size=1, max_size=20), st.integers(1, 20))
 async def test_waiting_as_told_is_enough(steps: list[tuple[float, int]], amount: int) -> None:
     clock = Clock()
-    counts, limits = CallCounts("memory", clock), parse_rate_limit(f"{amount}/minute")
+    counts, limits = CallCounters("memory", clock), parse_rate_limit(f"{amount}/minute")
     for pause_s, num_calls in steps:
         clock.now_s += pause_s
         verdicts = [await counts.count(limits, "client") for _ in range(num_calls)]
@@ -97,4 +97,4 @@ async def test_an_outage_is_logged_once_a_minute(caplog: pytest.LogCaptureFixtur
 
 def test_a_parameter_that_redis_does_not_know_is_refused_at_once() -> None:
     with pytest.raises(ValueError, match="no_such"):
-        CallCounts("redis://localhost/0?no_such=1")
+        CallCounters("redis://localhost/0?no_such=1")

@@ -8,7 +8,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from app.api.access.api_keys import ApiKeys
-from app.api.access.counters import CallCounts
+from app.api.access.counters import CallCounters
 from app.api.access.rate_limit import RateLimit, client_of
 from tests.unit.api.asgi import Client, http_scope
 from tests.unit.api.clock import Clock
@@ -18,7 +18,7 @@ PATH = "/api/diffusion/generate"
 
 def limited(limit: str | Callable[[], str], clock: Clock | None = None) -> RateLimit:
     current_limit = limit if callable(limit) else lambda: limit
-    return RateLimit(Response("inside"), CallCounts("memory", clock or Clock()), current_limit)
+    return RateLimit(Response("inside"), CallCounters("memory", clock or Clock()), current_limit)
 
 
 async def call(app: ASGIApp, path: str = PATH, **options: Any) -> Client:

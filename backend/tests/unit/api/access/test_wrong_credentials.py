@@ -5,7 +5,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from app.api.access.api_keys import ApiKeys
-from app.api.access.counters import CallCounts
+from app.api.access.counters import CallCounters
 from app.api.access.wrong_credentials import LIMIT, LimitWrongCredentials, WrongCredentials
 from tests.unit.api.asgi import Client, http_scope
 
@@ -17,7 +17,7 @@ async def inside(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 def guarded(limit: str = LIMIT_IN_FORCE) -> LimitWrongCredentials:
-    return LimitWrongCredentials(ApiKeys(inside, ["right"]), WrongCredentials(CallCounts("memory"), lambda: limit))
+    return LimitWrongCredentials(ApiKeys(inside, ["right"]), WrongCredentials(CallCounters("memory"), lambda: limit))
 
 
 async def ask(app: LimitWrongCredentials, key: str | None, address: str = "10.0.0.1") -> Client:
@@ -58,7 +58,7 @@ async def test_there_is_a_limit_where_none_is_set() -> None:
 @pytest.mark.parametrize("status", [200, 403, 404])
 async def test_other_answers_are_left_alone(status: int) -> None:
     app = LimitWrongCredentials(
-        Response("x", status_code=status), WrongCredentials(CallCounts("memory"), lambda: "1/day")
+        Response("x", status_code=status), WrongCredentials(CallCounters("memory"), lambda: "1/day")
     )
     for _ in range(3):
         answer = await ask(app, "any")
