@@ -43,12 +43,12 @@ from app.services.diffusion.residency.catalog import ENTRY_POINT_GROUP
 DESCRIPTION = "Serves diffusion language models: generation and infilling, streamed while they denoise."
 
 FINISHING_S = 5
-"""How long running requests may go on when the server is told to stop."""
+"""How long running requests may go on when the server is asked to stop."""
 ENDING_S = 5
 """How long the answers to those that did not finish may take to be sent."""
 
 NUM_OTHER_FILES = 256
-"""Open files besides connections: models, logs, connections to Redis and to a collector, threads' pipes."""
+"""Open files besides clients' connections: models, logs, connections to Redis and to a collector, threads' pipes."""
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ def create_app(
     """The app around `service`, or around a new one made from the settings; it opens and closes either.
 
     Args:
-        faces: the languages that it speaks.
+        faces: the APIs that it serves.
 
     Raises:
         WrongSetting: a setting names a model that there is not, or does not fit in another way.
@@ -117,7 +117,7 @@ def _new_call_counters(settings: Settings) -> CallCounters:
 
 
 def _add_middleware(app: FastAPI, settings: Settings) -> None:
-    """From the inside out: what is added last sees a request first."""
+    """Adds the middleware from the inside out: what is added last sees a request first."""
     app.add_middleware(HeadRequests)
     app.add_middleware(BodyLimit, max_body_bytes=settings.max_body_bytes)
     app.add_middleware(BodyDeadline, timeout_s=settings.client_timeout_seconds)
@@ -141,7 +141,8 @@ def _rate_limit_of(service: DiffusionLLMService) -> Callable[[], str]:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Listening does not wait for models: a request that comes before its model waits for it."""
+    """Initialises the service beside the server: listening does not wait for models, and a request that comes before
+    its model waits for it."""
     service: DiffusionLLMService = app.state.service
     initializing = asyncio.create_task(_initialize(service))
     try:
@@ -164,7 +165,7 @@ async def _initialize(service: DiffusionLLMService) -> None:
 
 
 class Server(uvicorn.Server):
-    """Lets running requests finish when it is told to stop, and ends those that take too long, so that every client
+    """Lets running requests finish when it is asked to stop, and ends those that take too long, so that every client
     gets an answer: an error where it cannot be the text."""
 
     def __init__(self, config: uvicorn.Config, service: DiffusionLLMService) -> None:
@@ -188,7 +189,7 @@ class Server(uvicorn.Server):
 
 
 def serve(app: FastAPI) -> bool:
-    """Serves the app until the process is told to stop; whether it could be served at all."""
+    """Serves the app until the process is asked to stop; gives whether it could be served at all."""
     settings: Settings = app.state.settings
     if not is_loopback_name(settings.host) and not listed(settings.api_keys.get_secret_value()):
         logger.warning("whoever reaches %s:%d may use this server: api_keys is empty", settings.host, settings.port)

@@ -1,4 +1,4 @@
-"""What routes ask for, by name, so that a route reads as a sentence."""
+"""Dependencies of routes by name, so that a route reads as a sentence."""
 
 from __future__ import annotations
 
@@ -58,4 +58,4 @@ async def is_admin(request: Request, settings: SettingsDep) -> bool:
 IsAdminDep = Annotated[bool, Depends(is_admin)]
 
 AdminDep = Depends(require_admin)
-"""For a route or a router: runs before the body is read, so that a stranger learns nothing about it."""
+"""Protects a route or a router. It runs before the body is read, so that a stranger learns nothing about it."""

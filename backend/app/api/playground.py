@@ -15,7 +15,7 @@ FOLDER = Path(__file__).parents[1] / "assets" / "playground"
 FILES = StaticFiles(directory=FOLDER)
 
 HEADERS = {
-    "Cache-Control": "no-cache",  # kept, and asked for anew: a page and its scripts are of one release
+    "Cache-Control": "no-cache",  # stored, and asked for anew: a page and its scripts are of one release
     # Nothing from elsewhere, no script but the page's own files, and no text that a script could turn into markup.
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
@@ -38,7 +38,7 @@ async def playground_file(name: str, request: Request) -> Response:
 
 
 async def _file(name: str, request: Request) -> Response:
-    """The file, or 304 where the client has it already, or 404."""
+    """The file as an answer, or 304 where the client has it already, or 404."""
     if "\0" in name:  # starlette before 1.0 hands it to the file system, which raises
         raise HTTPException(404)
     response = await FILES.get_response(name, request.scope)

@@ -1,4 +1,4 @@
-"""The faces of this server. A face is its folder, and its line here."""
+"""The faces of this server. A face is its folder, and an import and a line here."""
 
 from __future__ import annotations
 

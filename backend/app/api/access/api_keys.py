@@ -1,4 +1,4 @@
-"""Who may make the other calls: everybody, or, where keys are set, the holder of one of them."""
+"""API keys: where some are set, a call that is neither open nor an operator's needs one of them."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from app.api.wire.kinds import is_admin_call, is_fuller_for_admin, is_open_call
 
 
 class ApiKeys:
-    """Refuses a call without one of the keys, whatever its path, unless the path is open or has the admin's rule. Where
-    an answer tells the admin more, the admin's token is a key."""
+    """Refuses a call without one of the keys, whatever its path, unless the path is open or an operator's. Where the
+    admin gets a fuller answer, the admin's token counts as a key."""
 
     def __init__(self, app: ASGIApp, keys: Iterable[str], admin_token: str = "") -> None:
         self.app = app
@@ -38,14 +38,14 @@ class ApiKeys:
             await self.app(scope, receive, send)
 
     def _matching_digest(self, scope: Scope) -> bytes | None:
-        """The digest of the key that was sent. Every pair is compared, so that the time tells of no key."""
+        """The digest of the key that was sent. Every pair is compared, so that the time taken gives no key away."""
         given = [sha256(key.encode("latin-1")).digest() for key in _given_keys(Headers(scope=scope))]
         matching = [digest for digest in self._digests for sent in given if hmac.compare_digest(digest, sent)]
         return matching[0] if matching else None
 
 
 def key_name(scope: Scope) -> str | None:
-    """A name for the key that the call was let in by; the key cannot be told from it."""
+    """A name for the key that let the call in. It does not give the key away."""
     name: str | None = scope.get("state", {}).get("key_name")
     return name
 

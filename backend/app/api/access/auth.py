@@ -1,8 +1,8 @@
 """Who may make admin calls: the holder of the token, or, where none is set, whoever sits at this machine.
 
 The second rule must not open the door to a network by accident. A proxy on this machine makes everybody's peer
-address loopback, and a web page can make a browser on this machine send requests; so no header may tell of a proxy,
-and Host and Origin must name this machine too.
+address loopback, and a web page can make a browser on this machine send requests; so no header may name a proxy, and
+Host and Origin must name this machine too.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ AUTHORITY = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(:[0-9]{1,5}
 
 
 def check_admin(request: Request, admin_token: str) -> None:
-    """Lets an admin call pass, or not.
+    """Lets an admin call pass, or refuses it.
 
     Raises:
         AdminTokenRequired: a token is set and the request does not carry it.
@@ -50,7 +50,7 @@ def has_admin_right(request: Request, admin_token: str) -> bool:
 
 
 def carries_token(headers: Headers, admin_token: str) -> bool:
-    """Whether it is set, and this request carries it."""
+    """Whether an admin token is set, and the request carries it."""
     scheme, _, token = headers.get("authorization", "").partition(" ")
     # Headers are read as Latin-1, so encoding them back gives the bytes that were sent.
     matches = hmac.compare_digest(token.strip().encode("latin-1"), admin_token.encode())
@@ -63,7 +63,7 @@ def _check_token(headers: Headers, admin_token: str) -> None:
 
 
 def is_direct_loopback(request: Request) -> bool:
-    """Whether the peer, Host and Origin are this machine and nothing tells of a proxy in between."""
+    """Whether the peer, Host and Origin are this machine and no header names a proxy in between."""
     headers = request.headers
     return (
         request.client is not None

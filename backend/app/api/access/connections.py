@@ -21,14 +21,14 @@ from app.services.diffusion.requests.call import Call
 CHECKS_PER_TIMEOUT = 4
 SEND_BUFFER_BYTES = 131_072
 """What the system holds of an answer that is not read yet, per connection. Left alone it takes megabytes, and then it
-is long until a slow reader can be told from one that does not read."""
+takes long to distinguish a slow reader from one that does not read."""
 SURPLUS_TIMEOUT_S = 1.0
-"""How long a connection above the limit may take to ask, and to be told that there is no room for it."""
+"""How long a connection above the limit may take to ask, and to get the answer that there is no room for it."""
 
 
 class Connection(H11Protocol):
-    """A client's connection. Closed when for `client_timeout_s` the server waits for the head of a request or the rest
-    of a refused one, or the client reads nothing of what there is for it.
+    """A client's connection. It is closed when for `client_timeout_s` the server waits for the head of a request or the
+    rest of a refused one, or the client reads nothing of what there is for it.
 
     That a body arrives in time is up to `BodyDeadline`, which can still answer.
     """
@@ -56,7 +56,7 @@ class Connection(H11Protocol):
         super().on_response_complete()
 
     def resume_writing(self) -> None:
-        """The client has read a good part. By the next look the buffer may be as full as it was at the last one."""
+        """Notes that the client has read much: by the next look the buffer may be as full as it was at the last one."""
         self._progress_s = self.loop.time()
         super().resume_writing()
 
@@ -95,7 +95,7 @@ class Connection(H11Protocol):
 
 
 def connection_type(*, client_timeout_s: float, max_connections: int) -> type[Connection]:
-    """The connections of one server, for uvicorn's `http`."""
+    """The type of one server's connections, for uvicorn's `http`."""
     limits = {"client_timeout_s": client_timeout_s, "max_connections": max_connections}
     return type(Connection.__name__, (Connection,), limits)
 

@@ -22,13 +22,13 @@ RETRY_S = 5.0
 """How long a Redis that failed is left alone."""
 LOG_INTERVAL_S = 60.0
 RESOLUTION_S = 0.001
-"""Of the times that Redis tells; what ends within it may not have ended yet."""
+"""The resolution of the times that Redis gives: what ends within it may not have ended yet."""
 
 logger = logging.getLogger(__name__)
 
 
 class Windows(Protocol):
-    """Where calls are counted; `limits` calls it a storage for its sliding window counter."""
+    """A place where calls are counted; `limits` calls it a storage for its sliding window counter."""
 
     async def acquire_sliding_window_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool: ...
 
@@ -37,19 +37,19 @@ class Windows(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What became of a call, by the limit that refused it or of which the fewest calls are left."""
+    """What became of a call, by the limit that refused it, or else by the limit with the fewest calls left."""
 
     is_allowed: bool
     limit: RateLimitItem
     num_remaining: int
     reset_s: int
-    """Until the window ends."""
+    """Seconds until the window ends."""
     retry_after_s: int
-    """Until a call is allowed; 0 where one is now."""
+    """Seconds until a call is allowed; 0 where one is now."""
 
 
 class CallCounters:
-    """Counts the calls of each client. Belongs to one event loop.
+    """Counts the calls of each client. It belongs to one event loop.
 
     While Redis cannot be had the calls are counted here: a client may then make as many as the limit allows on each
     server, and nobody is refused because of Redis.
@@ -70,7 +70,7 @@ class CallCounters:
 
     @property
     def is_shared(self) -> bool:
-        """Whether they are meant to be counted in Redis."""
+        """Whether calls are meant to be counted in Redis."""
         return self._shared is not None
 
     async def count(self, limits: Sequence[RateLimitItem], client: str) -> Verdict:
@@ -109,7 +109,7 @@ class CallCounters:
 
 
 def _connection_pool(url: str) -> Any:
-    """Connections to a Redis; none is open yet."""
+    """A pool of connections to a Redis; none is open yet."""
     from redis.asyncio import BlockingConnectionPool
     from redis.asyncio.retry import Retry
     from redis.backoff import NoBackoff

@@ -15,7 +15,7 @@ from app.api.wire.kinds import is_generating_call
 from app.core.setting_types import parse_rate_limit
 
 IPV6_PREFIX_BITS = 64
-"""What one customer of a network gets at least; whoever has it can send from each of its addresses."""
+"""The prefix that one customer of a network gets at least; the customer can send from each of its addresses."""
 
 
 class RateLimit:
@@ -46,7 +46,7 @@ def client_of(scope: Scope) -> str:
 
 
 def address_of(scope: Scope) -> str:
-    """Where it comes from, whatever key it has."""
+    """The network address that a call comes from, whatever key it has."""
     return f"address:{_network(scope['client'][0])}" if scope.get("client") else "address:unknown"
 
 

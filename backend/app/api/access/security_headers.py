@@ -1,4 +1,4 @@
-"""What every answer tells a browser: take it for what it says it is, keep no copy, and let no page play with it."""
+"""Headers for browsers: take the answer for what it says it is, store no copy, and let no page play with it."""
 
 from __future__ import annotations
 

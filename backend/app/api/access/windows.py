@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from math import floor
 
 MAX_WINDOWS = 100_000
-"""So many clients and limits are remembered: at most 40 MB, however many addresses somebody has."""
+"""The bound of clients and limits that are remembered: at most 40 MB, however many addresses somebody has."""
 
 
 @dataclass(slots=True)
@@ -22,7 +22,7 @@ class Window:
 
 
 class CallWindows:
-    """Sliding windows as `limits` keeps them in Redis, and under the same names, by a clock that nobody can set.
+    """Sliding windows as `limits` has them in Redis, and under the same names, by a clock that nobody can set.
 
     The storage of `limits` in memory goes by the time of day: a clock put back by an hour would shut clients out for an
     hour. It also looks through all its clients at each call, and has no bound.
@@ -45,7 +45,7 @@ class CallWindows:
         return True
 
     async def get_sliding_window(self, key: str, expiry: int) -> tuple[int, float, int, float]:
-        """Calls in the window before and the seconds for which they still count; the same of this window."""
+        """The calls of the window before, the seconds for which they still count, and the same two of this window."""
         window = self._current(key, expiry)
         left_s = window.start_s + expiry - self._clock()
         return window.num_previous, left_s, window.num_current, left_s + expiry

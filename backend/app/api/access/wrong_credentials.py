@@ -13,7 +13,7 @@ from app.api.errors.table import RateLimited, problem_response
 from app.core.setting_types import parse_rate_limit
 
 LIMIT = "120/minute"
-"""Where `rate_limit` is empty: far more than people mistype, and far less than guessing takes."""
+"""The limit where `rate_limit` is empty: far more than people mistype, and far less than guessing takes."""
 
 
 class WrongCredentials:
@@ -25,7 +25,7 @@ class WrongCredentials:
         self._current_limit = current_limit
 
     async def note(self, scope: Scope) -> RateLimited | None:
-        """Counts one; gives the error where there were too many."""
+        """Counts a wrong key or token; gives the error where there were too many."""
         limits = parse_rate_limit(self._current_limit() or LIMIT)
         verdict = await self._counters.count(limits, f"wrong credentials of {address_of(scope)}")
         if verdict.is_allowed:
@@ -62,6 +62,6 @@ class LimitWrongCredentials:
 
 
 def _has_credentials(scope: Scope) -> bool:
-    """Whether anything was tried; a page that does not know its key yet is told 401 as often as it asks."""
+    """Whether a key or token was tried; a page that does not know its key yet gets 401 as often as it asks."""
     headers = Headers(scope=scope)
     return "authorization" in headers or "x-api-key" in headers

@@ -49,7 +49,8 @@ def object_for(model: type[BaseModel]) -> Callable[[Request], Awaitable[dict[str
 
 
 def _parse(body: bytes) -> Any:
-    """Pydantic's parser bounds the depth and refuses invalid UTF-8, half surrogate pairs and endless numbers."""
+    """The parsed body. Pydantic's parser bounds its depth and refuses invalid UTF-8, half surrogate pairs and endless
+    numbers."""
     try:
         return from_json(body)
     except ValueError as error:
@@ -66,7 +67,7 @@ def _check_declaration(request: Request) -> None:
 
 
 def _few_unknown(content: dict[str, Any], known: Container[str]) -> dict[str, Any]:
-    """Some unknown fields are enough to complain of; a hundred thousand complaints would hold up everybody else."""
+    """The content with the first unknown fields only: a hundred thousand complaints would hold up everybody else."""
     unknown = [name for name in content if name not in known]
     for name in unknown[MAX_COMPLAINTS:]:
         del content[name]

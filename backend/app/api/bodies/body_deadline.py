@@ -1,4 +1,4 @@
-"""A body that does not arrive holds nothing up for long."""
+"""The deadline for a body, so that one that does not arrive holds nothing up for long."""
 
 from __future__ import annotations
 

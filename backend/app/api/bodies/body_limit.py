@@ -1,4 +1,4 @@
-"""The size of a body is checked before anything parses it, and nothing is buffered for that."""
+"""The limit on the size of a body, checked before anything parses it and without buffering."""
 
 from __future__ import annotations
 
@@ -40,6 +40,6 @@ class BodyLimit:
 
 
 def _declared_bytes(scope: Scope) -> int:
-    """The Content-Length; 0 where there is none, or none that is a number, for then the counting decides."""
+    """The Content-Length; 0 where there is none, or none that is a number, since then the counting decides."""
     values = [value for name, value in scope["headers"] if name == b"content-length"]
     return max((int(value[:20]) for value in values if value.isdigit()), default=0)

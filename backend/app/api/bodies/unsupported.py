@@ -17,7 +17,7 @@ from app.core.complaints import MAX_COMPLAINTS
 _JSON_TYPES = {bool: "boolean", int: "number", str: "string", list: "array", dict: "object"}
 
 FIRST_ONLY = Field(fail_fast=True)
-"""Of a list only the first wrong item is complained of: a body has room for half a million of them."""
+"""Makes a list complain of its first wrong item only: a body has room for half a million of them."""
 
 EMPTY: tuple[Any, ...] = ("", [], {})
 
@@ -115,17 +115,17 @@ NEUTRAL: Mapping[str, tuple[Any, ...]] = MappingProxyType(
         "xtc_probability": (0,),
     }
 )
-"""Fields of other servers, and what these do where one is left out, which is also what this one does. Empty values and
+"""Fields of other servers, with the values by which they ask for what happens without them, here too. Empty values and
 `null` ask for nothing either."""
 
 NO_EFFECT = frozenset(
     {"keep_alive", "metadata", "prompt_cache_key", "request_id", "service_tier", "session_id", "user"}
 )
-"""Fields that are about something else than the answer."""
+"""Fields that have no effect on the answer here."""
 
 
 def asks_for_nothing(name: str, value: Any) -> bool:
-    """Whether a field that is not read can be passed over, for an answer with it would be the same."""
+    """Whether a field that is not read can be passed over, since an answer with it would be the same."""
     is_neutral = name in NEUTRAL and _is_one_of(value, (*NEUTRAL[name], *EMPTY))
     return value is None or name in NO_EFFECT or is_neutral
 
@@ -134,8 +134,8 @@ def without_nothing(content: Mapping[str, Any], known: Mapping[str, FieldInfo]) 
     """An object without the members that ask for nothing, and with no more unknown ones than are complained of.
 
     Args:
-        known: the fields that are read: of these only `null` asks for nothing, and an empty text, and only where they
-            may be left out.
+        known: the fields that are read. For them only `null` and an empty text ask for nothing, and only where they may
+            be left out.
     """
     asked = {name: value for name, value in content.items() if name in known and not _is_left_out(value, known[name])}
     unknown = ((name, value) for name, value in content.items() if name not in known)
@@ -158,7 +158,7 @@ def _is_one_of(value: Any, values: tuple[Any, ...]) -> bool:
 
 
 def described_leniently(schema: dict[str, Any]) -> dict[str, Any]:
-    """The JSON schema of an object of which `without_nothing` is read."""
+    """The JSON schema of an object that is read through `without_nothing`."""
     required = schema.get("required", ())
     for name, field in schema.get("properties", {}).items():
         if name not in required:
@@ -169,7 +169,7 @@ def described_leniently(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 _ABOUT = ("default", "description", "title")
-"""What a schema says of a field as a whole, and not of the kinds of its values."""
+"""Members of a schema that are about a field as a whole, and not about the kinds of its values."""
 
 
 def _with_nothing(field: dict[str, Any]) -> dict[str, Any]:
@@ -207,7 +207,7 @@ class AsksForNothing(BaseModel):
 class Only:
     """A field that may be absent or null, or have a value that asks for nothing; another one is refused by name.
 
-    No two are equal, for `typing` takes `Annotated` types with equal metadata for one, and 0 equals `False`.
+    No two are equal, since `typing` takes `Annotated` types with equal metadata for one, and 0 equals `False`.
     """
 
     neutral: tuple[Any, ...] = ()
@@ -225,7 +225,7 @@ class Only:
 
 
 def unsupported(name: str) -> Only:
-    """A field of OpenAI's that may ask for nothing."""
+    """The type of a field that this server does not support, which may still ask for nothing."""
     return Only((*NEUTRAL[name], *EMPTY))
 
 

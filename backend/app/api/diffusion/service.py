@@ -1,4 +1,5 @@
-"""Between a route and a generation: the status is decided before the first byte, and a gone client frees its place."""
+"""What stands between a route and a generation: the status is decided before the first byte, and a client that left
+frees its place in the queue."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ def start(service: DiffusionLLMService, params: Params, request: Request) -> Gen
 
 
 async def collect(generation: Generation, request: Request) -> GenerationResult:
-    """The whole result.
+    """Waits for the whole result.
 
     Raises:
         ServiceError: what the generation came to instead.
@@ -29,7 +30,7 @@ async def collect(generation: Generation, request: Request) -> GenerationResult:
 
 
 async def open_stream(generation: Generation, request: Request, *, silence_s: float) -> ByteStream:
-    """The stream, once its first event is there; see `stream_choices`.
+    """Opens the stream once its first event is there; see `stream_choices`.
 
     Raises:
         ServiceError: the generation was refused, or failed before its first event.

@@ -17,9 +17,9 @@ class ErrorForm:
     """One form of error answers.
 
     Attributes:
-        body: what the OpenAPI document says of it.
-        response: the answer for a problem, which knows all that can be said, and for the headers that go with it, such
-            as `Retry-After` where a limit or a full queue refuses a call.
+        body: the model of an error body, for the OpenAPI document.
+        response: makes the answer from a problem, which holds all that is known, and from the headers that go with it,
+            such as `Retry-After` where a rate limit or a full queue refuses a call.
     """
 
     body: type[BaseModel]
@@ -37,5 +37,6 @@ def note_form(scope: Scope, form: ErrorForm) -> None:
 
 
 def form_of(scope: Scope) -> ErrorForm:
+    """The form that was noted, or else `PROBLEM_JSON`."""
     form: ErrorForm = scope.get("state", {}).get("error_form", PROBLEM_JSON)
     return form

@@ -21,9 +21,9 @@ _CODES = {
     "rate_limited": "rate_limit_exceeded",
     "content_rejected": "content_filter",
 }
-"""Where OpenAI's name for it is known to clients; all other codes are our own."""
+"""Our codes, with OpenAI's name for each where clients know one; all other codes are our own."""
 _NAMES = {"model_id": "model", "max_length": "max_tokens", "text": "prompt", "prefix": "prompt", "token_ids": "prompt"}
-"""What the service calls its parameters, and what these clients do."""
+"""The service's names of parameters, with the names that these clients use."""
 
 
 class OpenAIError(BaseModel):
@@ -42,7 +42,7 @@ class OpenAIProblem(BaseModel):
 
 
 def openai_problem(problem: Problem) -> OpenAIProblem:
-    """The same problem in other words."""
+    """The problem in OpenAI's words."""
     param, message = None, problem.detail
     if problem.errors:
         errors = renamed(problem.errors, _NAMES)

@@ -1,4 +1,4 @@
-"""The one shape of an error body: RFC 9457, plus what clients of this API look for."""
+"""An error as data: RFC 9457, plus what clients of this API look for. Every form of errors is made from it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every error that leaves over HTTP: which status, which code, which headers. One table, one shape.
+"""Every error that leaves over HTTP: its status, its code, its headers. The face of a request decides its form.
 
 ApiError
 ├── MalformedRequest        not HTTP (400)
@@ -57,7 +57,7 @@ from app.services.diffusion.requests.stats import UNFORESEEN
 
 
 class ApiError(Exception):
-    """Root of what the HTTP layer itself refuses."""
+    """The root of all that the HTTP layer itself refuses."""
 
     code = "bad_request"
 
@@ -114,7 +114,7 @@ class InvalidBody(ApiError):
 
     @classmethod
     def of(cls, error: ValidationError, given: Any, names: Mapping[str, str] | None = None) -> InvalidBody:
-        """What is wrong with a value that was `given`.
+        """The error for what is wrong with a value that was `given`.
 
         Args:
             names: what the client calls fields that have another name there.
@@ -182,7 +182,7 @@ def problem_of(error: Exception) -> Problem:
 
 
 def problem_of_code(code: str, detail: str) -> Problem:
-    """The problem that an `error` event of a stream tells of."""
+    """The problem that an `error` event of a stream reports."""
     internal = (500, "Internal error")
     status, title = next((entry for cls, entry in PROBLEMS.items() if getattr(cls, "code", "") == code), internal)
     return _problem(status, title, code, detail)
@@ -193,7 +193,7 @@ def _problem(status: int, title: str, code: str, detail: str, **more: Any) -> Pr
 
 
 def _framework_problem(error: HTTPException) -> Problem:
-    """What the router refuses: an unknown path, a method that the path does not have."""
+    """The problem with what the router refuses: an unknown path, a method that the path does not have."""
     phrase = HTTPStatus(error.status_code).phrase
     return _problem(error.status_code, phrase, phrase.lower().replace(" ", "_"), error.detail)
 
@@ -244,7 +244,7 @@ async def _answer(request: Request, error: Exception) -> Response:
 
 
 async def _answer_other_method(request: Request, error: Exception) -> Response:
-    """No route has this method. OPTIONS asks which ones there are, so that one is no error."""
+    """Answers a method that no route has. OPTIONS asks which ones there are, so that one is no error."""
     is_question = request.method == "OPTIONS"
     response = Response(status_code=204) if is_question else problem_response(request.scope, error)
     response.headers["Allow"] = allowed_methods(request.scope)
@@ -263,7 +263,7 @@ async def _answer_nobody(request: Request, error: Exception) -> Response:
 
 
 def add_error_handlers(app: FastAPI) -> None:
-    """Makes every error of a route a problem document; `UnexpectedErrors` takes what is left."""
+    """Answers every error of a route in the form of its face; `UnexpectedErrors` takes what is left."""
     app.add_exception_handler(ApiError, _answer)
     app.add_exception_handler(ServiceError, _answer)
     app.add_exception_handler(HTTPException, _answer)

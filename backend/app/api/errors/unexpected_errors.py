@@ -1,4 +1,4 @@
-"""The last resort: an error that nobody foresaw is logged with its cause and answered without it."""
+"""The last resort: an unforeseen error is logged with its cause and answered without it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is wrong with the values of a request, field by field, as its answer tells it."""
+"""Complaints about the values of a request, field by field, as its answer reports them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from app.core.complaints import complaints
 
 
 def field_errors(errors: Iterable[ErrorDetails], given: Any) -> list[FieldError]:
-    """At most `MAX_COMPLAINTS`, one per field.
+    """What is wrong with each field, for at most `MAX_COMPLAINTS` of them.
 
     Args:
         given: what was validated.

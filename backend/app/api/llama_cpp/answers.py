@@ -11,7 +11,7 @@ from app.services.diffusion import DiffusionStreamEvent, Generation
 
 
 class InfillAnswer:
-    """One answer as it grows. Belongs to one event loop.
+    """One answer as it grows. It belongs to one event loop.
 
     Args:
         n_ctx: tokens that the model sees at a time.
@@ -21,7 +21,7 @@ class InfillAnswer:
         self._asked = asked
         self._index = index
         self._n_ctx = n_ctx
-        self._told: dict[str, Any] = {"model_id": model_id, "prompt_tokens": 0, "finish_reason": "length"}
+        self._reported: dict[str, Any] = {"model_id": model_id, "prompt_tokens": 0, "finish_reason": "length"}
         self._pieces: list[str] = []
         self._started_s = self._now_s()
 
@@ -31,56 +31,56 @@ class InfillAnswer:
             self._started_s = self._now_s()
         elif event.type == "token":
             self._pieces.append(event.data)
-        self._told |= event.metadata
+        self._reported |= event.metadata
 
     def piece(self, text: str) -> dict[str, Any]:
-        """What is streamed of it."""
+        """The chunk of a stream for a piece of text."""
         return {"index": self._index, "content": text, "tokens": [], "stop": False}
 
     def whole(self) -> dict[str, Any]:
-        """All of it, without what was not asked for."""
+        """The whole answer, without what was not asked for."""
         return _selected(self._everything("".join(self._pieces)), self._asked.response_fields or ())
 
     def last(self) -> dict[str, Any]:
-        """The end of a stream: all but the text, which has been sent."""
+        """The last chunk of a stream: all but the text, which has been sent."""
         return self._everything("")
 
     def _everything(self, content: str) -> dict[str, Any]:
-        num_predicted = self._told.get("tokens_generated", len(self._pieces))
-        num_left_out = self._told.get("truncated_prompt_tokens", 0)
-        num_prompt_tokens = (self._told["prompt_tokens"] or 0) - num_left_out
+        num_predicted = self._reported.get("tokens_generated", len(self._pieces))
+        num_left_out = self._reported.get("truncated_prompt_tokens", 0)
+        num_prompt_tokens = (self._reported["prompt_tokens"] or 0) - num_left_out
         return {
             "index": self._index,
             "content": content,
             "tokens": [],
             "id_slot": 0,
             "stop": True,
-            "model": self._told["model_id"],
+            "model": self._reported["model_id"],
             "tokens_predicted": num_predicted,
             "tokens_evaluated": num_prompt_tokens,
             "tokens_cached": 0,
             "truncated": self._asked.is_cut or num_left_out > 0,
             "stop_type": self._stop_type(),
-            "stopping_word": self._told.get("stop_string") or "",
+            "stopping_word": self._reported.get("stop_string") or "",
             "generation_settings": self._settings(),
             "timings": _timings(num_prompt_tokens, num_predicted, self._now_s() - self._started_s),
         }
 
     def _stop_type(self) -> str:
-        if self._told.get("stop_string"):
+        if self._reported.get("stop_string"):
             return "word"
-        return "limit" if self._told["finish_reason"] == "length" else "eos"
+        return "limit" if self._reported["finish_reason"] == "length" else "eos"
 
     def _settings(self) -> dict[str, Any]:
         given = self._asked.model_dump(include={"n_predict", "temperature", "top_k", "top_p", "stop", "stream"})
-        return {"n_ctx": self._n_ctx, "seed": self._told.get("seed"), **given}
+        return {"n_ctx": self._n_ctx, "seed": self._reported.get("seed"), **given}
 
     def _now_s(self) -> float:
         return asyncio.get_running_loop().time()
 
 
 def _timings(num_prompt_tokens: int, num_predicted: int, duration_s: float) -> dict[str, Any]:
-    """Prompt and answer are read and written in the same steps, so all of the time is the answer's."""
+    """The timings of an answer. The steps process prompt and answer together, so all of the time is the answer's."""
     return {
         "prompt_n": num_prompt_tokens,
         "prompt_ms": 0.0,
@@ -94,7 +94,7 @@ def _timings(num_prompt_tokens: int, num_predicted: int, duration_s: float) -> d
 
 
 def _selected(answer: dict[str, Any], paths: Sequence[str]) -> dict[str, Any]:
-    """What stands at each path that there is, under the path's own name; everything where none is named."""
+    """The values at the paths that the answer has, under the paths' own names; the whole answer where none is named."""
     if not paths:
         return answer
     flat = {**answer, **{f"{name}/{key}": value for name in _NESTED for key, value in answer[name].items()}}
@@ -105,7 +105,7 @@ _NESTED = ("timings", "generation_settings")
 
 
 async def in_time(generation: Generation, limit_ms: int | None) -> AsyncGenerator[DiffusionStreamEvent, None]:
-    """Its events; once there is a line, what takes longer than `limit_ms` since the first text is given up."""
+    """The events of a generation. It is given up once it has a line and `limit_ms` have passed since its first text."""
     loop = asyncio.get_running_loop()
     first_text_s: float | None = None
     has_line = False

@@ -1,4 +1,4 @@
-"""Says once in the log which fields of requests are passed over."""
+"""A note in the log, once for each field of requests that is passed over."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Iterable
 from app.core.complaints import echo
 
 MAX_NAMES = 100
-"""A client may make up names for ever; the log need not hold them all."""
+"""The bound of names that are logged: a client may make up names for ever."""
 
 logger = logging.getLogger(__name__)
 
 
 class PassedOver:
-    """The names that the log has already seen."""
+    """Remembers the names that the log has already seen."""
 
     def __init__(self) -> None:
         self._names: set[str] = set()

@@ -66,7 +66,7 @@ class InfillRequest(AsksForNothing):
 
     @property
     def unknown_fields(self) -> list[str]:
-        """Names of what was sent and is not looked at."""
+        """The names of fields that were sent and are not read."""
         return list(self.model_extra or ())
 
     @property
@@ -75,13 +75,13 @@ class InfillRequest(AsksForNothing):
 
     @property
     def stop_strings(self) -> list[str]:
-        """Those that count."""
+        """The stop strings that this server can take."""
         given = [self.stop] if isinstance(self.stop, str) else self.stop or []
         return [stop for stop in given if 0 < len(stop) <= MAX_STOP_CHARACTERS][:MAX_STOP_STRINGS]
 
     @property
     def prefix(self) -> str:
-        """All that stands before the gap, the nearest part of it."""
+        """The text before the gap, cut to the part nearest to it."""
         extra = "".join(f"{snippet.text}\n\n" for snippet in self.input_extra)
         # The line ends of the answer are those of the file.
         line_ends = LineEnds.around(self._own_prefix, self.input_suffix)
@@ -93,7 +93,7 @@ class InfillRequest(AsksForNothing):
 
     @property
     def is_cut(self) -> bool:
-        """Whether something of the file itself was left out."""
+        """Whether a part of the file itself was left out."""
         return max(len(self._own_prefix), len(self.input_suffix)) > MAX_SIDE_CHARACTERS
 
     @property

@@ -12,7 +12,7 @@ from app.services.diffusion import DiffusionStreamEvent
 
 
 class InfillChunks:
-    """The framing of one call; it tells the answers what comes, and they say what is sent of it."""
+    """The framing of one call. Each event goes to its answer, which knows what is sent of it."""
 
     media_type = SERVER_SENT_EVENTS
     keep_alive = COMMENT

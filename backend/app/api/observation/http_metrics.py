@@ -10,7 +10,7 @@ from app.api.observation.status import StatusRecorder
 
 
 class HttpMetrics:
-    """Counts when the last byte is sent. A client that left is counted as 499, as in the log."""
+    """Counts an answer when its last byte is sent. A client that left is counted as 499, as in the log."""
 
     def __init__(self, app: ASGIApp, instruments: Instruments) -> None:
         self.app = app

@@ -23,7 +23,7 @@ FAILURE_CODES = {INTERNAL_CODE} | {
 
 
 class RequestInstruments:
-    """What is known when a request has ended. `model` is the one that answered; empty: none was chosen."""
+    """Counts what is known when a request has ended. `model` is the one that answered; empty: none was chosen."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         counter, histogram = partial(Counter, registry=registry), partial(Histogram, registry=registry)
@@ -62,7 +62,7 @@ class RequestInstruments:
         )
 
     def count(self, report: RunReport) -> None:
-        """An observer of the service. What was refused for its caller's mistake has only its work counted here."""
+        """Observes the service. A request that was refused for its caller's mistake has only its work counted here."""
         if report.outcome is not Outcome.REFUSED:
             self._count_end(report)
         if report.model_id:
@@ -90,7 +90,7 @@ class RequestInstruments:
 
 
 class Instruments:
-    """Everything that is kept between scrapes. Belongs to the event loop.
+    """All counters and histograms that last from scrape to scrape. They belong to the event loop.
 
     Labels take few values: ids of models, codes, templates of routes; nothing that a client makes up becomes one.
     """

@@ -1,4 +1,4 @@
-"""Watches whether the event loop keeps its appointments: what blocks it, blocks every stream."""
+"""A watch on the event loop's punctuality: what blocks the loop, blocks every stream."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ INTERVAL_S = 0.5
 
 
 async def watch_event_loop(note_lag: Callable[[float], None], interval_s: float = INTERVAL_S) -> None:
-    """Tells every `interval_s` by how many seconds the loop was late. Runs until it is cancelled."""
+    """Reports every `interval_s` by how many seconds the loop was late. Runs until it is cancelled."""
     loop = asyncio.get_running_loop()
     while True:
         due_s = loop.time() + interval_s

@@ -22,7 +22,7 @@ router = APIRouter(tags=["operations"])
 
 
 async def scrape_of(app: FastAPI) -> Scrape:
-    """What this process has to tell."""
+    """The metrics of this process, at this moment."""
     service: DiffusionLLMService = app.state.service
     instruments: Instruments = app.state.instruments
     memory = await memory_of(service.observation().devices)

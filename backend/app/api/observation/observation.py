@@ -1,4 +1,4 @@
-"""Joins what watches the application to it: metrics always, traces where a collector is named."""
+"""The wiring of what watches the application: metrics always, traces where a collector is named."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from app.services.diffusion import DiffusionLLMService
 
 
 def add_observation(app: FastAPI, service: DiffusionLLMService, *, otel_endpoint: str) -> None:
-    """Adds the outermost middleware, so that every answer is seen: call it after all other middleware is added.
+    """Adds middleware outside of all that answers, so that every answer is seen: call it when that is added.
 
     Raises:
         WrongSetting: traces are asked for, and the extra `otel` is not installed.

@@ -15,8 +15,8 @@ logger = logging.getLogger(__name__)
 
 
 class RequestLog:
-    """Logs when the last byte is sent. A client that left is logged as 499, whatever had been sent before; a probe that
-    finds all well only at debug level, for it comes every few seconds."""
+    """Logs a request when the last byte of its answer is sent. A client that left is logged as 499, whatever had been
+    sent before; a probe that finds all well only at debug level, since it comes every few seconds."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app

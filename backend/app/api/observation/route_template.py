@@ -1,4 +1,4 @@
-"""What a request's path means, for those who count requests: few names, whatever paths clients make up."""
+"""The template of a request's path, for whoever counts requests: few names, whatever paths clients make up."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def route_of(scope: Scope) -> str:
 
 
 def _prefix(path: str, route: Route) -> str:
-    """What stands before the part that the route knows: newer releases of FastAPI do not tell a route with which prefix
-    its router was included."""
+    """The part of the path before the one that the route knows: in newer releases of FastAPI a route does not know with
+    which prefix its router was included."""
     starts = (index for index, character in enumerate(path) if character == "/")
     return path[: next((start for start in starts if route.path_regex.match(path[start:])), 0)]

@@ -1,4 +1,4 @@
-"""What is read off the service when Prometheus asks, and kept nowhere."""
+"""Gauges and counters that are read off the service when Prometheus asks, and stored nowhere."""
 
 from __future__ import annotations
 
@@ -33,22 +33,22 @@ ENGINE_COUNTERS = {
 
 
 class Scrape(Collector):
-    """One answer to Prometheus: what `kept` holds, and the state of the service at this moment.
+    """One answer to Prometheus: what `counted` holds, and the state of the service at this moment.
 
     An engine's counters begin at zero when its model is reloaded, and are absent while it is not loaded; Prometheus
     knows both from restarts, and `rate` and `increase` allow for it.
     """
 
     def __init__(
-        self, kept: Collector, service: ServiceObservation, memory: Mapping[str, DeviceMemory], version: str
+        self, counted: Collector, service: ServiceObservation, memory: Mapping[str, DeviceMemory], version: str
     ) -> None:
-        self._kept = kept
+        self._counted = counted
         self._service = service
         self._memory = memory
         self._version = version
 
     def collect(self) -> Iterator[Metric]:
-        yield from map(_without_birthdays, self._kept.collect())
+        yield from map(_without_birthdays, self._counted.collect())
         yield _gauge("build_info", "The version that runs; the value is 1.", ("version",), [((self._version,), 1)])
         yield from _requests(self._service)
         yield from _models(self._service.models)
@@ -57,7 +57,7 @@ class Scrape(Collector):
 
 
 def _without_birthdays(metric: Metric) -> Metric:
-    """The client library says of each counter when it was made, which is a quarter of all lines and serves nobody."""
+    """The metric without the times at which its counters were made: a quarter of all lines, which nobody needs."""
     metric.samples = [sample for sample in metric.samples if not sample.name.endswith("_created")]
     return metric
 

@@ -1,4 +1,4 @@
-"""How a request was answered, for whoever tells of it afterwards: the log, the metrics, the traces."""
+"""The status of an answer, for whoever reports it afterwards: the log, the metrics, the traces."""
 
 from __future__ import annotations
 
@@ -21,5 +21,5 @@ class StatusRecorder:
 
     @property
     def status(self) -> int:
-        """499 where the client left, whatever had been sent before."""
+        """The status that was sent; 499 where the client left, whatever had been sent before."""
         return CLIENT_GONE if has_left(self._scope) else self._status

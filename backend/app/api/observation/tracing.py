@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 SERVICE = "reynard-diffusion"
 EXPORT_TIMEOUT_S = 3.0
-"""Also the longest that a collector which does not answer may hold up the end of the process."""
+"""How long an export may take, and so how long a silent collector may hold up the end of the process."""
 BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 """Variables that the exporter's HTTP library reads certificates from."""
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -59,7 +59,7 @@ def provider_for(endpoint: str) -> TracerProvider:
 
 
 def session_for(endpoint: str) -> requests.Session:
-    """How a collector is asked: one on this machine without the environment's proxies and certificates.
+    """A session for the collector; for one on this machine without the environment's proxies and certificates.
 
     Raises:
         WrongSetting: see `provider_for`.
@@ -104,7 +104,7 @@ class Traces:
             yield span
 
     def record_run(self, report: RunReport) -> None:
-        """An observer of the service: spans of the past, under the request's own."""
+        """Observes the service: adds the spans of what is past, under the request's own."""
         ended_ns = time.time_ns()
         arrived_ns = ended_ns - _ns(report.processing_time_s)
         if report.queue_time_s is None:
@@ -126,7 +126,7 @@ class Traces:
 
 
 class TraceRequests:
-    """A span around each request, those of probes left out."""
+    """Puts a span around each request that is no probe."""
 
     def __init__(self, app: ASGIApp, traces: Traces) -> None:
         self.app = app

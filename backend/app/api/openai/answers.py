@@ -60,24 +60,24 @@ class Completion(BaseModel):
     )
 
 
-def end_of(told: dict[str, Any]) -> dict[str, Any]:
-    """How an answer ended, from what the service told of it. A model of one's own may have reasons of its own."""
-    finish_reason = "length" if told["finish_reason"] == "length" else "stop"
-    return {"finish_reason": finish_reason, "seed": told["seed"], "stop_reason": told.get("stop_string")}
+def end_of(reported: dict[str, Any]) -> dict[str, Any]:
+    """How an answer ended, from its metadata. A model from outside may have reasons of its own."""
+    finish_reason = "length" if reported["finish_reason"] == "length" else "stop"
+    return {"finish_reason": finish_reason, "seed": reported["seed"], "stop_reason": reported.get("stop_string")}
 
 
-def usage_of(told: Mapping[int, dict[str, Any]], num_choices: int, *, num_cut_characters: int = 0) -> Usage:
-    """Tokens of all answers, and of each prompt once.
+def usage_of(reported: Mapping[int, dict[str, Any]], num_choices: int, *, num_cut_characters: int = 0) -> Usage:
+    """The tokens of all answers, and of each prompt once.
 
     Args:
-        told: what the service told of each answer that has begun, by its index.
+        reported: the metadata of each answer that has begun, by its index.
         num_choices: answers to one prompt.
         num_cut_characters: characters of the given text that the service never saw.
     """
-    of_prompts = {index // num_choices: metadata for index, metadata in told.items()}.values()
+    of_prompts = {index // num_choices: metadata for index, metadata in reported.items()}.values()
     num_left_out = sum(metadata.get("truncated_prompt_tokens", 0) for metadata in of_prompts)
     num_seen = sum(metadata["prompt_tokens"] or 0 for metadata in of_prompts) - num_left_out
-    num_new = sum(metadata.get("tokens_generated", 0) for metadata in told.values())
+    num_new = sum(metadata.get("tokens_generated", 0) for metadata in reported.values())
     return Usage(
         prompt_tokens=num_seen,
         completion_tokens=num_new,
@@ -109,8 +109,8 @@ class Form:
     def last(self) -> dict[str, Any]:
         return self._worded("", delta=Delta(content="") if self.has_text else Delta())
 
-    def logprobs(self, told: Sequence[dict[str, Any]]) -> TextLogprobs | ChatLogprobs:
-        return text_logprobs(told) if self.has_text else chat_logprobs(told)
+    def logprobs(self, reported: Sequence[dict[str, Any]]) -> TextLogprobs | ChatLogprobs:
+        return text_logprobs(reported) if self.has_text else chat_logprobs(reported)
 
     def _worded(self, text: str, **as_message: AnswerMessage | Delta) -> dict[str, Any]:
         return {**({"text": text} if self.has_text else {}), **(as_message if self.has_message else {})}
@@ -119,4 +119,4 @@ class Form:
 TEXT = Form("cmpl-", "text_completion", "text_completion", has_text=True, has_message=False)
 CHAT = Form("chatcmpl-", "chat.completion", "chat.completion.chunk", has_text=False, has_message=True)
 FIM = Form("cmpl-", "text_completion", "text_completion", has_text=True, has_message=True)
-"""Mercury's clients read `text`, and Mistral's `message` and `delta`."""
+"""The form for clients of Mercury, which read `text`, and of Mistral, which read `message` and `delta`."""

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 
 class TextLogprobs(BaseModel):
-    """Of a completion: four lists of equal length."""
+    """The log-probabilities of a completion, as four lists of equal length."""
 
     tokens: list[str]
     token_logprobs: list[float]
@@ -28,26 +28,26 @@ class TokenLogprob(Alternative):
 
 
 class ChatLogprobs(BaseModel):
-    """Of a chat message."""
+    """The log-probabilities of a chat message."""
 
     content: list[TokenLogprob]
     refusal: None = None
 
 
-def text_logprobs(told: Sequence[dict[str, Any]]) -> TextLogprobs:
-    """The token itself is always among its alternatives."""
+def text_logprobs(reported: Sequence[dict[str, Any]]) -> TextLogprobs:
+    """The form of completions. The token itself is always among its alternatives."""
     return TextLogprobs(
-        tokens=[each["token"] for each in told],
-        token_logprobs=[each["logprob"] for each in told],
-        top_logprobs=[{best["token"]: best["logprob"] for best in (*each["top"], each)} for each in told],
-        text_offset=[each["offset"] for each in told],
+        tokens=[each["token"] for each in reported],
+        token_logprobs=[each["logprob"] for each in reported],
+        top_logprobs=[{best["token"]: best["logprob"] for best in (*each["top"], each)} for each in reported],
+        text_offset=[each["offset"] for each in reported],
     )
 
 
-def chat_logprobs(told: Sequence[dict[str, Any]]) -> ChatLogprobs:
+def chat_logprobs(reported: Sequence[dict[str, Any]]) -> ChatLogprobs:
     return ChatLogprobs(
         content=[
             TokenLogprob(token=each["token"], logprob=each["logprob"], bytes=each["bytes"], top_logprobs=each["top"])
-            for each in told
+            for each in reported
         ]
     )

@@ -1,4 +1,4 @@
-"""What OpenAI's clients send, and what the service is asked for it. Our own parameters stand beside theirs."""
+"""The requests of OpenAI's clients, and what the service is asked for them. Our own parameters stand beside theirs."""
 
 from __future__ import annotations
 
@@ -98,12 +98,12 @@ class OpenAIRequest(AsksForNothing, Sampling):
 
     @property
     def num_logprobs(self) -> int | None:
-        """How many alternatives are asked for beside each token's log-probability; `None`: neither."""
+        """The number of alternatives beside each token's log-probability; `None`: no log-probabilities either."""
         return None
 
     @property
     def num_choices(self) -> int:
-        """Per prompt."""
+        """The number of answers to each prompt."""
         return self.n or 1
 
     @property
@@ -112,20 +112,20 @@ class OpenAIRequest(AsksForNothing, Sampling):
 
     @property
     def first_seed(self) -> int | None:
-        """`None`: the server draws one for each answer."""
+        """The seed of the first answer; `None`: the server draws one for each answer."""
         seed = self.random_seed if self.seed is None else self.seed
         return None if seed is None or seed < 0 else seed
 
     @property
     def num_cut_characters(self) -> int:
-        """Characters of the given text that are left out, because a side of a gap may have only so many."""
+        """The number of characters that are left out, because the length of each side of a gap has a bound."""
         return 0
 
-    def prompt_text(self, told: Mapping[str, Any]) -> str:
-        """What an answer begins with that only the model can tell: the text of a prompt of token ids.
+    def prompt_text(self, reported: Mapping[str, Any]) -> str:
+        """The beginning of an answer that only the model knows: the text of a prompt of token ids.
 
         Args:
-            told: what the service told of the answer.
+            reported: the metadata of the answer.
         """
         return ""
 
@@ -149,7 +149,7 @@ class OpenAIRequest(AsksForNothing, Sampling):
         return {name: value for name, value in given.items() if value is not None}
 
     def _filters(self) -> dict[str, Any]:
-        """The least nucleus is the most probable token, which is what `top_p` 0 asks for."""
+        """`top_k` and `top_p` within bounds. `top_p` 0 asks for the least nucleus, which is the most probable token."""
         top_k = TOP_K.le if self.top_k is not None and self.top_k < 1 else self.top_k
         top_p = None if self.top_p is None else TOP_P.nearest(self.top_p)
         return {"top_k": 1 if self.top_p == 0 else top_k, "top_p": top_p}
@@ -159,7 +159,7 @@ class OpenAIRequest(AsksForNothing, Sampling):
 
 
 def _kind_of_prompt(prompt: Any) -> str:
-    """Which of the kinds of a prompt is meant, so that what is wrong with it is told of that one."""
+    """Which of the kinds of a prompt is meant, so that complaints are about that one."""
     first = prompt[0] if isinstance(prompt, list) and prompt else None
     if isinstance(first, int):
         return "ids"
@@ -197,8 +197,8 @@ class CompletionRequest(OpenAIRequest):
     def prompts(self) -> Sequence[str | list[int]]:
         return [self.prompt] if self._is_one else self.prompt  # type: ignore[list-item, return-value]
 
-    def prompt_text(self, told: Mapping[str, Any]) -> str:
-        return str(told.get("prompt_text", "")) if self.echo else ""
+    def prompt_text(self, reported: Mapping[str, Any]) -> str:
+        return str(reported.get("prompt_text", "")) if self.echo else ""
 
     @property
     def _is_one(self) -> bool:
@@ -278,7 +278,7 @@ class FimRequest(OpenAIRequest):
 
 
 def _sides(prompt: str, suffix: str | None) -> dict[str, str]:
-    """Of the texts around a gap, what is nearest to it."""
+    """The texts around a gap, each cut to the part nearest to it."""
     return {"prefix": prompt[-MAX_SIDE_CHARACTERS:], "suffix": (suffix or "")[:MAX_SIDE_CHARACTERS]}
 
 
@@ -315,7 +315,7 @@ class Message(AsksForNothing):
     @model_validator(mode="before")
     @classmethod
     def _may_say_nothing(cls, message: Any) -> Any:
-        """An answer without text is kept as `null`, or not at all."""
+        """Reads a missing or `null` content of an assistant as an answer without text."""
         says_nothing = isinstance(message, dict) and message.get("role") == "assistant" and not message.get("content")
         return {**message, "content": ""} if says_nothing else message
 

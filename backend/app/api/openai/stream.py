@@ -1,4 +1,4 @@
-"""A call's events as chunks: `data: {json}`, and `data: [DONE]` at the end."""
+"""The events of a call as chunks: `data: {json}`, and `data: [DONE]` at the end."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Chunks:
 
     Args:
         openings: what each choice begins with.
-        progress: counts the tokens of each choice, as long as its last event has not told them.
+        progress: counts the tokens of each choice, until its last event reports them.
     """
 
     media_type = SERVER_SENT_EVENTS
@@ -42,17 +42,17 @@ class Chunks:
         self._asked = asked
         self._openings = openings
         self._progress = progress
-        self._tells_usage = bool(options.include_usage)
-        self._tells_usage_always = self._tells_usage and bool(options.continuous_usage_stats)
+        self._sends_usage = bool(options.include_usage)
+        self._sends_usage_always = self._sends_usage and bool(options.continuous_usage_stats)
         self._head: dict[str, Any] = {
             "id": form.id_prefix + call_id,
             "object": form.chunk_object,
             "created": int(time.time()),
         }
-        self._told: dict[int, dict[str, Any]] = {}  # what was told of each choice so far
+        self._reported: dict[int, dict[str, Any]] = {}  # metadata of each choice so far
 
     def write(self, index: int, event: DiffusionStreamEvent) -> bytes:
-        self._told[index] = {**self._progress[index](), **event.metadata}
+        self._reported[index] = {**self._progress[index](), **event.metadata}
         match event.type:
             case "start":
                 self._head["model"] = event.metadata["model_id"]
@@ -70,7 +70,7 @@ class Chunks:
                 return data_line(openai_problem(problem_of_code(event.metadata["code"], event.data)))
 
     def end(self) -> bytes:
-        if not self._tells_usage:
+        if not self._sends_usage:
             return DONE
         return self._chunk(choices=[], usage=self._usage()) + DONE
 
@@ -79,13 +79,13 @@ class Chunks:
         return self._chunk(choices=[Choice(index=index, **worded)])
 
     def _chunk(self, **content: Any) -> bytes:
-        usage = {"usage": self._usage() if self._tells_usage_always else None} if self._tells_usage else {}
+        usage = {"usage": self._usage() if self._sends_usage_always else None} if self._sends_usage else {}
         return data_line(Completion(**{**self._head, **usage, **content}).model_dump(exclude_unset=True))
 
     def _usage(self) -> Usage:
-        return usage_of(self._told, self._asked.num_choices, num_cut_characters=self._asked.num_cut_characters)
+        return usage_of(self._reported, self._asked.num_choices, num_cut_characters=self._asked.num_cut_characters)
 
 
 def _step(index: int, data: Any) -> dict[str, Any]:
-    """A model of one's own may draw its canvas as it likes."""
+    """The data of a step. A model from outside may draw its canvas as it likes."""
     return {**(data if isinstance(data, dict) else {"data": data}), "index": index}

@@ -20,8 +20,8 @@ class ByteStream(Response):
 
     Args:
         keep_alive: what is sent while nothing happens.
-        silence_s: after how many seconds of silence.
-        is_overdue: whether there has been as much silence already.
+        silence_s: seconds of silence after which `keep_alive` is sent.
+        is_overdue: whether the silence has lasted that long already.
     """
 
     def __init__(

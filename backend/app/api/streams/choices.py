@@ -1,4 +1,4 @@
-"""One call, several generations: they are answered together, and end together."""
+"""Several generations for one call, which are answered together and end together."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from app.services.diffusion.public_words import public_message
 from app.services.diffusion.requests.generation import error_event
 
 MAX_CHOICES = 8
-"""Answers to one call."""
+"""The greatest number of answers to one call."""
 
 IndexedEvents: TypeAlias = AsyncGenerator[tuple[int, DiffusionStreamEvent], None]
 """Events of several generations, each with the index of its own."""
@@ -70,10 +70,10 @@ def start_choices(service: DiffusionLLMService, wanted: Sequence[Params], reques
 
 
 async def collect_choices(generations: Sequence[Generation], request: Request) -> list[GenerationResult]:
-    """Their results, in the same order.
+    """The results of all generations, in the same order.
 
     Raises:
-        ServiceError: what the first that failed came to instead; the others are given up.
+        ServiceError: the error of the first that failed; the others are given up.
         ClientDisconnect: the client left; all are over.
     """
     try:
@@ -91,8 +91,8 @@ async def _result(generation: Generation) -> GenerationResult:
 
 
 async def merged(streams: Sequence[AsyncIterator[DiffusionStreamEvent]]) -> IndexedEvents:
-    """The events of all as they happen, each with the index of its stream. One that fails before its first event ends
-    with an `error` event too, if there was an event of another.
+    """The events of all streams as they happen, each with the index of its stream. A stream that fails before its first
+    event ends with an `error` event too, if another stream had an event.
 
     Raises:
         ServiceError: one failed before there was any event.
@@ -134,11 +134,12 @@ def _event_of(task: asyncio.Task[DiffusionStreamEvent], has_begun: bool) -> Diff
 async def stream_choices(
     generations: Sequence[Generation], events: IndexedEvents, framing: Framing, request: Request, *, silence_s: float
 ) -> ByteStream:
-    """Their stream, once the first event is there: until then an error is a status. Where that takes longer than
-    `silence_s`, because they wait in the queue or for a model, the head leaves and an error is an event of the stream.
+    """Opens the stream of all generations once the first event is there: until then an error is a status. Where that
+    takes longer than `silence_s`, because they wait in the queue or for a model, the head leaves and an error is an
+    event of the stream.
 
     Args:
-        events: theirs; the first to fail before there is any raises what it failed with.
+        events: the events of the generations; the first to fail before there is any raises its error.
         framing: writes the events as the client reads them.
 
     Raises:
@@ -186,7 +187,7 @@ def allowed_silence_s(service: DiffusionLLMService) -> float:
 
 
 async def _is_done(first: asyncio.Task[T], within_s: float) -> bool:
-    """Whether the task has a result by then; raises what it raised."""
+    """Whether the task has a result within so many seconds; raises what it raised."""
     done, _ = await asyncio.wait({first}, timeout=within_s)
     for task in done:
         task.result()
@@ -196,7 +197,7 @@ async def _is_done(first: asyncio.Task[T], within_s: float) -> bool:
 async def _opened(
     first: asyncio.Task[tuple[int, DiffusionStreamEvent]], rest: IndexedEvents, request_id: str
 ) -> IndexedEvents:
-    """All events, of which the first is being waited for. What has failed instead is an event, too."""
+    """All events, beginning with the one that is being waited for. An error instead of it becomes an event."""
     try:
         yield await first
     except ServiceError as error:
@@ -207,6 +208,6 @@ async def _opened(
 
 
 async def close_choices(generations: Sequence[Generation]) -> None:
-    """Gives up those that are not over."""
+    """Gives up the generations that are not over."""
     for generation in generations:
         await generation.aclose()

@@ -11,7 +11,7 @@ SERVER_SENT_EVENTS = "text/event-stream"
 JSON_LINES = "application/x-ndjson"
 
 COMMENT = b": keep-alive\n\n"
-"""What readers of Server-Sent Events pass over."""
+"""A sign of life that readers of Server-Sent Events pass over."""
 
 
 class Framing(Protocol):
@@ -29,7 +29,7 @@ class Framing(Protocol):
 
 
 class ServerSentEvents:
-    """`id`, `event` and `data`, then an empty line; the ids count from 0."""
+    """Writes `id`, `event` and `data`, then an empty line; the ids count from 0."""
 
     media_type = SERVER_SENT_EVENTS
     keep_alive = COMMENT
@@ -47,7 +47,7 @@ class ServerSentEvents:
 
 
 class JsonLines:
-    """One JSON object per line. The format knows no comments, so that an empty line is the sign of life."""
+    """Writes one JSON object per line. The format knows no comments, so an empty line is the sign of life."""
 
     media_type = JSON_LINES
     keep_alive = b"\n"

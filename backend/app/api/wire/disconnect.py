@@ -1,7 +1,7 @@
 """Work that is worth doing only while its client is there.
 
 Starlette notices that a client has left when it sends the next chunk, and for a plain answer never. A denoising
-request is too dear for that, so the disconnect is listened for while the work runs.
+request is too expensive for that, so the disconnect is listened for while the work runs.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from starlette.types import Receive, Scope
 T = TypeVar("T")
 
 CLIENT_GONE = 499
-"""Status of a request whose client left; it is logged and never received."""
+"""The status of a request whose client left; it is logged and never received."""
 
 
 async def while_connected(work: Coroutine[Any, Any, T], receive: Receive) -> T:
-    """What `work` returns; when the client leaves first, `work` is cancelled and has ended on return.
+    """Returns what `work` returns; when the client leaves first, `work` is cancelled and has ended on return.
 
     Raises:
         ClientDisconnect: the client left.

@@ -11,8 +11,8 @@ class Kind(Flag):
     """What a face declares of a path. A call may be of several kinds."""
 
     GENERATING = auto()
-    """A model may have to work for a POST, so each client may make only so many. Paths that nobody declares are of this
-    kind: whoever sends a POST there is counted too."""
+    """A model may have to work for a POST, so POSTs count against the rate limit. Paths that nobody declares are of
+    this kind: whoever sends a POST there is counted too."""
     READING = auto()
     """Even a POST only reads, and is not counted."""
     OPEN = auto()
@@ -31,7 +31,7 @@ def note_kind(scope: Scope, kind: Kind) -> None:
 
 
 def kind_of(scope: Scope) -> Kind:
-    """What was noted; the kind of a path that nobody declares where nothing was."""
+    """The kind that was noted; where none was, that of a path that nobody declares."""
     kind: Kind = scope.get("state", {}).get("kind", Kind.GENERATING)
     return kind
 

@@ -13,7 +13,7 @@ from app.services.diffusion.requests.call import Call
 HEADER = "X-Request-ID"
 
 VALID_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@=+-]{0,127}")
-"""What a client's id may look like: it is written into logs, and must not be able to look like anything else there."""
+"""The form of a client's id: it is written into logs, and must not be able to look like anything else there."""
 
 
 class RequestId:
@@ -39,7 +39,7 @@ class RequestId:
 
 
 def call_of(scope: Scope) -> Call:
-    """What the request is to the service."""
+    """The call that the request is to the service."""
     call: Call = scope.setdefault("state", {}).setdefault("call", Call())
     return call
 
