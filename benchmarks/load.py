@@ -29,7 +29,7 @@ def write_checkpoint(folder: Path, num_layers: int) -> None:
     import torch
     from safetensors.torch import save_file
 
-    from app.engine.families.registry import build_model
+    from app.engine.families.build import build_model
 
     config = {**LLADA_8B, "n_layers": num_layers}
     folder.mkdir(parents=True, exist_ok=True)

@@ -24,8 +24,8 @@ from torch import Tensor, nn
 
 from app.core.settings import DiffusionConfig
 from app.engine.device.devices import choose_dtype
+from app.engine.families.build import build_model
 from app.engine.families.checkpoint import load_model, weight_bytes
-from app.engine.families.registry import build_model
 from app.engine.interface.config import DTypeName, QuantizationName
 from app.engine.models.quantisation import Int8Linear, Nf4Linear
 from app.engine.passes.runner import ModelRunner

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from app.engine.families.registry import build_model
+from app.engine.families.build import build_model
 from app.engine.models.base import FamilyModel
 
 LLADA_8B: dict[str, Any] = {

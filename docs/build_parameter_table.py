@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from app.core.parameters import ENGINE_NAMES, PARAMETERS, TYPES, Parameter
-from app.engine.request.validation import takes
+from app.engine.families.registry import family_named
 from app.services.diffusion.native.families import PRESETS
 
 TARGET = Path(__file__).parent / "decoding.md"
@@ -37,7 +37,9 @@ def _values(kind: Any, row: Parameter) -> str:
 
 
 def _families(name: str) -> str:
-    taking = [family for family in PRESETS if takes(family, ENGINE_NAMES.get(name, name))]
+    if name not in ENGINE_NAMES:  # what the service does for any model
+        return "all"
+    taking = [family for family in PRESETS if family_named(family).takes(ENGINE_NAMES[name])]
     return "all" if len(taking) == len(PRESETS) else ", ".join(taking)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from app.engine.canvas.canvas import Canvas
 from app.engine.canvas.special import SpecialIds
 from app.engine.decoding.step import Prediction
-from app.engine.families.registry import build_sampler
+from app.engine.families.registry import family_named
 from app.engine.interface.params import DecodingParams
 
 TARGET = Path(__file__).parent / "images" / "spans.svg"
@@ -43,7 +43,7 @@ def rows(params: DecodingParams) -> list[list[tuple[str, str]]]:
     """For each step and position: computed or cached, and what stands there afterwards."""
     rng = np.random.default_rng(4)
     canvas = Canvas([TOKEN_ID] * NUM_GIVEN, NUM_NEW, [], MASK_ID)
-    sampler = build_sampler("llada", canvas, params, SpecialIds(mask=MASK_ID, eos=2, pad=2))
+    sampler = family_named("llada").sampler(canvas, params, SpecialIds(mask=MASK_ID, eos=2, pad=2))
     drawn = []
     while plan := sampler.plan(canvas, rng):
         scores = rng.random(len(plan.positions)).tolist()

@@ -8,7 +8,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from app.engine.families.registry import build_model
+from app.engine.families.build import build_model
 from app.engine.models.base import FamilyModel
 from app.engine.models.llada import Block, LLaDA
 from training.export import published_config

@@ -17,7 +17,7 @@ from app.engine.device.memory import free_caches
 from app.engine.engine import Engine
 from app.engine.families.checkpoint import load_model, weight_bytes
 from app.engine.families.checkpoint_files import read_config
-from app.engine.families.registry import algorithms
+from app.engine.families.registry import family_named
 from app.engine.interface.config import DTypeName, EngineConfig, RuntimeName
 from app.engine.interface.counters import EngineCounters
 from app.engine.interface.errors import DeviceBroken, EngineError, EngineStopped, OutOfDeviceMemory, QueueFull
@@ -93,7 +93,7 @@ class EngineThread:
     @property
     def algorithms(self) -> tuple[str, ...]:
         """What `DecodingParams.algorithm` may be; the first is the default."""
-        return algorithms(self.model.config.family)
+        return family_named(self.model.config.family).algorithms
 
     def in_effect(self, config: EngineConfig) -> EngineConfig:
         """What a configuration comes to for this model: the same for all by which it would be loaded alike."""

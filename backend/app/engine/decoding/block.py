@@ -13,11 +13,11 @@ from app.engine.decoding import schedule
 from app.engine.decoding.commit.registry import rule_of
 from app.engine.decoding.commit.rule import Candidates
 from app.engine.decoding.rules import LogitRules, Score
-from app.engine.decoding.step import Prediction, Signal, StepPlan, write
+from app.engine.decoding.step import Prediction, Sampler, Signal, StepPlan, write
 from app.engine.interface.params import DecodingParams
 
 
-class BlockSampler:
+class BlockSampler(Sampler):
     """LLaDA's sampler: blocks from left to right, a fixed number of commits per step (arXiv 2502.09992, appendix B).
 
     Masks left of the block's end compete, also those that an earlier block left open. A block takes as many steps as it
@@ -26,7 +26,6 @@ class BlockSampler:
 
     ALGORITHMS = ("low_confidence", "random")
     SIGNALS = frozenset(Signal)
-    text_ended = False
 
     def __init__(self, canvas: Canvas, params: DecodingParams, special: SpecialIds) -> None:
         self._params = params
@@ -38,11 +37,6 @@ class BlockSampler:
         self._block_index = -1
         self._num_steps = 0  # in this block
         self._counts: list[int] = []
-        self._revisable_from: int | None = None
-
-    @property
-    def revisable_from(self) -> int | None:
-        return self._revisable_from
 
     def plan(self, canvas: Canvas, rng: np.random.Generator) -> StepPlan | None:
         while self._counts or self._enter_next_block(canvas):
@@ -75,7 +69,7 @@ class BlockSampler:
 
     def _revise(self, canvas: Canvas, predicted: Prediction, edits: Edits) -> Edits:
         if self._is_bounded and not self._counts:  # no step is left that could fill what is taken back
-            self._revisable_from = None
+            self.revisable_from = None
             return edits
         committed = [position for position, token_id, _ in edits.committed if token_id != canvas.mask_id]
         revoked = self._rule.revoked(predicted.support, committed)
@@ -86,7 +80,7 @@ class BlockSampler:
             self._counts.clear()
         # Not the start of the block: masks that an earlier one left open are committed, and revisable, with this one.
         open_positions = [*self._rule.revisable, *canvas.masked(before=end)] if self._counts else []
-        self._revisable_from = min(open_positions, default=None)
+        self.revisable_from = min(open_positions, default=None)
         return replace(edits, revoked=tuple(revoked))
 
     def _enter_next_block(self, canvas: Canvas) -> bool:

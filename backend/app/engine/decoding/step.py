@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Protocol
+from typing import ClassVar
 
 import numpy as np
 
 from app.engine.canvas.canvas import Canvas
 from app.engine.canvas.edits import Edits
+from app.engine.canvas.special import SpecialIds
 from app.engine.decoding.rules import LogitRules
 from app.engine.interface.events import TokenLogprobs
+from app.engine.interface.params import DecodingParams
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,30 +65,42 @@ class Signal(Enum):
     """How probable the rest of the canvas makes the tokens that stand at revisable positions."""
 
 
-class Sampler(Protocol):
+class Sampler(ABC):
     """Drives the canvas of one round: plans a step, then writes what was predicted for it.
 
-    It holds where it is in its schedule and nothing else.
+    It holds where it is in its schedule, and nothing else.
     """
 
-    @property
-    def revisable_from(self) -> int | None:
-        """The first position that may still change, by a commit that is taken back or a mask that is filled, where
-        commits are taken back; `None`: no commit that stands ever is."""
-        ...
+    ALGORITHMS: ClassVar[tuple[str, ...]]
+    """What `DecodingParams.algorithm` may be; the first is the default."""
+    SIGNALS: ClassVar[frozenset[Signal]] = frozenset()
+    """What it can give to a commit rule. A rule that needs more is not taken."""
 
-    @property
-    def text_ended(self) -> bool:
-        """Whether the round has ended the text in another way than by an end token on the canvas."""
-        ...
+    revisable_from: int | None = None
+    """The first position that may still change, by a commit that is taken back or a mask that is filled, where commits
+    are taken back; `None`: no commit that stands ever is."""
+    text_ended: bool = False
+    """Whether the round has ended the text in another way than by an end token on the canvas."""
 
+    @abstractmethod
+    def __init__(self, canvas: Canvas, params: DecodingParams, special: SpecialIds) -> None:
+        """Begins a round with its canvas."""
+
+    @classmethod
+    def check(cls, params: DecodingParams) -> None:
+        """Refuses parameters that do not go together, each of which the family takes.
+
+        Raises:
+            InvalidRequest: names them.
+        """
+
+    @abstractmethod
     def plan(self, canvas: Canvas, rng: np.random.Generator) -> StepPlan | None:
-        """The next step, or `None` when the round is over."""
-        ...
+        """Gives the next step, or `None` when the round is over."""
 
+    @abstractmethod
     def apply(self, canvas: Canvas, plan: StepPlan, predicted: Prediction, rng: np.random.Generator) -> Edits:
         """Commits predictions to the canvas."""
-        ...
 
 
 def write(canvas: Canvas, plan: StepPlan, predicted: Prediction, chosen: Iterable[int]) -> Edits:

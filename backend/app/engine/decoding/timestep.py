@@ -12,17 +12,15 @@ from app.engine.canvas.special import SpecialIds
 from app.engine.decoding import schedule
 from app.engine.decoding.ranking import choose, ranking_rules
 from app.engine.decoding.span_window import SpanWindow
-from app.engine.decoding.step import Prediction, Signal, StepPlan, write
+from app.engine.decoding.step import Prediction, Sampler, StepPlan, write
+from app.engine.interface.errors import InvalidRequest
 from app.engine.interface.params import DecodingParams
 
 
-class TimestepSampler:
+class TimestepSampler(Sampler):
     """Dream's sampler: all masks at once, the number of commits follows a time schedule (DreamLM/Dream)."""
 
     ALGORITHMS = ("entropy", "maskgit_plus", "topk_margin", "origin")
-    SIGNALS: frozenset[Signal] = frozenset()
-    revisable_from = None
-    text_ended = False
 
     def __init__(self, canvas: Canvas, params: DecodingParams, special: SpecialIds) -> None:
         self._params = params
@@ -33,6 +31,15 @@ class TimestepSampler:
         self._window = SpanWindow(params)
         self._step = -1
         self._chosen: list[int] = []
+
+    @classmethod
+    def check(cls, params: DecodingParams) -> None:
+        """Refuses steps that are not as many as there are counts of transfers."""
+        if params.steps is not None and params.transfer_counts and len(params.transfer_counts) != params.steps:
+            raise InvalidRequest(
+                f"steps={params.steps}, but transfer_counts are for {len(params.transfer_counts)}; leave steps out",
+                field="steps",
+            )
 
     def plan(self, canvas: Canvas, rng: np.random.Generator) -> StepPlan | None:
         while self._step + 2 < len(self._times):

@@ -15,17 +15,16 @@ from app.engine.decoding.commit.rule import Candidates
 from app.engine.decoding.ranking import choose, ranking_rules
 from app.engine.decoding.rules import Score
 from app.engine.decoding.span_window import SpanWindow
-from app.engine.decoding.step import Prediction, Signal, StepPlan, write
+from app.engine.decoding.step import Prediction, Sampler, Signal, StepPlan, write
 from app.engine.interface.errors import InvalidRequest
 from app.engine.interface.params import DecodingParams
 
 
-class VariableLengthSampler:
+class VariableLengthSampler(Sampler):
     """DreamOn's sampler: a fixed number of commits per step, then deletions, then expansions (arXiv 2602.01326)."""
 
     ALGORITHMS = ("entropy", "maskgit_plus", "topk_margin")
     SIGNALS = frozenset({Signal.CONFIDENCES, Signal.ENTROPIES})
-    revisable_from = None
 
     def __init__(self, canvas: Canvas, params: DecodingParams, special: SpecialIds) -> None:
         if special.expand is None:
@@ -44,8 +43,17 @@ class VariableLengthSampler:
         # A model that predicts the mask token makes no progress; the published limit ends that.
         self._steps_left = 2 * room + 2 * expansions
         self._seen: set[tuple[int, ...]] = set()
-        self.text_ended = False
-        """The last place of the span was deleted: nothing is to follow."""
+
+    @classmethod
+    def check(cls, params: DecodingParams) -> None:
+        """Refuses a second way to say how many tokens a step commits, and a span that begins longer than it may be."""
+        if params.steps is not None and params.transfers_per_step > 1:
+            raise InvalidRequest("steps and transfers_per_step exclude each other; leave one out", field="steps")
+        if params.initial_masks is not None and params.initial_masks > params.max_new_tokens:
+            raise InvalidRequest(
+                f"initial_masks={params.initial_masks} is above max_new_tokens={params.max_new_tokens}",
+                field="initial_masks",
+            )
 
     def plan(self, canvas: Canvas, rng: np.random.Generator) -> StepPlan | None:
         positions = tuple(canvas.masked())
@@ -67,7 +75,7 @@ class VariableLengthSampler:
             length.spread_delete_to_right(canvas, plan.positions, self._delete_id)
         last = canvas.span_end - 1
         deleted = length.carry_out_deletions(canvas, plan.positions, self._delete_id)
-        self.text_ended |= last in deleted
+        self.text_ended |= last in deleted  # the model asks for nothing behind it
         expanded = length.carry_out_expansions(canvas, self._expand_id, self._budget)
         self._end_cycles(canvas)
         return Edits(committed, tuple(deleted), tuple(length.before_deletions(expanded, deleted)))

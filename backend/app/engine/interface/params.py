@@ -48,11 +48,8 @@ class DecodingParams:
     """Denoising steps over all rounds; default one per new token. LLaDA and Dream take no more, but one in each round
     at least; the pass that chooses a length is not counted. Beside a rule (below) they are a bound: a step commits what
     is sure enough, and more where it has to. DreamOn: a step commits `max_new_tokens` / `steps` tokens, rounded up."""
-    block_length: Count | None = None
-    """LLaDA: masks denoised together, left to right. Default: the whole canvas is one block. Blocks are longer where
-    there would be more of them than `steps`, for each takes one at least."""
-    alg_temp: Amount = 0.0
-    """Dream family: above 0, positions are drawn from softmax(score / alg_temp) instead of the best ones taken."""
+    cfg_scale: Amount = 0.0
+    """LLaDA: classifier-free guidance; the given text is masked in the unconditional branch."""
     confidence_threshold: Share | None = None
     """LLaDA and DreamOn: commit every position at least so sure, always the best one, instead of the schedule's count
     (Fast-dLLM, arXiv 2505.22618, section 3.3)."""
@@ -69,12 +66,15 @@ class DecodingParams:
     revoke_threshold: Share | None = None
     """LLaDA, beside a confidence threshold: commits of the block whose token has less probability when it is looked at
     again, its place masked, become masks once more (WINO, arXiv 2507.18578)."""
-    cfg_scale: Amount = 0.0
-    """LLaDA: classifier-free guidance; the given text is masked in the unconditional branch."""
+    block_length: Count | None = None
+    """LLaDA: masks denoised together, left to right. Default: the whole canvas is one block. Blocks are longer where
+    there would be more of them than `steps`, for each takes one at least."""
     eos_never_predicted: bool = False
     """LLaDA's `logits_eos_inf`, for Dream too: no token may be the end of the text. For gaps with text behind them."""
     eos_last: bool = False
     """LLaDA's `confidence_eos_eot_inf`: end-of-text tokens are committed after everything else."""
+    alg_temp: Amount = 0.0
+    """Dream family: above 0, positions are drawn from softmax(score / alg_temp) instead of the best ones taken."""
     end_of_turn: int | None = None
     """The id that `eos_last` treats like the end of text; only the tokenizer knows it."""
     timestep_eps: Share = 1e-3

@@ -22,6 +22,7 @@ class ModelConfig:
     """What the engine needs to know of a checkpoint, whatever its family."""
 
     family: str
+    """The name of the family that declares what is done with the network (`engine/families`)."""
     vocab_size: int
     """Rows of the head; may exceed the tokenizer."""
     width: int

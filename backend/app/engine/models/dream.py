@@ -22,8 +22,8 @@ _ONLY_VARIANT = {"hidden_act": "silu"}
 _POSITION_DEFAULTS = PositionDefaults("Dream", context_length=2048, window_needs_switch=True)
 
 
-def parse_config(raw: Mapping[str, Any]) -> ModelConfig:
-    """Reads the published `config.json`; absent keys take the family's defaults.
+def parse_config(raw: Mapping[str, Any], family: str) -> ModelConfig:
+    """Reads the published `config.json` of a family with this network; absent keys take the published defaults.
 
     Raises:
         CheckpointError: a value is missing or wrong, or asks for something that this family module does not compute.
@@ -33,9 +33,8 @@ def parse_config(raw: Mapping[str, Any]) -> ModelConfig:
     width, num_layers = fields.integer("hidden_size"), fields.integer("num_hidden_layers")
     num_heads = fields.integer("num_attention_heads")
     positions = read_positions(raw, _POSITION_DEFAULTS, num_layers=num_layers, head_dim=width // max(num_heads, 1))
-    expand = fields.integer_or_none("expand_token_id")
     return ModelConfig(
-        family="dream" if expand is None else "dreamon",
+        family=family,
         vocab_size=fields.integer("vocab_size"),
         width=width,
         num_layers=num_layers,
@@ -51,7 +50,7 @@ def parse_config(raw: Mapping[str, Any]) -> ModelConfig:
             mask=fields.integer("mask_token_id"),
             pad=fields.integer_or_none("pad_token_id"),
             bos=fields.integer_or_none("bos_token_id"),
-            expand=expand,
+            expand=fields.integer_or_none("expand_token_id"),
         ),
         prediction_shift=1,
     )

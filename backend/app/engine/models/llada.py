@@ -31,8 +31,8 @@ _ONLY_VARIANT = {
 _POSITION_DEFAULTS = PositionDefaults("LLaDA", context_length=4096, window_needs_switch=False)
 
 
-def parse_config(raw: Mapping[str, Any]) -> ModelConfig:
-    """Reads the published `config.json`; absent keys take the family's defaults.
+def parse_config(raw: Mapping[str, Any], family: str) -> ModelConfig:
+    """Reads the published `config.json` of a family with this network; absent keys take the published defaults.
 
     Raises:
         CheckpointError: a value is missing or wrong, or asks for something that this family module does not compute.
@@ -43,7 +43,7 @@ def parse_config(raw: Mapping[str, Any]) -> ModelConfig:
     num_layers = fields.integer("n_layers")
     positions = read_positions(raw, _POSITION_DEFAULTS, num_layers=num_layers, head_dim=width // max(num_heads, 1))
     return ModelConfig(
-        family="llada",
+        family=family,
         vocab_size=fields.integer("embedding_size", fields.integer_or_none("vocab_size")),
         width=width,
         num_layers=num_layers,

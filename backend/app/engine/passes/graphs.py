@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from app.engine.device.devices import is_out_of_memory
+from app.engine.families.registry import family_named
 from app.engine.models.base import FamilyModel, LayerParts
 from app.engine.models.layers import Linear
 from app.engine.models.quantisation import Int8Linear, QuantisedLinear, multiplies_int8
@@ -96,7 +97,7 @@ class PassGraph:
 
 def caches_unrotated(model: FamilyModel) -> bool:
     """Whether keys are cached as they are before rotation, for tokens may come and go before them."""
-    return model.config.special.expand is not None
+    return family_named(model.config.family).span.changes_length
 
 
 def fresh_names(num_layers: int) -> list[str]:

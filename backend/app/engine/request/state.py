@@ -25,7 +25,8 @@ from app.engine.decoding.rules import LogitRules, Score
 from app.engine.decoding.span import choose_length
 from app.engine.decoding.step import Prediction, Sampler, Signal, StepPlan
 from app.engine.device.memory import Need
-from app.engine.families.registry import build_sampler
+from app.engine.families.registry import family_named
+from app.engine.families.span import Share
 from app.engine.interface.errors import LogitsNotFinite
 from app.engine.interface.events import CanvasSnapshot, Commit, EngineEvent, Finished, FinishReason, Step
 from app.engine.interface.params import DecodingParams, GenerationRequest
@@ -37,9 +38,6 @@ from app.engine.request.validation import validate
 log = logging.getLogger(__name__)
 
 OnEvent = Callable[[EngineEvent], None]
-
-DEFAULT_INITIAL_MASKS = 16
-"""DreamOn's starting span where a request names none."""
 
 
 class Status(Enum):
@@ -79,6 +77,7 @@ class RequestState:
         self.edits = Edits()
         """What the last step did."""
         self._config = config
+        self._family = family_named(config.family)
         self._rule = rule_of(params)
         self._rng = np.random.Generator(np.random.Philox(key=params.seed))
         self._window = fit_window(request.prefix, request.suffix, params.max_new_tokens, config.context_length)
@@ -155,7 +154,7 @@ class RequestState:
         if self._choosing:
             self.work = self._probe()
         else:
-            self._open_round(self._default_span_length())
+            self._open_round(self._first_length())
             self._plan_next()
 
     def advance(self, predicted: Prediction) -> None:
@@ -186,11 +185,8 @@ class RequestState:
 
     # The size of the span.
 
-    def _default_span_length(self) -> int:
-        params = self.request.params
-        if self._config.special.expand is not None:
-            return min(params.initial_masks or DEFAULT_INITIAL_MASKS, self._window.capacity)
-        return min(*params.mask_lengths[:1], params.max_new_tokens, self._window.capacity)
+    def _first_length(self) -> int:
+        return self._family.span.first_length(self.request.params, self._window.capacity)
 
     def _probe(self) -> Work:
         """One canvas per candidate length, all in one forward pass (see `decoding/span.py`)."""
@@ -218,32 +214,23 @@ class RequestState:
         # Guidance hides these; masks in the given text are not among them.
         self._given = frozenset(range(len(self.canvas))) - frozenset(self.canvas.masked())
         params = self._round_params(span_length)
-        self._sampler = build_sampler(self._config.family, self.canvas, params, self._config.special)
+        self._sampler = self._family.sampler(self.canvas, params, self._config.special)
         if self._logprobs is not None:
             self._logprobs.open_round(self.canvas)
 
     def _round_params(self, span_length: int) -> DecodingParams:
-        """The request's `steps` are spread over its rounds, or say how many tokens DreamOn commits per step."""
-        params = replace(self.request.params, max_new_tokens=self._window.capacity)
-        steps = params.steps
-        if steps is None:
-            return params
-        total = self.request.params.max_new_tokens
-        if self._config.special.expand is not None:
-            return replace(params, transfers_per_step=-(-total // steps))
-        steps = self._steps_of_round(span_length, total - len(self._transcript.closed))
-        self._steps_left -= steps
-        if params.block_length is None:
-            return replace(params, steps=steps)
-        return replace(params, steps=steps, block_length=max(params.block_length, -(-span_length // steps)))
+        """Gives the round its part of what the request asks for."""
+        params = self.request.params
+        if params.steps is not None:
+            params = self._family.span.spend_steps(params, self._share(span_length))
+            self._steps_left -= params.steps or 0
+        return replace(params, max_new_tokens=self._window.capacity)
 
-    def _steps_of_round(self, span_length: int, num_left: int) -> int:
-        """This round's share of the steps that are left, by its share of the tokens that are. Each later round wants a
-        step at least, and has room for half a context at least."""
+    def _share(self, span_length: int) -> Share:
+        num_left = self.request.params.max_new_tokens - len(self._transcript.closed)
         rest = num_left - span_length if self.request.open_ended else 0
         num_later = -(-rest // max(self._config.context_length // 2, 1))
-        share = round(self._steps_left * span_length / num_left)
-        return max(1, min(share, self._steps_left - num_later))
+        return Share(span_length, num_left, self._steps_left, num_later)
 
     def _open_next_round(self) -> bool:
         """Moves the window on behind what has been written. False when the text is complete."""
@@ -257,7 +244,7 @@ class RequestState:
             return False
         text = (*self.request.prefix, *self._transcript.closed)
         self._window = fit_window(text, self.request.suffix, left, self._config.context_length)
-        self._open_round(self._default_span_length())
+        self._open_round(self._first_length())
         return True
 
     # Steps.

@@ -21,7 +21,7 @@ def test_every_row_is_a_request_that_the_engine_takes(workload: Workload, rows: 
     for variation in rows:
         known = workload.params.model_validate({**workload.params.model_dump(), **variation})
         assert known.model_copy(update=variation) == known
-        validate(requests_for(workload, tokenizer, variation)[0], family_of(raw).parse_config(raw))
+        validate(requests_for(workload, tokenizer, variation)[0], family_of(raw).config_of(raw))
     assert len({name_of(variation) for variation in rows}) == len(rows)
     assert rows[0] == {}, "the others are compared with it"
 

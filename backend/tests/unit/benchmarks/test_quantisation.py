@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from app.engine.families.registry import build_model
+from app.engine.families.build import build_model
 from benchmarks import quantisation
 from benchmarks.quantisation import memory_rows, product_rows, quality_rows
 from benchmarks.shapes import SHAPES

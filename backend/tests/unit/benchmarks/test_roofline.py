@@ -9,7 +9,7 @@ from app.engine.passes.work import SequenceInput
 from benchmarks.roofline import cost, least_s
 from benchmarks.shapes import LLADA_8B
 
-CONFIG = family_of(LLADA_8B).parse_config(LLADA_8B)
+CONFIG = family_of(LLADA_8B).config_of(LLADA_8B)
 WEIGHTS = 32 * (4 * 4096**2 + 3 * 4096 * 12288) + 4096 * 126464
 """Without the embedding, of which a pass reads a few rows."""
 

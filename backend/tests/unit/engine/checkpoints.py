@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 import app.engine
-from app.engine.families.registry import build_model
+from app.engine.families.build import build_model
 from app.engine.models.base import FamilyModel
 from tests import conformance
 

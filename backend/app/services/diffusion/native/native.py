@@ -303,9 +303,10 @@ class NativeDiffusionModel(DiffusionModel):
 
 def _bounds_for(family: str) -> dict[str, ParameterBound]:
     """The bounds of what a family takes; a model may have narrower ones of its own."""
-    from app.engine.request.validation import takes
+    from app.engine.families.registry import family_named  # imports torch, which is there by now
 
-    return {name: ParameterBound.of(name) for name in _REPORTED if takes(family, ENGINE_NAMES[name])}
+    takes = family_named(family).takes
+    return {name: ParameterBound.of(name) for name in _REPORTED if takes(ENGINE_NAMES[name])}
 
 
 def _free_caches(device: str) -> None:

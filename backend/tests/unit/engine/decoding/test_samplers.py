@@ -16,7 +16,7 @@ from app.engine.decoding.rules import LogitRules, Score
 from app.engine.decoding.schedule import origin_transfer_probability, timesteps
 from app.engine.decoding.step import Prediction, StepPlan
 from app.engine.decoding.variable_length import VariableLengthSampler
-from app.engine.families.registry import build_sampler
+from app.engine.families.registry import family_named
 from app.engine.interface.errors import InvalidRequest
 from app.engine.interface.params import CacheName, DecodingParams
 from tests.unit.engine.oracle import EOS, EXPAND, MASK, TOKENS, TURN, Oracle, SamplerStep, config_of, run_sampler
@@ -28,7 +28,7 @@ seeds = st.integers(0, 2**32)
 
 
 def steps_of(family: str, canvas: Canvas, params: DecodingParams, oracle: Oracle) -> list[SamplerStep]:
-    sampler = build_sampler(family, canvas, params, config_of(family).special)
+    sampler = family_named(family).sampler(canvas, params, config_of(family).special)
     return run_sampler(sampler, canvas, oracle, seed=params.seed)
 
 
@@ -197,7 +197,7 @@ def test_every_position_is_equally_likely_under_random_remasking() -> None:
 def llada_rules(**changes: Any) -> LogitRules:
     canvas = Canvas([5], 2, [], MASK)
     params = replace(DecodingParams(2, end_of_turn=TURN), **changes)
-    sampler = build_sampler("llada", canvas, params, config_of("llada").special)
+    sampler = family_named("llada").sampler(canvas, params, config_of("llada").special)
     plan = sampler.plan(canvas, np.random.default_rng(0))
     assert plan is not None
     return plan.rules
@@ -214,7 +214,7 @@ def test_the_end_of_the_text_can_be_banned() -> None:
 @pytest.mark.parametrize("family", ["llada", "dream"])
 def test_all_of_several_ends_are_banned_together(family: str) -> None:
     canvas, special = Canvas([5], 2, [], MASK), config_of(family, other_ends=(22, 23)).special
-    sampler = build_sampler(family, canvas, DecodingParams(2, steps=1, eos_never_predicted=True), special)
+    sampler = family_named(family).sampler(canvas, DecodingParams(2, steps=1, eos_never_predicted=True), special)
     plan = sampler.plan(canvas, np.random.default_rng(0))
     assert plan is not None
     assert plan.rules.banned == (EOS, 22, 23)
@@ -426,7 +426,7 @@ def test_only_a_deletion_of_the_last_place_ends_the_text() -> None:
 
 def test_dreamon_needs_an_expand_token() -> None:
     with pytest.raises(InvalidRequest, match="no expand token"):
-        build_sampler("dreamon", Canvas([], 1, [], MASK), DecodingParams(1), config_of("dream").special)
+        family_named("dreamon").sampler(Canvas([], 1, [], MASK), DecodingParams(1), config_of("dream").special)
 
 
 # -- windows ----------------------------------------------------------------------------------------------------------

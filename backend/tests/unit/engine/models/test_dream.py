@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from app.engine.canvas.special import SpecialIds
+from app.engine.families.build import build_model
 from app.engine.families.checkpoint import load_model
-from app.engine.families.registry import build_model
 from app.engine.interface.errors import CheckpointError
 from tests.unit.engine.checkpoints import DREAM_CONFIG, weights_for, write_checkpoint
 from tests.unit.engine.models import plain

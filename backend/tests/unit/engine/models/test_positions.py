@@ -20,7 +20,7 @@ PLAIN = {"rope_type": "default"}
 def config_of(family: str, **settings: Any) -> ModelConfig:
     """A small config of the family without a base of its own, and with these settings."""
     raw, parse = (DREAM_CONFIG, dream.parse_config) if family == "Dream" else (LLADA_CONFIG, llada.parse_config)
-    return parse({**{key: value for key, value in raw.items() if key != "rope_theta"}, **settings})
+    return parse({**{key: value for key, value in raw.items() if key != "rope_theta"}, **settings}, family)
 
 
 def refuses(family: str, reason: str, **settings: Any) -> None:

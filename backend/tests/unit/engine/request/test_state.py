@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from app.engine.decoding.commit.registry import rules_on
 from app.engine.decoding.rules import LogitRules
 from app.engine.decoding.step import Prediction
+from app.engine.families.dreamon import DREAMON
 from app.engine.interface.events import CanvasSnapshot, EngineEvent, FinishReason, Step
 from app.engine.interface.params import CacheName, DecodingParams, GenerationRequest
 from app.engine.passes.work import Work
-from app.engine.request.state import DEFAULT_INITIAL_MASKS, RequestState, Status
+from app.engine.request.state import RequestState, Status
 from tests.profiles import examples
 from tests.unit.engine.oracle import (
     EOS,
@@ -31,6 +32,8 @@ from tests.unit.engine.oracle import (
 )
 
 seeds = st.integers(0, 2**32)
+STARTING_MASKS = DREAMON.span.first_length(DecodingParams(2048), 2048)
+"""Where a request of dreamon names none."""
 texts = st.lists(st.integers(4, 23), max_size=9).map(tuple)
 shared = {
     "max_new_tokens": st.integers(1, 30),
@@ -260,7 +263,7 @@ def test_what_was_left_out_of_a_long_prompt_is_counted() -> None:
 
 
 def test_dreamon_starts_small_and_goes_on_until_its_length() -> None:
-    request, oracle, some = request_of(40, open_ended=True), Oracle(0), DEFAULT_INITIAL_MASKS
+    request, oracle, some = request_of(40, open_ended=True), Oracle(0), STARTING_MASKS
     text = [*request.prefix, *visible_text(run_request(request, config_of("dreamon"), oracle))]
     assert rounds_of(request, "dreamon", 64, oracle) == [
         (*text[:2], *[MASK] * some),
@@ -568,7 +571,7 @@ def test_edits_lead_from_each_snapshot_to_the_next(family: str, data: st.DataObj
 def sum_of_masks(request: GenerationRequest, family: str, taken: Sequence[CanvasSnapshot]) -> int:
     """How many masks a span began with: a family of fixed length never changes it."""
     if family == "dreamon":
-        return min(request.params.initial_masks or DEFAULT_INITIAL_MASKS, request.params.max_new_tokens)
+        return min(request.params.initial_masks or STARTING_MASKS, request.params.max_new_tokens)
     return len(taken[0].ids) if taken else 0
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from app.engine.families.registry import algorithms
+from app.engine.families.registry import family_named
 from app.engine.interface.errors import InvalidRequest
 from app.engine.interface.params import DecodingParams, GenerationRequest
 from app.engine.request.validation import validate
@@ -99,15 +99,16 @@ def test_caches_belong_to_families(family: str) -> None:
 @pytest.mark.parametrize("algorithm", ["low_confidence", "random", "origin", "maskgit_plus", "topk_margin", "entropy"])
 def test_algorithms_belong_to_families(family: str, algorithm: str) -> None:
     params = replace(PLAIN, algorithm=algorithm)
-    if algorithm in algorithms(family):
+    if algorithm in family_named(family).algorithms:
         check(family, params)
     else:
-        with pytest.raises(InvalidRequest, match=f"'{algorithm}' is unknown to {family}.*use {algorithms(family)[0]}"):
+        default = family_named(family).algorithms[0]
+        with pytest.raises(InvalidRequest, match=f"'{algorithm}' is unknown to {family}.*use {default}"):
             check(family, params)
 
 
 def test_algorithms_by_family() -> None:
-    assert {family: set(algorithms(family)) for family in FAMILIES} == {
+    assert {family: set(family_named(family).algorithms) for family in FAMILIES} == {
         "llada": {"low_confidence", "random"},
         "dream": {"origin", "maskgit_plus", "topk_margin", "entropy"},
         "dreamon": {"maskgit_plus", "topk_margin", "entropy"},

@@ -8,7 +8,7 @@ from app.engine.canvas.canvas import Canvas
 from app.engine.decoding.commit.revoke import Revoke, drafted
 from app.engine.decoding.selection import best
 from app.engine.decoding.step import Prediction
-from app.engine.families.registry import build_sampler
+from app.engine.families.registry import family_named
 from app.engine.interface.params import DecodingParams
 from tests.unit.engine.oracle import MASK, Oracle, config_of
 
@@ -50,7 +50,7 @@ def draft(seed: int, threshold: float, doubt: float) -> list[tuple[tuple[int, ..
     """Commits and revocations of each step, on an oracle that supports every token by a coin of its own."""
     params = DecodingParams(12, block_length=6, confidence_threshold=threshold, revoke_threshold=doubt)
     canvas, oracle, steps = Canvas([5], 12, [6], MASK), Oracle(seed), []
-    sampler = build_sampler("llada", canvas, params, config_of("llada").special)
+    sampler = family_named("llada").sampler(canvas, params, config_of("llada").special)
     while (plan := sampler.plan(canvas, None)) is not None:  # type: ignore[arg-type]
         predicted = oracle.predict(canvas.ids, plan.positions, plan.rules)
         support = oracle.predict(canvas.ids, plan.revisable, plan.rules).confidences

@@ -1,0 +1,78 @@
+"""What a family of masked diffusion language models is: the one place where network, sampler and parameters meet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from app.engine.decoding.commit.registry import RULES
+from app.engine.decoding.step import Sampler
+from app.engine.families.span import Span
+from app.engine.interface.params import CacheName
+from app.engine.models.base import FamilyModel, ModelConfig
+
+COMMON = frozenset(
+    {
+        *("max_new_tokens", "steps", "seed", "run_to_end"),
+        *("temperature", "top_p", "top_k", "repetition_penalty", "end_of_turn"),
+        *("algorithm", "cache", "cache_refresh"),
+    }
+)
+"""Parameters that every family takes."""
+
+
+def _any_config(_: Mapping[str, Any]) -> bool:
+    return True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """Declares one family. Whatever depends on a family asks its declaration, and compares no names."""
+
+    name: str
+    """What it is called in settings, errors and `ModelConfig.family`."""
+
+    # How its checkpoints are read.
+    published_names: tuple[str, ...]
+    """What `model_type` or `architectures` may say, in any case: the releases do not agree on the case. The first is
+    the one that an error shows."""
+    is_variant: Callable[[Mapping[str, Any]], bool] = _any_config
+    """Whether a `config.json` with such a name is this family's: families may share a network, and with it the name."""
+    parse_config: Callable[[Mapping[str, Any], str], ModelConfig]
+    """Reads a `config.json`, given the family's name."""
+    build: Callable[[ModelConfig], FamilyModel]
+
+    # How a canvas is denoised.
+    sampler: type[Sampler]
+    """It names the algorithms, the default first, and the signals that decide which commit rules the family takes."""
+    span: Span
+    """How the span of a round begins, and whether it changes its length."""
+    parameters: frozenset[str] = frozenset()
+    """What it takes beside `COMMON` and the parameters of its commit rules."""
+    caches: tuple[CacheName, ...] = ("none",)
+    """The cache plans that it can be computed by."""
+    infills: bool = True
+    """Whether there may be text behind the span."""
+
+    @property
+    def algorithms(self) -> tuple[str, ...]:
+        """What `algorithm` may be; the first is the default."""
+        return self.sampler.ALGORITHMS
+
+    def config_of(self, raw_config: Mapping[str, Any]) -> ModelConfig:
+        """Reads a `config.json` of the family.
+
+        Raises:
+            CheckpointError: a value is missing or wrong, or asks for something that the network does not compute.
+        """
+        return self.parse_config(raw_config, self.name)
+
+    def publishes(self, name: str, raw_config: Mapping[str, Any]) -> bool:
+        """Whether a checkpoint whose `config.json` says `name` belongs to the family."""
+        return name.lower() in {known.lower() for known in self.published_names} and self.is_variant(raw_config)
+
+    def takes(self, parameter: str) -> bool:
+        """Whether a parameter has a meaning for the family."""
+        rules = {rule.PARAMETER for rule in RULES if rule.NEEDS <= self.sampler.SIGNALS}
+        return parameter in COMMON or parameter in self.parameters or parameter in rules

@@ -1,0 +1,20 @@
+"""Dream (arXiv 2508.15487): the whole span at once, by a time schedule. Also Dream-Coder and DiffuCoder."""
+
+from __future__ import annotations
+
+from app.engine.decoding.timestep import TimestepSampler
+from app.engine.families.base import Family
+from app.engine.families.span import FixedSpan
+from app.engine.models import dream
+
+DREAM = Family(
+    name="dream",
+    published_names=("Dream", "DreamModel", "DreamOn", "DreamOnModel"),
+    is_variant=lambda raw: raw.get("expand_token_id") is None,
+    parse_config=dream.parse_config,
+    build=dream.Dream,
+    sampler=TimestepSampler,
+    span=FixedSpan(),
+    parameters=frozenset({"alg_temp", "transfer_counts", "timestep_eps", "eos_never_predicted", "mask_lengths"}),
+    caches=("none", "dual"),
+)
