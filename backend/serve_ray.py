@@ -13,13 +13,13 @@ from app.core.settings import WrongSetting, load_settings, unknown_settings
 from app.server import create_app
 
 RAY_ENVIRONMENT = {
-    "RAY_USAGE_STATS_ENABLED": "0",  # nobody is told of it
+    "RAY_USAGE_STATS_ENABLED": "0",  # sends no statistics
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # on Linux too this keeps a Ray of one machine on loopback
 }
-"""Read when ray is imported."""
+"""The variables that Ray reads when it is imported."""
 
 TIME_LIMIT_OF_SERVE = "RAY_SERVE_REQUEST_PROCESSING_TIMEOUT_S"
-"""Ends a request with 408, which clients take as an invitation to send it again."""
+"""The variable for a timeout that ends a request with 408, which makes clients send it again."""
 
 logger = logging.getLogger("serve_ray")
 

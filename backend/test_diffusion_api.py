@@ -44,7 +44,7 @@ def expect(holds: bool, otherwise: str) -> None:
 
 
 class Checks:
-    """One method for each endpoint; it returns what is worth telling, or raises."""
+    """The checks, a method for each endpoint, which returns a remark or raises."""
 
     def __init__(self, client: DiffusionClient, options: argparse.Namespace) -> None:
         self.client = client
@@ -62,7 +62,7 @@ class Checks:
         return _told(self.client.infill("The quick brown fox", "over the lazy dog.", model_id="llada", max_length=8))
 
     def generate_stream(self) -> str:
-        """As lines of JSON, which the client itself does not use."""
+        """Streams as lines of JSON, which the client itself does not use."""
         body = {"text": "Once upon a time", "max_length": 16, "seed": 1}
         answer = httpx.post(
             f"{self.options.url}/api/diffusion/generate/stream",
@@ -75,7 +75,7 @@ class Checks:
         return _checked(events, self.client.generate("Once upon a time", max_length=16, seed=1))
 
     def infill_stream(self) -> str:
-        """As Server-Sent Events."""
+        """Streams as Server-Sent Events."""
         events = list(self.client.infill_stream("def add(a, b):", "return total", max_length=8, seed=1))
         return _checked(events, self.client.infill("def add(a, b):", "return total", max_length=8, seed=1))
 
@@ -146,7 +146,7 @@ def _checked(events: list[DiffusionStreamEvent], plain: GenerationResult) -> str
 
 
 def run_checks(checks: dict[str, Callable[[], str]]) -> int:
-    """Runs all of them, whatever fails; returns how many did."""
+    """Runs all checks, whatever fails; returns the number of failures."""
     failed = 0
     for name, check in checks.items():
         try:
@@ -168,7 +168,7 @@ def answers(client: DiffusionClient) -> bool:
 
 @contextmanager
 def server(client: DiffusionClient, url: str, *, is_named: bool) -> Iterator[None]:
-    """The server that runs already, or one of our own for as long as the checks last."""
+    """Uses the server that runs already, or starts one for the time of the checks."""
     if answers(client):
         print(f"using the server at {url}")
         yield

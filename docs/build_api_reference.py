@@ -1,7 +1,7 @@
 """Writes docs/api.md from the OpenAPI document of the app: `python docs/build_api_reference.py`.
 
-The page is what the code says, in a form to read; a test holds the two together. Reasons of statuses and whatever else
-depends on the version of Python or of a library is left out.
+A test compares the page with the code. The reasons of statuses, and everything else that depends on the version of
+Python or of a library, are left out.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def _call(operation: Json) -> str:
 
 
 def _content(message: Json) -> str:
-    """What a body holds, in each of its media types."""
+    """The content of a body in each of its media types."""
     kinds = ((media_type, _kind(content.get("schema", {}))) for media_type, content in message["content"].items())
     return "; ".join(f"{kind} (`{media_type}`)" for media_type, kind in kinds)
 
@@ -85,7 +85,7 @@ def _default(field: Json) -> str:
 
 
 def _kind(schema: Json) -> str:
-    """What a value may be. That a field may also be null, or empty, is not said: it is as if it were left out."""
+    """The kind of a value; null and empty are not named, since they mean that the field is left out."""
     if "$ref" in schema:
         name = schema["$ref"].rpartition("/")[2]
         return f"[{name}](#{name.lower()})"
@@ -127,7 +127,7 @@ def _bounds(schema: Json) -> Iterator[str]:
 
 
 def _flowing(text: str) -> str:
-    """Docstrings in one line, which is how tables and lists want them."""
+    """The docstring in one line, for tables and lists."""
     return " ".join(text.split())
 
 

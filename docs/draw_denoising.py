@@ -1,7 +1,7 @@
 """Draws a canvas as it denoises, from a running server: `python docs/draw_denoising.py > docs/images/denoising.svg`.
 
-Standard library only. Grey cells are masks; a token is coloured by the confidence with which it was committed. The
-pictures of blocks and of deletions in docs/decoding.md:
+The program needs only the standard library. Grey cells are masks; a token is coloured by the confidence with which it
+was committed. The pictures of blocks and of deletions in docs/decoding.md:
 
     python docs/draw_denoising.py --model llada --text "It was a truth universally" --max-length 16 --block-length 8 \
         --rows 16
@@ -36,25 +36,25 @@ def steps(url: str, body: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def chosen(all_steps: Sequence[dict[str, Any]], num_rows: int) -> list[dict[str, Any]]:
-    """`num_rows` steps from first to last, evenly spaced."""
+    """The `num_rows` steps to draw, evenly spaced from first to last."""
     last = len(all_steps) - 1
     indices = sorted({round(row * last / (num_rows - 1)) for row in range(num_rows)})
     return [all_steps[index] for index in indices]
 
 
 def confidence_of(all_steps: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """How sure the model was when it committed a piece of text; of repeated pieces the last one counts."""
+    """The confidence with which each piece of text was committed; for repeated pieces the last one counts."""
     return {commit["text"]: commit["confidence"] for step in all_steps for commit in step["committed"]}
 
 
 def colour(confidence: float) -> str:
-    """From amber (unsure) to green (sure)."""
+    """The colour of a confidence, from amber (0) to green (1)."""
     hue = 35 + 105 * max(0.0, min(confidence, 1.0))
     return f"hsl({hue:.0f} 55% 32%)"
 
 
 def draw(all_steps: Sequence[dict[str, Any]], heading: str, num_rows: int, block_length: int | None) -> str:
-    """One row a step; blocks stand apart."""
+    """The picture with one row per step, and space between blocks."""
     sure = confidence_of(all_steps)
     rows, width, y = [], MARGIN + len(heading) * CHARACTER_WIDTH, MARGIN + 30.0
     for step in chosen(all_steps, num_rows):
@@ -100,7 +100,7 @@ def asked(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def title(options: argparse.Namespace) -> str:
-    """The words around the gap."""
+    """The title, with the words around the gap."""
     before = " ".join((options.text or options.prefix).split()[-6:])
     after = "" if options.text else " ".join(options.suffix.split()[:6])
     return f"… {before}  ▢  {after}"

@@ -1,6 +1,6 @@
-"""Draws what llada's steps compute and what they read from the cache: `python docs/draw_spans.py`.
+"""Draws the positions that llada's steps compute and those that they read from the cache: `python docs/draw_spans.py`.
 
-No model is asked: the engine's own sampler says what it wants to have computed, and gets scores at random.
+No model runs: the engine's own sampler plans the positions to compute, and gets random scores.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ PANELS = {
 
 
 def rows(params: DecodingParams) -> list[list[tuple[str, str]]]:
-    """For each step and position: computed or cached, and what stands there afterwards."""
+    """The state of each position in each step, computed or cached, and its text afterwards."""
     rng = np.random.default_rng(4)
     canvas = Canvas([TOKEN_ID] * NUM_GIVEN, NUM_NEW, [], MASK_ID)
     sampler = family_named("llada").sampler(canvas, params, SpecialIds(mask=MASK_ID, eos=2, pad=2))
@@ -90,7 +90,7 @@ def draw() -> str:
 
 
 def _place(position: int) -> float:
-    """Left edge of a position; the prompt and the blocks stand apart."""
+    """The left edge of a position, with space after the prompt and between blocks."""
     num_blocks_before = max(0, (position - NUM_GIVEN) // BLOCK_LENGTH + 1)
     return position * (CELL + GAP) + num_blocks_before * 2 * GAP
 

@@ -1,4 +1,4 @@
-"""How all tests run: in which order, with how many examples, and alike whoever starts them, from where and how."""
+"""The setup of all tests: their order, their number of examples, and an environment without the user's settings."""
 
 from __future__ import annotations
 

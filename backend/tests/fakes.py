@@ -110,7 +110,7 @@ class UnloadableModel(WordsModel):
 
 
 class SlowlyLoadingModel(WordsModel):
-    """Is initialised when `may_load` says so."""
+    """Is initialised when `may_load` is set."""
 
     def __init__(self, model_id: str = "slow", words: Sequence[str] = ("at", " last")) -> None:
         super().__init__(model_id, words)

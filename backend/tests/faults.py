@@ -1,4 +1,4 @@
-"""A device that runs out of memory when it is told to: the real error, raised inside the real forward pass.
+"""A device that runs out of memory on demand: the real error, raised inside the real forward pass.
 
     python -m tests.faults      the server, whose models live on such devices
 
@@ -22,10 +22,10 @@ from app.engine.passes.runner import ModelRunner
 from app.engine.passes.work import SequenceInput
 
 DEVICE_NAME = "cuda:0"
-"""What the device calls itself; its tensors lie in main memory."""
+"""The name of the device; its tensors are in main memory."""
 
 IsFault = Callable[[int, int], bool]
-"""Number of the pass, counted from 1 -> number of its sequences -> whether it fails."""
+"""Whether a pass fails, from its number, counted from 1, and the number of its sequences."""
 
 
 class FaultyRunner(ModelRunner):

@@ -2,7 +2,7 @@
 
     python -m tests.oldest torch > oldest.txt && pip install -c oldest.txt -r requirements.txt ...
 
-What is named as an argument is left out: PyTorch, whose builds for a CPU are not where pip looks for the rest.
+Arguments name packages to leave out: PyTorch, whose builds for a CPU are not where pip looks for the rest.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ EXTRAS = ("train", "otel", "nf4")
 
 
 def requirements() -> list[Requirement]:
-    """Those of the server and of its extras, as this project writes them."""
+    """The requirements of the server and of its extras, as this project writes them."""
     lines = (BACKEND / "requirements.txt").read_text(encoding="utf-8").splitlines()
     extras = tomllib.loads((BACKEND / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
     wanted = [line for line in lines if line and not line.startswith("#")]

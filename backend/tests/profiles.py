@@ -1,4 +1,4 @@
-"""How many examples of a property are tried: some of them, the same in each run, or very many.
+"""Profiles for the number of examples of a property: some, the same in each run, or very many.
 
 `pytest --hypothesis-profile thorough` tries new ones in every run, ten times as many.
 """
@@ -10,11 +10,11 @@ from hypothesis import HealthCheck, settings
 QUICK, THOROUGH = "quick", "thorough"
 TIMES_AS_MANY = 10
 UNHURRIED = settings(database=None, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
-"""A busy machine is no reason to call a property false."""
+"""The deadline of an example: none, since a busy machine does not make a property false."""
 
 
 def register_profiles() -> None:
-    """Makes both profiles known, and loads the quick one: what is red there once is red everywhere."""
+    """Registers both profiles, and loads the quick one, in which a failure is the same everywhere."""
     settings.register_profile(QUICK, UNHURRIED, derandomize=True)
     settings.register_profile(THOROUGH, UNHURRIED, derandomize=False, max_examples=100 * TIMES_AS_MANY)
     settings.load_profile(QUICK)
@@ -26,7 +26,7 @@ def is_thorough() -> bool:
 
 
 def examples(number: int, *harmless: HealthCheck) -> settings:
-    """For a property of which `number` examples are enough in the quick profile.
+    """The settings of a property for which `number` examples are enough in the quick profile.
 
     Args:
         harmless: what Hypothesis warns of, and the test knows about.

@@ -41,7 +41,7 @@ POINTS: Mapping[str, tuple[Any, str]] = {
     "divergence": (LastDistributions, "divergences"),
     "support": (runner, "probabilities_of"),
 }
-"""Where a strike can be told to fall: function by function. An allocation is any operator of PyTorch."""
+"""The points where a strike can fall, function by function; an allocation is any operator of PyTorch."""
 KINDS: Mapping[str, Callable[[], Exception]] = {
     "device": lambda: torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
     "host": lambda: MemoryError("std::bad_alloc"),
@@ -55,7 +55,7 @@ class Strike:
 
     point: str
     number: int
-    """Which of the occurrences of its point, counted from 1 over all passes."""
+    """The number of the occurrence of its point, counted from 1 over all passes."""
     kind: str = "device"
 
 
@@ -69,7 +69,7 @@ class Striking:
         self.struck: list[Strike] = []
 
     def heed(self, point: str) -> None:
-        """An occurrence of the point."""
+        """Counts an occurrence of the point, and raises if a strike falls there."""
         if not self._depth:
             return
         number = self._counts[point] = self._counts.get(point, 0) + 1
@@ -80,7 +80,7 @@ class Striking:
 
     @contextmanager
     def inside(self) -> Iterator[None]:
-        """Inside a pass."""
+        """Marks the block as the inside of a pass."""
         self._depth += 1
         counts_allocations = any(point == ALLOCATION for point, _ in self._due)  # which takes its time
         try:
@@ -102,7 +102,7 @@ class _Allocations(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 @contextmanager
 def struck_by(*strikes: Strike) -> Iterator[Striking]:
-    """Every pass of every runner, until the end of the block."""
+    """Strikes every pass of every runner until the end of the block."""
     striking, run = Striking(strikes), ModelRunner.run
 
     def struck_run(self: ModelRunner, *args: Any) -> Any:

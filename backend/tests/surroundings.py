@@ -1,4 +1,4 @@
-"""What the environment of whoever starts the tests says to programs like ours: nothing, while they run."""
+"""Hides the settings in the user's environment from the tests, and from the programs that they start."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ABOUT_PYTHON = ("PYTHONPATH", "PYTHONWARNINGS", "PYTHONSAFEPATH")
 
 
 def forget_surroundings() -> None:
-    """Takes settings of this project, colours, proxies and hubs out of the environment of this process, which its
+    """Removes settings of this project, colours, proxies and hubs from the environment of this process, which its
     children inherit."""
     unwanted = {*ABOUT_TERMINALS, *ABOUT_PROXIES, *ABOUT_HUBS, *ABOUT_PYTHON}
     for name in list(os.environ):

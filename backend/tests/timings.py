@@ -1,4 +1,4 @@
-"""How long the tests of each folder took."""
+"""The times of the tests by folder, and their order."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ LONGEST_FIRST = (
     "tests/api/test_logs.py",
     "tests/unit/engine/test_recovery.py",
 )
-"""Files that take long: begun last, one of them would run while the other test processes have nothing to do."""
+"""The files that take long; begun last, one would run while the other test processes have nothing to do."""
 
 
 def place_in_order(item: pytest.Item) -> int:
-    """To sort tests by: long files first, and within them, and among all others, nothing changes."""
+    """The key to sort tests by: long files come first; the order within files and of all others stays."""
     file = item.nodeid.partition("::")[0]
     return LONGEST_FIRST.index(file) if file in LONGEST_FIRST else len(LONGEST_FIRST)
 
 
 def lines_by_folder(reports: Iterable[pytest.TestReport]) -> Iterator[str]:
-    """A line a folder, with the seconds of its tests and their fixtures; of all test processes together."""
+    """The lines, one per folder, with the seconds of its tests and fixtures in all test processes."""
     seconds: defaultdict[str, float] = defaultdict(float)
     for report in reports:
         seconds[_folder_of(report.nodeid)] += report.duration
@@ -40,6 +40,6 @@ def lines_by_folder(reports: Iterable[pytest.TestReport]) -> Iterator[str]:
 
 
 def _folder_of(node_id: str) -> str:
-    """`tests/api`, or of unit tests one folder more."""
+    """The folder, such as `tests/api`; for unit tests with one level more."""
     folders = PurePosixPath(node_id.partition("::")[0]).parent.parts
     return "/".join(folders[: 3 if "unit" in folders else 2])

@@ -1,8 +1,8 @@
-"""What a request may ask for besides its text: one row a parameter.
+"""The parameters of a request besides its text, one row each.
 
-A row gives the name, the type and, as a `Parameter`, what else there is to know. From the rows are made the bounds of
+A row gives the name, the type and, as a `Parameter`, everything else about the parameter. The rows make the bounds of
 wire models and settings, the bounds that a model reports, the client's types, the options of the command line, the
-clamps of other servers' APIs and the table in docs/decoding.md. Static types want two more classes written out: the
+clamps of other servers' APIs and the table in docs/decoding.md. Static types need two more classes in full: the
 engine's `DecodingParams` and the wire model. A test names the row and the class that disagree.
 """
 
@@ -24,14 +24,14 @@ MAX_SEED = 2**63 - 1
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """What there is to know of a parameter besides its name and its type."""
+    """The properties of a parameter besides its name and its type."""
 
     description: str = ""
     _: KW_ONLY
     ge: float | None = None
     """The least value of a number; `None` where `gt` bounds it, and of what is no number."""
     gt: float | None = None
-    """What every value of a number is above."""
+    """The bound that every value of a number must exceed."""
     le: float | None = None
     """The greatest value of a number."""
     characters: int | None = None
@@ -117,7 +117,7 @@ class DecodingParameters(TypedDict, total=False):
 
 
 class Parameters(DecodingParameters, total=False):
-    """What a request may ask for besides its text. What is left out takes the server's default."""
+    """The parameters of a request besides its text; those left out take the server's default."""
 
     model_id: Annotated[str, Parameter("Which model answers.", characters=200)]
     decoding: Annotated[
@@ -138,7 +138,7 @@ def rows_of(parameters: type) -> dict[str, Parameter]:
 
 PARAMETERS = rows_of(Parameters)
 TYPES: dict[str, Any] = get_type_hints(Parameters)
-"""What a value of each parameter is: a type, or the words that it may be."""
+"""The type of each parameter's values, or the words that are allowed."""
 ENGINE_NAMES = {name: row.engine_name or name for name, row in rows_of(DecodingParameters).items()}
 """The parameters that reach the engine, and what they are called there."""
 

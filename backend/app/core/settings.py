@@ -29,7 +29,7 @@ def _default_of(parameter: str, description: str) -> Any:
 
 
 class DiffusionConfig(BaseModel):
-    """What the service needs to know. Immutable: an update makes a new one, or nothing."""
+    """The settings of the service; they are immutable: an update makes a new configuration, or fails."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False, protected_namespaces=()

@@ -32,7 +32,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="package")
 def server(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """With the embedded models, and with one that cannot be had."""
+    """A server with the embedded models, and with one that cannot be loaded."""
     folder = tmp_path_factory.mktemp("browser")
     with serving(folder, DREAMON_PATH="", LLADA_PATH="", EXTRA_MODELS="absent=/no/such/folder") as running:
         running.wait_until_ready()
@@ -73,7 +73,7 @@ def visiting(browser: Browser, server: Server) -> Iterator[OpenPage]:
 
 
 def _complaints(message: ConsoleMessage) -> Iterator[str]:
-    """That the API refused a call is no defect of the page."""
+    """The errors in the console, without refused calls of the API, which are no defect of the page."""
     is_refusal = "responded with a status of" in message.text and "/playground/" not in message.location["url"]
     if message.type in ("error", "warning") and not is_refusal:
         yield message.text
@@ -85,7 +85,7 @@ def _departures(url: str, server: Server) -> Iterator[str]:
 
 
 def run(page: Page, state: str = "complete") -> None:
-    """Denoises, and returns when every shown canvas is in `state` and has been played to its end."""
+    """Clicks on denoise, and returns when every shown canvas is in `state` and has been played to its end."""
     page.get_by_role("button", name="Denoise").click()
     wait_for_end(page, state)
 

@@ -62,7 +62,7 @@ def test_by_keyboard_alone(server: Server, page: Page) -> None:
 
 
 def test_by_ear(page: Page) -> None:
-    """Beginning and end are told, and no step between; what is heard is what the numbers say."""
+    """A screen reader announces beginning and end, and no step between; it says the numbers of the page."""
     expect(page.get_by_role("button", name="Denoise")).to_be_enabled()
     page.evaluate("""() => {
         window.told = [];

@@ -1,4 +1,4 @@
-"""What a reader does with the playground, from key press to rendered token."""
+"""The playground as a reader uses it, from key press to rendered token."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_a_gap_grows_where_the_model_asks_for_room(server: Server, open_page: Op
 
 
 def new_masks_of_passes(page: Page, num_passes: int) -> set[int]:
-    """How many masks each pass is shown to have made."""
+    """The numbers of masks that the page shows for each pass."""
     numbers = set()
     for number in range(num_passes):
         see_pass(page, number)
@@ -93,7 +93,7 @@ def new_masks_of_passes(page: Page, num_passes: int) -> set[int]:
 
 
 def test_each_token_says_how_sure_the_model_was(page: Page) -> None:
-    """A page that is slower than the engine is sent some passes as one, and cannot tell then."""
+    """A page that is slower than the engine is sent some passes as one, and does not know their confidences."""
     token = page.get_by_label("Canvas A").locator(".text").first
     for _ in range(5):
         run(page)

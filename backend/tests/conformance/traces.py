@@ -16,14 +16,14 @@ from app.engine.request.state import RequestState
 
 @dataclass
 class Trace:
-    """What happened to one request."""
+    """The course of one request."""
 
     canvases: list[list[int]] = field(default_factory=list)
     """The canvas at the start and after every step."""
     edits: list[Edits] = field(default_factory=list)
-    """What each step did."""
+    """The edits of each step."""
     span: tuple[int, int] = (0, 0)
-    """Where the new part stands at the end, half-open."""
+    """The half-open span of the new part at the end."""
     nfe: int = 0
     events: list[EngineEvent] = field(default_factory=list)
 

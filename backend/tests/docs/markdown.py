@@ -53,12 +53,12 @@ def blocks(page: str, name: str) -> list[Block]:
 
 
 def links(page: str) -> Iterator[str]:
-    """What the page links to or shows, as it is written."""
+    """The targets of links and images on the page, as they are written."""
     yield from LINK.findall(INLINE_CODE.sub("", prose(page)))
 
 
 def anchors(page: str) -> set[str]:
-    """What `#...` may name in the page, as GitHub makes it from headings."""
+    """The anchors of the page, as GitHub makes them from headings."""
     found: set[str] = set()
     for heading in HEADING.findall(prose(page)):
         words = re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")

@@ -23,10 +23,10 @@ from app.services.diffusion import DiffusionLLMService
 from tests.docs.markdown import ROOT, Block
 
 SERVER_URL = "DIFFUSION_URL"
-"""Where clients find the server, if not at localhost:8000."""
+"""The variable with the server's URL for clients, if it is not localhost:8000."""
 SHELL_TIMEOUT_S = 120.0
 PROGRAMS = ("curl", "python", "reynard-diffusion", "echo", "printf", "cat")
-"""What a reader runs without setting anything up, and without harm."""
+"""The programs that a reader runs without any setup, and without harm."""
 BEGINS_WITH_PROGRAM = re.compile(rf"(?:#.*\n|\w+=\S+ )*(?:{'|'.join(PROGRAMS)})\b")
 
 STRICT = 'set -euo pipefail; curl() { command curl --silent --show-error --fail-with-body "$@"; }\n'

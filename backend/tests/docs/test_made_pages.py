@@ -1,4 +1,4 @@
-"""What programs in docs/ have written is what they would write now."""
+"""The pages that programs in docs/ have written are up to date."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a new wire face takes: the toy in `toy_face/`, seen over HTTP, and the files that it touches."""
+"""The cost of a new wire face: the toy in `toy_face/` over HTTP, and the files that it touches."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.unit.services.diffusion.serving import serving
 SOURCE = Path(app.__file__).parent
 FOLDERS = ("diffusion", "openai", "llama_cpp")
 FILES = ("health.py", "playground.py", "observation/metrics.py")
-"""Where the faces are declared that are a file."""
+"""The files that each declare a face."""
 OF_A_COLLECTOR = "/v1/traces"
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What a browser's EventSource dispatches."""
+    """A message that a browser's EventSource dispatches."""
 
     event: str
     data: str

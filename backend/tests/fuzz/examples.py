@@ -1,4 +1,4 @@
-"""How examples are made up here."""
+"""Strategies that make up the examples of these tests."""
 
 from __future__ import annotations
 

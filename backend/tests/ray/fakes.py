@@ -44,8 +44,10 @@ class FakeBoard:
 
 
 class FakeReplicaResult:
-    """What a replica gives that has accepted a call: batches, then an error or the end; a batch that is `None` never
-    comes."""
+    """The result of a replica that has accepted a call: batches, then an error or the end.
+
+    A batch that is `None` never comes.
+    """
 
     def __init__(self, batches: list[Any], error: BaseException | None, cancel_error: Exception | None = None) -> None:
         self._batches = deque(batches)

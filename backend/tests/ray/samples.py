@@ -1,4 +1,4 @@
-"""What replicas may say."""
+"""Samples of the messages of replicas."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @contextmanager
 def without_settings_of_ray() -> Iterator[None]:
-    """Whoever runs the tests may have a cluster of his own, and a folder whose path is too long for Ray's sockets."""
+    """Hides the user's settings for a cluster, and a temporary folder whose path is too long for Ray's sockets."""
     with pytest.MonkeyPatch.context() as patch, TemporaryDirectory(prefix="ray", dir="/tmp") as folder:
         for name in [name for name in os.environ if name.startswith("RAY_")]:
             patch.delenv(name)
@@ -84,7 +84,7 @@ def num_replicas(cluster: Server) -> int:
 
 
 def processes(cluster: Server, title: str) -> list[psutil.Process]:
-    """Of an actor, or of the replicas of a deployment: Ray writes into their command lines what they are."""
+    """The processes of an actor, or of the replicas of a deployment, which Ray names in their command lines."""
     found = []
     for child in psutil.Process(cluster.process.pid).children(recursive=True):
         with suppress(psutil.Error):  # it has just ended
@@ -107,7 +107,7 @@ def num_running(cluster: Server) -> float:
 
 @dataclass
 class Visit:
-    """What one client got; no events where it did not ask for a stream, or got none."""
+    """The answer to one client; it has no events if the client asked for no stream, or got none."""
 
     status: int
     events: list[Json]
@@ -127,7 +127,7 @@ def visit(cluster: Server, path: str, body: Json) -> Visit:
 
 
 def lengths(cluster: Server, num_visits: int = 8) -> set[int]:
-    """Of answers without a length of their own, by both ingresses."""
+    """The lengths of answers by both ingresses to requests that give none."""
     visits = [visit(cluster, "/generate", AS_CONFIGURED) for _ in range(num_visits)]
     return {json.loads(one.body)["tokens_generated"] for one in visits}
 

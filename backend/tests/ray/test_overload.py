@@ -1,4 +1,4 @@
-"""What clients of an ingress get over HTTP where Ray has no place for their requests, or loses them."""
+"""Answers of an ingress over HTTP when Ray has no room for requests, or loses them."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ async def test_wherever_ray_fails_its_error_is_not_hidden_by_another(
 
 
 async def test_a_call_that_breaks_off_what_it_began_is_one_error_too(world: World) -> None:
-    """Where Ray cannot cancel what has died."""
+    """Ray cannot cancel a call whose replica has died."""
     world.models["llada"].batches, world.models["llada"].error = [[START]], errors.ActorDiedError()
     world.models["llada"].cancel_error = errors.RaySystemError("there is nobody to be told")
     response = await ask(world, "/api/diffusion/generate/stream", {"text": "x", "model_id": "llada"})

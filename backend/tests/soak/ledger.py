@@ -1,4 +1,4 @@
-"""What the clients saw, kept apart from what the server counted, and the comparison of the two."""
+"""Records the clients' view of a soak, and compares it with the server's counts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 
 class Seen(StrEnum):
-    """How a visit ended, as its client saw it."""
+    """The end of a visit as its client saw it."""
 
     SUCCESSFUL = "successful"
     FAILED = "failed"
@@ -53,7 +53,7 @@ class Visit:
     duration_s: float = 0.0
     num_tokens: int = 0
     complaint: str = ""
-    """What the client did not expect."""
+    """The client's complaint about something unexpected."""
 
 
 class Ledger:
@@ -88,11 +88,11 @@ class Ledger:
     def differences(
         self, statistics: Mapping[str, Any], metrics: Mapping[str, float], ends: Mapping[str, list[str]]
     ) -> Iterator[str]:
-        """Where an idle server's statistics, metrics and log contradict what its clients saw; nothing if all agree.
+        """The contradictions between the clients' view and an idle server's statistics, metrics and log.
 
         Args:
-            metrics: sums over labels, by name.
-            ends: per request id the outcomes that the log tells of, refusals left out.
+            metrics: the sums over labels, by name.
+            ends: the outcomes in the log per request id, without refusals.
         """
         yield from self._lost_or_invented(statistics)
         yield from _contradictions(statistics, metrics, ends)

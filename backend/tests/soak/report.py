@@ -1,4 +1,4 @@
-"""What a soak is asked for and what it found: the plan, the table, and the verdict."""
+"""The plan of a soak, its table, and its verdict."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ MAX_KEPT = 8
 """Files and threads that a server may hold more of than after the warm-up: pools grow a little, connections and engines
 are to be gone."""
 MAX_GROWTH_AT_ANY_REST = 0.25
-"""Of resident memory: single rests differ by what an allocator could not give back, and that is not much."""
+"""The largest growth of resident memory at a single rest; allocators fail to give back only little."""
 MAX_REASONS = 10
 TABLE_HEAD = "elapsed  visits   ok  failed  left  other  in flight   p50 ms   p95 ms  probe ms  resident MB"
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How long and how hard.
+    """The duration and intensity of a soak.
 
     Attributes:
-        max_growth: of resident memory at rest, from the rest after the warm-up to the last one, as a share.
-        max_stall_s: longest time in which the event loop may answer nobody.
-        retiring_s: within which the last connections are gone, log lines written, and retired models closed.
-        num_samples: of memory at rest, each half a second after the other; their median counts.
+        max_growth: the largest growth of resident memory, from the rest after the warm-up to the last, as a share.
+        max_stall_s: the longest time in which the event loop may answer nobody.
+        retiring_s: the time within which the last connections end, log lines are written, and retired models closed.
+        num_samples: the number of samples of memory at a rest, half a second apart; their median counts.
     """
 
     duration_s: float
@@ -63,7 +63,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Rest:
-    """What an idle server holds."""
+    """The resources that an idle server holds."""
 
     resident_mb: float
     anonymous_mb: float
@@ -78,7 +78,7 @@ class Rest:
 
 @dataclass(slots=True)
 class Report:
-    """What a soak found. `reasons` says why it failed; empty, it passed."""
+    """The findings of a soak, which passed if `reasons` is empty."""
 
     plan: Plan
     rows: list[Row] = field(default_factory=list)
@@ -90,16 +90,16 @@ class Report:
 
     @property
     def growth(self) -> float:
-        """Of resident memory at rest, as a share."""
+        """The growth of resident memory at rest, as a share."""
         return self.rests[-1].resident_mb / self.rests[0].resident_mb - 1 if self.rests else 0.0
 
     @property
     def highest_growth(self) -> float:
-        """Of resident memory at any of the rests, as a share."""
+        """The largest growth of resident memory at any rest, as a share."""
         return max((rest.resident_mb for rest in self.rests), default=0.0) / self.rests[0].resident_mb - 1
 
     def excesses(self) -> Iterator[str]:
-        """What the server took or kept more of than it may."""
+        """The resources of which the server took or held more than it may."""
         if self.growth > self.plan.max_growth:
             yield f"{self.growth:.1%} more memory resident at the last rest than after the warm-up"
         if self.highest_growth > MAX_GROWTH_AT_ANY_REST:

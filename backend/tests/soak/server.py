@@ -39,19 +39,19 @@ class Process:
     popen: subprocess.Popen[bytes]
 
     def memory_bytes(self) -> tuple[int, int]:
-        """Resident memory of the process, with mapped files and, on Linux, without."""
+        """The resident memory of the process, with mapped files and, on Linux, without."""
         info = psutil.Process(self.pid).memory_info()
         return info.rss, info.rss - getattr(info, "shared", 0)
 
     def num_files(self) -> int:
-        """Open files of the process, connections among them."""
+        """The number of open files of the process, including connections."""
         return psutil.Process(self.pid).num_fds()
 
     def num_threads(self) -> int:
         return psutil.Process(self.pid).num_threads()
 
     def ends(self) -> dict[str, list[str]]:
-        """Per request id the outcomes that the log tells of, refusals left out: one each, if all is well."""
+        """The outcomes in the log per request id, without refusals; there is one each, if all is well."""
         found: dict[str, list[str]] = defaultdict(list)
         for line in self.log_file.read_text(encoding="utf-8").splitlines():
             if '"outcome"' in line:
@@ -61,7 +61,7 @@ class Process:
         return found
 
     def unexpected_errors(self) -> list[str]:
-        """Messages of the log that no traffic may cause."""
+        """The messages in the log that no traffic may cause."""
         marks = ("unexpected error", "Exception in ASGI application", "never retrieved", "background task", "Unclosed")
         lines = self.log_file.read_text(encoding="utf-8").splitlines()
         return [line[:500] for line in lines if any(mark in line for mark in marks)]

@@ -1,4 +1,4 @@
-"""What clients do: each function is one visit, from connecting to the end, and says what came of it."""
+"""The visits of clients: each function is one visit, from connecting to the end, and gives its result."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ CHANGES: tuple[Json, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a visit happens, and the dice that decide its details."""
+    """The surroundings of a visit, and the random numbers that decide its details."""
 
     port: int
     dice: random.Random
@@ -86,7 +86,7 @@ async def asks_for_events(place: Place) -> Visit:
 
 
 async def reads_slowly(place: Place) -> Visit:
-    """Takes the text in sips, through a small buffer, so that the server has to wait."""
+    """Reads the text slowly, through a small buffer, so that the server has to wait."""
     body: Json = {"text": "x", "model_id": "words", "max_length": 400}
     return await _stream("slow reader", place, "/generate", body, pause_s=0.002, receive_buffer_bytes=4_096)
 
@@ -135,7 +135,7 @@ async def leaves_before_the_answer(place: Place) -> Visit:
 
 
 async def stops_in_mid_request(place: Place) -> Visit:
-    """Half open: sends a part of a request, waits, and is never heard of again."""
+    """Sends a part of a request, waits, and leaves the connection half open."""
     head = f"POST {API}/generate HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     whole = f'{head}Content-Length: 100\r\n\r\n{{"text"'.encode()
     async with Connection(place.port) as connection:
@@ -180,7 +180,7 @@ async def speaks_no_http(place: Place) -> Visit:
 
 
 async def is_no_admin(place: Place) -> Visit:
-    """Every admin call from what is not plainly this machine."""
+    """Makes every admin call as a client that is not plainly on this machine."""
     method, path = place.dice.choice(
         (
             ("GET", "/admin/stats"),
@@ -210,7 +210,7 @@ async def looks_around(place: Place) -> Visit:
 
 
 async def reloads(place: Place) -> Visit:
-    """Now and then twice at once."""
+    """Reloads a model, now and then twice at once."""
     path = f"{API}/admin/models/{place.dice.choice(('dreamon', 'llada', 'words'))}/reload"
     calls = [call(place.port, "POST", path) for _ in range(place.dice.choice((1, 2)))]
     answers = await asyncio.gather(*calls)
@@ -224,7 +224,7 @@ async def cleans_up(place: Place) -> Visit:
 
 
 async def changes_the_configuration(place: Place) -> Visit:
-    """For a moment; then everything is as before."""
+    """Changes the configuration for a moment, and restores it."""
     change = place.dice.choice(CHANGES)
     async with place.changing:
         _, before = await call(place.port, "GET", f"{API}/config")
@@ -254,7 +254,7 @@ WEIGHTS: Mapping[Visitor, float] = {
     cleans_up: 1,
     changes_the_configuration: 1.5,
 }
-"""How often each is done, relative to the others."""
+"""The frequency of each visit, relative to the others."""
 
 
 # -- how a request is made and its answer read -----------------------------------------------------------------------

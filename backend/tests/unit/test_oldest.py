@@ -31,7 +31,7 @@ def test_every_requirement_has_a_lower_bound_to_be_tried() -> None:
 
 
 def test_what_is_imported_is_required_by_name() -> None:
-    """What another package brings along today may be gone, or another release, tomorrow."""
+    """A package that comes with another one today may be missing, or another release, tomorrow."""
     known = {canonicalize_name(each.name) for each in requirements()}
     names = {name.partition(".")[0] for name in imported()} - OWN - BY_OTHERS - EXTRAS
     homes = packages_distributions()

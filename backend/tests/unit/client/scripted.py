@@ -1,4 +1,4 @@
-"""A server that answers as it is told, over real HTTP, and remembers what it was asked."""
+"""A scripted server over real HTTP, which records its requests."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class ScriptedServer:
         return [request.path for request in self.requests]
 
     def header(self, name: str) -> str | None:
-        """Of the last request."""
+        """The value of a header of the last request."""
         return self.requests[-1].headers[name]
 
 
@@ -58,7 +58,7 @@ def scripted(*answers: Answer) -> Iterator[ScriptedServer]:
         do_POST = do_GET
 
         def log_message(self, *_: object) -> None:
-            """Says nothing."""
+            """Logs nothing."""
 
     listener = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server = ScriptedServer(f"http://127.0.0.1:{listener.server_port}", list(answers))

@@ -44,7 +44,7 @@ def loop() -> list[Any]:
 
 
 def nested() -> list[Any]:
-    """Deeper than any limit of recursion."""
+    """A value nested deeper than any limit of recursion."""
     value: list[Any] = []
     for _ in range(100_000):
         value = [value]

@@ -1,4 +1,4 @@
-"""Both clients against a server that answers as it is told."""
+"""Both clients against a scripted server."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ COMPLETE = {"type": "complete", "metadata": {**RESULT, "seed": 3}}
 
 
 async def generated(url: str, **options: Any) -> str:
-    """What both clients say, which is the same."""
+    """The text that both clients give."""
     with DiffusionClient(url, **options) as client:
         text = client.generate("x").text
     async with AsyncDiffusionClient(url, **options) as other:

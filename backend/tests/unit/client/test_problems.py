@@ -57,7 +57,7 @@ def test_kinds(status: int, kind: type[DiffusionError]) -> None:
 
 
 def test_every_code_of_a_stream_means_the_kind_of_its_status() -> None:
-    """A stream had status 200; its error is told apart by the code alone."""
+    """A stream has status 200, so only the code distinguishes its errors."""
     for cls, (status, _) in PROBLEMS.items():
         code = str(getattr(cls, "code", ""))
         if cls.__module__.startswith("app.services"):

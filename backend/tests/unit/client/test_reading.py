@@ -21,7 +21,7 @@ texts = st.text(st.characters(exclude_categories=["Cs"]))
 
 
 class Pieces(httpx.SyncByteStream):
-    """A body that arrives as it is cut."""
+    """A body that arrives in the given pieces."""
 
     def __init__(self, body: bytes, cuts: list[int]) -> None:
         bounds = [0, *sorted(cut % (len(body) + 1) for cut in cuts), len(body)]

@@ -160,7 +160,7 @@ def test_a_path_leads_to_the_value(turns: Any) -> None:
 
 
 def followed(path: str, value: Any) -> list[Any]:
-    """The values on the way; one that is missing is left out."""
+    """The values on the way, without one that is missing."""
     passed = [value]
     for part in re.findall(r"[^.\[\]]+(?:\[Part\])?", path.replace("list[Part]", "list<Part>")):
         key = int(part) if part.isdigit() else part.replace("list<Part>", "list[Part]")

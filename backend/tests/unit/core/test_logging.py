@@ -104,7 +104,7 @@ def test_configuring_sends_everything_through_one_handler(configured: Callable[.
 
 
 async def test_every_line_of_a_request_has_its_id(configured: Callable[..., io.StringIO]) -> None:
-    """In the tasks and threads that it starts too, and in nobody else's."""
+    """The lines of tasks and threads that it starts have the id too, and no other lines."""
     written = configured(log_format="json")
 
     async def serve(request_id: str) -> None:

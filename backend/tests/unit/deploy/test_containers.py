@@ -1,4 +1,4 @@
-"""What Dockerfile and compose files say twice, or say about other files, holds."""
+"""Checks that Dockerfile and compose files agree with each other and with other files."""
 
 from __future__ import annotations
 

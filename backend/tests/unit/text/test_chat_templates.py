@@ -52,7 +52,7 @@ def test_text_and_ids_are_those_of_transformers(tokenizer: Tokenizer, case: str)
 @settings(max_examples=30, deadline=None)
 @given(conversation=conversations)
 def test_messages_add_no_special_token(tokenizer: Tokenizer, name: str, conversation: list[dict[str, str]]) -> None:
-    """The same turns with harmless words bring the same special tokens, and the text stays what it is."""
+    """Turns with harmless words give equal special tokens, and the text stays unchanged."""
     special = set(tokenizer.special_tokens.values())
     harmless = [{**turn, "content": "x"} for turn in conversation]
     ids, plain_ids = (

@@ -16,7 +16,7 @@ def count(messages: Sequence[Message]) -> int:
 
 
 def talk(*turns: str) -> list[Message]:
-    """Such as `"user: Hello"`."""
+    """The messages of turns such as `"user: Hello"`."""
     pairs = [turn.split(": ") for turn in turns]
     return [{"role": role, "content": content} for role, content in pairs]
 

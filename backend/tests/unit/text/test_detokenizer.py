@@ -19,7 +19,7 @@ cut_places = st.lists(st.integers(0, 60), max_size=8)
 
 
 def streamed(tokenizer: Tokenizer, ids: list[int], cuts: list[int]) -> list[str]:
-    """What a detokenizer gives for the ids fed in the slices between the cuts, and then its flush."""
+    """The outputs of a detokenizer for the slices of ids between the cuts, and then its flush."""
     detokenizer = Detokenizer(tokenizer)
     borders = [0, *sorted(min(cut, len(ids)) for cut in cuts), len(ids)]
     return [*(detokenizer.feed(ids[start:stop]) for start, stop in pairwise(borders)), detokenizer.flush()]

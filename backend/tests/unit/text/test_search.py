@@ -52,7 +52,7 @@ def test_a_line_end_is_a_line_end(line_end: str) -> None:
 @examples(300)
 @given(TERMS, LETTERS)
 def test_every_term_is_found(terms: list[str], text: str) -> None:
-    """Against the plain way: at each place, the longest term, in a text that needs no folding."""
+    """The plain search finds the same: at each position the longest term, in a text that needs no folding."""
     terms = [" ".join(term.replace("\u0301", "").split()) for term in terms]
     text = " ".join(text.replace("\u200b", "").replace("\u0301", "").replace("ß", "").split())
     terms = sorted(filter(None, terms), key=len, reverse=True)

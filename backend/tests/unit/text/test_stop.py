@@ -15,7 +15,7 @@ def fed(stops: list[str], pieces: list[str]) -> tuple[str, str | None]:
 
 
 def expected(stops: list[str], text: str) -> tuple[str, str | None]:
-    """The rule, straight from its words: the earliest start, and of these the shortest."""
+    """The result by the rule in words: the earliest match wins, and the shortest at one position."""
     for start in range(len(text)):
         here = [stop for stop in stops if text.startswith(stop, start)]
         if here:

@@ -43,7 +43,7 @@ def opinionated(family: str, language: Language) -> FamilyModel:
 
 
 def exact_bound(model: FamilyModel, language: Language, document: list[int]) -> float:
-    """Every choice of hidden tokens, each number of them with the same weight."""
+    """The bound as the mean over every choice of hidden tokens, with equal weight for each number of them."""
     length, first = len(document), len(language.beginning)
     total = 0.0
     for count in range(1, length + 1):

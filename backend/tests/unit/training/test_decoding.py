@@ -30,7 +30,7 @@ EOS, MASK, EXPAND = 17, 18, 19
 
 
 class Oracle(FamilyModel):
-    """Predicts for each position what `wish` says of the canvas, the leftmost one surest."""
+    """Predicts the tokens that `wish` gives for the canvas, with most confidence at the leftmost position."""
 
     def __init__(self, wish: Callable[[list[int]], list[int]], shift: int) -> None:
         super().__init__()

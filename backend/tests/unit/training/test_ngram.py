@@ -32,7 +32,7 @@ def test_a_tiny_example_as_computed_by_hand() -> None:
 
 
 def naive_probability(documents: list[bytes], context: bytes, byte: int, order: int) -> float:
-    """The same recursion, counted anew from the padded texts for each context."""
+    """The probability by the same recursion, counted anew from the padded texts for each context."""
     probability = 1 / 256
     for length in range(order + 1):
         wanted = context[len(context) - length :]

@@ -120,7 +120,7 @@ def test_its_export_knows_more_than_word_frequencies(trained: tuple[str, Path, P
 
 
 def unigram_cross_entropy(train: Any, heldout: Any, vocab_size: int) -> float:
-    """Of the held-out tokens, in nats, from their frequencies in the training text (each counted once more)."""
+    """The cross-entropy of held-out tokens in nats, from their frequencies in the training text (each plus one)."""
     counts = np.bincount(train, minlength=vocab_size) + 1.0
     return float(-np.log(counts / counts.sum())[heldout].mean())
 

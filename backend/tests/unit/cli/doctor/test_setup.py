@@ -26,7 +26,7 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def port(tmp_path: Path) -> int:
-    """Of the setup, which is otherwise sound."""
+    """The port of a setup that is otherwise sound."""
     port = free_port()
     write_settings(tmp_path, PORT=str(port))
     return port

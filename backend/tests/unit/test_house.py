@@ -1,0 +1,156 @@
+"""The rules of the house that a program can check: docstrings, sizes, names and imports of the source."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from statistics import median
+
+BACKEND = Path(__file__).parents[2]
+ROOT = BACKEND.parent
+PROGRAMS = [ROOT / "training", ROOT / "benchmarks", ROOT / "docs"]
+
+MAX_FUNCTION_LINES = 60
+MAX_FILE_LINES = 400
+EMPTY_NAMES = {"utils", "util", "helpers", "helper", "common", "misc"}
+
+NO_SUBJECT = re.compile(
+    r"(Of|Those|As many|As much|So many|So much|The same|What|Which|Where|When|Who|Whoever|Whose|How|Such|"
+    r"By which|In which|For which|To which|On which|That which)\b"
+)
+"""The beginnings of a docstring that has no subject, or whose subject is a clause."""
+PRIVATE_WORDS = re.compile(r"\b(told|tells|one's own|surety|surest|in company)\b")
+"""The words of our own for which the field has others: sent, reported, a user's own, confidence, in a batch."""
+
+STILL_REBUILT = ("app/engine/", "app/services/", "app/api/", "app/ray/", "tests/api/", "tests/unit/")
+"""The folders whose docstrings are not yet checked."""
+
+Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file of the source, parsed."""
+
+    path: Path
+    text: str
+    tree: ast.Module
+
+    @property
+    def name(self) -> str:
+        base = BACKEND if self.path.is_relative_to(BACKEND) else ROOT
+        return self.path.relative_to(base).as_posix()
+
+    def functions(self) -> Iterator[Function]:
+        return (node for node in ast.walk(self.tree) if isinstance(node, Function))
+
+    def docstrings(self) -> Iterator[tuple[int, str]]:
+        """The line and text of each docstring, those below constants and attributes included."""
+        for node in ast.walk(self.tree):
+            if (
+                isinstance(node, ast.Expr)
+                and isinstance(node.value, ast.Constant)
+                and isinstance(node.value.value, str)
+            ):
+                yield node.lineno, node.value.value
+
+    def public(self) -> Iterator[Documented]:
+        """The module, its public classes and its public functions."""
+        yield self.tree
+        for node in self.tree.body:
+            if isinstance(node, ast.ClassDef | Function) and not node.name.startswith("_"):
+                yield node
+
+
+@cache
+def sources(*folders: Path) -> list[Source]:
+    """The files of the folders, in order."""
+    paths = sorted(path for folder in folders for path in folder.rglob("*.py") if ".cache" not in path.parts)
+    return [Source(path, text, ast.parse(text)) for path in paths for text in [path.read_text("utf-8")]]
+
+
+def settled() -> list[Source]:
+    """The files whose docstrings are checked."""
+    return [source for source in everything() if not source.name.startswith(STILL_REBUILT)]
+
+
+def app() -> list[Source]:
+    return sources(BACKEND / "app")
+
+
+def everything() -> list[Source]:
+    return sources(BACKEND / "app", BACKEND / "tests", *PROGRAMS)
+
+
+def length_of(function: Function) -> int:
+    return (function.end_lineno or function.lineno) - function.lineno + 1
+
+
+def figures(lengths: list[int]) -> str:
+    """The figures by which the source is compared with other projects."""
+    share = sum(length > MAX_FUNCTION_LINES for length in lengths) / len(lengths)
+    return (
+        f"{len(lengths)} functions: median {median(lengths):g} lines, longest {max(lengths)}, "
+        f"{share:.1%} above {MAX_FUNCTION_LINES}"
+    )
+
+
+def test_no_function_is_long() -> None:
+    functions = [(source.name, function) for source in app() for function in source.functions()]
+    long = [f"{name}:{one.lineno} {one.name}" for name, one in functions if length_of(one) > MAX_FUNCTION_LINES]
+    assert not long, figures([length_of(function) for _, function in functions])
+
+
+def test_no_file_is_long() -> None:
+    assert not {source.name: n for source in app() if (n := source.text.count("\n")) > MAX_FILE_LINES}
+
+
+def test_every_public_name_has_a_docstring() -> None:
+    without = {
+        source.name: names
+        for source in settled()
+        if source.path.is_relative_to(BACKEND / "app")
+        if (names := {getattr(node, "name", "the module") for node in source.public() if not ast.get_docstring(node)})
+    }
+    assert not without
+
+
+def test_every_docstring_begins_with_a_subject() -> None:
+    assert not [
+        f"{source.name}:{line} {text.strip().splitlines()[0]}"
+        for source in settled()
+        for line, text in source.docstrings()
+        if NO_SUBJECT.match(text.strip())
+    ]
+
+
+def test_docstrings_use_the_words_of_the_field() -> None:
+    assert not [
+        f"{source.name}:{line} {found[0]!r}"
+        for source in settled()
+        for line, text in source.docstrings()
+        if source.path != Path(__file__) and (found := PRIVATE_WORDS.search(text))
+    ]
+
+
+def test_no_file_has_an_empty_name() -> None:
+    assert not [source.name for source in app() if EMPTY_NAMES & {*source.path.with_suffix("").parts}]
+
+
+def test_no_import_is_relative_to_a_folder_above() -> None:
+    assert not [
+        f"{source.name}:{node.lineno}"
+        for source in app()
+        for node in ast.walk(source.tree)
+        if isinstance(node, ast.ImportFrom) and node.level > 1
+    ]
+
+
+def test_nothing_is_left_to_be_done() -> None:
+    later = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")
+    assert not [source.name for source in sources(BACKEND / "app", *PROGRAMS) if later.search(source.text)]
