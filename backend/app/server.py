@@ -43,9 +43,9 @@ from app.services.diffusion.residency.catalog import ENTRY_POINT_GROUP
 DESCRIPTION = "Serves diffusion language models: generation and infilling, streamed while they denoise."
 
 FINISHING_S = 5
-"""How long running requests may go on when the server is asked to stop."""
+"""The seconds that running requests have to finish when the server is asked to stop."""
 ENDING_S = 5
-"""How long the answers to those that did not finish may take to be sent."""
+"""The seconds for sending the answers to requests that did not finish."""
 
 NUM_OTHER_FILES = 256
 """Open files besides clients' connections: models, logs, connections to Redis and to a collector, threads' pipes."""
