@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from app.core.parameters import MAX_NEW_TOKENS
 from app.services.diffusion import DiffusionLLMService, UnknownModel
-from app.services.diffusion.models import DiffusionModelDetails
+from app.services.diffusion.reports import DiffusionModelDetails
 
 
 def model_of(service: DiffusionLLMService, model_id: str | None) -> DiffusionModelDetails:

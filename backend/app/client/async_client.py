@@ -19,14 +19,13 @@ from app.client.retries import Retries
 from app.client.streams import AsyncEventStream
 from app.client.transport import answer_to, check_stream, failures_translated, request_of
 from app.core.parameters import Parameters
-from app.services.diffusion.models import (
+from app.services.diffusion.models import DiffusionModelInfo, GenerationResult
+from app.services.diffusion.reports import (
     CleanupReport,
     ConfigurationChange,
     DiffusionHealth,
     DiffusionModelDetails,
-    DiffusionModelInfo,
     DiffusionStatistics,
-    GenerationResult,
 )
 
 T = TypeVar("T")

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote
 
-from app.services.diffusion.models import (
+from app.services.diffusion.models import DiffusionModelInfo, GenerationResult
+from app.services.diffusion.reports import (
     CleanupReport,
     ConfigurationChange,
     DiffusionHealth,
     DiffusionModelDetails,
-    DiffusionModelInfo,
     DiffusionStatistics,
-    GenerationResult,
 )
 
 API = "/api/diffusion"

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from app.ray.sums import ended, summed
-from app.services.diffusion.models import DiffusionModelDetails, DiffusionStatistics
+from app.services.diffusion.reports import DiffusionModelDetails, DiffusionStatistics
 
 Changes: TypeAlias = dict[str, tuple[int, Any]]
 """Name of a setting -> number of its last change, and its value."""

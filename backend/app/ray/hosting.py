@@ -9,7 +9,7 @@ from app.ray.arrivals import Arrivals
 from app.ray.cluster import Cluster
 from app.ray.remote_model import RemoteModel
 from app.services.diffusion.errors import ModelUnavailable
-from app.services.diffusion.models import DiffusionModelDetails
+from app.services.diffusion.reports import DiffusionModelDetails
 from app.services.diffusion.residency.catalog import CatalogEntry
 from app.services.diffusion.residency.hosting import Hosting, Limits
 from app.services.diffusion.residency.residency import Residency

@@ -12,7 +12,7 @@ from app.ray.board import Changes, News, Report
 from app.ray.board_caller import BoardCaller
 from app.ray.errors import RAY_ERRORS
 from app.services.diffusion.errors import InvalidParameters
-from app.services.diffusion.models import DiffusionModelDetails
+from app.services.diffusion.reports import DiffusionModelDetails
 from app.services.diffusion.residency.background import BackgroundTasks
 
 EXCHANGE_EVERY_S = 1.0

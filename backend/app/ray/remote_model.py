@@ -14,13 +14,8 @@ from app.ray.errors import RAY_ERRORS, one_line, service_error
 from app.services.diffusion.base import DiffusionModel
 from app.services.diffusion.errors import Overloaded, ServiceError
 from app.services.diffusion.model_events import Ended, ModelEvent
-from app.services.diffusion.models import (
-    DiffusionGenerationParams,
-    DiffusionInfillingParams,
-    DiffusionModelDetails,
-    Operation,
-    Params,
-)
+from app.services.diffusion.models import DiffusionGenerationParams, DiffusionInfillingParams, Operation, Params
+from app.services.diffusion.reports import DiffusionModelDetails
 
 LOOK_EVERY_S = 0.1
 

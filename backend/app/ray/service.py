@@ -15,7 +15,8 @@ from app.ray.errors import RAY_ERRORS, one_line
 from app.ray.hosting import ClusterHosting
 from app.ray.membership import Membership
 from app.services.diffusion import DiffusionLLMService, InvalidParameters, ModelUnavailable
-from app.services.diffusion.models import (
+from app.services.diffusion.observation import ServiceObservation
+from app.services.diffusion.reports import (
     CleanupReport,
     ComponentHealth,
     ConfigurationChange,
@@ -23,7 +24,6 @@ from app.services.diffusion.models import (
     DiffusionModelDetails,
     DiffusionStatistics,
 )
-from app.services.diffusion.observation import ServiceObservation
 from app.services.diffusion.residency.health import with_component
 
 FIXED_SETTINGS = frozenset({"max_concurrent_requests", "max_queued_requests", "extra_models"})

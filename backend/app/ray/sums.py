@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from app.services.diffusion.models import DiffusionStatistics
+from app.services.diffusion.reports import DiffusionStatistics
 from app.services.diffusion.requests.stats import UNFORESEEN
 
 

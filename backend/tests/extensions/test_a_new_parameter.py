@@ -16,8 +16,9 @@ import app
 from app.cli.parameters import parameter_options
 from app.core.parameters import ENGINE_NAMES, PARAMETERS, TYPES, Parameter, field_of
 from app.engine.interface.params import Between, Count, DecodingParams, Share
-from app.services.diffusion.models import ParameterBound, Request
+from app.services.diffusion.models import Request
 from app.services.diffusion.native import families
+from app.services.diffusion.reports import ParameterBound
 from tests.extensions.parameter_rows import disagreements
 
 DECLARED = {"core/parameters.py", "services/diffusion/models.py", "engine/interface/params.py"}

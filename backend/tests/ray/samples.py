@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.services.diffusion.models import DiffusionModelDetails, DiffusionStatistics
+from app.services.diffusion.reports import DiffusionModelDetails, DiffusionStatistics
 
 
 def details(model_id: str, *, is_available: bool = True, **more: Any) -> DiffusionModelDetails:

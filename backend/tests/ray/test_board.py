@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from app.ray import board as board_module
 from app.ray.board import FORGET_S, INGRESS, SETTLING_S, STALE_S, Board, Changes, Report
-from app.services.diffusion.models import DiffusionStatistics
+from app.services.diffusion.reports import DiffusionStatistics
 from tests.ray.samples import details, statistics
 from tests.unit.api.clock import Clock
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.ray.sums import ended, summed
-from app.services.diffusion.models import DiffusionStatistics
+from app.services.diffusion.reports import DiffusionStatistics
 from tests.ray.samples import statistics
 
 counts = st.integers(0, 1000)

@@ -11,7 +11,7 @@ from app.api.deps import AdminDep, CallCountersDep, ServiceDep
 from app.api.diffusion.models import CleanupResponse, ModelDetailsList, ReloadResponse
 from app.api.openapi.responses import problems
 from app.api.wire.json_encoding import JsonResponse
-from app.services.diffusion.models import ComponentHealth, DiffusionHealth, DiffusionStatistics
+from app.services.diffusion.reports import ComponentHealth, DiffusionHealth, DiffusionStatistics
 from app.services.diffusion.residency.health import with_component
 
 RETRY_AFTER_S = 5

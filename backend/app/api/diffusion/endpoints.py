@@ -12,11 +12,8 @@ from app.api.diffusion.service import collect, open_stream, start
 from app.api.openapi.responses import event_stream, json_request, problems
 from app.api.streams.choices import allowed_silence_s
 from app.core.settings import DiffusionConfig
-from app.services.diffusion.models import (
-    ConfigurationChange,
-    DiffusionGenerationParams,
-    DiffusionInfillingParams,
-)
+from app.services.diffusion.models import DiffusionGenerationParams, DiffusionInfillingParams
+from app.services.diffusion.reports import ConfigurationChange
 
 router = APIRouter(tags=["diffusion"])
 

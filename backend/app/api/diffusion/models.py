@@ -9,12 +9,8 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.services.diffusion.models import (
-    CleanupReport,
-    DiffusionModelDetails,
-    DiffusionModelInfo,
-    GenerationResult,
-)
+from app.services.diffusion.models import DiffusionModelInfo, GenerationResult
+from app.services.diffusion.reports import CleanupReport, DiffusionModelDetails
 
 
 class GenerateResponse(BaseModel):

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from app.services.diffusion import DiffusionLLMService
-from app.services.diffusion.models import DiffusionModelDetails
+from app.services.diffusion.reports import DiffusionModelDetails
 
 OWNER = "reynard-diffusion"
 

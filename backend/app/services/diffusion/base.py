@@ -29,14 +29,13 @@ from app.services.diffusion.model_events import ModelEvent
 from app.services.diffusion.models import (
     DiffusionGenerationParams,
     DiffusionInfillingParams,
-    DiffusionModelDetails,
     DiffusionStreamEvent,
     DiffusionTokensParams,
     Operation,
-    ParameterBound,
     Params,
     Request,
 )
+from app.services.diffusion.reports import DiffusionModelDetails, ParameterBound
 
 StreamItem: TypeAlias = DiffusionStreamEvent | ModelEvent
 """What a model may yield: the events that clients see, or their typed form."""

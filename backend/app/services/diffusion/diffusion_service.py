@@ -12,18 +12,20 @@ from app.services.diffusion.content_filter.content_filter import ContentFilter
 from app.services.diffusion.content_filter.in_force import ContentFilters
 from app.services.diffusion.errors import InvalidParameters
 from app.services.diffusion.models import (
-    CleanupReport,
-    ConfigurationChange,
     DiffusionGenerationParams,
-    DiffusionHealth,
     DiffusionInfillingParams,
-    DiffusionModelDetails,
     DiffusionModelInfo,
-    DiffusionStatistics,
     Params,
 )
 from app.services.diffusion.observation import ServiceObservation, observe
 from app.services.diffusion.public_words import public_configuration
+from app.services.diffusion.reports import (
+    CleanupReport,
+    ConfigurationChange,
+    DiffusionHealth,
+    DiffusionModelDetails,
+    DiffusionStatistics,
+)
 from app.services.diffusion.requests.admission import AdmissionGate
 from app.services.diffusion.requests.call import Call, Part
 from app.services.diffusion.requests.generation import Generation

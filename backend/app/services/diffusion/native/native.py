@@ -40,9 +40,7 @@ from app.services.diffusion.models import (
     DiffusionChatParams,
     DiffusionGenerationParams,
     DiffusionInfillingParams,
-    DiffusionModelDetails,
     DiffusionTokensParams,
-    ParameterBound,
     Params,
     Request,
 )
@@ -50,6 +48,7 @@ from app.services.diffusion.native.checkpoints import checkpoint_folder
 from app.services.diffusion.native.engine_events import MAX_WAITING_EVENTS, Translator, is_last, merge_steps
 from app.services.diffusion.native.engine_names import EngineNames
 from app.services.diffusion.native.families import MAX_LENGTHS, check_combination, decoding_params, prompt_ids
+from app.services.diffusion.reports import DiffusionModelDetails, ParameterBound
 from app.text.chat_template import check_chat_template
 from app.text.errors import ChatTemplateError, ConversationRefused, TextError
 from app.text.prompt import PromptIds

@@ -10,7 +10,8 @@ from enum import Enum
 from typing import TypeAlias
 
 from app.services.diffusion.content_filter.rules import FilterHit
-from app.services.diffusion.models import DiffusionStatistics, Operation
+from app.services.diffusion.models import Operation
+from app.services.diffusion.reports import DiffusionStatistics
 from app.services.diffusion.requests.call import Call
 
 logger = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from app.services.diffusion.base import DiffusionModel
-from app.services.diffusion.models import ComponentHealth, DiffusionHealth
+from app.services.diffusion.reports import ComponentHealth, DiffusionHealth
 from app.services.diffusion.residency.slot import Slot, State
 
 NOT_LOADED = "models are being loaded"

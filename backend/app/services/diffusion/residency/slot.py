@@ -13,8 +13,8 @@ from enum import Enum
 from app.core.settings import DiffusionConfig
 from app.services.diffusion.base import DiffusionModel
 from app.services.diffusion.errors import ModelUnavailable
-from app.services.diffusion.models import DiffusionModelDetails
 from app.services.diffusion.public_words import public_text
+from app.services.diffusion.reports import DiffusionModelDetails
 from app.services.diffusion.residency.background import BackgroundTasks
 from app.services.diffusion.residency.catalog import CatalogEntry
 

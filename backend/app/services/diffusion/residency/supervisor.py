@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from app.core.settings import DiffusionConfig
-from app.services.diffusion.models import CleanupReport
+from app.services.diffusion.reports import CleanupReport
 from app.services.diffusion.residency.memory_at_rest import MemoryAtRest
 from app.services.diffusion.residency.observation import memory_of
 from app.services.diffusion.residency.residency import Residency

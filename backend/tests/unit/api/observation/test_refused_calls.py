@@ -11,7 +11,7 @@ from app.api.observation.refused_calls import RefusedCalls
 from app.api.wire.disconnect import note_departure
 from app.api.wire.request_id import call_of
 from app.services.diffusion import InvalidParameters
-from app.services.diffusion.models import DiffusionStatistics
+from app.services.diffusion.reports import DiffusionStatistics
 from tests.fakes import WordsModel
 from tests.unit.api.asgi import Client, http_scope
 from tests.unit.services.diffusion.serving import serving

@@ -4,7 +4,7 @@ import asyncio
 
 from app.core.settings import DiffusionConfig
 from app.services.diffusion import DiffusionLLMService
-from app.services.diffusion.models import ComponentHealth
+from app.services.diffusion.reports import ComponentHealth
 from app.services.diffusion.residency.health import NONE_AVAILABLE, NOT_LOADED, reason_not_ready, with_component
 from tests.fakes import SlowlyLoadingModel, UnloadableModel, WordsModel
 from tests.unit.services.diffusion.serving import NO_FOLDER, serving, until
