@@ -49,7 +49,7 @@ def rows(params: DecodingParams) -> list[list[tuple[str, str]]]:
         scores = rng.random(len(plan.positions)).tolist()
         edits = sampler.apply(canvas, plan, Prediction([TOKEN_ID] * len(scores), scores, scores), rng)
         committed = {position for position, _, _ in edits.committed}
-        start, end = plan.window or (0, len(canvas))
+        start, end = (plan.span and plan.span.bounds) or (0, len(canvas))
         drawn.append(
             [
                 (

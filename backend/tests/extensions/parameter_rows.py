@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, get_type_hints
+from typing import Any, Literal, get_origin, get_type_hints
 
 from pydantic import BaseModel
 
@@ -45,7 +45,7 @@ def _in_the_engine(params: type[DecodingParams]) -> Iterator[str]:
         row = PARAMETERS[name]
         if engine_name not in types:
             yield f"{name}: {params.__name__} has no field {engine_name}"
-        elif types[engine_name] not in (TYPES[name], TYPES[name] | None):
+        elif types[engine_name] not in (_in_engine(TYPES[name]), TYPES[name] | None):
             yield f"{name}: {params.__name__} says {types[engine_name]}, the row {TYPES[name]}"
         elif (
             row.le is not None and not bounds[engine_name].least <= row.least <= row.le <= bounds[engine_name].greatest
@@ -64,6 +64,11 @@ def _in_the_settings(config: type[BaseModel]) -> Iterator[str]:
             yield f"{name}: {config.__name__} has another type or another default than the row"
         elif _said(config, name)[0] != _expected(name)[0]:
             yield f"{name}: {config.__name__} has other bounds than the row"
+
+
+def _in_engine(row_type: Any) -> Any:
+    """The engine looks names up in its registries, to which others may be added: there they are any strings."""
+    return str if get_origin(row_type) is Literal else row_type
 
 
 def _said(model: type[BaseModel], name: str) -> tuple[list[Any], str | None]:

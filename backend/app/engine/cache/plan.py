@@ -10,7 +10,8 @@ earlier step all the same. A plan decides that from where the request stands, an
 
 A plan keeps three rules, so that no step reads keys and values which no step has computed: the first step computes the
 whole canvas; what a step computes and does not store, the next one computes too; a span of which some is stored has as
-many tokens as it had before."""
+many tokens as it had before.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from app.engine.cache.span import ComputedSpan
+from app.engine.canvas.canvas import Canvas
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,11 @@ class Moment:
     """Steps that this block has had."""
     masked: Sequence[int]
     """Positions where a token may be chosen, in ascending order."""
+
+    @classmethod
+    def of_span(cls, canvas: Canvas, step: int, masked: Sequence[int]) -> Moment:
+        """The moment of a sampler that denoises all of the canvas's span together."""
+        return cls(len(canvas), ((canvas.span_start, canvas.span_end),), 0, step, masked)
 
 
 class CachePlan(Protocol):

@@ -6,6 +6,9 @@ from app.engine.cache.fast_dllm import DualCache, PrefixCache
 from app.engine.cache.plan import MakePlan, NoCache
 from app.engine.cache.span_cache import SpanCache
 
+NO_CACHES: dict[str, MakePlan] = {"none": NoCache}
+"""For samplers that compute the whole canvas at every step."""
+
 BLOCK_CACHES: dict[str, MakePlan] = {"none": NoCache, "prefix": PrefixCache, "dual": DualCache}
 """For samplers that denoise blocks from left to right."""
 

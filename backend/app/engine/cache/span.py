@@ -24,6 +24,13 @@ class ComputedSpan:
     many of them as there were when they were last cached. A whole sequence is always stored. What is computed and not
     stored must be computed again by the next pass, whatever else that computes."""
 
+    def within(self, positions: tuple[int, ...]) -> tuple[int, ...]:
+        """The positions that lie in the span."""
+        if self.bounds is None:
+            return positions
+        start, end = self.bounds
+        return tuple(position for position in positions if start <= position < end)
+
     def reaching_back(self, num_positions: int) -> ComputedSpan:
         """The span with so many positions before it, as far as there are any: Dream predicts position i at row i -
         1."""

@@ -6,6 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from app.engine.cache.plan import Moment
+from app.engine.cache.registry import BLOCK_CACHES
 from app.engine.canvas.canvas import Canvas
 from app.engine.canvas.edits import Edits
 from app.engine.canvas.special import SpecialIds
@@ -25,6 +27,7 @@ class BlockSampler(Sampler):
     """
 
     ALGORITHMS = ("low_confidence", "random")
+    CACHES = BLOCK_CACHES
     SIGNALS = frozenset(Signal)
 
     def __init__(self, canvas: Canvas, params: DecodingParams, special: SpecialIds) -> None:
@@ -34,24 +37,24 @@ class BlockSampler(Sampler):
         self._rules = _logit_rules(params, special, self._rule.RANKS_BY)
         self._blocks = schedule.block_spans(canvas.span_start, canvas.span_end, params.block_length)
         self._steps = schedule.steps_per_block(self._blocks, params.steps)
+        self._cache = self.CACHES[params.cache](params.cache_refresh)
         self._block_index = -1
         self._num_steps = 0  # in this block
         self._counts: list[int] = []
 
     def plan(self, canvas: Canvas, rng: np.random.Generator) -> StepPlan | None:
         while self._counts or self._enter_next_block(canvas):
-            window = self._window(canvas)
             positions = tuple(canvas.masked(before=self._blocks[self._block_index][1]))
-            if window is not None:  # nothing is predicted elsewhere
-                positions = tuple(position for position in positions if window[0] <= position)
+            moment = Moment(len(canvas), self._blocks, self._block_index, self._num_steps, positions)
+            span = self._cache.span(moment)
+            if span is not None:  # nothing is predicted elsewhere
+                positions = span.within(positions)
             if self._block_is_filled_early(canvas) and not self._computes_filled_block():
                 self._counts.clear()
             elif (positions and self._counts[0]) or self._params.run_to_end:
-                # The next block begins with this one, and leaves out the one before: its last chance is the first step.
-                renews = window is not None and self._num_steps == 0
                 self._num_steps += 1
                 needs_divergences = Signal.DIVERGENCES in self._rule.NEEDS
-                return StepPlan(positions, self._rules, window, renews, self._rule.revisable, needs_divergences)
+                return StepPlan(positions, self._rules, span, self._rule.revisable, needs_divergences)
             else:
                 self._counts.pop(0)
         return None
@@ -105,18 +108,6 @@ class BlockSampler(Sampler):
     def _is_bounded(self) -> bool:
         """Whether `steps` bound a rule. In the published loops they do not; there a rule takes what it needs."""
         return self._rule.is_adaptive and self._params.steps is not None and not self._params.run_to_end
-
-    def _window(self, canvas: Canvas) -> tuple[int, int] | None:
-        """The first step of a block computes everything, or the block before it once more, now that it is written."""
-        cache = self._params.cache
-        if cache == "none":
-            return None
-        start, end = self._blocks[self._block_index]
-        if self._num_steps == 0:
-            if self._block_index % (self._params.cache_refresh or 1) == 0:
-                return None
-            start = self._blocks[self._block_index - 1][0]
-        return start, (end if cache == "dual" else len(canvas))
 
     def _computes_filled_block(self) -> bool:
         """The published loop with a cache looks whether a block is full after the second pass only."""

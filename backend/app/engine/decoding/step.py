@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import ClassVar
 
 import numpy as np
 
+from app.engine.cache.plan import MakePlan
+from app.engine.cache.registry import NO_CACHES
+from app.engine.cache.span import ComputedSpan
 from app.engine.canvas.canvas import Canvas
 from app.engine.canvas.edits import Edits
 from app.engine.canvas.special import SpecialIds
@@ -24,10 +27,8 @@ class StepPlan:
 
     positions: tuple[int, ...]
     rules: LogitRules
-    window: tuple[int, int] | None = None
-    """With a cache: the positions [start, end) that are computed anew; `None`: all."""
-    renews: bool = False
-    """Whether what is computed in the window is kept: later windows will leave some of it out."""
+    span: ComputedSpan | None = None
+    """What the cache plan has the step compute; `None`: the whole canvas, and nothing is cached."""
     revisable: tuple[int, ...] = ()
     """Positions whose token may be taken back: how probable is it, seen from the rest of the canvas?"""
     needs_divergences: bool = False
@@ -73,6 +74,8 @@ class Sampler(ABC):
 
     ALGORITHMS: ClassVar[tuple[str, ...]]
     """What `DecodingParams.algorithm` may be; the first is the default."""
+    CACHES: ClassVar[Mapping[str, MakePlan]] = NO_CACHES
+    """The cache plans that it asks what a step computes, by what `DecodingParams.cache` may be."""
     SIGNALS: ClassVar[frozenset[Signal]] = frozenset()
     """What it can give to a commit rule. A rule that needs more is not taken."""
 

@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 
+from app.engine.cache.plan import Moment
+from app.engine.cache.registry import SPAN_CACHES
 from app.engine.canvas.canvas import Canvas
 from app.engine.canvas.edits import Edits
 from app.engine.canvas.special import SpecialIds
 from app.engine.decoding import schedule
 from app.engine.decoding.ranking import choose, ranking_rules
-from app.engine.decoding.span_window import SpanWindow
 from app.engine.decoding.step import Prediction, Sampler, StepPlan, write
 from app.engine.interface.errors import InvalidRequest
 from app.engine.interface.params import DecodingParams
@@ -21,6 +22,7 @@ class TimestepSampler(Sampler):
     """Dream's sampler: all masks at once, the number of commits follows a time schedule (DreamLM/Dream)."""
 
     ALGORITHMS = ("entropy", "maskgit_plus", "topk_margin", "origin")
+    CACHES = SPAN_CACHES
 
     def __init__(self, canvas: Canvas, params: DecodingParams, special: SpecialIds) -> None:
         self._params = params
@@ -28,7 +30,8 @@ class TimestepSampler(Sampler):
         self._rules = replace(ranking_rules(params), banned=banned)
         steps = len(params.transfer_counts) or params.steps or max(canvas.span_length, 1)
         self._times = schedule.timesteps(steps, params.timestep_eps)
-        self._window = SpanWindow(params)
+        self._cache = self.CACHES[params.cache](params.cache_refresh)
+        self._num_steps = 0
         self._step = -1
         self._chosen: list[int] = []
 
@@ -47,7 +50,9 @@ class TimestepSampler(Sampler):
             positions = tuple(canvas.masked())
             count = self._num_transfers(len(positions), rng)
             if count or self._params.run_to_end:
-                return StepPlan(positions, self._rules, self._window.next(canvas))
+                span = self._cache.span(Moment.of_span(canvas, self._num_steps, positions))
+                self._num_steps += 1
+                return StepPlan(positions, self._rules, span)
         return None
 
     def apply(self, canvas: Canvas, plan: StepPlan, predicted: Prediction, rng: np.random.Generator) -> Edits:

@@ -6,6 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from app.engine.cache.plan import Moment
+from app.engine.cache.registry import SPAN_CACHES
 from app.engine.canvas.canvas import Canvas
 from app.engine.canvas.edits import Edits
 from app.engine.canvas.special import SpecialIds
@@ -14,7 +16,6 @@ from app.engine.decoding.commit.registry import rule_of
 from app.engine.decoding.commit.rule import Candidates
 from app.engine.decoding.ranking import choose, ranking_rules
 from app.engine.decoding.rules import Score
-from app.engine.decoding.span_window import SpanWindow
 from app.engine.decoding.step import Prediction, Sampler, Signal, StepPlan, write
 from app.engine.interface.errors import InvalidRequest
 from app.engine.interface.params import DecodingParams
@@ -24,6 +25,7 @@ class VariableLengthSampler(Sampler):
     """DreamOn's sampler: a fixed number of commits per step, then deletions, then expansions (arXiv 2602.01326)."""
 
     ALGORITHMS = ("entropy", "maskgit_plus", "topk_margin")
+    CACHES = SPAN_CACHES
     SIGNALS = frozenset({Signal.CONFIDENCES, Signal.ENTROPIES})
 
     def __init__(self, canvas: Canvas, params: DecodingParams, special: SpecialIds) -> None:
@@ -38,7 +40,8 @@ class VariableLengthSampler(Sampler):
         room = max_canvas - (masked[0] if masked else len(canvas))
         expansions = 2 * room if params.expand_budget is None else params.expand_budget
         self._budget = length.LengthBudget(max_canvas, expansions)
-        self._window = SpanWindow(params)
+        self._cache = self.CACHES[params.cache](params.cache_refresh)
+        self._num_steps = 0
         self._rule = rule_of(params)(params)
         # A model that predicts the mask token makes no progress; the published limit ends that.
         self._steps_left = 2 * room + 2 * expansions
@@ -62,7 +65,9 @@ class VariableLengthSampler(Sampler):
         self._steps_left -= 1
         may_expand = self._budget.allows_expansion(canvas)
         rules = self._rules if may_expand else replace(self._rules, banned=(self._expand_id,))
-        return StepPlan(positions, rules, self._window.next(canvas))
+        span = self._cache.span(Moment.of_span(canvas, self._num_steps, positions))
+        self._num_steps += 1
+        return StepPlan(positions, rules, span)
 
     def apply(self, canvas: Canvas, plan: StepPlan, predicted: Prediction, rng: np.random.Generator) -> Edits:
         chosen = choose(predicted, self._params.transfers_per_step, self._params.alg_temp, rng)

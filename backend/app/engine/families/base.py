@@ -9,7 +9,6 @@ from typing import Any
 from app.engine.decoding.commit.registry import RULES
 from app.engine.decoding.step import Sampler
 from app.engine.families.span import Span
-from app.engine.interface.params import CacheName
 from app.engine.models.base import FamilyModel, ModelConfig
 
 COMMON = frozenset(
@@ -45,13 +44,12 @@ class Family:
 
     # How a canvas is denoised.
     sampler: type[Sampler]
-    """It names the algorithms, the default first, and the signals that decide which commit rules the family takes."""
+    """It names the algorithms, the default first, the caches, and the signals that decide which commit rules the family
+    takes."""
     span: Span
     """How the span of a round begins, and whether it changes its length."""
     parameters: frozenset[str] = frozenset()
     """What it takes beside `COMMON` and the parameters of its commit rules."""
-    caches: tuple[CacheName, ...] = ("none",)
-    """The cache plans that it can be computed by."""
     infills: bool = True
     """Whether there may be text behind the span."""
 
@@ -59,6 +57,11 @@ class Family:
     def algorithms(self) -> tuple[str, ...]:
         """What `algorithm` may be; the first is the default."""
         return self.sampler.ALGORITHMS
+
+    @property
+    def caches(self) -> tuple[str, ...]:
+        """What `cache` may be."""
+        return tuple(self.sampler.CACHES)
 
     def config_of(self, raw_config: Mapping[str, Any]) -> ModelConfig:
         """Reads a `config.json` of the family.

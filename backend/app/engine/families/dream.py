@@ -16,5 +16,4 @@ DREAM = Family(
     sampler=TimestepSampler,
     span=FixedSpan(),
     parameters=frozenset({"alg_temp", "transfer_counts", "timestep_eps", "eos_never_predicted", "mask_lengths"}),
-    caches=("none", "dual"),
 )

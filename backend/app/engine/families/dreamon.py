@@ -18,5 +18,4 @@ DREAMON = Family(
     parameters=frozenset(
         {"alg_temp", "transfers_per_step", "initial_masks", "expand_budget", "pad_delete_to_right"},
     ),
-    caches=("none", "dual"),
 )

@@ -15,5 +15,4 @@ LLADA = Family(
     sampler=BlockSampler,
     span=FixedSpan(),
     parameters=frozenset({"block_length", "cfg_scale", "eos_never_predicted", "eos_last", "mask_lengths"}),
-    caches=("none", "prefix", "dual"),
 )

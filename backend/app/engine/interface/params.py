@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Annotated, Literal
-
-CacheName = Literal["none", "prefix", "dual"]
+from typing import Annotated
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +90,11 @@ class DecodingParams:
     mask_lengths: tuple[Count, ...] = ()
     """Families of fixed length: choose the span among these lengths by first-step confidence (see
     `decoding/span.py`); empty means `max_new_tokens`."""
-    cache: CacheName = "none"
-    """What is not computed anew at each step, an approximation. LLaDA, from the second step of each block on: *prefix*
-    keeps the text before the block, *dual* also what is behind it (Fast-dLLM, arXiv 2505.22618, section 3.2). Dream
-    and DreamOn: *dual* keeps the given text around the span, whatever length the span has by then."""
+    cache: str = "none"
+    """The name of a plan in `cache/registry.py`: what is read from a cache and not computed anew at each step, an
+    approximation. LLaDA, from the second step of each block on: *prefix* reads the text before the block, *dual* also
+    what is behind it (Fast-dLLM, arXiv 2505.22618, section 3.2). Dream and DreamOn: *dual* reads the given text around
+    the span, whatever length the span has by then."""
     cache_refresh: Count | None = None
     """Compute everything anew at the first step of every so many blocks (LLaDA, default each; the other blocks begin
     with the one before them), or every so many steps (Dream and DreamOn, default the first one only)."""

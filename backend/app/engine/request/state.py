@@ -14,7 +14,7 @@ from enum import Enum
 
 import numpy as np
 
-from app.engine.cache.span import WHOLE, ComputedSpan
+from app.engine.cache.span import WHOLE
 from app.engine.canvas.canvas import Canvas
 from app.engine.canvas.edits import Edits
 from app.engine.canvas.logprobs import LogprobTrack
@@ -263,12 +263,12 @@ class RequestState:
 
     def _work_for(self, plan: StepPlan) -> Work:
         params, canvas = self.request.params, self.canvas
-        span = self._span_of(plan)
-        names = (None, None) if span is None else self.cache_names
-        sequences = [SequenceInput(tuple(canvas.ids), plan.positions, names[0], span or WHOLE, plan.revisable)]
+        names = (None, None) if plan.span is None else self.cache_names
+        span = (plan.span or WHOLE).reaching_back(self._config.prediction_shift)
+        sequences = [SequenceInput(tuple(canvas.ids), plan.positions, names[0], span, plan.revisable)]
         if params.cfg_scale > 0:
             blind = unconditional_ids(canvas.ids, self._given, canvas.mask_id)
-            sequences.append(SequenceInput(blind, plan.positions, names[1], span or WHOLE))
+            sequences.append(SequenceInput(blind, plan.positions, names[1], span))
         return Work(
             tuple(sequences),
             plan.rules,
@@ -285,11 +285,6 @@ class RequestState:
     def cache_names(self) -> tuple[str, str]:
         """Names under which keys and values of its two branches are cached."""
         return self.request.request_id, f"{self.request.request_id} unconditional"
-
-    def _span_of(self, plan: StepPlan) -> ComputedSpan | None:
-        if self.request.params.cache == "none":
-            return None
-        return ComputedSpan(plan.window, plan.renews).reaching_back(self._config.prediction_shift)
 
     def _committed_ids(self) -> tuple[int, ...]:
         """What a repetition is penalised for: text. The end of it may stand at any number of places."""

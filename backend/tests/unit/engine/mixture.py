@@ -6,7 +6,7 @@ import random
 from dataclasses import replace
 from typing import Any
 
-from app.engine.interface.params import CacheName, DecodingParams, GenerationRequest
+from app.engine.interface.params import DecodingParams, GenerationRequest
 from app.engine.models.base import ModelConfig
 
 _LEAPING = {"confidence_threshold": 0.3, "local_threshold": 0.1}
@@ -37,7 +37,7 @@ def mixed_requests(config: ModelConfig, seed: int, count: int, *, caches: bool =
 def _with_cache(request: GenerationRequest, config: ModelConfig, rng: random.Random) -> GenerationRequest:
     if request.params.revoke_threshold is not None:
         return request
-    cache: CacheName = rng.choice(["none", "dual", "prefix"] if config.family == "llada" else ["none", "dual"])
+    cache = rng.choice(["none", "dual", "prefix"] if config.family == "llada" else ["none", "dual"])
     return replace(request, params=replace(request.params, cache=cache, cache_refresh=rng.choice([None, 2])))
 
 

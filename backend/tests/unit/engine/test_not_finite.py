@@ -219,13 +219,13 @@ def test_a_graph_that_stops_running_leaves_its_requests_to_the_modules(
     runner, demanded = ModelRunner(llada.model), ModelRunner(llada.model, cpu_runtime="onnx")
     for each in (runner, demanded):
         assert isinstance(each._forward, GraphForward)
-        each._forward._window._session = Session()
+        each._forward._span._session = Session()
     _, undisturbed = run(llada, requests)
     with caplog.at_level(logging.WARNING):
         _, events = run(runner, requests)
     assert caplog.text.count("runs by PyTorch") == 1
     assert all(isinstance(told[-1], Finished) for told in events.values())
-    for name, told in events.items():  # also with the keys that the graphs had kept
+    for name, told in events.items():  # also with the keys that the graphs had cached
         assert [e.new_final for e in told if isinstance(e, Step)] == [
             e.new_final for e in undisturbed[name] if isinstance(e, Step)
         ]

@@ -8,7 +8,7 @@ from typing import Any
 
 from app.core.parameters import ENGINE_NAMES
 from app.engine.decoding.commit.registry import rules_on
-from app.engine.interface.params import CacheName, DecodingParams
+from app.engine.interface.params import DecodingParams
 from app.services.diffusion.errors import InvalidParameters
 from app.services.diffusion.models import (
     ChatMessage,
@@ -130,7 +130,7 @@ def _threshold(params: Request, preset: dict[str, Any]) -> float | None:
     return None if has_own_rule else preset.get("confidence_threshold")
 
 
-def _cache(params: Request, preset: dict[str, Any]) -> CacheName:
+def _cache(params: Request, preset: dict[str, Any]) -> str:
     """A preset's gives way to a rule that excludes it."""
     is_excluded = any("cache" in rule.EXCLUDES for rule in rules_on(params))
     return "none" if is_excluded else preset.get("cache", "none")

@@ -18,7 +18,7 @@ from app.engine.decoding.step import Prediction, StepPlan
 from app.engine.decoding.variable_length import VariableLengthSampler
 from app.engine.families.registry import family_named
 from app.engine.interface.errors import InvalidRequest
-from app.engine.interface.params import CacheName, DecodingParams
+from app.engine.interface.params import DecodingParams
 from tests.unit.engine.oracle import EOS, EXPAND, MASK, TOKENS, TURN, Oracle, SamplerStep, config_of, run_sampler
 
 RULES = LogitRules(Score.PROBABILITY, 0.0, None, None, scores_see_filters=False)
@@ -429,85 +429,7 @@ def test_dreamon_needs_an_expand_token() -> None:
         family_named("dreamon").sampler(Canvas([], 1, [], MASK), DecodingParams(1), config_of("dream").special)
 
 
-# -- windows ----------------------------------------------------------------------------------------------------------
-
-
-def windows(steps: Sequence[SamplerStep]) -> list[tuple[int, int] | None]:
-    return [step.plan.window for step in steps]
-
-
-@pytest.mark.parametrize(
-    ("cache", "refresh", "expected"),
-    [
-        ("none", None, [None] * 6),
-        ("prefix", None, [None, (1, 8), None, (3, 8), None, (5, 8)]),
-        ("dual", None, [None, (1, 3), None, (3, 5), None, (5, 7)]),
-        ("dual", 2, [None, (1, 3), (1, 5), (3, 5), None, (5, 7)]),
-        ("dual", 9, [None, (1, 3), (1, 5), (3, 5), (3, 7), (5, 7)]),
-    ],
-)
-def test_a_block_begins_with_everything_or_with_the_block_before_it(
-    cache: CacheName, refresh: int | None, expected: list[tuple[int, int] | None]
-) -> None:
-    params = DecodingParams(6, block_length=2, cache=cache, cache_refresh=refresh)
-    assert windows(steps_of("llada", Canvas([5], 6, [7], MASK), params, Oracle(0))) == expected
-
-
-@given(st.integers(1, 12), st.integers(1, 5), st.sampled_from(["prefix", "dual"]), st.none() | st.integers(1, 3), seeds)
-def test_nothing_is_predicted_outside_a_window(
-    length: int, block_length: int, cache: CacheName, refresh: int | None, seed: int
-) -> None:
-    params = DecodingParams(length, block_length=block_length, cache=cache, cache_refresh=refresh)
-    canvas = Canvas([5, MASK], length, [MASK], MASK)
-    for step in steps_of("llada", canvas, params, Oracle(seed, (MASK,), 0.2)):
-        if step.plan.window is not None:
-            start, end = step.plan.window
-            assert all(start <= position < end for position in step.plan.positions)
-
-
-@given(st.integers(1, 12), st.integers(1, 5), st.sampled_from(["prefix", "dual"]), st.none() | st.integers(1, 9), seeds)
-def test_text_before_a_window_was_kept_after_it_was_written(
-    length: int, block_length: int, cache: CacheName, refresh: int | None, seed: int
-) -> None:
-    params = DecodingParams(length, block_length=block_length, cache=cache, cache_refresh=refresh)
-    kept: list[int] = []  # tokens as they were when their keys were last kept
-    for step in steps_of("llada", Canvas([5], length, [7], MASK), params, Oracle(seed)):
-        start, end = step.plan.window or (0, len(step.before))
-        assert kept[:start] == list(step.before[:start])
-        if step.plan.window is None or step.plan.renews:
-            kept[start:end] = step.before[start:end]
-
-
-@given(st.integers(1, 12), st.integers(1, 5), st.sampled_from(["prefix", "dual"]), seeds)
-def test_windows_are_kept_only_where_a_later_one_leaves_some_of_it_out(
-    length: int, block_length: int, cache: CacheName, seed: int
-) -> None:
-    params = DecodingParams(length, block_length=block_length, cache=cache, cache_refresh=9)
-    steps = steps_of("llada", Canvas([5], length, [7], MASK), params, Oracle(seed))
-    starts = [(step.plan.window or (0, 0))[0] for step in steps]
-    for step, start, following in zip(steps, starts, [*starts[1:], None], strict=True):
-        if step.plan.renews:
-            assert following is None or following > start or block_length == 1
-
-
-@pytest.mark.parametrize("family", ["dream", "dreamon"])
-@pytest.mark.parametrize(("refresh", "whole"), [(None, [0]), (3, [0, 3, 6]), (1, list(range(7)))])
-def test_the_window_of_a_gap_is_the_gap(family: str, refresh: int | None, whole: list[int]) -> None:
-    params = DecodingParams(7, cache="dual", cache_refresh=refresh)
-    if family == "dream":
-        params = replace(params, transfer_counts=(1,) * 7)
-    steps = steps_of(family, Canvas([5, 6], 7, [7, 8], MASK), params, Oracle(0))
-    assert [index for index, window in enumerate(windows(steps)) if window is None] == whole
-    for step in steps:
-        num_span = len(step.before) - 4
-        assert step.plan.window in (None, (2, 2 + num_span))
-
-
-def test_a_mask_in_the_given_text_needs_the_whole_canvas() -> None:
-    params = DecodingParams(3, cache="dual", transfer_counts=(1,) * 4)
-    steps = steps_of("dream", Canvas([5, MASK], 3, [7], MASK), params, Oracle(0))
-    outside = [1 in step.plan.positions for step in steps]
-    assert [window is None for window in windows(steps)] == [index == 0 or out for index, out in enumerate(outside)]
+# -- cycles and confidence ---------------------------------------------------------------------------------------------
 
 
 class Waverer(Oracle):

@@ -13,7 +13,7 @@ from app.engine.decoding.rules import LogitRules
 from app.engine.decoding.step import Prediction
 from app.engine.families.dreamon import DREAMON
 from app.engine.interface.events import CanvasSnapshot, EngineEvent, FinishReason, Step
-from app.engine.interface.params import CacheName, DecodingParams, GenerationRequest
+from app.engine.interface.params import DecodingParams, GenerationRequest
 from app.engine.passes.work import Work
 from app.engine.request.state import RequestState, Status
 from tests.profiles import examples
@@ -372,7 +372,7 @@ def test_no_rule_takes_more_steps_than_it_may(
     steps: int,
     block_length: int | None,
     mask_lengths: tuple[int, ...],
-    cache: CacheName,
+    cache: str,
     seed: int,
 ) -> None:
     cache = "none" if "revoke_threshold" in rule else cache
