@@ -61,7 +61,7 @@ def test_by_keyboard_alone(server: Server, page: Page) -> None:
     assert server.statistics()["total_requests"] == before["total_requests"] + 1
 
 
-def test_by_ear(page: Page) -> None:
+def test_a_screen_reader_announces_beginning_and_end(page: Page) -> None:
     """A screen reader announces beginning and end, and no step between; it says the numbers of the page."""
     expect(page.get_by_role("button", name="Denoise")).to_be_enabled()
     page.evaluate("""() => {
@@ -116,7 +116,7 @@ def test_it_fits_every_width(open_page: OpenPage) -> None:
             assert page.evaluate(OVERFLOW) == 0, (width, side)
 
 
-def test_who_wants_no_motion_gets_none(open_page: OpenPage) -> None:
+def test_reduced_motion_shows_no_animation(open_page: OpenPage) -> None:
     page = open_page(reduced_motion="reduce")
     run(page)
     assert page.locator(".text.new").first.evaluate("token => getComputedStyle(token).animationName") == "none"

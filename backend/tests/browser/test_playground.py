@@ -92,7 +92,7 @@ def new_masks_of_passes(page: Page, num_passes: int) -> set[int]:
     return numbers
 
 
-def test_each_token_says_how_sure_the_model_was(page: Page) -> None:
+def test_each_token_shows_its_confidence(page: Page) -> None:
     """A page that is slower than the engine is sent some passes as one, and does not know their confidences."""
     token = page.get_by_label("Canvas A").locator(".text").first
     for _ in range(5):
@@ -174,7 +174,7 @@ def test_stopping_frees_the_place(server: Server, open_page: OpenPage, way: str)
     expect(page.get_by_role("button", name="Stop")).to_be_disabled()
 
 
-def test_asking_again_gives_up_what_runs(server: Server, open_page: OpenPage) -> None:
+def test_a_new_request_cancels_the_running_one(server: Server, open_page: OpenPage) -> None:
     page = open_page(address(**LONG, compare="after", **{f"b.{name}": value for name, value in LONG.items()}))
     before = server.wait_until_idle()
     page.get_by_role("button", name="Denoise").click()
@@ -203,7 +203,7 @@ def test_a_wrong_value_is_explained_beside_its_field(open_page: OpenPage) -> Non
     expect(page.locator("#text")).to_be_focused()
 
 
-def test_fields_are_those_that_the_model_takes(server: Server, page: Page) -> None:
+def test_the_page_shows_the_fields_that_the_model_takes(server: Server, page: Page) -> None:
     settings = settings_of(page)
     expect(settings.get_by_label("initial_masks")).to_be_visible()
     expect(settings.get_by_label("block_length")).to_be_hidden()

@@ -56,7 +56,7 @@ def test_only_a_loopback_peer_is_on_this_machine(peer: str) -> None:
 @given(LATIN_1, st.text(min_size=1, max_size=20))
 @example("Bearer ", "t")
 @example("bearer\tt", "t")
-def test_only_the_token_opens_the_door(authorization: str, token: str) -> None:
+def test_configuration_needs_the_admin_token(authorization: str, token: str) -> None:
     try:
         check_admin(request([("Authorization", authorization)]), token)
     except AdminTokenRequired:

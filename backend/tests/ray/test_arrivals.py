@@ -13,7 +13,7 @@ few = st.integers(0, 5)
 
 
 @given(places=st.integers(1, 5), max_waiting=few, num_replicas=few)
-def test_as_many_as_there_are_places_and_may_wait_come_in_at_once(
+def test_running_and_waiting_requests_up_to_the_limits_are_admitted_at_once(
     places: int, max_waiting: int, num_replicas: int
 ) -> None:
     arrivals = Arrivals("llada", places=places, max_waiting=max_waiting)

@@ -8,7 +8,7 @@ import pytest
 from app.ray.batches import in_batches
 
 
-async def test_what_comes_together_goes_together_and_the_rest_alone() -> None:
+async def test_items_that_arrive_together_are_sent_together() -> None:
     async def stream() -> AsyncIterator[int]:
         yield 1
         await asyncio.sleep(0.01)
@@ -70,7 +70,7 @@ async def test_nothing_is_a_stream_too() -> None:
     assert [batch async for batch in in_batches(stream())] == []
 
 
-async def test_who_leaves_early_has_closed_the_stream_on_return() -> None:
+async def test_leaving_a_loop_early_closes_the_stream() -> None:
     closed = []
 
     async def stream() -> AsyncIterator[int]:

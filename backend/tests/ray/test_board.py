@@ -24,7 +24,7 @@ def law_holds(told: DiffusionStatistics) -> bool:
     return told.total_requests == ended + told.requests_in_flight
 
 
-def test_who_comes_later_hears_of_all_changes_the_last_of_each() -> None:
+def test_a_late_member_gets_the_last_value_of_each_change() -> None:
     board = Board()
     board.change({"temperature": 0.1, "top_k": 5})
     board.change({"temperature": 0.2})
@@ -39,7 +39,7 @@ def test_a_change_has_a_higher_number_than_all_before_it() -> None:
     assert changes["top_k"][0] > changes["temperature"][0]
 
 
-def test_a_board_that_was_started_again_learns_the_changes_from_the_replicas() -> None:
+def test_a_restarted_board_learns_the_changes_from_the_replicas() -> None:
     board = Board()
     board.change({"top_k": 5})
     again = Board()
@@ -67,7 +67,7 @@ def test_the_last_change_wins_however_often_the_board_dies(steps: list[tuple[str
     assert settings_of(board).get("top_k") == last
 
 
-def test_a_change_before_anybody_has_reported_to_a_new_board_wins_over_theirs() -> None:
+def test_a_change_on_a_new_board_wins_over_those_that_replicas_report_later() -> None:
     board = Board()
     for top_k in range(5):
         board.change({"top_k": top_k})
@@ -77,7 +77,7 @@ def test_a_change_before_anybody_has_reported_to_a_new_board_wins_over_theirs() 
     assert successor.exchange(Report("a", known)).changes["top_k"][1] == 9
 
 
-def test_models_are_told_by_id_as_long_as_their_replicas_report() -> None:
+def test_models_are_listed_by_id_while_their_replicas_report() -> None:
     clock = Clock()
     board = Board(clock)
     board.exchange(Report("a", model=details("llada")))
@@ -91,7 +91,7 @@ def test_models_are_told_by_id_as_long_as_their_replicas_report() -> None:
     assert list(board.exchange(Report("c")).models) == ["dreamon"]
 
 
-def test_what_was_in_flight_at_an_ingress_that_is_gone_has_failed() -> None:
+def test_requests_in_flight_at_a_lost_ingress_count_as_failed() -> None:
     clock = Clock()
     board = Board(clock)
     board.exchange(Report("gone", statistics=statistics(successful=3, failed=1, in_flight=2)))
@@ -112,7 +112,7 @@ def test_an_ingress_that_was_only_silent_is_not_counted_twice() -> None:
     assert board.statistics() == statistics(successful=5)
 
 
-def test_after_an_hour_the_counters_stay_and_their_source_is_forgotten() -> None:
+def test_after_an_hour_the_counts_stay_and_their_source_is_dropped() -> None:
     clock = Clock()
     board = Board(clock)
     for member in range(100):
@@ -155,7 +155,7 @@ async def test_a_question_is_put_to_a_replica_once() -> None:
     assert await again == [3]
 
 
-async def test_a_board_in_the_place_of_another_asks_once_it_knows_them_all(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_replacement_board_asks_once_it_knows_all_members(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(board_module, "LOOK_EVERY_S", 0.0)
     clock = Clock()
     board = Board(clock, is_successor=True)
@@ -183,7 +183,7 @@ async def test_questions_of_a_successor_have_higher_numbers() -> None:
     assert numbers[0] < numbers[1]
 
 
-async def test_whoever_takes_too_long_says_nothing() -> None:
+async def test_a_member_that_answers_too_late_is_left_out() -> None:
     board = Board()
     board.exchange(Report("a"))
     board.exchange(Report("b"))

@@ -57,7 +57,7 @@ async def test_patience_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
         await BoardCaller(Dying(errors.ActorDiedError())).call("change")
 
 
-async def test_what_no_successor_mends_is_raised_at_once() -> None:
+async def test_an_error_that_no_other_replica_can_mend_is_raised_at_once() -> None:
     handle = Dying(errors.RaySystemError("no cluster"))
     with pytest.raises(errors.RaySystemError):
         await BoardCaller(handle).call("change")

@@ -154,7 +154,7 @@ def test_a_stream_is_not_held_back(cluster: Server) -> None:
     assert max(gaps_s) < 0.5 * (times_s[-1] - times_s[0])
 
 
-def test_a_gone_client_frees_its_place_on_the_replica(cluster: Server) -> None:
+def test_a_client_that_leaves_frees_its_slot_on_the_replica(cluster: Server) -> None:
     before = cluster.wait_until_idle(PATIENCE_S)
     connection = connect_and_ask(cluster, "/generate/stream", {**LONG, "max_length": 1024, "block_length": 1024})
     assert b"200 OK" in connection.recv(65_536)
@@ -177,24 +177,24 @@ def test_both_ingresses_answer_and_count_together(cluster: Server) -> None:
     assert sum(metric(cluster, "reynard_engine_forward_passes_total").values()) > 0
 
 
-def test_a_change_is_in_force_everywhere_when_it_is_answered(cluster: Server) -> None:
+def test_a_change_is_active_everywhere_when_it_is_answered(cluster: Server) -> None:
     with cluster.configured(max_length=5):
         assert lengths(cluster) == {5}
 
 
-def test_what_shapes_the_deployments_is_refused(cluster: Server) -> None:
+def test_a_change_that_shapes_the_deployments_is_refused(cluster: Server) -> None:
     response = cluster.post("/config", {"max_queued_requests": 5})
     assert response.status_code == 422
     assert "deploy again" in response.json()["detail"]
 
 
-def test_a_wrong_value_is_found_by_the_replica_and_told_as_anywhere(cluster: Server) -> None:
+def test_a_wrong_value_found_by_a_replica_gives_the_usual_error(cluster: Server) -> None:
     response = cluster.post("/generate", {**SHORT, "initial_masks": 4})
     assert response.status_code == 422, response.text
     assert response.json()["errors"][0]["field"] == "initial_masks"
 
 
-def test_a_model_answers_for_one_that_no_replica_could_load(cluster: Server) -> None:
+def test_a_fallback_model_answers_for_one_that_no_replica_could_load(cluster: Server) -> None:
     answer = cluster.answer("/generate", {**SHORT, "model_id": "dreamon"})
     assert (answer["model_id"], answer["metadata"]["requested_model"]) == ("llada", "dreamon")
 
@@ -209,7 +209,7 @@ def test_a_reload_and_a_cleanup_reach_all(cluster: Server) -> None:
     assert cluster.answer("/admin/cleanup", {})["success"]
 
 
-def test_a_killed_replica_loses_what_it_was_doing_and_nothing_else(cluster: Server) -> None:
+def test_a_killed_replica_loses_only_its_running_requests(cluster: Server) -> None:
     before = cluster.wait_until_idle(PATIENCE_S)
     paths = ["/generate/stream"] * 5 + ["/generate"]  # as many as the two replicas have places
     with cluster.configured(max_length=6), ThreadPoolExecutor(len(paths)) as pool:
@@ -236,7 +236,7 @@ def test_a_killed_replica_loses_what_it_was_doing_and_nothing_else(cluster: Serv
     assert after["successful_requests"] == before["successful_requests"] + len(paths) - len(failed)
 
 
-def test_a_killed_ingress_leaves_the_sum_right_and_its_successor_knows_the_settings(cluster: Server) -> None:
+def test_after_an_ingress_is_killed_the_sum_is_right_and_its_successor_has_the_settings(cluster: Server) -> None:
     cluster.wait_until_idle(PATIENCE_S)
     with cluster.configured(max_length=7):
         before = cluster.statistics()
@@ -274,7 +274,7 @@ def kill_the_board(cluster: Server) -> None:
     victim.wait(PATIENCE_S)
 
 
-def test_an_overload_is_told_as_one_and_takes_nothing_from_the_others(cluster: Server) -> None:
+def test_an_overload_is_reported_and_does_not_affect_other_requests(cluster: Server) -> None:
     before = cluster.wait_until_idle(PATIENCE_S)
     log_bytes = len(cluster.log)
     num_places = 2 * (2 * NUM_PLACES + NUM_WAITING)  # each of the two ingresses reckons with all replicas

@@ -71,7 +71,7 @@ def test_each_error_of_ray_has_a_meaning_for_clients(error: Exception, code: str
 
 
 @pytest.mark.parametrize("cls", all_classes(), ids=lambda cls: cls.__name__)
-def test_none_of_them_is_a_defect_of_the_model_but_what_a_replica_raised(cls: type[Exception]) -> None:
+def test_only_an_error_that_a_replica_raised_is_a_defect_of_the_model(cls: type[Exception]) -> None:
     error = cls.__new__(cls)
     if isinstance(error, errors.RayTaskError):
         error.cause = errors.RayError()
@@ -79,7 +79,7 @@ def test_none_of_them_is_a_defect_of_the_model_but_what_a_replica_raised(cls: ty
     assert status in (503, 504)
 
 
-def test_an_error_of_the_service_comes_out_as_it_was_raised_inside() -> None:
+def test_an_error_of_the_service_arrives_as_it_was_raised() -> None:
     inside = InvalidParameters("steps=0 is wrong", field="steps")
     outside = service_error(wrapped(inside), "llada")
     assert isinstance(outside, InvalidParameters)

@@ -13,7 +13,7 @@ def families(count: int) -> list[Metric]:
     return list(registry.collect())
 
 
-def test_every_sample_says_whose_it_is_and_every_family_is_told_once() -> None:
+def test_every_sample_names_its_source_and_every_family_appears_once() -> None:
     text = generate_latest(ReplicaMetrics([("a", families(1)), ("b", families(2))])).decode()
     assert 'requests_total{model="llada",replica="a"} 1.0' in text
     assert 'requests_total{model="llada",replica="b"} 2.0' in text

@@ -66,9 +66,7 @@ def code_of(response: httpx.Response) -> str:
 
 
 @pytest.mark.parametrize("call", CALLS)
-async def test_an_overload_is_told_as_one_on_every_face(
-    world: World, call: str, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_every_face_reports_an_overload_as_one(world: World, call: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     world.models["llada"].assignment_error = FULL
     response = await ask(world, *CALLS[call])
@@ -82,7 +80,7 @@ async def test_an_overload_is_told_as_one_on_every_face(
 
 @pytest.mark.parametrize("call", ["native", "text stream", "eight texts", "llama.cpp"])
 @pytest.mark.parametrize("place", ["call_error", "assignment_error", "error"])
-async def test_wherever_ray_fails_its_error_is_not_hidden_by_another(
+async def test_an_error_of_ray_is_not_hidden_by_another_error(
     world: World, call: str, place: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     world.models["llada"].batches = []
@@ -96,7 +94,7 @@ async def test_wherever_ray_fails_its_error_is_not_hidden_by_another(
         assert world.service.statistics().requests_in_flight == 0
 
 
-async def test_a_call_that_breaks_off_what_it_began_is_one_error_too(world: World) -> None:
+async def test_a_call_that_cannot_be_cancelled_gives_one_error(world: World) -> None:
     """Ray cannot cancel a call whose replica has died."""
     world.models["llada"].batches, world.models["llada"].error = [[START]], errors.ActorDiedError()
     world.models["llada"].cancel_error = errors.RaySystemError("there is nobody to be told")
@@ -105,7 +103,7 @@ async def test_a_call_that_breaks_off_what_it_began_is_one_error_too(world: Worl
     assert (last["type"], last["metadata"]["code"]) == ("error", "model_unavailable")
 
 
-async def test_as_many_as_places_and_queue_hold_are_taken_at_once_and_no_more() -> None:
+async def test_running_and_queued_requests_are_limited_even_when_all_come_at_once() -> None:
     async with World.ready(max_concurrent_requests=2, max_queued_requests=3) as world:
         world.models["llada"].batches = [[START], None]
         path, body = CALLS["native"]

@@ -16,7 +16,7 @@ def test_a_text_of_many_lines_becomes_one() -> None:
     assert said.getMessage() == "Failed to reach Replica(id='x'): pid: 7 The actor died."
 
 
-def test_what_is_said_again_and_again_is_said_once_for_a_while() -> None:
+def test_a_repeated_message_is_logged_once_in_a_while() -> None:
     clock = Clock()
     speech = PlainSpeech(clock)
     assert [speech.filter(record("busy: %s", name)) for name in "aabab"] == [True, False, True, False, False]
@@ -24,14 +24,14 @@ def test_what_is_said_again_and_again_is_said_once_for_a_while() -> None:
     assert speech.filter(record("busy: %s", "a"))
 
 
-def test_however_much_is_said_little_is_remembered() -> None:
+def test_the_log_limiter_remembers_a_bounded_number_of_messages() -> None:
     speech = PlainSpeech()
     for number in range(3 * MAX_KNOWN):
         assert speech.filter(record("%d", number))
     assert len(speech._said_s) <= MAX_KNOWN
 
 
-def test_a_percent_sign_in_a_line_harms_nothing() -> None:
+def test_a_percent_sign_in_a_log_line_is_text() -> None:
     said = record("100 %s", "5%")
     assert PlainSpeech().filter(said)
     assert said.getMessage() == "100 5%"

@@ -48,7 +48,7 @@ async def test_a_replica_that_dies_ends_its_streams_with_an_error_event(world: W
     assert (counted.total_requests, counted.failed_requests, counted.requests_in_flight) == (1, 1, 0)
 
 
-async def test_and_whoever_awaits_gets_an_error_that_says_to_try_again(world: World) -> None:
+async def test_a_caller_that_awaits_the_result_gets_an_error_that_says_to_try_again(world: World) -> None:
     world.models["llada"].batches, world.models["llada"].error = [[START]], errors.ActorDiedError()
     with pytest.raises(ModelUnavailable, match="send the request again"):
         await world.service.generate_stream("x", model_id="llada")
@@ -67,7 +67,7 @@ async def test_a_full_queue_of_the_deployment_is_an_overload(world: World) -> No
         await world.service.generate_stream("x", model_id="llada")
 
 
-async def test_a_request_that_is_given_up_is_cancelled_at_the_replica(world: World) -> None:
+async def test_a_cancelled_request_is_cancelled_at_the_replica(world: World) -> None:
     world.models["llada"].batches = [[START], None]
     generation = world.service.generate_stream("x", model_id="llada")
     await generation.accepted()
@@ -76,7 +76,7 @@ async def test_a_request_that_is_given_up_is_cancelled_at_the_replica(world: Wor
     assert world.service.statistics().cancelled_requests == 1
 
 
-async def test_another_deployment_answers_for_one_that_cannot(world: World) -> None:
+async def test_a_fallback_deployment_answers_for_one_that_cannot(world: World) -> None:
     await world.report("llada", is_available=False, error="the checkpoint is damaged")
     result = await world.service.generate_stream("x", model_id="llada")
     assert (result.model_id, result.metadata["requested_model"]) == ("dreamon", "llada")
@@ -86,14 +86,14 @@ async def test_another_deployment_answers_for_one_that_cannot(world: World) -> N
     assert world.service.health().status == "healthy"
 
 
-async def test_one_that_cannot_stand_in_is_not_what_was_asked_for(world: World) -> None:
+async def test_a_fallback_that_fails_gives_the_error_of_the_requested_model(world: World) -> None:
     await world.report("llada", is_available=False, error="the checkpoint is damaged")
     world.models["dreamon"].refusal = "it knows no blocks"
     with pytest.raises(ModelUnavailable, match="'dreamon' cannot take its place: it knows no blocks"):
         await world.service.generate_stream("x", model_id="llada", block_length=8)
 
 
-async def test_a_stand_in_that_is_asked_first_is_held_meanwhile(world: World) -> None:
+async def test_a_fallback_model_is_held_while_it_is_asked(world: World) -> None:
     """Else it could be closed before the request begins."""
     await world.report("llada", is_available=False, error="the checkpoint is damaged")
     stand_in = world.service._residency.slot("dreamon").instance
@@ -108,7 +108,7 @@ async def test_a_stand_in_that_is_asked_first_is_held_meanwhile(world: World) ->
     assert stand_in.is_idle
 
 
-async def test_a_stand_in_whose_queue_is_full_is_an_overload(world: World) -> None:
+async def test_a_fallback_with_a_full_queue_is_an_overload(world: World) -> None:
     await world.report("llada", is_available=False, error="the checkpoint is damaged")
     world.models["dreamon"].refusal = BackPressureError(num_queued_requests=64, max_queued_requests=64)
     with pytest.raises(Overloaded):
@@ -142,7 +142,7 @@ async def test_a_deployment_that_answers_at_last_is_taken_in() -> None:
     await world.service.close()
 
 
-async def test_a_change_reaches_the_board_and_everybody_is_told(world: World) -> None:
+async def test_a_change_reaches_the_board_and_all_members(world: World) -> None:
     change = await world.service.configure({"max_length": 7})
     assert change.updated == {"max_length": 7}
     assert world.board.board.exchange(Report("newcomer")).changes["max_length"][1] == 7
@@ -155,7 +155,7 @@ async def test_a_change_that_is_refused_reaches_nobody(world: World) -> None:
     assert world.board.board.exchange(Report("newcomer")).changes == {}
 
 
-async def test_a_change_that_no_board_hears_of_is_taken_back(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_change_that_reaches_no_board_is_undone(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(changes: dict[str, Any]) -> None:
         raise errors.RaySystemError("no cluster")
 
@@ -166,7 +166,7 @@ async def test_a_change_that_no_board_hears_of_is_taken_back(world: World, monke
     assert world.service.configuration() == before
 
 
-async def test_what_shapes_the_deployments_cannot_be_changed(world: World) -> None:
+async def test_settings_that_shape_the_deployments_cannot_be_changed(world: World) -> None:
     with pytest.raises(InvalidParameters, match="DIFFUSION_MAX_CONCURRENT_REQUESTS and deploy again") as caught:
         await world.service.configure({"max_concurrent_requests": 5})
     assert caught.value.field == "max_concurrent_requests"
@@ -178,7 +178,7 @@ async def test_a_change_elsewhere_is_adopted_at_the_next_exchange(world: World) 
     assert world.service.configuration()["max_length"] == 9
 
 
-async def test_a_change_elsewhere_that_does_not_fit_here_does_no_harm(
+async def test_a_change_made_elsewhere_that_is_invalid_here_has_no_effect(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     world.board.board.change({"content_filter": "/not/there.toml"})
@@ -210,7 +210,7 @@ async def test_statistics_are_those_of_all(world: World) -> None:
     assert (counted.total_requests, counted.successful_requests, counted.requests_in_flight) == (4, 3, 1)
 
 
-async def test_the_last_word_of_an_ingress_is_what_became_of_its_requests(world: World) -> None:
+async def test_the_last_report_of_an_ingress_has_the_outcomes_of_its_requests(world: World) -> None:
     world.models["llada"].batches = [[START], None]
     generation = world.service.generate_stream("x", model_id="llada")
     await generation.accepted()

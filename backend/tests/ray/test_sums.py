@@ -15,7 +15,7 @@ parts = st.lists(
 
 
 @given(parts)
-def test_the_law_holds_in_the_sum_whoever_is_gone(several: list[DiffusionStatistics]) -> None:
+def test_the_sum_obeys_the_law_after_any_member_is_lost(several: list[DiffusionStatistics]) -> None:
     for total in (summed(several), summed(list(map(ended, several)))):
         outcomes = total.successful_requests + total.failed_requests + total.cancelled_requests
         assert total.total_requests == outcomes + total.requests_in_flight

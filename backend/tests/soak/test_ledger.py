@@ -38,12 +38,12 @@ def differences(ledger: Ledger, metrics: Mapping[str, float] = METRICS, changes:
     return list(ledger.differences({**COUNTED, **changes}, metrics, ENDS))
 
 
-def test_what_agrees_is_no_difference(ledger: Ledger) -> None:
+def test_equal_counts_are_no_difference(ledger: Ledger) -> None:
     assert differences(ledger) == []
     assert ledger.num_visits == len(VISITS)
 
 
-def test_a_client_that_was_gone_may_never_have_arrived(ledger: Ledger) -> None:
+def test_the_server_may_not_have_seen_a_client_that_left(ledger: Ledger) -> None:
     without = {request_id: told for request_id, told in ENDS.items() if request_id != "4"}
     counted = {**COUNTED, "total_requests": 3, "cancelled_requests": 1}
     assert list(ledger.differences(counted, {"reynard_requests_total": 3.0}, without)) == []
@@ -60,16 +60,16 @@ def test_a_client_that_was_gone_may_never_have_arrived(ledger: Ledger) -> None:
         ({"total_tokens_generated": 6}, "clients were told of 7 tokens, 6 were counted"),
     ],
 )
-def test_a_wrong_count_is_told(ledger: Ledger, changes: dict[str, int], difference: str) -> None:
+def test_a_wrong_count_is_a_complaint(ledger: Ledger, changes: dict[str, int], difference: str) -> None:
     assert difference in differences(ledger, changes=changes)
 
 
-def test_a_stuck_place_is_told(ledger: Ledger) -> None:
+def test_a_slot_that_stays_taken_is_a_complaint(ledger: Ledger) -> None:
     metrics = {**METRICS, "reynard_requests_running": 1.0}
     assert differences(ledger, metrics) == ["1 requests running on an idle server: a place is stuck"]
 
 
-def test_metrics_that_count_otherwise_are_told(ledger: Ledger) -> None:
+def test_metrics_that_disagree_are_a_complaint(ledger: Ledger) -> None:
     assert differences(ledger, {}) == ["total_requests is 4, the metrics say 0"]
 
 
@@ -81,10 +81,12 @@ def test_metrics_that_count_otherwise_are_told(ledger: Ledger) -> None:
         ({"1": ["cancelled"]}, "request 1, successful to its client, was counted as cancelled"),
     ],
 )
-def test_a_request_that_did_not_end_once_is_told(ledger: Ledger, ends: dict[str, list[str]], difference: str) -> None:
+def test_a_request_that_did_not_end_exactly_once_is_a_complaint(
+    ledger: Ledger, ends: dict[str, list[str]], difference: str
+) -> None:
     assert difference in list(ledger.differences(COUNTED, METRICS, ENDS | ends))
 
 
-def test_an_id_that_was_given_twice_is_a_complaint(ledger: Ledger) -> None:
+def test_a_repeated_request_id_is_a_complaint(ledger: Ledger) -> None:
     ledger.note(VISITS[0])
     assert ledger.complaints == ["a: the request id 1 was given twice"]

@@ -32,7 +32,7 @@ def test_an_excess_is_named(last: Rest, stall_s: float, excess: str) -> None:
     assert list(report(last, stall_s).excesses()) == [excess]
 
 
-def test_memory_that_a_rest_in_between_holds_is_an_excess_too() -> None:
+def test_memory_held_at_a_rest_in_between_is_an_excess_too() -> None:
     found = report(FIRST)
     found.rests.insert(1, Rest(resident_mb=504.0, anonymous_mb=404.0, num_files=10, num_threads=5))
     assert list(found.excesses()) == ["26.0% more memory resident at some rest than after the warm-up"]

@@ -25,7 +25,7 @@ for each in (signal.SIGINT, signal.SIGTERM):
 """
 
 
-def test_children_heed_what_their_parent_was_started_to_ignore_and_goes_on_ignoring() -> None:
+def test_children_receive_signals_that_their_parent_ignores() -> None:
     command = [sys.executable, "-c", STARTED_IN_BACKGROUND, PROGRAM]
     done = subprocess.run(command, cwd=BACKEND, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout) == (0, "True\nTrue\n"), done.stderr

@@ -26,7 +26,7 @@ def test_every_row_is_a_request_that_the_engine_takes(workload: Workload, rows: 
     assert rows[0] == {}, "the others are compared with it"
 
 
-def test_exact_decoding_without_its_parts_writes_the_same_tokens(capsys: pytest.CaptureFixture[str]) -> None:
+def test_exact_decoding_without_its_optimisations_writes_the_same_tokens(capsys: pytest.CaptureFixture[str]) -> None:
     fields = {"prefix": "def f(a, b):\n", "suffix": "\n    return c\n", "max_length": 4, **GREEDY}
     params = DiffusionInfillingParams.model_validate(fields)
     rows = measure_speed(Workload("short", "dreamon", params), [{}, {"cache": "dual"}], rounds=1)
@@ -43,7 +43,7 @@ def test_exact_decoding_without_its_parts_writes_the_same_tokens(capsys: pytest.
     assert "the same tokens" in printed
 
 
-async def test_quality_stands_beside_its_difference_from_exact_decoding() -> None:
+async def test_quality_comes_with_its_difference_from_exact_decoding() -> None:
     service = await quality.start_service()
     case = HiddenLine("def add(a, b):\n    ", "return a + b", "\n")
     rows = await measure_quality(lambda changed: quality.infillings(service, [case], changed), [{}, {"cache": "dual"}])

@@ -47,7 +47,7 @@ def test_random_weights_are_decoded_alike_by_engine_and_plain_loop(family: str) 
     assert (sample.num_tokens, sample.nfe) == (len(decoded.ids), decoded.nfe) == (32, 32)
 
 
-def test_what_does_not_fit_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+def test_systems_that_do_not_fit_are_left_out(capsys: pytest.CaptureFixture[str]) -> None:
     def too_large(max_steps: int | None) -> Sample:
         raise OutOfDeviceMemory("32 requests together do not fit cuda:0")
 

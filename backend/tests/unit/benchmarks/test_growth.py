@@ -34,7 +34,7 @@ def test_a_point_is_measured_for_every_system(capsys: pytest.CaptureFixture[str]
     assert len(capsys.readouterr().out.splitlines()) == 4
 
 
-def test_of_a_long_request_the_first_steps_stand_for_the_rest() -> None:
+def test_the_first_steps_of_a_long_request_represent_the_rest() -> None:
     assert Point(new_tokens=64).num_steps == 64
     assert Point(new_tokens=1024).num_steps == 128
 

@@ -58,7 +58,7 @@ def texts_of(picture: Path) -> set[str]:
     return {element.text or "" for element in ElementTree.parse(picture).iter() if element.tag.endswith("}text")}
 
 
-def test_it_says_which_numbers_are_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_result_names_the_benchmark_to_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["--results", str(tmp_path), "--images", str(tmp_path)])
     assert "run `python -m benchmarks.growth` first" in capsys.readouterr().out
     assert not list(tmp_path.iterdir())

@@ -63,7 +63,7 @@ def test_a_measurement_has_every_system(workload: Workload, capsys: pytest.Captu
     assert "balanced, 8 at once" in capsys.readouterr().out
 
 
-def test_the_machine_tells_what_it_is() -> None:
+def test_the_machine_is_described() -> None:
     told = machine.describe()
     assert told["threads"] == torch.get_num_threads()
     assert machine.limits()["float32_gflops"] > 0

@@ -27,7 +27,7 @@ def test_it_follows_commits_expansions_and_deletions() -> None:
     assert state.num_steps == 2
 
 
-def test_a_snapshot_that_was_passed_over_costs_confidences_and_no_text() -> None:
+def test_a_skipped_snapshot_loses_confidences_but_no_text() -> None:
     state = CanvasState()
     state.follow(step(["a", None, None], committed=[commit(0, "a")]))
     state.follow(step(["a", "b", "c", None], committed=[commit(2, "c")], step=5))
@@ -41,7 +41,7 @@ def test_final_text_adds_up() -> None:
     assert state.text == "one two"
 
 
-def test_a_model_of_one_s_own_may_tell_less() -> None:
+def test_a_user_s_own_model_may_report_less() -> None:
     state = CanvasState()
     state.follow(DiffusionStreamEvent(type="step", data={"canvas": [None, "x"], "step": 1}))
     assert list(state.cells) == [MASK, Cell("x")]

@@ -26,7 +26,7 @@ def drawn(cells: list[Cell], *, prefix: str = "", suffix: str = "", height: int 
     return captured.get()
 
 
-def test_masks_are_places_and_tokens_their_text() -> None:
+def test_masks_are_drawn_as_glyphs_and_tokens_as_text() -> None:
     cells = [Cell("one", 0.1), Cell(), Cell(" two", 0.9), Cell("<|endoftext|>")]
     assert drawn(cells, prefix="before ", suffix=" behind") == (
         "before one░ two· behind\nstep 0, 3 of 4 tokens decided\n"
@@ -40,12 +40,12 @@ def test_the_colour_is_the_confidence() -> None:
     assert "0munknown" in text
 
 
-def test_before_the_first_step_it_says_what_it_waits_for() -> None:
+def test_the_drawing_shows_that_it_waits_before_the_first_step() -> None:
     assert drawn([], prefix="given") == "given\nwaiting for the model, 0 s\n"
 
 
 @pytest.mark.parametrize(("first_mask", "first_shown"), [(0, 0), (25, 23), (50, 41)])
-def test_of_a_long_canvas_the_part_at_work_is_shown(first_mask: int, first_shown: int) -> None:
+def test_the_open_part_of_a_long_canvas_is_shown(first_mask: int, first_shown: int) -> None:
     """51 lines, and a terminal of 12."""
     cells = [Cell(f"line {number}\n") for number in range(first_mask)]
     cells += [Cell(), *(Cell(f"\nline {number}") for number in range(first_mask, 50))]
@@ -54,7 +54,7 @@ def test_of_a_long_canvas_the_part_at_work_is_shown(first_mask: int, first_shown
     assert lines[0].removeprefix("░") == ("" if first_shown == first_mask == 0 else f"line {first_shown}")
 
 
-def test_of_the_given_text_only_the_neighbourhood_is_shown_while_it_works() -> None:
+def test_only_the_given_lines_near_the_canvas_are_shown_while_it_denoises() -> None:
     text = "".join(f"line {number}\n" for number in range(100))
     shown = drawn([Cell()], prefix=text, suffix=text)
     assert "line 0\n" in shown
@@ -63,7 +63,7 @@ def test_of_the_given_text_only_the_neighbourhood_is_shown_while_it_works() -> N
     assert final_text(text, "x", text).plain == f"{text}x{text}"
 
 
-def test_a_terminal_is_not_given_orders() -> None:
+def test_control_characters_do_not_reach_a_terminal() -> None:
     evil = "a\x1b[2Jb\x07\x9b31m\r\nc\td"
     assert final_text(evil, evil, "").plain == "a�[2Jb��31m\nc\td" * 2
     assert "\x1b[2J" not in drawn([Cell(evil)], prefix=evil)

@@ -32,7 +32,7 @@ def test_every_parameter_of_a_request_is_an_option() -> None:
     assert names == set(Request.model_fields) - {"stream", "stream_mode"}
 
 
-def test_only_what_is_given_is_asked_for_in_its_own_type() -> None:
+def test_only_given_options_are_sent_with_their_own_types() -> None:
     assert asked() == {}
     given = asked("--model", "llada", "--top-k", "5", "--temperature", "0", "--stop", "a", "--stop", "b")
     assert given == {"model_id": "llada", "top_k": 5, "temperature": 0.0, "stop": ["a", "b"]}

@@ -21,7 +21,7 @@ values = st.recursive(
 
 
 @given(st.dictionaries(st.text(max_size=5), values, max_size=4))
-def test_what_json_can_say_arrives_as_it_is(body: dict[str, Any]) -> None:
+def test_values_that_json_can_express_arrive_unchanged(body: dict[str, Any]) -> None:
     assert json.loads(encoded(body)) == body
 
 
@@ -61,7 +61,7 @@ def nested() -> list[Any]:
         *[(1j, "complex is neither"), (np.array([1]), "ndarray is neither"), (nested(), "recursion")],
     ],
 )  # fmt: skip
-def test_what_cannot_be_sent_is_named_by_its_field(value: Any, reason: str) -> None:
+def test_a_value_that_cannot_be_sent_is_named_by_its_field(value: Any, reason: str) -> None:
     with pytest.raises(InvalidRequest, match=f"temperature .*{reason}") as caught:
         encoded({"text": "fine", "temperature": value, "seed": 1})
     assert [error.field for error in caught.value.errors] == ["temperature"]

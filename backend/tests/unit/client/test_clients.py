@@ -54,7 +54,7 @@ async def test_a_refused_call_is_made_again() -> None:
 
 
 @pytest.mark.parametrize(("options", "num_calls"), [({}, 3), ({"max_retries": 0}, 1), ({"max_retries": 5}, 6)])
-async def test_not_for_ever_and_not_where_nobody_wants_it(options: dict[str, Any], num_calls: int) -> None:
+async def test_retries_end_and_can_be_switched_off(options: dict[str, Any], num_calls: int) -> None:
     with scripted(BUSY) as server:
         with pytest.raises(RateLimited), DiffusionClient(server.url, **options) as client:
             client.generate("x")
@@ -81,7 +81,7 @@ async def test_a_stream_is_asked_for_again_until_it_has_begun() -> None:
         (stream(TOKEN), ConnectionLost),
     ],
 )
-async def test_and_never_afterwards(answer: Answer, kind: type[DiffusionError]) -> None:
+async def test_a_stream_is_never_asked_for_again_after_it_has_begun(answer: Answer, kind: type[DiffusionError]) -> None:
     with scripted(answer) as server:
         with DiffusionClient(server.url) as client, client.generate_stream("x") as events:
             assert next(events).data == "text"
@@ -94,7 +94,7 @@ async def test_and_never_afterwards(answer: Answer, kind: type[DiffusionError]) 
         assert len(server.requests) == 2
 
 
-async def test_nothing_is_asked_before_the_first_event_is_wanted() -> None:
+async def test_no_request_is_sent_before_the_first_event_is_read() -> None:
     with scripted(GOOD) as server, DiffusionClient(server.url) as client:
         with client.generate_stream("x"):
             pass
@@ -132,7 +132,7 @@ def test_an_id_of_a_model_cannot_leave_its_path() -> None:
         assert server.paths == ["/api/diffusion/admin/models/..%2F..%2Fconfig%3Fx%3D1/reload"]
 
 
-async def test_nobody_there() -> None:
+async def test_no_server_at_the_url() -> None:
     url = "http://127.0.0.1:9"
     with DiffusionClient(url) as client, pytest.raises(ServerUnreachable, match="reynard-diffusion serve"):
         client.ping()
@@ -141,7 +141,7 @@ async def test_nobody_there() -> None:
             await other.ping()
 
 
-def test_a_proxy_has_no_business_on_one_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_proxy_is_used_on_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     monkeypatch.delenv("NO_PROXY", raising=False)
     monkeypatch.delenv("no_proxy", raising=False)
@@ -165,7 +165,7 @@ ENVIRONMENTS = [
 @pytest.mark.parametrize(
     "variables", ENVIRONMENTS, ids=lambda variables: " ".join(f"{k}={v}" for k, v in variables.items())
 )
-async def test_a_server_on_this_machine_needs_nothing_of_the_environment(
+async def test_a_server_on_this_machine_ignores_proxies_and_certificates_of_the_environment(
     monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]
 ) -> None:
     for name, value in variables.items():
@@ -187,7 +187,7 @@ async def test_a_server_on_this_machine_needs_nothing_of_the_environment(
         ("https://server.example", {"SSL_CERT_FILE": __file__}, "SSL_CERT_FILE names cannot be read"),
     ],
 )
-def test_elsewhere_a_variable_that_cannot_be_used_is_named(
+def test_an_unusable_variable_is_named_for_a_server_on_another_machine(
     monkeypatch: pytest.MonkeyPatch, client: type[DiffusionClient], url: str, variables: dict[str, str], reason: str
 ) -> None:
     for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
@@ -213,7 +213,7 @@ def test_a_proxy_is_used_where_the_environment_wants_it(monkeypatch: pytest.Monk
         assert proxy.paths == ["http://server.example/api/diffusion/generate"]
 
 
-async def test_what_cannot_be_sent_is_an_error_of_the_client() -> None:
+async def test_a_value_that_cannot_be_sent_is_an_error_of_the_client() -> None:
     with scripted(GOOD) as server:
         parameters: list[Any] = [
             {"temperature": float("nan")},
@@ -258,13 +258,13 @@ def test_a_server_may_lie_below_a_path() -> None:
         f"http://{'a' * 64}.com",
     ],
 )
-def test_what_is_no_url_is_named_at_once(url: str) -> None:
+def test_an_invalid_url_is_refused_at_once(url: str) -> None:
     with pytest.raises(ValueError, match=r"is no address of a server; give one such as http://"):
         DiffusionClient(url)
 
 
 @pytest.mark.parametrize("url", ["localhost:8000", "host/v1", "127.0.0.1"])
-def test_a_url_without_a_scheme_is_told_with_one(url: str) -> None:
+def test_a_url_without_a_scheme_is_refused_with_a_hint(url: str) -> None:
     with pytest.raises(ValueError, match=f"is no address of a server; give one such as http://{url}"):
         DiffusionClient(url)
 
@@ -276,7 +276,7 @@ def test_a_time_limit_is_a_time(seconds: float) -> None:
             DiffusionClient(**{name: seconds})  # type: ignore[arg-type]
 
 
-def test_what_no_header_can_carry_is_named_at_once() -> None:
+def test_a_key_that_no_header_can_carry_is_refused_at_once() -> None:
     with pytest.raises(ValueError, match="look for a line end"):
         DiffusionClient(api_key="key\n")
 

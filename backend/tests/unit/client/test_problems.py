@@ -25,7 +25,7 @@ def problem(status: int, headers: dict[str, str] | None = None, **told: object) 
     return problem_of(status, headers or {}, json.dumps({"status": status, **told}).encode())
 
 
-def test_it_carries_what_the_server_tells() -> None:
+def test_an_error_carries_the_fields_of_the_answer() -> None:
     error = problem(
         422,
         detail="top_k=0 is below 1",
@@ -92,7 +92,7 @@ def test_openai_s_shape_is_read_too() -> None:
 
 
 @pytest.mark.parametrize("body", [b"<html>Bad gateway</html>", b"", b"[1]", b"\xff", b'{"errors": 3}'])
-def test_what_a_proxy_says_is_an_error_as_well(body: bytes) -> None:
+def test_an_answer_of_a_proxy_is_an_error_too(body: bytes) -> None:
     error = problem_of(502, {"x-request-id": "r1"}, body)
     assert isinstance(error, ServerFailed)
     assert str(error) == "the server answered 502 Bad Gateway (request r1)"

@@ -32,7 +32,7 @@ class Pieces(httpx.SyncByteStream):
 
 
 @given(texts=st.lists(texts, max_size=8), cuts=st.lists(st.integers(0, 10_000), max_size=8))
-def test_events_are_read_as_they_were_written_however_they_arrive(texts: list[str], cuts: list[int]) -> None:
+def test_events_are_read_correctly_for_any_split_into_pieces(texts: list[str], cuts: list[int]) -> None:
     events = [*(DiffusionStreamEvent(type="token", data=text) for text in texts), COMPLETE]
     framing, reader = ServerSentEvents(), EventReader()
     body = b"".join(framing.write(0, event) + framing.keep_alive for event in events)
@@ -59,7 +59,7 @@ def test_a_stream_without_its_end_is_no_result() -> None:
 
 
 @pytest.mark.parametrize("line", ["data: {}", 'data: {"type": "song"}', "data: hello"])
-def test_what_is_no_event_is_named(line: str) -> None:
+def test_a_line_that_is_no_event_is_named(line: str) -> None:
     with pytest.raises(UnexpectedAnswer, match=r"no event of a stream: 'data"):
         EventReader().feed(line)
 

@@ -10,7 +10,7 @@ def refused(retry_after_s: float | None = 2.0) -> DiffusionError:
     return RateLimited("wait", status=429, retry_after_s=retry_after_s)
 
 
-def test_refusals_are_worth_so_many_tries_and_no_more() -> None:
+def test_refusals_are_retried_a_limited_number_of_times() -> None:
     retries = Retries(2, 30)
     assert [retries.wait_s(refused()), retries.wait_s(refused(3.0))] == [2.0, 3.0]
     with pytest.raises(RateLimited):
@@ -33,7 +33,7 @@ def test_all_waits_together_are_bounded() -> None:
         Unavailable("in a stream", code="cancelled", retry_after_s=1.0),
     ],
 )
-def test_nothing_else_is_tried_again(error: DiffusionError) -> None:
+def test_other_errors_are_not_retried(error: DiffusionError) -> None:
     with pytest.raises(type(error)) as caught:
         Retries(2, 30).wait_s(error)
     assert caught.value is error

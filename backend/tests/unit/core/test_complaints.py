@@ -61,7 +61,7 @@ def test_too_many_stops() -> None:
         ({"a": 1}, "stop=an object of 1 must be a string or a list"),
     ],
 )
-def test_of_a_union_the_arm_that_got_furthest_speaks(stop: object, message: str) -> None:
+def test_the_complaint_about_a_union_is_that_of_the_arm_that_got_furthest(stop: object, message: str) -> None:
     assert complained(json.dumps({"text": "a", "stop": stop}))[0].message == message
 
 

@@ -101,7 +101,7 @@ def test_no_exceptions(monkeypatch: pytest.MonkeyPatch, exceptions: str) -> None
     "url",
     ["http://:8", "ftp://proxy", "http://proxy:99999", "http://proxy:x", "http://[::1", "socks4://proxy"],
 )
-def test_what_is_no_proxy_is_called_by_its_variable_and_not_shown(url: str) -> None:
+def test_an_invalid_proxy_is_reported_by_its_variable_without_its_value(url: str) -> None:
     problem = why_unusable(Proxy(url, "HTTP_PROXY"))
     assert problem is not None
     assert problem.startswith("HTTP_PROXY names no proxy; give one such as http://host:3128")
@@ -116,13 +116,13 @@ def test_a_socks_proxy_needs_a_package(monkeypatch: pytest.MonkeyPatch) -> None:
     assert why_unusable(Proxy("socks5://user:secret@proxy:1080", "ALL_PROXY")) is None
 
 
-def test_certificates_that_are_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_missing_certificates_are_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "gone.pem"))
     monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
     assert missing_certificates(["SSL_CERT_FILE", "SSL_CERT_DIR", "CURL_CA_BUNDLE"]) == ["SSL_CERT_FILE"]
 
 
-def test_every_variable_that_a_library_may_stumble_over(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_variable_that_makes_a_library_fail_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     assert unusable_variables() == []
     monkeypatch.setenv("HTTP_PROXY", "http://proxy:x")
     monkeypatch.setenv("https_proxy", "http://proxy:1")

@@ -46,7 +46,7 @@ def test_lines_arrive_whole_and_in_order(pipe: tuple[UnwaitingHandler, int]) -> 
 
 
 @pytest.mark.parametrize("num_characters", [100, PIECE_BYTES, 3 * PIECE_BYTES])
-def test_a_pipe_that_nobody_reads_holds_up_nothing(pipe: tuple[UnwaitingHandler, int], num_characters: int) -> None:
+def test_a_pipe_that_nobody_reads_blocks_nothing(pipe: tuple[UnwaitingHandler, int], num_characters: int) -> None:
     handler, reading = pipe
     for _ in range(2_000_000 // num_characters):
         handler.emit(record("y" * num_characters))
@@ -65,7 +65,7 @@ def test_after_a_cut_the_next_line_begins_a_line(pipe: tuple[UnwaitingHandler, i
     assert read_all(reading) == ["", "next", ""]
 
 
-def test_files_and_streams_that_are_none_take_everything(tmp_path: Path) -> None:
+def test_files_and_streams_without_descriptor_get_every_line(tmp_path: Path) -> None:
     kept = io.StringIO()
     with (tmp_path / "log").open("w") as file:
         for stream in (file, kept):

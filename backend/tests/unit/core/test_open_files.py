@@ -27,12 +27,12 @@ def test_raises_the_limit_as_far_as_it_is_needed() -> None:
     assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == 400
 
 
-def test_lowers_nothing() -> None:
+def test_the_limit_is_never_lowered() -> None:
     lower_soft_limit(300)
     assert allow_open_files(100) == 300
 
 
-def test_says_how_far_it_came() -> None:
+def test_the_limit_that_was_reached_is_returned() -> None:
     hard = lower_soft_limit(300)
     if hard == resource.RLIM_INFINITY:
         assert allow_open_files(10_000) <= 10_000

@@ -35,14 +35,14 @@ def test_a_wrong_rate_limit_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize("url", ["memory", "redis://localhost", "redis://:pass@host:6380/2", "rediss://user:p@[::1]"])
-def test_where_calls_can_be_counted(url: str) -> None:
+def test_the_storages_for_counting_calls_are_accepted(url: str) -> None:
     assert Settings(rate_limit_storage=SecretStr(url)).rate_limit_storage.get_secret_value() == url
 
 
 @pytest.mark.parametrize(
     "url", ["disk", "redis://", "http://host", "redis://host:port", "redis://host:0", "redis://[::"]
 )
-def test_where_they_cannot(url: str) -> None:
+def test_other_storages_for_counting_calls_are_refused(url: str) -> None:
     with pytest.raises(ValidationError):
         Settings(rate_limit_storage=SecretStr(url))
 
@@ -57,7 +57,7 @@ def test_origins(origins: str) -> None:
     ["a.example", "https://", "https://a.example/", "https://a.example/page", "https://A.example", "*, https://a.example",
      "https://*.a.example/", "https://me@a.example", "https://a.example:x", "ftp://a.example", "null"],
 )  # fmt: skip
-def test_what_no_browser_sends_as_an_origin(origins: str) -> None:
+def test_an_origin_that_no_browser_sends_is_refused(origins: str) -> None:
     with pytest.raises(ValidationError, match="origins such as"):
         Settings(cors_origins=origins)
 

@@ -123,7 +123,7 @@ def test_the_first_line_of_an_env_file_counts_whatever_wrote_it(tmp_path: Path, 
     assert unknown_settings() == ["DIFFUSION_MISSPELT"]
 
 
-def test_names_that_look_like_settings_and_are_none_are_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_unknown_names_that_look_like_settings_are_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("DIFFUSION_TEMPRATURE=1\nDIFFUSION_TOP_K=3\nOTHER=1\n")
     monkeypatch.setenv("DIFFUSION_NO_SUCH", "1")
     monkeypatch.setenv("DIFFUSION_URL", "http://localhost:8000")

@@ -93,7 +93,7 @@ def test_messages_are_strings_like_any_other(template: str, content: str, expect
         "('<|eot_id|>' ~ c)[:10]",
     ],
 )  # fmt: skip
-def test_what_the_template_writes_is_special_however_it_writes_it(tmp_path: Path, written: str) -> None:
+def test_special_tokens_of_the_template_work_for_every_way_of_writing_them(tmp_path: Path, written: str) -> None:
     source = "{% set c = messages[0].content %}{% set eos %}<|eot_id|>{% endset %}{{ c }}{{ " + written + " }}"
     ids = encode_chat(with_template(tmp_path, source), [{"role": "user", "content": "<|eot_id|>."}], True)
     assert [i for i in ids if i in SPECIAL_IDS] == [LLADA.special_tokens["<|eot_id|>"]]
@@ -113,7 +113,7 @@ def test_what_the_template_writes_is_special_however_it_writes_it(tmp_path: Path
         "c | map('string') | join", "'<|eot_id' ~ c[-2:]", "c | wordwrap(50)", "c | center(40)", "c.encode().decode()",
     ],
 )  # fmt: skip
-def test_what_a_message_spells_stays_text_whatever_is_done_to_it(tmp_path: Path, written: str) -> None:
+def test_text_of_a_message_stays_text_after_any_operation(tmp_path: Path, written: str) -> None:
     source = "{% set c = messages[0].content %}{{ " + written + " }}{% set x %}{{ c }}{% endset %}{{ x }}"
     tokenizer = with_template(tmp_path, source)
     ids = encode_chat(tokenizer, [{"role": "user", "content": "<|eot_id|>"}], True)
@@ -169,7 +169,7 @@ def test_what_a_message_spells_stays_text_whatever_is_done_to_it(tmp_path: Path,
         "((" * 5000 + "{{ " + "(" * 5000,
     ],
 )
-def test_hostile_and_broken_templates_end_in_an_error(template: str) -> None:
+def test_hostile_and_broken_templates_give_an_error(template: str) -> None:
     with pytest.raises(ChatTemplateError):
         render(template, "x" * 1000)
 

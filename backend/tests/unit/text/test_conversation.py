@@ -24,14 +24,14 @@ def talk(*turns: str) -> list[Message]:
 TALK = talk("system: Be brief", "user: one", "assistant: two", "user: three", "assistant: four", "user: five")
 
 
-def test_the_oldest_turns_leave_first_and_whole() -> None:
+def test_the_oldest_turns_are_dropped_first_and_whole() -> None:
     assert fitted(TALK, count, count(TALK)) == TALK
     assert fitted(TALK, count, count(TALK) - 1) == [TALK[0], *TALK[3:]]
     assert fitted(TALK, count, count(TALK) - 2 * FRAME - 6) == [TALK[0], *TALK[3:]]
     assert fitted(TALK, count, count(TALK) - 2 * FRAME - 7) == [TALK[0], TALK[5]]
 
 
-def test_then_the_newest_turn_loses_its_beginning() -> None:
+def test_the_newest_turn_is_cut_at_its_beginning() -> None:
     messages = talk("system: Be", "user: one", "user: one hundred and two")
     assert fitted(messages, count, count([messages[0], messages[2]]) - 4) == talk("system: Be", "user: hundred and two")
 
@@ -48,7 +48,7 @@ def test_a_conversation_without_a_user_keeps_its_last_message() -> None:
     assert fitted(talk("assistant: one", "assistant: two"), count, 6) == talk("assistant: two")
 
 
-def test_what_can_never_fit_is_emptied() -> None:
+def test_a_message_that_cannot_fit_is_emptied() -> None:
     assert fitted(TALK, count, 1) == talk("system: ", "user: ")
 
 
@@ -64,7 +64,7 @@ MESSAGES = st.lists(
 
 
 @given(MESSAGES, st.integers(0, 120))
-def test_what_stays_is_the_end_of_what_was_given(messages: list[Message], room: int) -> None:
+def test_a_shortened_conversation_is_the_end_of_the_given_one(messages: list[Message], room: int) -> None:
     kept = fitted(messages, count, room)
     frame = count([{**message, "content": ""} for message in kept])
     assert count(kept) <= max(room, frame)

@@ -20,7 +20,7 @@ def folded(text: str) -> str:
         ("\ud83d", "\ufffd"),
     ],
 )
-def test_what_looks_the_same_is_the_same(text: str, same: str) -> None:
+def test_characters_that_look_alike_are_equal(text: str, same: str) -> None:
     assert folded(text) == folded(same)
 
 

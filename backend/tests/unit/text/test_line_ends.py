@@ -42,7 +42,7 @@ def test_the_usual_line_end(before: str, after: str, line_end: str) -> None:
 
 
 @given(pieces)
-def test_beside_a_single_line_an_answer_is_left_as_it_is(given_pieces: list[str]) -> None:
+def test_an_answer_beside_a_single_line_is_unchanged(given_pieces: list[str]) -> None:
     assert "".join(sent(LineEnds.around("a", "b"), given_pieces)) == "".join(given_pieces)
 
 
@@ -55,7 +55,7 @@ def test_pieces_give_what_the_whole_gives(given_pieces: list[str], line_end: str
 
 
 @given(texts, texts, pieces)
-def test_the_whole_reads_as_the_model_saw_and_wrote_it(before: str, after: str, given_pieces: list[str]) -> None:
+def test_the_whole_text_reads_as_the_model_saw_and_wrote_it(before: str, after: str, given_pieces: list[str]) -> None:
     answer = "".join(sent(LineEnds.around(before, after), given_pieces))
     written = to_lf("".join(given_pieces))
     assert bool(answer) == bool(written)
@@ -64,7 +64,7 @@ def test_the_whole_reads_as_the_model_saw_and_wrote_it(before: str, after: str, 
 
 
 @given(lf_texts, lf_texts, lf_texts)
-def test_an_answer_between_texts_of_one_kind_is_of_that_kind(before: str, after: str, answer: str) -> None:
+def test_an_answer_has_the_line_ends_of_the_texts_around_it(before: str, after: str, answer: str) -> None:
     if "\n" in before + after:
         for line_end in ("\n", "\r\n", "\r"):
             around = LineEnds.around(before.replace("\n", line_end), after.replace("\n", line_end))
@@ -77,7 +77,7 @@ def test_no_piece_ends_inside_a_pair(before: str, after: str, given_pieces: list
     assert not any(one.endswith("\r") and two.startswith("\n") for one, two in pairwise(told))
 
 
-def test_a_pair_that_a_filter_breaks_in_two_leaves_in_one_piece() -> None:
+def test_a_line_end_that_a_filter_splits_is_sent_in_one_piece() -> None:
     joint = Joint(LineEnds("\r\n"))
     assert [joint.feed("a\r"), joint.feed(""), joint.feed("\nb\r"), joint.flush()] == ["a", "", "\r\nb", "\r"]
 

@@ -39,7 +39,7 @@ def test_terms_may_be_parts_of_words_and_have_a_case() -> None:
     assert found(terms("ab", "abab", whole_words=False), "ababab") == ["abab", "ab"]
 
 
-def test_a_term_counts_whatever_the_longest_match() -> None:
+def test_a_term_longer_than_the_longest_match_is_found() -> None:
     (pattern,) = patterns_of_terms(["한국말 전부"], max_length=3)
     assert found(pattern, "그 한국말 전부, 한국말  전부") == ["한국말 전부"]
     assert patterns_of_terms([]) == []
@@ -57,7 +57,7 @@ def test_many_terms_are_several_patterns() -> None:
         assert sum(len(find_all(pattern, f"a word{number} b")) for pattern in patterns) == 1
 
 
-def test_an_expression_sees_plain_characters_and_ignores_case() -> None:
+def test_an_expression_matches_compatibility_forms_and_ignores_case() -> None:
     pattern = pattern_of_expression(r"\bid[- ]\d{3}\b")
     assert found(pattern, "ID-123, id １２３, id-1234, void-123") == ["ID-123", "id １２３"]
     assert found(pattern_of_expression("A", ignore_case=False), "aA") == ["A"]
@@ -97,7 +97,7 @@ def test_a_bad_expression_says_why(expression: str, complaint: str) -> None:
         pattern_of_expression(expression)
 
 
-def test_where_the_middle_is_too_large_every_text_may_be_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_text_may_be_inside_a_match_whose_middle_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not pattern_of_expression("abcdefgh").may_surround("x")
     monkeypatch.setattr("app.text.pattern._MAX_COMPILED_CHARACTERS", 200)
     assert pattern_of_expression("abcdefgh").may_surround("x")

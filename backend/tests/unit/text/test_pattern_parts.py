@@ -99,6 +99,6 @@ def test_syntax_is_kept(expression: str) -> None:
         ("[a", "cannot be read from character 1 on"),
     ],
 )
-def test_what_cannot_be_taken_apart_is_refused(expression: str, complaint: str) -> None:
+def test_an_expression_that_cannot_be_taken_apart_is_refused(expression: str, complaint: str) -> None:
     with pytest.raises(PatternError, match=complaint):
         parts_of(expression)

@@ -82,7 +82,7 @@ def test_every_term_is_found(terms: list[str], text: str) -> None:
         (pattern_of_expression("<.*>", max_length=5), "<abcde", 6),
     ],
 )
-def test_only_what_may_become_a_match_stays_open(pattern: Pattern, text: str, open_start: int) -> None:
+def test_only_text_that_may_become_a_match_stays_open(pattern: Pattern, text: str, open_start: int) -> None:
     search = PatternSearch(pattern)
     search.feed(text)
     assert search.open_start == open_start
@@ -121,7 +121,7 @@ DENSE = st.sampled_from(
 @example(  # what is in the gap decides which of the overlapping ones counts
     patterns_of_terms(["aba"], whole_words=False)[0], [("ab", False), *((letter, True) for letter in "ababa")], ""
 )
-def test_no_piece_that_is_shown_is_part_of_a_match_whatever_fills_the_gaps(
+def test_no_shown_piece_is_part_of_a_match_for_any_text_in_the_gaps(
     pattern: Pattern, decided: list[tuple[str, bool]], rest: str
 ) -> None:
     at_risk = pieces_at_risk(pattern, [piece if is_known else None for piece, is_known in decided])
@@ -133,7 +133,7 @@ def test_no_piece_that_is_shown_is_part_of_a_match_whatever_fills_the_gaps(
         assert not is_matched or not is_known or index in at_risk
 
 
-def test_what_looks_like_a_special_token_may_be_text() -> None:
+def test_text_that_looks_like_a_special_token_may_be_ordinary_text() -> None:
     pattern = pattern_of_expression("<b>|x<i>y")
     assert pieces_at_risk(pattern, ["a", "<b>", "c"]) == {1}
     assert pieces_at_risk(pattern, ["x", "<i>", "y"]) == {0, 1, 2}
@@ -153,5 +153,7 @@ def test_what_looks_like_a_special_token_may_be_text() -> None:
         (["for", "\ufffd", "x"], {0, 1}),
     ],
 )
-def test_pieces_beside_gaps_are_shown_where_they_are_harmless(pieces: list[str | None], at_risk: set[int]) -> None:
+def test_pieces_beside_gaps_are_shown_if_they_cannot_be_part_of_a_match(
+    pieces: list[str | None], at_risk: set[int]
+) -> None:
     assert pieces_at_risk(patterns_of_terms(["forbidden"])[0], pieces) == at_risk

@@ -39,21 +39,21 @@ def test_a_stop_string_has_the_line_ends_of_the_text(stop: str, line_end: str) -
 
 
 @given(stop_lists, letters)
-def test_only_what_may_become_a_stop_string_is_held_back(stops: list[str], text: str) -> None:
+def test_only_text_that_may_become_a_stop_string_is_held_back(stops: list[str], text: str) -> None:
     watcher = StopStrings(stops)
     shown = watcher.feed(text)
     held = text[len(shown) :]
     assert watcher.matched or held == "" or any(stop.startswith(held) for stop in stops)
 
 
-def test_after_a_match_everything_is_swallowed() -> None:
+def test_nothing_is_released_after_a_match() -> None:
     watcher = StopStrings(["\n\n"])
     steps = [(watcher.feed(piece), watcher.matched) for piece in ("one\n", "\ntwo", "three")]
     assert steps == [("one", None), ("", "\n\n"), ("", "\n\n")]
     assert watcher.flush() == ""
 
 
-def test_a_beginning_that_comes_to_nothing_is_shown() -> None:
+def test_an_unfinished_match_that_fails_is_shown() -> None:
     watcher = StopStrings(["<end>"])
     assert watcher.feed("a <e") == "a "
     assert watcher.feed("gg>") == "<egg>"

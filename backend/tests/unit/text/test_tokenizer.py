@@ -27,7 +27,7 @@ def test_roles_of_llada(llada: Tokenizer) -> None:
     assert not llada.adds_bos
 
 
-def test_roles_of_dreamon(dreamon: Tokenizer) -> None:
+def test_the_roles_of_dreamon_s_tokens(dreamon: Tokenizer) -> None:
     assert (dreamon.bos_id, dreamon.eos_id, dreamon.pad_id, dreamon.mask_id) == (483, 480, 480, 484)
     assert dreamon.end_of_turn_id == 482
     assert dreamon.special_tokens["<|expand|>"] == 485

@@ -44,7 +44,7 @@ def test_template_comes_from_its_own_file_first(tmp_path: Path) -> None:
     assert read_tokenizer_files(folder).chat_template == "own file"
 
 
-def test_of_named_templates_the_default_is_taken(tmp_path: Path) -> None:
+def test_the_default_of_several_named_templates_is_used(tmp_path: Path) -> None:
     folder = copy_tokenizer("llada-tiny", tmp_path)
     named = [{"name": "tool_use", "template": "t"}, {"name": "default", "template": "d"}]
     edit_json(folder / "tokenizer_config.json", chat_template=named)
@@ -90,7 +90,7 @@ def test_the_default_template_is_that_of_transformers(
         ({"chat_template.jinja": " \n"}, "of the config", "the chat template is empty"),
     ],
 )
-def test_a_template_that_is_passed_over_is_warned_of(
+def test_a_template_that_is_not_used_is_warned_of(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, files: dict[str, str], declared: object, words: str
 ) -> None:
     folder = copy_tokenizer("llada-tiny", tmp_path)
@@ -188,7 +188,7 @@ def test_two_files_with_different_ids_are_refused(tmp_path: Path) -> None:
         Tokenizer.load(folder)
 
 
-def test_an_added_token_that_the_vocabulary_numbers_differently_is_refused(tmp_path: Path) -> None:
+def test_an_added_token_with_another_id_in_the_vocabulary_is_refused(tmp_path: Path) -> None:
     folder = copy_tokenizer("dream-tiny", tmp_path, without=("tokenizer.json",))
     vocab = json.loads((folder / "vocab.json").read_text())
     (folder / "vocab.json").write_text(json.dumps(vocab | {"<|mask|>": 500}))

@@ -7,7 +7,7 @@ from training.infilling import hide_line, parses
 from training.prepare import Corpus
 
 
-def test_neighbours_decide_from_the_narrowest_context_that_was_seen() -> None:
+def test_the_prediction_uses_the_narrowest_context_that_was_seen() -> None:
     lookup = NeighbourLookup(Corpus(np.array([1, 2, 3, 1, 2, 3, 1, 4, 5], dtype=np.uint16), np.array([9])), 6)
     assert lookup.predict(1, 3) == 2
     assert lookup.predict(1, 5) == 4

@@ -43,7 +43,7 @@ def test_batches_depend_on_the_step(drawing: Drawing) -> None:
     assert not are_equal(drawing.take(4, PLAIN), drawing.take(5, PLAIN))
 
 
-def test_batches_drawn_ahead_are_those_drawn_in_place_across_stages_and_jumps(
+def test_batches_drawn_ahead_equal_those_drawn_on_demand_across_stages_and_jumps(
     drawing: Drawing, queue: BatchQueue
 ) -> None:
     asked = [(step, PLAIN if step < 6 else VARIABLE) for step in (0, 1, 2, 3, 4, 5, 6, 7, 20, 21)]

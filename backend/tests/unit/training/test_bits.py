@@ -58,7 +58,7 @@ def exact_bound(model: FamilyModel, language: Language, document: list[int]) -> 
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_the_estimate_has_the_bound_as_its_mean_and_knows_its_error(
+def test_the_mean_of_the_estimate_is_the_bound_and_its_error_is_right(
     family: str, request: pytest.FixtureRequest
 ) -> None:
     language = language_of(family, request)
@@ -72,7 +72,7 @@ def test_the_estimate_has_the_bound_as_its_mean_and_knows_its_error(
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_model_without_opinion_pays_for_every_token_alike(family: str, request: pytest.FixtureRequest) -> None:
+def test_a_uniform_model_pays_equally_for_every_token(family: str, request: pytest.FixtureRequest) -> None:
     language = language_of(family, request)
     model = build(tiny_recipe(family, {}), language.tokenizer)
     with torch.no_grad():
@@ -97,7 +97,9 @@ def test_batching_changes_no_loss(llada_language: Language) -> None:
     assert weighed_losses(model, samples) == pytest.approx(alone, rel=1e-4)
 
 
-def test_the_beginning_stays_visible_and_exactly_so_many_tokens_are_hidden(dreamon_language: Language) -> None:
+def test_exactly_the_given_number_of_tokens_is_hidden_and_the_beginning_stays_visible(
+    dreamon_language: Language,
+) -> None:
     document = dreamon_language.encode(TEXTS[0])
     sample = hide_exactly(document, 4, dreamon_language, np.random.default_rng(0))
     assert sample.ids[0] == dreamon_language.special.bos

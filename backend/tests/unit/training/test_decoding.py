@@ -145,7 +145,7 @@ def decodings(language: Language) -> list[Decoding]:
 
 @pytest.mark.parametrize("family", ["llada", "dream"])
 @pytest.mark.parametrize("batch_tokens", [1, 100, 10_000])
-def test_in_lockstep_every_canvas_becomes_what_it_becomes_alone(
+def test_a_canvas_decoded_in_lockstep_gives_the_same_text_as_alone(
     family: str, batch_tokens: int, request: pytest.FixtureRequest
 ) -> None:
     language: Language = request.getfixturevalue("llada_language" if family == "llada" else "dreamon_language")

@@ -62,7 +62,7 @@ def results_of(family: str, folders: Path) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("family", ["llada", "dream"])
-def test_every_score_stands_beside_its_baseline_and_on_the_card(family: str, folders: Path) -> None:
+def test_every_score_has_a_baseline_and_is_on_the_card(family: str, folders: Path) -> None:
     recipe, results = recipe_for(family), results_of(family, folders)
     parts = {"heldout"} if family == "llada" else {"heldout", "heldout-prose"}
     assert results["bits_per_byte"].keys() == results["continuation"].keys() == parts

@@ -69,7 +69,7 @@ def test_long_surroundings_are_cut_far_from_the_gap(dreamon_language: Language) 
     assert dreamon_language.special.eos not in gap.after
 
 
-def test_a_short_suffix_leaves_its_room_to_the_prefix(dreamon_language: Language) -> None:
+def test_the_prefix_gets_the_room_that_a_short_suffix_leaves(dreamon_language: Language) -> None:
     case = HiddenLine("a\n" * 500, "x = 2", "\n")
     gap = gap_of(case, dreamon_language, 200)
     assert len(gap.before) + len(gap.after) + 64 == 200

@@ -67,7 +67,7 @@ def test_the_beginning_is_never_hidden(corpus: Corpus, dreamon_language: Languag
             assert sample.ids[0] == dreamon_language.special.bos
 
 
-def test_end_of_text_stands_behind_every_suffix_and_may_be_asked_for_in_a_continuation(
+def test_end_of_text_follows_every_suffix_and_may_be_the_answer_in_a_continuation(
     corpus: Corpus, dreamon_language: Language
 ) -> None:
     eos = dreamon_language.special.eos
@@ -100,7 +100,9 @@ def test_expand_and_delete_invert_the_augmentation(size: int, t: float, seed: in
 
 
 @given(size=st.integers(0, 150), t=st.floats(0, 1), seed=st.integers(0, 2**32))
-def test_a_continuation_asks_for_all_that_is_left_unless_it_has_masks_enough(size: int, t: float, seed: int) -> None:
+def test_a_continuation_expands_to_the_rest_of_the_text_unless_it_has_enough_masks(
+    size: int, t: float, seed: int
+) -> None:
     rest = list(range(size))
     slots = tail_slots(rest, t, np.random.default_rng(seed))
     written = decode_by_the_rules(rest, slots, DREAMON)
@@ -125,7 +127,7 @@ def test_only_masks_stand_for_nothing_or_for_several_tokens(size: int, t: float,
         assert start < size or (start, end) == (size, size + 1)
 
 
-def test_a_whole_hidden_gap_is_met_with_too_few_with_enough_and_with_too_many_masks() -> None:
+def test_a_hidden_gap_is_trained_with_too_few_enough_and_too_many_masks() -> None:
     chance = np.random.default_rng(0)
     sizes = {len(variable_slots(list(range(12)), 1.0, chance)) for _ in range(300)}
     assert min(sizes) < 3
@@ -133,7 +135,7 @@ def test_a_whole_hidden_gap_is_met_with_too_few_with_enough_and_with_too_many_ma
     assert max(sizes) > 20
 
 
-def test_tokens_without_a_mask_of_their_own_leave_the_sequence(corpus: Corpus, dreamon_language: Language) -> None:
+def test_tokens_that_an_expand_stands_for_are_not_in_the_sequence(corpus: Corpus, dreamon_language: Language) -> None:
     """Positions of a variable sample are consecutive: tokens that an expand stands for take no place."""
     samples = all_samples("variable_gap", corpus, dreamon_language)
     expand = dreamon_language.special.expand

@@ -42,7 +42,7 @@ def test_nothing_changes_where_it_is_off() -> None:
 
 
 @pytest.mark.parametrize("is_bf16", [True, False])
-def test_attention_spelled_out_is_the_same_attention(is_bf16: bool) -> None:
+def test_attention_as_two_products_gives_the_same_result(is_bf16: bool) -> None:
     torch.manual_seed(0)
     q, k, v = torch.randn(3, 2, 2, 16, 8)
     expected = F.scaled_dot_product_attention(q, k, v)

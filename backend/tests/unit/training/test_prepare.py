@@ -61,7 +61,7 @@ def test_functions_lose_docstrings_comments_and_blank_lines() -> None:
     assert outer.startswith("@decorated\nasync def outer(x):\n    def inner(y):\n")
 
 
-def test_what_does_not_parse_gives_no_functions() -> None:
+def test_source_that_does_not_parse_gives_no_functions() -> None:
     assert list(functions_of("def broken(:\n    pass\n", 1, 10)) == []
     assert list(functions_of("x = '''never closed\n", 1, 10)) == []
 
@@ -151,7 +151,7 @@ def test_a_source_is_kept_to_its_share(mixed: Recipe) -> None:
     assert 0.2 * count(1.0) < count(0.5) < 0.8 * count(1.0)
 
 
-def test_the_prepared_folder_holds_the_parts_with_the_tokenizer_that_was_given(mixed: Recipe, tmp_path: Path) -> None:
+def test_the_prepared_folder_holds_the_parts_and_the_given_tokenizer(mixed: Recipe, tmp_path: Path) -> None:
     given = tokenizer_for("dream")
     folder = prepare(mixed, given, tmp_path / "data")
     assert Tokenizer.from_file(str(folder / "tokenizer.json")).to_str() == given.to_str()

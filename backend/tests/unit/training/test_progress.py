@@ -14,7 +14,7 @@ def entry(kind: str, step: int, **fields: Any) -> dict[str, Any]:
     return {"kind": kind, "step": step, "tokens": 10 * step, "minutes": 0.1, "progress": step / 100} | fields
 
 
-def test_entries_are_lines_of_json_in_the_log_and_on_the_way_out(
+def test_entries_are_lines_of_json_in_the_log_and_on_standard_output(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     log = RunLog(tmp_path)
@@ -40,7 +40,7 @@ def test_a_terminal_gets_a_bar_with_loss_and_speed(
     assert [line["kind"] for line in read_log(tmp_path)] == ["resumed", "train", "report"]
 
 
-def test_steps_that_were_lost_and_made_again_count_once(tmp_path: Path) -> None:
+def test_steps_that_were_lost_and_repeated_count_once(tmp_path: Path) -> None:
     log = RunLog(tmp_path)
     for kind, step in (("train", 10), ("train", 20), ("train", 30), ("resumed", 20), ("train", 30)):
         log.write(entry(kind, step))

@@ -125,7 +125,7 @@ def unigram_cross_entropy(train: Any, heldout: Any, vocab_size: int) -> float:
     return float(-np.log(counts / counts.sum())[heldout].mean())
 
 
-def test_a_warm_start_from_it_begins_lower_than_from_nothing(trained: tuple[str, Path, Path], tmp_path: Path) -> None:
+def test_a_warm_start_begins_with_a_lower_loss(trained: tuple[str, Path, Path], tmp_path: Path) -> None:
     model, run, data = trained
     warm = tmp_path / "warm"
     arguments = command(model, warm, data, "--warm-start", str(run / "export"), "--tokens", str(WARM_TOKENS))

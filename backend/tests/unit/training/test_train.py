@@ -159,7 +159,7 @@ def test_a_warm_start_takes_the_weights_and_says_so(options: Options, tmp_path: 
     assert entries_of(tmp_path / "run")[0]["from"] == "earlier"
 
 
-def test_a_warm_start_is_told_once_and_a_resumed_run_keeps_its_own_weights(options: Options, tmp_path: Path) -> None:
+def test_a_warm_start_is_logged_once_and_a_resumed_run_has_its_own_weights(options: Options, tmp_path: Path) -> None:
     warm = replace(options, warm_start=exported(tmp_path / "earlier"))
     first = TrainingRun(budget(2500), tmp_path / "run", warm)
     first.train()

@@ -17,7 +17,7 @@ def test_the_marker_is_the_gap() -> None:
 
 
 @pytest.mark.parametrize(("text", "marker"), [("none", "<FILL>"), ("<FILL><FILL>", "<FILL>"), ("text", "")])
-def test_it_must_be_there_once(text: str, marker: str) -> None:
+def test_the_marker_must_occur_once(text: str, marker: str) -> None:
     with pytest.raises(click.UsageError, match="put it once, where the gap is"):
         _gap(text, marker)
 
@@ -31,7 +31,7 @@ def test_line_ends_stay_as_they_are(tmp_path: Path) -> None:
     assert path.read_bytes() == b"\xef\xbb\xbfdef f():\r\n    x = 1\r\n    return x\r\n"
 
 
-def test_the_model_is_shown_what_is_next_to_the_gap(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_model_sees_the_text_next_to_the_gap(capsys: pytest.CaptureFixture[str]) -> None:
     gap = Gap("a" * 6_000 + "b" * 3_000, "c" * 6_000)
     prefix, suffix = gap.for_model()
     assert (prefix, suffix) == ("a" * 2_000 + "b" * 3_000, "c" * 5_000)
@@ -63,7 +63,7 @@ def test_a_file_that_cannot_be_written_stays_as_it_was(tmp_path: Path, monkeypat
     assert (path.read_text(), len(list(tmp_path.iterdir()))) == ("old", 1)
 
 
-def test_what_is_no_text_is_named(tmp_path: Path) -> None:
+def test_input_that_is_no_text_is_named(tmp_path: Path) -> None:
     path = tmp_path / "binary"
     path.write_bytes(b"ok \xff")
     with pytest.raises(Failure, match=r"binary is no text in UTF-8: invalid start byte at byte 3"):

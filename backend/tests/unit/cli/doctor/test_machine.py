@@ -19,7 +19,7 @@ def level_of(part: str) -> str:
     return level
 
 
-def test_every_finding_is_told_in_a_sentence() -> None:
+def test_every_finding_is_a_sentence() -> None:
     told = list(levels())
     assert told[0].startswith("Python 3.")
     assert told[1] == f"PyTorch {torch.__version__} is installed."

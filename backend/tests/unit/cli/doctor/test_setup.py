@@ -58,7 +58,7 @@ def test_wrong_and_unknown_settings(tmp_path: Path) -> None:
     assert found("warning")[0].startswith("DIFFUSION_TEMPRATURE is not a setting of this version")
 
 
-def test_a_rules_file_that_is_not_there(tmp_path: Path, port: int) -> None:
+def test_a_missing_rules_file_is_found(tmp_path: Path, port: int) -> None:
     write_settings(tmp_path, CONTENT_FILTER="rules.toml")
     (only,) = found("problem")
     assert "rules.toml: there is no such file" in only
@@ -82,12 +82,12 @@ def test_checkpoints_that_are_absent_broken_or_not_downloaded(tmp_path: Path, po
     ]
 
 
-def test_a_device_that_is_not_there(tmp_path: Path, port: int) -> None:
+def test_a_missing_device_is_found(tmp_path: Path, port: int) -> None:
     write_settings(tmp_path, DEVICE_PREFERENCE="cuda:99")
     assert all("device cuda:99 is not there" in text for text in found("problem"))
 
 
-def test_a_port_that_another_program_has() -> None:
+def test_a_port_that_another_program_uses_is_found() -> None:
     with scripted(Answer(404, "{}")) as server:
         write_settings(Path(), PORT=server.url.rpartition(":")[2])
         (only,) = found("problem")
