@@ -28,8 +28,9 @@ from app.engine.interface.config import EngineConfig
 from app.engine.interface.errors import OutOfDeviceMemory
 from app.engine.interface.params import GenerationRequest
 from app.engine.passes.work import SequenceInput
+from app.services.diffusion.families.registry import text_family
 from app.services.diffusion.models import DiffusionGenerationParams
-from app.services.diffusion.native.families import decoding_params
+from app.services.diffusion.native.decoding import decoding_params
 from benchmarks import machine
 from benchmarks.roofline import least_s
 from benchmarks.runs import DEFAULTS, run_engine
@@ -75,7 +76,7 @@ class Job:
     def request(self, workload: Workload, first_special: int, number: int = 0) -> GenerationRequest:
         ids = random.Random(number).choices(range(first_special), k=self.prompt_tokens)
         middle = self.prompt_tokens // 2 if self.family == "dreamon" else self.prompt_tokens
-        params = decoding_params(self.family, workload.params)
+        params = decoding_params(text_family(self.family), workload.params)
         return GenerationRequest(workload.name, tuple(ids[:middle]), tuple(ids[middle:]), params)
 
 

@@ -24,8 +24,9 @@ from app.engine.device.memory import free_caches, held_bytes
 from app.engine.families.checkpoint import load_model
 from app.engine.interface.params import GenerationRequest
 from app.engine.passes.runner import ModelRunner
+from app.services.diffusion.families.llada import LLADA
 from app.services.diffusion.models import DiffusionGenerationParams
-from app.services.diffusion.native.families import decoding_params
+from app.services.diffusion.native.decoding import decoding_params
 from app.text.tokenizer import Tokenizer
 from benchmarks import machine, plain
 from benchmarks.runs import run_engine
@@ -70,7 +71,7 @@ def requests_of(point: Point, prompt: list[int], preset: str) -> list[Generation
     requests = []
     for seed in range(point.requests):
         fields = {"text": PROSE, "max_length": point.new_tokens, "decoding": preset, "seed": seed, **SAMPLED}
-        params = decoding_params("llada", DiffusionGenerationParams.model_validate(fields))
+        params = decoding_params(LLADA, DiffusionGenerationParams.model_validate(fields))
         endless = replace(params, eos_never_predicted=True)
         requests.append(GenerationRequest(f"{preset} {seed}", tuple(prompt), (), endless))
     return requests

@@ -24,8 +24,9 @@ from app.engine.families.checkpoint import load_model
 from app.engine.interface.config import QuantizationName
 from app.engine.interface.params import GenerationRequest
 from app.engine.passes.runner import ModelRunner
+from app.services.diffusion.families.llada import LLADA
 from app.services.diffusion.models import DiffusionGenerationParams
-from app.services.diffusion.native.families import decoding_params
+from app.services.diffusion.native.decoding import decoding_params
 from app.text.tokenizer import Tokenizer
 from benchmarks import machine
 from benchmarks.runs import run_engine
@@ -59,7 +60,7 @@ def request(tokenizer: Tokenizer, preset: str, number: int) -> GenerationRequest
     params = DiffusionGenerationParams.model_validate(
         {"text": PROSE, "max_length": NEW_TOKENS, "temperature": 0.0, "decoding": preset}
     )
-    decoding = decoding_params("llada", params)
+    decoding = decoding_params(LLADA, params)
     prompt = (tokenizer.encode(PROSE) * 8)[: CANVAS - NEW_TOKENS]
     return GenerationRequest(f"{preset} {number}", tuple(prompt), (), decoding, open_ended=True)
 

@@ -27,7 +27,7 @@ from app.engine.interface.events import EngineEvent, Finished, Step
 from app.engine.interface.params import DecodingParams, GenerationRequest
 from app.engine.passes.runner import ModelRunner
 from app.engine.request.state import RequestState
-from app.services.diffusion.native.families import candidate_lengths
+from app.services.diffusion.native.decoding import candidate_lengths
 from app.text.tokenizer import Tokenizer
 
 HERE = Path(__file__).parent

@@ -24,8 +24,10 @@ from app.engine.interface.params import GenerationRequest
 from app.engine.models.base import FamilyModel
 from app.engine.passes.runner import ModelRunner
 from app.engine.passes.work import SequenceInput
+from app.services.diffusion.families.registry import text_family
 from app.services.diffusion.models import DiffusionGenerationParams, DiffusionInfillingParams, Params
-from app.services.diffusion.native.families import decoding_params, prompt_ids
+from app.services.diffusion.native.decoding import decoding_params
+from app.services.diffusion.native.prompt import prompt_ids
 from app.text.tokenizer import Tokenizer
 from benchmarks import machine, plain
 from benchmarks.runs import run_engine
@@ -94,7 +96,7 @@ class Workload:
 
     def request(self, tokenizer: Tokenizer, preset: str, number: int = 0) -> GenerationRequest:
         params = self.params.model_copy(update={"decoding": preset, "seed": number})
-        family = "dreamon" if self.model == "dreamon" else "llada"
+        family = text_family("dreamon" if self.model == "dreamon" else "llada")
         prompt = prompt_ids(family, tokenizer, params)
         return GenerationRequest(
             f"{preset} {number}",

@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 from app.core.parameters import ENGINE_NAMES, PARAMETERS, TYPES, Parameter
 from app.engine.families.registry import family_named
-from app.services.diffusion.native.families import PRESETS
+from app.services.diffusion.families.registry import TEXT_FAMILIES
 
 TARGET = Path(__file__).parent / "decoding.md"
 
@@ -39,8 +39,8 @@ def _values(kind: Any, row: Parameter) -> str:
 def _families(name: str) -> str:
     if name not in ENGINE_NAMES:  # what the service does for any model
         return "all"
-    taking = [family for family in PRESETS if family_named(family).takes(ENGINE_NAMES[name])]
-    return "all" if len(taking) == len(PRESETS) else ", ".join(taking)
+    taking = [family for family in TEXT_FAMILIES if family_named(family).takes(ENGINE_NAMES[name])]
+    return "all" if len(taking) == len(TEXT_FAMILIES) else ", ".join(taking)
 
 
 def built() -> str:

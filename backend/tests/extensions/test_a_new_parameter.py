@@ -16,8 +16,9 @@ import app
 from app.cli.parameters import parameter_options
 from app.core.parameters import ENGINE_NAMES, PARAMETERS, TYPES, Parameter, field_of
 from app.engine.interface.params import Between, Count, DecodingParams, Share
+from app.services.diffusion.families.llada import LLADA
 from app.services.diffusion.models import Request
-from app.services.diffusion.native import families
+from app.services.diffusion.native import decoding as native
 from app.services.diffusion.reports import ParameterBound
 from tests.extensions.parameter_rows import disagreements
 
@@ -89,10 +90,10 @@ def test_a_class_that_says_it_otherwise_is_named(row: None) -> None:
 
 def test_with_a_line_in_two_classes_it_reaches_the_engine(row: None, monkeypatch: pytest.MonkeyPatch) -> None:
     kind: Any = toy_request()
-    monkeypatch.setattr(families, "DecodingParams", ToyParams)
-    decoding: Any = families.decoding_params("llada", kind.model_validate({"max_length": 8, "min_p": 0.25}))
+    monkeypatch.setattr(native, "DecodingParams", ToyParams)
+    decoding: Any = native.decoding_params(LLADA, kind.model_validate({"max_length": 8, "min_p": 0.25}))
     assert (decoding.min_p, decoding.max_new_tokens) == (0.25, 8)
-    assert families.decoding_params("llada", kind(max_length=8)) == ToyParams(8, block_length=32)
+    assert native.decoding_params(LLADA, kind(max_length=8)) == ToyParams(8, block_length=32)
 
 
 def test_with_a_line_in_two_classes_everything_else_knows_it(row: None) -> None:

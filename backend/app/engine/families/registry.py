@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from app.engine.families.base import Family
@@ -23,6 +23,11 @@ def register(family: Family) -> None:
 register(LLADA)
 register(DREAM)
 register(DREAMON)
+
+
+def families() -> Collection[Family]:
+    """Gives all families, in the order of their registration."""
+    return _FAMILIES.values()
 
 
 def family_named(name: str) -> Family:

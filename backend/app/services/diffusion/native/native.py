@@ -34,6 +34,8 @@ from app.services.diffusion.errors import (
     Overloaded,
     ServiceError,
 )
+from app.services.diffusion.families.base import TextFamily
+from app.services.diffusion.families.registry import text_family
 from app.services.diffusion.mailbox import Mailbox
 from app.services.diffusion.model_events import ModelEvent
 from app.services.diffusion.models import (
@@ -45,9 +47,10 @@ from app.services.diffusion.models import (
     Request,
 )
 from app.services.diffusion.native.checkpoints import checkpoint_folder
+from app.services.diffusion.native.decoding import check_combination, decoding_params
 from app.services.diffusion.native.engine_events import MAX_WAITING_EVENTS, Translator, is_last, merge_steps
 from app.services.diffusion.native.engine_names import EngineNames
-from app.services.diffusion.native.families import MAX_LENGTHS, check_combination, decoding_params, prompt_ids
+from app.services.diffusion.native.prompt import prompt_ids
 from app.services.diffusion.reports import DiffusionModelDetails, ParameterBound
 from app.text.chat_template import check_chat_template
 from app.text.errors import ChatTemplateError, ConversationRefused, TextError
@@ -77,8 +80,8 @@ class Loaded:
     engine: EngineThread
 
     @property
-    def family(self) -> str:
-        return self.engine.model.config.family
+    def family(self) -> TextFamily:
+        return text_family(self.engine.model.config.family)
 
 
 class NativeDiffusionModel(DiffusionModel):
@@ -135,7 +138,7 @@ class NativeDiffusionModel(DiffusionModel):
             logger.error("model %r could not be loaded: %s", self.model_id, error)
             self.problem = str(error) or type(error).__name__
             return False
-        self.max_length = MAX_LENGTHS[self._loaded.family]
+        self.max_length = self._loaded.family.max_length
         self.algorithms = self._loaded.engine.algorithms
         self.special_tokens = self._loaded.tokenizer.markers
         self.context_length = self._loaded.engine.model.config.context_length
@@ -208,7 +211,7 @@ class NativeDiffusionModel(DiffusionModel):
             details.dtype = self._loaded.engine.dtype
             details.quantization = self._config.quantization
             details.load_time = round(self._loaded.engine.load_time_s, 3)
-            details.parameters = _bounds_for(self._loaded.family) | details.parameters
+            details.parameters = _bounds_for(self._loaded.family.name) | details.parameters
         return details
 
     # -- answering ---------------------------------------------------------------------------------------------------
@@ -334,7 +337,7 @@ def _check_agreement(tokenizer: Tokenizer, config: ModelConfig) -> None:
     """Raises TokenizerError if the two halves of a checkpoint do not fit, or no prompt of the family can be written."""
     special = config.special
     tokenizer.check_ids(vocab_size=config.vocab_size, mask=special.mask, eos=special.eos, expand=special.expand)
-    prompt_ids(config.family, tokenizer, DiffusionInfillingParams(prefix="a", suffix="b"))
+    prompt_ids(text_family(config.family), tokenizer, DiffusionInfillingParams(prefix="a", suffix="b"))
 
 
 def _is_of_ids(params: Request) -> TypeGuard[DiffusionTokensParams]:

@@ -12,8 +12,9 @@ from app.core.settings import RELOAD_SETTINGS, DiffusionConfig
 from app.engine.interface.config import EngineConfig
 from app.services.diffusion.base import DiffusionModel
 from app.services.diffusion.errors import InvalidParameters
+from app.services.diffusion.families.dreamon import DREAMON
+from app.services.diffusion.families.llada import LLADA
 from app.services.diffusion.native.checkpoints import EMBEDDED_FOLDER
-from app.services.diffusion.native.families import MAX_LENGTHS
 from app.services.diffusion.native.native import NativeDiffusionModel
 
 ENTRY_POINT_GROUP = "reynard_diffusion.models"
@@ -110,7 +111,7 @@ def _dreamon(config: DiffusionConfig) -> DiffusionModel:
         config=_engine_config(config),
         name="DreamOn",
         description="Variable-length generation and infilling: the canvas grows and shrinks as the model asks.",
-        max_length=MAX_LENGTHS["dreamon"],
+        max_length=DREAMON.max_length,
     )
 
 
@@ -121,7 +122,7 @@ def _llada(config: DiffusionConfig) -> DiffusionModel:
         config=_engine_config(config),
         name="LLaDA",
         description="Masked diffusion, denoised block by block from left to right.",
-        max_length=MAX_LENGTHS["llada"],
+        max_length=LLADA.max_length,
     )
 
 

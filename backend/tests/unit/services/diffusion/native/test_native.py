@@ -49,8 +49,8 @@ from app.services.diffusion import (
 from app.services.diffusion.errors import OutOfMemory
 from app.services.diffusion.model_events import CanvasStep, Ended, Piece, Started
 from app.services.diffusion.native import native
-from app.services.diffusion.native.families import prompt_ids
 from app.services.diffusion.native.native import Loaded
+from app.services.diffusion.native.prompt import prompt_ids
 from app.text.errors import ChatTemplateError, ConversationRefused
 from app.text.tokenizer import Tokenizer
 from tests.unit.services.diffusion.serving import until

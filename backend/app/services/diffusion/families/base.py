@@ -1,0 +1,51 @@
+"""What a family is to text. The engine's declaration of the same name says what it is to token ids."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from app.core.parameters import CacheName
+from app.services.diffusion.models import Operation
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """What `decoding` means where a request does not say otherwise. Without arguments it is `exact`."""
+
+    cache: CacheName = "none"
+    cache_refresh: int | None = None
+    block_length: int | None = None
+    confidence_threshold: float | None = None
+
+
+EXACT = Preset()
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextFamily:
+    """Declares one family to the service."""
+
+    name: str
+    """As the engine's family is called."""
+    max_length: int
+    """New tokens at most."""
+    always_begins: bool
+    """Whether a prompt begins with the beginning of text, also where the tokenizer adds none by itself."""
+    ends_infillings: bool
+    """Whether the end of text stands behind a suffix."""
+    block_length: int | None = None
+    """Of a continuation, where a request names none. An infilling is one block: text is on both sides of it."""
+    starting_masks: Mapping[Operation, int] | None = None
+    """Masks that an answer begins with, where it grows and shrinks as the model asks; `None`: its length is fixed."""
+    presets: Mapping[str, Preset]
+    """By what `decoding` calls them, chosen by benchmarks/quality.py; any other is exact."""
+
+    @property
+    def changes_length(self) -> bool:
+        """Whether an answer grows and shrinks while it is written."""
+        return self.starting_masks is not None
+
+    def preset(self, decoding: str | None) -> Preset:
+        """Gives what a request's `decoding` means."""
+        return self.presets.get(decoding or "exact", EXACT)

@@ -1,0 +1,45 @@
+"""The given text as token ids."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from app.services.diffusion.families.base import TextFamily
+from app.services.diffusion.models import (
+    ChatMessage,
+    DiffusionChatParams,
+    DiffusionInfillingParams,
+    DiffusionTokensParams,
+    Params,
+    plain_conversation,
+)
+from app.text.prompt import PromptIds, chat, continuation, conversation, infilling
+from app.text.tokenizer import Tokenizer
+
+
+def prompt_ids(family: TextFamily, tokenizer: Tokenizer, params: Params, room: int | None = None) -> PromptIds:
+    """Gives the text of a request as the family was trained to see it; a conversation as the checkpoint's chat template
+    writes it, if it has one.
+
+    Args:
+        room: tokens of given text that the model can see; a conversation is made to fit. `None`: there is no end to it.
+
+    Raises:
+        ChatTemplateError: the template fails, or, as ConversationRefused, it refuses the conversation.
+    """
+    bos = family.always_begins or tokenizer.adds_bos
+    if isinstance(params, DiffusionInfillingParams):
+        return infilling(tokenizer, params.prefix, params.suffix, bos=bos, eos=family.ends_infillings)
+    if isinstance(params, DiffusionTokensParams):
+        return PromptIds(tuple(params.token_ids), (), len(params.token_ids))
+    if not isinstance(params, DiffusionChatParams):
+        return continuation(tokenizer, params.text, bos=bos)
+    messages = [message.model_dump() for message in params.messages]
+    if tokenizer.chat_template is not None:
+        return chat(tokenizer, messages, room=room)
+
+    def encode(kept: Sequence[Mapping[str, str]]) -> tuple[int, ...]:
+        turns = [ChatMessage.model_validate(message) for message in kept]
+        return continuation(tokenizer, plain_conversation(turns), bos=bos).prefix
+
+    return conversation(encode, messages, room=room)
