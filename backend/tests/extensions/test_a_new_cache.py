@@ -1,4 +1,4 @@
-"""What a new cache takes: the toy below, decoded by the engine, and the files that a cache touches."""
+"""The cost of a new cache: the toy below, decoded by the engine, and the files that a cache touches."""
 
 from __future__ import annotations
 
