@@ -30,7 +30,7 @@ class Engine:
 
     @property
     def runner(self) -> ModelRunner:
-        """Where new requests run; another one after the model has moved."""
+        """The runner of new requests; another one after the model has moved."""
         return self.recovery.runner
 
     @property
@@ -100,7 +100,7 @@ class Engine:
         self._isolated(state, state.start)
 
     def _end_rest(self) -> None:
-        """Where nobody can go on, the one that came last makes room for those before it."""
+        """Fails the request that came last where none can go on, to make room for those before it."""
         names = [state.request.request_id for state in self.scheduler.running]
         if names and self._resting.keys() >= {*names}:
             self._fail(self.scheduler.running[-1], self._resting[names[-1]])

@@ -1,4 +1,4 @@
-"""How likely an answer is under a masked diffusion model: a Monte-Carlo bound (LLaDA, arXiv 2502.09992, appendix B).
+"""The likelihood of an answer under a masked diffusion model: a Monte-Carlo bound (LLaDA, 2502.09992, appendix B).
 
 Mask some positions of the answer, predict them all in one forward pass, and weigh their cross-entropy by the share
 that was masked. The mean over many masks bounds -log p(answer | prompt) from above. No request asks for it;

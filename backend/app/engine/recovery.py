@@ -1,4 +1,4 @@
-"""What happens to a step that does not fit its device, and the way back.
+"""The ways out for a step that does not fit its device, and the way back.
 
     out of memory ── caches freed, once more
                   ── in halves, and in smaller batches for a while
@@ -44,14 +44,14 @@ RETURN_AFTER_S = 30.0
 
 Works = dict[str, Work]
 Outcomes = dict[str, Prediction | OutOfDeviceMemory]
-"""What became of each request's step, by request id."""
+"""The prediction for each request's step, or why there is none; by request id."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """Where weights that have moved to the CPU belong."""
+    """The device to which weights belong that have moved to the CPU."""
 
     device: torch.device
     name: str
@@ -246,7 +246,7 @@ class Recovery:
 
     @property
     def _threshold(self) -> float:
-        """Whoever names a device wants it used to the last byte."""
+        """The share of memory that may be in use. A device that is named is to be used to the last byte."""
         return self._config.memory_threshold if self._config.device == "auto" else 1.0
 
     def _has_room(self, needs: Sequence[Need], freed_bytes: int = 0) -> bool:
@@ -273,7 +273,7 @@ class Recovery:
         return math.inf if memory is None else memory.free_bytes
 
     def _bytes_needed(self, needs: Sequence[Need]) -> int:
-        """What a step of all these takes that none of them holds yet."""
+        """Bytes that a step of all these takes and none of them holds yet."""
         in_pass = self.runner.bytes_of_pass(sum(n.num_tokens for n in needs), sum(n.num_rows for n in needs))
         return in_pass + self.runner.bytes_cached(
             sum(n.max_cached - n.num_cached for n in needs),
@@ -284,7 +284,7 @@ class Recovery:
         return self.runner.bytes_cached(sum(n.num_cached for n in needs), sum(n.num_distributions for n in needs))
 
     def _bytes_of_cpu_copy(self) -> int:
-        """What a request on the CPU takes beside its own need: the weights, where they are not there yet."""
+        """Bytes that a request on the CPU takes beside its own need: the weights, where they are not there yet."""
         is_there = self._is_on_cpu or self._cpu_runner is not None
         return 0 if is_there else self._bytes_in(self.runner.dtype)
 
@@ -365,7 +365,7 @@ class Recovery:
 
 
 def copied(model: FamilyModel, device: torch.device, dtype: torch.dtype) -> FamilyModel:
-    """The same model with its weights on another device. Quantised ones stay as they are.
+    """Copies a model with its weights to another device. Quantised ones stay as they are.
 
     Raises:
         OutOfDeviceMemory: there is no room for them.

@@ -1,4 +1,5 @@
-"""Who runs: first come, first served, as many as fit. No tensors here, so every rule is tested without a model."""
+"""The choice of requests that run: first come, first served, as many as fit. No tensors, so it is tested without a
+model."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from app.engine.interface.errors import QueueFull
 
 
 class Schedulable(Protocol):
-    """What admission needs to know of a request."""
+    """A request, as far as admission needs to know it."""
 
     @property
     def max_tokens(self) -> int:

@@ -92,11 +92,11 @@ class EngineThread:
 
     @property
     def algorithms(self) -> tuple[str, ...]:
-        """What `DecodingParams.algorithm` may be; the first is the default."""
+        """The values of `DecodingParams.algorithm`; the first is the default."""
         return family_named(self.model.config.family).algorithms
 
     def in_effect(self, config: EngineConfig) -> EngineConfig:
-        """What a configuration comes to for this model: the same for all by which it would be loaded alike."""
+        """The configuration with its choices made for this model: equal for all by which it would be loaded alike."""
         runner = self._engine.runner
         device = "cpu" if config.device == "auto" and not torch.cuda.is_available() else config.device
         runtime: RuntimeName = config.cpu_runtime
@@ -211,7 +211,7 @@ def _load_where_there_is_room(folder: Path, config: EngineConfig) -> FamilyModel
 
 
 def _home_of(model: FamilyModel, folder: Path, config: EngineConfig) -> Home | None:
-    """Where weights belong that `auto` put on the CPU because others are in the way: those of the instance that they
+    """The home of weights that `auto` put on the CPU because others are in the way: those of the instance that they
     replace, say, which leave with its last request."""
     if config.device != "auto" or next(model.parameters()).device.type != "cpu":
         return None

@@ -28,7 +28,7 @@ Stack = list[Floats]
 
 @dataclass(frozen=True, slots=True)
 class _Lane:
-    """Where one sequence lies."""
+    """The place of one sequence in a stack."""
 
     stack: Stack
     index: int

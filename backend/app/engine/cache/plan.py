@@ -25,7 +25,7 @@ from app.engine.canvas.canvas import Canvas
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """Where a request stands before a step."""
+    """The state of a request before a step: all that a plan decides from."""
 
     length: int
     """Tokens of the canvas by now."""
@@ -49,8 +49,8 @@ class CachePlan(Protocol):
     """Decides for one request, from the first step of a round to its last."""
 
     def span(self, moment: Moment) -> ComputedSpan | None:
-        """What the next step computes; the sampler chooses tokens there and nowhere else. `None`: the whole canvas, and
-        nothing is cached."""
+        """Gives what the next step computes; the sampler chooses tokens there and nowhere else. `None`: the whole
+        canvas, and nothing is cached."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""What one pass computes of a sequence whose keys and values are cached.
+"""The part that one pass computes of a sequence whose keys and values are cached.
 
     canvas, 12 positions     p p p p m m m m m m m m
     ComputedSpan((4, 8))     r r r r C C C C r r r r      C is computed, r is read from the cache

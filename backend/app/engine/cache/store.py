@@ -98,7 +98,7 @@ class KeyValues:
         return zip(self._keys, self._rotated, self._values, strict=True)
 
     def copied(self, device: torch.device, dtype: torch.dtype) -> KeyValues:
-        """The same on another device; shares nothing with this one."""
+        """Copies everything to another device; the copy shares nothing with this store."""
         copy = KeyValues()
         for layer in self.layers():
             copy.fill(*(x.to(device, dtype) for x in layer))

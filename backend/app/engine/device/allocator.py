@@ -36,7 +36,7 @@ def limit_arenas() -> bool:
 
 
 def resident_bytes() -> int:
-    """What this process holds of the host's memory, in use or not."""
+    """Bytes of the host's memory that this process holds, in use or not."""
     return int(psutil.Process().memory_info().rss)
 
 

@@ -1,4 +1,4 @@
-"""Which device and which arithmetic, and what a device's errors mean."""
+"""The choice of device and arithmetic, and the meaning of a device's errors."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def _is_a_devices(error: BaseException) -> bool:
 
 
 def first_line(error: BaseException) -> str:
-    """What a device's error says, without the advice that follows."""
+    """The first line of a device's error, without the advice that follows."""
     return next(iter(str(error).splitlines()), type(error).__name__)
 
 

@@ -1,4 +1,4 @@
-"""How much memory a device has, how much is taken, and how to give back what nobody uses."""
+"""Memory of a device: how much there is, how much is taken, and how unused memory is given back."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class DeviceMemory(NamedTuple):
 
 
 class Need(NamedTuple):
-    """What a request may take of a device beside the weights."""
+    """The memory that a request may take of a device beside the weights."""
 
     num_tokens: int
     """Tokens in one forward pass at most."""

@@ -19,7 +19,7 @@ from app.engine.models.layers import Rotary, attend, attend_across
 
 
 class AttentionVariant(Protocol):
-    """How one sequence attends, layer by layer."""
+    """One way for a sequence to attend, layer by layer."""
 
     def attend(self, layer: int, q: Tensor, k: Tensor, rotated_k: Tensor, v: Tensor) -> Tensor:
         """q [n, H, D], rotated; k, the same rotated, and v [n, K, D] -> [n, H·D]."""

@@ -1,4 +1,4 @@
-"""What a family of masked diffusion language models gives the engine.
+"""The network of a masked diffusion language model, as the engine uses it.
 
 Shapes: N tokens of all sequences of a batch, laid end to end; d width; R rows; V vocabulary.
 """
@@ -19,7 +19,7 @@ from app.engine.models.layers import Linear, RMSNorm, Rotary
 
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
-    """What the engine needs to know of a checkpoint, whatever its family."""
+    """All that the engine needs to know of a checkpoint, whatever its family."""
 
     family: str
     """The name of the family that declares what is done with the network (`engine/families`)."""

@@ -1,4 +1,4 @@
-"""Where tokens stand, as a `config.json` says it: rotary base, context length, and every way to ask for something else.
+"""Positions, as a `config.json` describes them: rotary base, context length, and every way to ask for others.
 
 Releases spell these settings in many ways, and a network that rotates by another base answers with plausible nonsense.
 So every key whose name speaks of positions is either understood here, asks for nothing, or is refused by its name.
@@ -16,7 +16,7 @@ from app.engine.interface.errors import CheckpointError
 from app.engine.models.fields import ConfigFields
 
 DEFAULT_THETA = 10000.0
-"""What the published classes of both families take where a config has no base."""
+"""The base that the published classes of both families take where a config has none."""
 
 _THETAS = ("rope_theta", "rotary_base", "rotary_emb_base", "rotary_embedding_base", "rope_base", "rope_freq_base")
 _LENGTHS = ("max_position_embeddings", "max_sequence_length", "n_positions", "max_positions")
@@ -43,7 +43,7 @@ _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 @dataclass(frozen=True, slots=True)
 class Positions:
-    """What both families compute: rotary embeddings of one base over all of a head, and nothing else."""
+    """The only positions that are computed: rotary embeddings of one base over all of a head."""
 
     theta: float
     context_length: int
@@ -51,7 +51,7 @@ class Positions:
 
 @dataclass(frozen=True, slots=True)
 class PositionDefaults:
-    """What the published classes of a family take for granted."""
+    """The values that the published classes of a family take for granted."""
 
     family: str
     """As messages name it."""

@@ -33,7 +33,7 @@ class PackedBatch:
     lengths: list[int]
     """Tokens of each sequence; the filling belongs to none."""
     rows: list[int]
-    """Where in the batch the wanted predictions are read, sequence by sequence; filled up to the quantum too."""
+    """Indices of the rows where the wanted predictions are read, sequence by sequence; filled up to the quantum too."""
     num_rows: int
     """Number of `rows` that were asked for; the others are filling."""
 

@@ -1,4 +1,4 @@
-"""How far each position's distribution has moved since the last step; the last ones are cached on the device."""
+"""Divergences: how far each position's distribution has moved since the last step, which is cached on the device."""
 
 from __future__ import annotations
 

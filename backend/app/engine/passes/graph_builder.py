@@ -74,7 +74,7 @@ class GraphBuilder:
         return self.node("Add", product, self.constant(bias.numpy(), f"{name}_bias"), name=name)
 
     def product_of_bytes(self, x: str, linear: Int8Linear, name: str) -> str:
-        """What `Int8Linear` computes: sums of whole numbers, times a scale for each row and one for each output."""
+        """The product of an `Int8Linear`: sums of whole numbers, times a scale for each row and one for each output."""
         quantised, row_scales = self._quantised(x)
         qweight = self.constant(linear.qweight.numpy(), f"{name}_qweight")
         scales = self.constant(linear.scales.numpy(), f"{name}_scales")

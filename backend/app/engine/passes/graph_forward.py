@@ -42,7 +42,7 @@ class _Entry:
 
     @cached_property
     def size(self) -> tuple[int, int, int]:
-        """What sequences are ordered by, so that those of similar size are neighbours."""
+        """The order of sequences, in which those of similar size are neighbours."""
         return self.kind, self.part.num_keys, self.part.num_queries
 
     @property
@@ -153,8 +153,8 @@ class GraphForward:
         return _Entry(index, sequence, part)
 
     def _cached_keys(self, sequence: SequenceInput) -> CachedKeys | None:
-        """What the span of a sequence finds in the cache. Of 10 cached tokens of a sequence that has 12 by now, a span
-        [4, 9) finds all but [4, 7): 3 tokens are behind it, as many as there were."""
+        """The keys that the span of a sequence finds in the cache. Of 10 cached tokens of a sequence that has 12 by
+        now, a span [4, 9) finds all but [4, 7): 3 tokens are behind it, as many as there were."""
         name = sequence.cache_name
         if name is None or sequence.span.bounds is None or name not in self._lanes:
             return None

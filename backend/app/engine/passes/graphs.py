@@ -51,7 +51,7 @@ def _is_writable(linear: nn.Module) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class PassOutput:
-    """What a pass gives."""
+    """The results of a pass."""
 
     logits: Array
     """[R, V]"""

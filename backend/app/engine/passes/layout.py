@@ -1,4 +1,4 @@
-"""Where everything stands in a pass of the graphs (`passes/graphs.py`): index arrays and masks.
+"""The layout of a pass of the graphs (`passes/graphs.py`): index arrays and masks.
 
 Tokens of all sequences lie end to end for the matrix products; attention wants a block of equal size for each sequence.
 Index arrays lead from one to the other and back, so that neither copies more than once. Queries of long sequences are
@@ -61,17 +61,17 @@ class CachedKeys:
     """Number of tokens that are cached."""
     start: int
     end: int
-    """Those in [start, end) are not read: the span computes new ones."""
+    """Keys in [start, end) are not read: the span computes new ones."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """What one sequence brings to a pass."""
+    """The part of a pass that belongs to one sequence."""
 
     ids: Sequence[int]
     """Its tokens in the pass."""
     positions: Sequence[int]
-    """Where each of them stands in its sequence."""
+    """The position of each of them in its sequence."""
     rows: Sequence[int]
     """Indices of the tokens whose logits are wanted."""
     revisable: Sequence[int] = ()

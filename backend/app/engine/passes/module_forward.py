@@ -34,7 +34,7 @@ class Forward(Protocol):
         ...
 
     def cached(self, name: str) -> KeyValues | None:
-        """What is cached under `name`, for another way to compute the same model."""
+        """Gives what is cached under `name`, for another way to compute the same model."""
         ...
 
     def adopt(self, name: str, cached: KeyValues) -> None:

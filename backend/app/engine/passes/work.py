@@ -1,4 +1,4 @@
-"""What a request needs from the next forward pass: its sequences, and how their logits are read."""
+"""The work of one request in the next forward pass: its sequences, and how their logits are read."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class SequenceInput:
     cache_name: str | None = None
     """Name under which its keys and values are cached from one pass to the next; `None`: they are not."""
     span: ComputedSpan = WHOLE
-    """What the pass computes of it. Everything, where nothing is cached."""
+    """The part of it that the pass computes: everything, where nothing is cached."""
     revisable: Sequence[int] = ()
     """Positions whose token is looked at again: behind the wanted rows follows one of logits for each, of a mask that
     stands there and sees all of the sequence but this token (WINO's shadow block, arXiv 2507.18578)."""
@@ -41,7 +41,7 @@ class SequenceInput:
 
     @property
     def whole(self) -> SequenceInput:
-        """The same sequence, computed from its beginning to its end."""
+        """This sequence, computed from its beginning to its end."""
         return self if self.span.bounds is None else replace(self, span=WHOLE)
 
 

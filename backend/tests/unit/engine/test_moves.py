@@ -117,7 +117,7 @@ def test_a_request_that_moves_goes_on_as_if_it_had_not_and_leaves_nothing(
 
 @pytest.mark.parametrize("name", ["llada-tiny", "dreamon-tiny"])
 def test_keys_move_between_graphs_and_modules_too(name: str, runners: Mapping[str, ModelRunner]) -> None:
-    """Where the two ways to compute a model differ, in the last bits, keys differ by no more."""
+    """The two ways to compute a model differ in the last bits, and keys differ by no more."""
     model = runners[name].model
     request = GenerationRequest("a", (5, 6, 7, 8, 9), (10, 11), DecodingParams(8, cache="dual"))
     runtimes: tuple[RuntimeName, ...] = ("auto", "torch")
@@ -186,7 +186,7 @@ def test_what_does_not_fit_the_cpu_is_still_on_the_device(llada: ModelRunner, mo
 def test_memory_that_shrinks_and_grows_changes_no_text(
     name: str, runtime: RuntimeName, count: int, data: st.DataObject, runners: Mapping[str, ModelRunner]
 ) -> None:
-    """A request tells what it tells undisturbed, or ends with the error that says why, after the beginning of it."""
+    """A request sends what it sends undisturbed, or ends with the error that says why, after the beginning of it."""
     requests = requests_with_caches(runners[name], data.draw(st.integers(0, 50)), count)
     expected = undisturbed(runners[name], requests, runtime)
     faults = data.draw(st.sets(st.integers(1, 30), max_size=12))

@@ -21,7 +21,7 @@ def stack_of(texts: list[list[int]]) -> Stack:
 
 
 def cached(keys: CachedLanes, names: list[str]) -> list[list[int]]:
-    """What is cached of these sequences, which every array, head and dimension has to agree about."""
+    """The tokens that are cached of these sequences, which every array, head and dimension has to agree about."""
     stack = keys.gather(names)
     first = [stack[0][lane, 0, : keys.length(name), 0].astype(int).tolist() for lane, name in enumerate(names)]
     for lane, tokens in enumerate(first):

@@ -1,4 +1,4 @@
-"""What a step computes and what of it is cached, for every plan, in the hands of the samplers that ask it."""
+"""Every cache plan, in the hands of the samplers that ask it: what a step computes, and what of it is cached."""
 
 from __future__ import annotations
 

@@ -203,7 +203,7 @@ def test_a_pass_that_fails_in_its_last_part_has_cached_nothing_of_the_others(mon
 
 @torch.inference_mode()
 def test_a_span_that_a_failed_pass_left_half_written_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same span may be computed again; for any other one the whole canvas is."""
+    """That span may be computed again; for any other one the whole canvas is."""
     modules, fresh, ids = ModuleForward(SHARED), ModuleForward(SHARED), list(range(12))
     modules.logits([SequenceInput([5] * 12, [4], "w")])
     with monkeypatch.context() as patch:
