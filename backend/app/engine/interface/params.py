@@ -106,8 +106,10 @@ class DecodingParams:
 
 def asks_for(params: DecodingParams, name: str) -> bool:
     """Whether a parameter has another value than its default, which asks for nothing."""
-    default = next(field.default for field in fields(params) if field.name == name)
-    return bool(getattr(params, name) != default)
+    return bool(getattr(params, name) != _DEFAULTS[name])
+
+
+_DEFAULTS = {field.name: field.default for field in fields(DecodingParams)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,3 +129,6 @@ class GenerationRequest:
     """Send a `CanvasSnapshot` with every step."""
     num_logprobs: int | None = None
     """Send the log-probability of every token, and of so many alternatives beside it."""
+    checked_for: object = None
+    """The `ModelConfig` of the checkpoint that `params` are valid for already (`request/validation.py`). Where it is
+    none, or that of another checkpoint, the engine checks them."""

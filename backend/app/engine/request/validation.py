@@ -32,22 +32,29 @@ _BOUNDS = bounds_of(DecodingParams)
 
 
 def validate(request: GenerationRequest, config: ModelConfig) -> None:
-    """Refuses what this checkpoint cannot do.
+    """Refuses what this checkpoint cannot do. Parameters that are checked for it already are not checked again.
 
     Raises:
         InvalidRequest: names the parameter, the value and what is allowed.
     """
-    params = request.params
-    _check_bounds(params)
-    _check_family(request, family_named(config.family))
+    if request.checked_for is not config:
+        validate_params(request.params, config)
+    family = family_named(config.family)
+    if request.suffix and not family.infills:
+        raise InvalidRequest(f"{family.name} models see no text behind a gap; leave the suffix out", field="suffix")
     for token_id in (*request.prefix, *request.suffix):
         _check_id(token_id, config, "token id")
+
+
+def validate_params(params: DecodingParams, config: ModelConfig) -> None:
+    """Refuses parameters that this checkpoint cannot decode by. Raises as `validate` does."""
+    _check_bounds(params)
+    _check_family(params, family_named(config.family))
     if params.end_of_turn is not None:
         _check_id(params.end_of_turn, config, "end_of_turn", field="end_of_turn")
 
 
-def _check_family(request: GenerationRequest, family: Family) -> None:
-    params = request.params
+def _check_family(params: DecodingParams, family: Family) -> None:
     if params.algorithm is not None and params.algorithm not in family.algorithms:
         raise InvalidRequest(
             f"algorithm={params.algorithm!r} is unknown to {family.name} models; use {', '.join(family.algorithms)}",
@@ -61,8 +68,6 @@ def _check_family(request: GenerationRequest, family: Family) -> None:
     if params.cache not in family.caches:
         others = " or ".join(repr(name) for name in family.caches if name != "none")
         raise _meaningless("cache", params, family, f"use {others}" if others else "leave it out")
-    if request.suffix and not family.infills:
-        raise InvalidRequest(f"{family.name} models see no text behind a gap; leave the suffix out", field="suffix")
 
 
 def _meaningless(name: str, params: DecodingParams, family: Family, way_out: str) -> InvalidRequest:

@@ -191,14 +191,14 @@ class NativeDiffusionModel(DiffusionModel):
     def prepare_request(self, params: Params) -> Prepared:
         """Beside `check`, what only the checkpoint knows: whether it can carry out these parameters together."""
         self.check(params)
-        from app.engine.request.validation import validate  # imports torch, which is there by now
+        from app.engine.request.validation import validate_params  # imports torch, which is there by now
 
         loaded = self._require()
         if _is_of_ids(params):
             _check_ids(params.token_ids, loaded.tokenizer)
         decoding = decoding_params(loaded.family, params, end_of_turn=loaded.tokenizer.end_of_turn_id)
         try:
-            validate(GenerationRequest("", (), (), decoding), loaded.engine.model.config)
+            validate_params(decoding, loaded.engine.model.config)
         except InvalidRequest as error:
             raise self._translated(error) from error
         check_combination(params, decoding)
@@ -231,7 +231,7 @@ class NativeDiffusionModel(DiffusionModel):
             loaded.tokenizer, prompt.num_prompt_tokens, num_left_out=prompt.num_left_out, prompt_text=prompt_text
         )
         with self._names.taken(current_request_id() or secrets.token_hex(12)) as name:
-            request = _engine_request(name, prepared, prompt)
+            request = _engine_request(name, prepared, prompt, loaded.engine.model.config)
             async with aclosing(self._engine_events(loaded.engine, request)) as events:
                 async for event in events:
                     for sent in translator.feed(event):
@@ -370,7 +370,7 @@ def _num_characters(params: Params) -> int:
     return len(params.text)
 
 
-def _engine_request(name: str, prepared: Prepared, prompt: PromptIds) -> GenerationRequest:
+def _engine_request(name: str, prepared: Prepared, prompt: PromptIds, config: ModelConfig) -> GenerationRequest:
     assert prepared.decoding is not None, "prepared by this model"
     params = prepared.params
     return GenerationRequest(
@@ -381,4 +381,5 @@ def _engine_request(name: str, prepared: Prepared, prompt: PromptIds) -> Generat
         open_ended=isinstance(params, DiffusionGenerationParams),
         snapshots=params.stream_mode == "canvas",
         num_logprobs=params.logprobs,
+        checked_for=config,
     )

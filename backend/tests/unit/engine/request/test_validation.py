@@ -177,3 +177,13 @@ def test_what_gives_the_steps_another_way_stands_alone() -> None:
     with pytest.raises(InvalidRequest, match="steps=4, but transfer_counts are for 2"):
         check("dream", replace(PLAIN, steps=4, transfer_counts=(4, 4)))
     check("dream", replace(PLAIN, steps=2, transfer_counts=(4, 4)))
+
+
+def test_what_is_checked_for_a_checkpoint_is_checked_for_no_other() -> None:
+    config, wrong = config_of("llada"), replace(PLAIN, alg_temp=0.5)
+    validate(GenerationRequest("r", (), (), wrong, checked_for=config), config)
+    for other in (None, config_of("llada")):
+        with pytest.raises(InvalidRequest, match=r"alg_temp=0\.5"):
+            validate(GenerationRequest("r", (), (), wrong, checked_for=other), config)
+    with pytest.raises(InvalidRequest, match="outside the vocabulary"):
+        validate(GenerationRequest("r", (10**6,), (), PLAIN, checked_for=config), config)

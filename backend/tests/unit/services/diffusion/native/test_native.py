@@ -35,6 +35,7 @@ from app.engine.interface.events import (
     Step,
 )
 from app.engine.interface.params import GenerationRequest
+from app.engine.request import validation
 from app.services.diffusion import (
     ChatMessage,
     DiffusionChatParams,
@@ -49,6 +50,7 @@ from app.services.diffusion import (
 from app.services.diffusion.errors import OutOfMemory
 from app.services.diffusion.model_events import CanvasStep, Ended, Piece, Started
 from app.services.diffusion.native import native
+from app.services.diffusion.native.decoding import decoding_params
 from app.services.diffusion.native.native import Loaded
 from app.services.diffusion.native.prompt import prompt_ids
 from app.text.errors import ChatTemplateError, ConversationRefused
@@ -374,6 +376,26 @@ async def test_what_a_family_does_not_know_is_refused_by_name(service: Diffusion
         with pytest.raises(InvalidParameters, match=str(given[field])) as caught:
             await service.generate_stream("x", model_id=model_id, **given)
         assert caught.value.field == field
+
+
+async def test_parameters_are_translated_and_checked_once(
+    service: DiffusionLLMService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+
+    def counting(name: str, work: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(*given: Any, **more: Any) -> Any:
+            done.append(name)
+            return work(*given, **more)
+
+        return counted
+
+    monkeypatch.setattr(native, "decoding_params", counting("translated", decoding_params))
+    monkeypatch.setattr(validation, "validate_params", counting("checked", validation.validate_params))
+    await service.generate_stream(DiffusionGenerationParams(text="x", max_length=4))
+    assert done == ["translated", "checked"]
+    await service.infill_stream("x", "y", max_length=4, temperature=0.5)
+    assert done == ["translated", "checked"] * 2
 
 
 async def test_an_abandoned_request_leaves_the_engine_empty(service: DiffusionLLMService) -> None:
