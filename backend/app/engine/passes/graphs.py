@@ -101,6 +101,7 @@ def caches_unrotated(model: FamilyModel) -> bool:
 
 
 def fresh_names(num_layers: int) -> list[str]:
+    """Outputs beside the logits: keys and values of the pass, layer by layer."""
     return [f"layer_{layer}_{kind}" for layer in range(num_layers) for kind in ("k", "v")]
 
 
@@ -110,7 +111,17 @@ def cached_names(num_layers: int) -> list[str]:
 
 
 class _PassBuilder(GraphBuilder):
-    """Writes the graph of one model. Letters of shapes are those of `layout.py`."""
+    """Writes the graph of one model. Letters of shapes are those of `layout.py`.
+
+    Keys of two heads, in the example that is drawn there, on their way from the product to attention:
+
+        product      [8, 2·D]       a row for each token of the pass
+        by head      [16, D]        token i and head h stand in row 2 · i + h
+        key_rows     [2, 2, 3]      of a [[0 2 4] [1 3 5]], of b [[6 8 6] [7 9 7]]: head by head, tokens 0 1 2 and 3 4 3
+        spread       [2, 2, 3, D]   what attention takes, and what is cached
+
+    Queries go the same way by `query_rows`, and results come back by `attended_rows`.
+    """
 
     def __init__(self, model: FamilyModel, reads_cache: bool) -> None:
         super().__init__()
@@ -183,7 +194,8 @@ class _PassBuilder(GraphBuilder):
         if self._unrotated:
             inputs = (cached_k, "cos", "sin", "cached_positions")
             cached_k = self.node("RotaryEmbedding", *inputs, name=f"{cached_k}_rotated")
-        # What the operator takes for the past stands before the rest, without a copy of it before.
+        # The operator puts its past before the rest. The span's own keys are given as the past: they come first (see
+        # `layout.py`), and the cached ones, which are many more, are read where they are.
         both = (f"{name}_all_k", f"{name}_all_v")
         return self.node("Attention", q, cached_k, cached_v, mask, k, v, name=f"{name}_attention", also=both)
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.engine.cache.span import ComputedSpan
 from app.engine.passes.batch import pack
 from app.engine.passes.work import SequenceInput
 
@@ -48,3 +49,15 @@ def test_what_is_revisable_gets_a_mask_of_its_own_behind_its_sequence() -> None:
     assert batch.positions == [0, 1, 2, 1, 2, 0, 0, 0]
     assert batch.lengths == [5, 1]
     assert batch.rows[: batch.num_rows] == [0, 3, 4, 5]
+
+
+def test_the_example_drawn_in_the_module_is_what_it_packs() -> None:
+    sequences = [
+        SequenceInput([0, 1, 12, 13, 14], [4], "a", ComputedSpan((2, 5))),
+        SequenceInput([20, 21], [1], revisable=[0]),
+    ]
+    batch = pack(sequences, 0, FILL, MASK, 4)
+    assert batch.ids == [12, 13, 14, 20, 21, MASK, FILL, FILL]
+    assert batch.positions == [2, 3, 4, 0, 1, 0, 0, 0]
+    assert (batch.lengths, batch.rows, batch.num_rows) == ([3, 3], [2, 4, 5, 0], 3)
+    assert pack(sequences, 1, FILL, MASK, 4).rows[:3] == [1, 3, 5]

@@ -14,6 +14,7 @@ from app.engine.cache.store import KeyValues
 from app.engine.passes import graph_forward
 from app.engine.passes.graph_forward import GraphForward
 from app.engine.passes.graphs import PassGraph
+from app.engine.passes.layout import Part
 from app.engine.passes.module_forward import ModuleForward
 from app.engine.passes.runner import ModelRunner
 from app.engine.passes.work import SequenceInput
@@ -220,3 +221,17 @@ def test_a_span_that_a_failed_pass_left_half_written_is_not_read(monkeypatch: py
     other = SequenceInput(ids, [7], "w", ComputedSpan((6, 9)))
     assert_same(modules.logits([other]), fresh.logits([SequenceInput(ids, [7])]))
     assert modules.cached_names() == {"w"}
+
+
+def test_sequences_share_a_pass_where_filling_them_up_wastes_little() -> None:
+    """The numbers are those in the docstring of `_groups`."""
+
+    def sizes(*lengths: int) -> list[list[int]]:
+        entries = [
+            graph_forward._Entry(index, SequenceInput(range(n), []), Part(range(n), range(n), []))
+            for index, n in enumerate(lengths)
+        ]
+        return [[lengths[entry.index] for entry in group] for group in graph_forward._groups(entries, 10**9)]
+
+    assert sizes(10, 12, 60) == [[10, 12, 60]]
+    assert sizes(10, 100) == [[10], [100]]

@@ -99,3 +99,8 @@ def test_the_example_drawn_in_the_module_is_what_it_computes() -> None:
 def test_large_spans_are_filled_up_to_a_larger_multiple() -> None:
     sizes = [Part(range(n), range(n), [], cached=CachedKeys(n, 0, n)).num_slots for n in (3, 100, 300)]
     assert sizes == [16, 112, 320]
+
+
+def test_rows_of_two_heads_are_those_drawn_beside_the_graphs() -> None:
+    made = arrays_of([Part([10, 11, 12], [0, 1, 2], [2]), Part([20, 21], [0, 1], [1])], Heads(2, 2), 2)
+    assert made["key_rows"].tolist() == [[[0, 2, 4], [1, 3, 5]], [[6, 8, 6], [7, 9, 7]]]
