@@ -1,7 +1,7 @@
 """Measures the gain from choosing the length of a gap: `python -m benchmarks.span_length`, from the repository root.
 
 The program hides a run of tokens in held-out prose and has it filled greedily in four ways: with the length chosen by
-first-step confidence (`decoding/span.py`), always with the greatest length, always with the middle one, and with the
+first-step confidence (`decoding/gap.py`), always with the greatest length, always with the middle one, and with the
 true length as the bound for any choice. It prints the error of the length, the similarity of the text, and forward
 passes.
 """

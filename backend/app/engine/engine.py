@@ -53,9 +53,7 @@ class Engine:
         """
         self.admit()
         states = {state.request.request_id: state for state in self.scheduler.running}
-        works = {
-            name: state.work for name, state in states.items() if state.work is not None and name not in self._resting
-        }
+        works = {name: state.work for name, state in states.items() if name not in self._resting}
         for name, outcome in self.recovery.run(works).items():
             if isinstance(outcome, OutOfDeviceMemory):
                 self._resting[name] = outcome
@@ -69,7 +67,7 @@ class Engine:
         if state is not None:
             self._remove(state)
             state.move_to(Status.CANCELLED)
-            state.tell(Cancelled(request_id, state.nfe))
+            state.send(Cancelled(request_id, state.nfe))
 
     def fail_all(self, error: EngineError) -> None:
         """Ends every request with `Failed`."""
@@ -95,8 +93,7 @@ class Engine:
 
     def _begin(self, state: RequestState) -> None:
         request_id = state.request.request_id
-        state.move_to(Status.RUNNING)
-        state.tell(Admitted(request_id, self.recovery.device_of(request_id), state.num_truncated))
+        state.send(Admitted(request_id, self.recovery.device_of(request_id), state.num_truncated))
         self._isolated(state, state.start)
 
     def _end_rest(self) -> None:
@@ -122,17 +119,16 @@ class Engine:
         self._release_if_over(state)
 
     def _release_if_over(self, state: RequestState) -> None:
-        if state.work is None:
+        if state.status is Status.FINISHED:
             request_id = state.request.request_id
             device = self.recovery.device_of(request_id)
             self._remove(state)
-            state.move_to(Status.FINISHED)
-            state.tell(state.finished_event(device))
+            state.send(state.finished_event(device))
 
     def _fail(self, state: RequestState, error: EngineError) -> None:
         self._remove(state)
         state.move_to(Status.FAILED)
-        state.tell(Failed(state.request.request_id, error, state.nfe))
+        state.send(Failed(state.request.request_id, error, state.nfe))
 
 
 def _as_engine_error(error: Exception) -> EngineError:

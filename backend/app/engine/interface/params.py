@@ -89,7 +89,7 @@ class DecodingParams:
     """DreamOn: a delete token deletes every mask to its right."""
     mask_lengths: tuple[Count, ...] = ()
     """Families of fixed length: choose the span among these lengths by first-step confidence (see
-    `decoding/span.py`); empty means `max_new_tokens`."""
+    `decoding/gap.py`); empty means `max_new_tokens`."""
     cache: str = "none"
     """The name of a plan in `cache/registry.py`: what is read from a cache and not computed anew at each step, an
     approximation. LLaDA, from the second step of each block on: *prefix* reads the text before the block, *dual* also

@@ -119,13 +119,11 @@ def run_request(request: GenerationRequest, config: ModelConfig, oracle: Oracle)
     """A request's events from its start to its end, `Finished` included."""
     events: list[EngineEvent] = []
     state = RequestState(request, config, events.append)
-    state.move_to(Status.RUNNING)
     state.start()
-    while state.work is not None:
+    while state.status is Status.RUNNING:
         assert len(state.work.sequences[0].ids) <= config.context_length
         state.advance(oracle.answer(state.work))
         assert state.nfe < 10_000, "the request does not end"
-    state.move_to(Status.FINISHED)
     return [*events, state.finished_event("cpu")]
 
 

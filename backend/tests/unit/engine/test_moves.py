@@ -141,7 +141,6 @@ def test_keys_move_between_graphs_and_modules_too(name: str, runners: Mapping[st
 
 
 def step(state: RequestState, runner: ModelRunner) -> None:
-    assert state.work is not None
     (predicted,) = runner.run([state.work])
     state.advance(predicted)
 
@@ -163,9 +162,7 @@ def test_what_does_not_fit_the_cpu_is_still_on_the_device(llada: ModelRunner, mo
 
     with monkeypatch.context() as patch:
         patch.setattr(KeyValues, "copied", refuse)
-        outcomes = machine.engine.recovery.run(
-            {s.request.request_id: s.work for s in machine.engine.scheduler.running if s.work is not None}
-        )
+        outcomes = machine.engine.recovery.run({s.request.request_id: s.work for s in machine.engine.scheduler.running})
     assert {type(outcome) for outcome in outcomes.values()} == {OutOfDeviceMemory}
     assert machine.device.cached_names() == cached
     is_full = False

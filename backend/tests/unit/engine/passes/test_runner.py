@@ -20,7 +20,7 @@ from app.engine.passes.module_forward import ModuleForward
 from app.engine.passes.runner import ModelRunner
 from app.engine.passes.work import SequenceInput, Work
 from app.engine.recovery import copied
-from app.engine.request.state import RequestState
+from app.engine.request.state import RequestState, Status
 from tests.conformance import traces
 from tests.unit.engine.checkpoints import BY_MODULES, CHECKPOINTS
 from tests.unit.engine.mixture import mixed_requests
@@ -284,7 +284,7 @@ def test_admission_counts_the_distributions_that_are_cached_of_a_request(llada: 
         llada.forget(name)
     state.start()
     max_rows = state.need.max_distributions
-    while state.work is not None:
+    while state.status is Status.RUNNING:
         before = _bytes_of_distributions(llada)
         assert llada.bytes_cached(0, state.need.num_distributions) == before
         (predicted,) = llada.run([state.work])

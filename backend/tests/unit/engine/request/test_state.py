@@ -160,7 +160,7 @@ def test_no_step_needs_more_than_admission_was_told(
     state = RequestState(request, config_of(family, context_length), lambda event: None)
     max_tokens, max_rows = state.max_tokens, state.max_rows
     state.start()
-    while state.work is not None:
+    while state.status is Status.RUNNING:
         assert sum(len(sequence.ids) for sequence in state.work.sequences) <= max_tokens
         assert state.work.num_rows <= max_rows
         state.advance(oracle.answer(state.work))
@@ -238,7 +238,7 @@ def rounds_of(request: GenerationRequest, family: str, context_length: int, orac
     state.start()
     starts: list[tuple[int, ...]] = []
     canvas = None
-    while state.work is not None:
+    while state.status is Status.RUNNING:
         if state.canvas is not canvas:
             canvas = state.canvas
             starts.append(tuple(canvas.ids))
@@ -326,7 +326,7 @@ def test_a_place_that_an_earlier_block_left_open_is_revisable_with_this_one() ->
     )
     state.start()
     for step in range(100):
-        if state.work is None:
+        if state.status is not Status.RUNNING:
             break
         wanted, revisable = state.work.sequences[0].wanted, state.work.sequences[0].revisable
         tokens = [MASK if step < 2 else 4 + position + step for position in wanted]
@@ -352,9 +352,9 @@ RULES: tuple[dict[str, Any], ...] = (
 
 def steps_taken(request: GenerationRequest, family: str, oracle: Oracle, context_length: int = 64) -> int:
     state = RequestState(request, config_of(family, context_length), lambda event: None)
-    num_probes = bool(state._choosing)
+    num_probes = bool(state._lengths)
     state.start()
-    while state.work is not None:
+    while state.status is Status.RUNNING:
         answer = oracle.answer(state.work)
         divergences = [1.0] * len(answer.token_ids) if state.work.divergences_name else []
         state.advance(replace(answer, divergences=divergences))
@@ -427,7 +427,6 @@ def test_the_length_of_which_the_model_is_surest_is_filled(family: str, length: 
 def test_all_candidate_lengths_share_one_forward_pass() -> None:
     state = RequestState(gap(6, 9, 2, 5, 2), config_of("llada"), lambda event: None)
     state.start()
-    assert state.work is not None
     assert [tuple(sequence.ids) for sequence in state.work.sequences] == [
         (5, 6, *[MASK] * length, 7) for length in (2, 5, 6)
     ]
@@ -445,7 +444,6 @@ def test_where_there_is_nothing_to_choose_no_pass_is_spent(lengths: tuple[int, .
 def test_the_choice_heeds_the_ban_on_the_end_of_the_text() -> None:
     state = RequestState(gap(6, 2, 5, eos_never_predicted=True), config_of("llada"), lambda event: None)
     state.start()
-    assert state.work is not None
     assert state.work.rules.banned == (EOS,)
 
 
@@ -456,7 +454,7 @@ def works_of(request: GenerationRequest, family: str, oracle: Oracle) -> list[Wo
     state = RequestState(request, config_of(family), lambda event: None)
     state.start()
     works = []
-    while state.work is not None:
+    while state.status is Status.RUNNING:
         works.append(state.work)
         state.advance(oracle.answer(state.work))
     return works
@@ -516,9 +514,8 @@ def test_none_of_several_ends_is_penalised() -> None:
     request = replace(request_of(12), params=DecodingParams(12, repetition_penalty=1.3, run_to_end=True))
     oracle, config = Oracle(0, favourites=(EOS, 23)), config_of("llada", other_ends=(23,))
     state = RequestState(request, config, lambda event: None)
-    state.move_to(Status.RUNNING)
     state.start()
-    while state.work is not None:
+    while state.status is Status.RUNNING:
         assert not {EOS, 23} & set(state.work.penalised_ids)
         state.advance(oracle.answer(state.work))
     assert {EOS, 23} <= set(state.canvas.ids)
@@ -529,7 +526,7 @@ def test_what_earlier_rounds_wrote_is_penalised_too() -> None:
     state = RequestState(request, config_of("llada", 12), lambda event: None)
     state.start()
     oracle, written = Oracle(0), set[int]()
-    while state.work is not None:
+    while state.status is Status.RUNNING:
         assert written <= set(state.work.penalised_ids)
         state.advance(oracle.answer(state.work))
         written |= {token_id for _, token_id, _ in state.edits.committed}

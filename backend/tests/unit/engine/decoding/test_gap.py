@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.engine.decoding.span import TYPICAL_LENGTH, WEIGHT_PER_OCTAVE, choose_length, score
+from app.engine.decoding.gap import TYPICAL_LENGTH, WEIGHT_PER_OCTAVE, choose_length, score
 
 surprises = st.lists(st.floats(0, 10), min_size=1, max_size=40)
 

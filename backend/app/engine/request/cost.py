@@ -1,0 +1,69 @@
+"""What a request takes at most, for admission: of a pass, and of what is cached from one pass to the next.
+
+A prompt of 20 tokens and a window of 12 new ones, with guidance: 2 · 32 tokens and 2 · 12 rows in a pass.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from app.engine.decoding.commit.registry import rule_of
+from app.engine.decoding.step import Signal
+from app.engine.device.memory import Need
+from app.engine.interface.params import DecodingParams
+from app.engine.request.context import ContextWindow
+from app.engine.request.probe import candidate_lengths
+
+
+def num_branches(params: DecodingParams) -> int:
+    """Gives how many sequences a step computes: guidance has an unconditional one too."""
+    return 2 if params.cfg_scale > 0 else 1
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """The cost of one request while it sees the text through one context window."""
+
+    params: DecodingParams
+    window: ContextWindow
+
+    @property
+    def max_tokens(self) -> int:
+        """Tokens in one forward pass at most."""
+        given = self.window.num_given
+        decoding = (given + self.window.capacity) * num_branches(self.params) + self._max_revisable
+        return max(decoding, sum(given + length for length in candidate_lengths(self.params, self.window)))
+
+    @property
+    def max_rows(self) -> int:
+        """Rows of logits in one forward pass at most."""
+        # A position is wanted or revisable, never both.
+        decoding = self.window.capacity * num_branches(self.params)
+        return max(decoding, sum(candidate_lengths(self.params, self.window)))
+
+    def need(self, num_cached: int, num_distributions: int) -> Need:
+        """Gives what it may take of a device beside the weights, and what of that it holds already.
+
+        Args:
+            num_cached: tokens of the last step, whose keys and values are cached if any are.
+            num_distributions: rows of the last step, whose distributions are cached if any are.
+        """
+        max_cached = 0 if self.params.cache == "none" else self.max_tokens
+        # Distributions of this step stand beside those of the last one until they have been compared.
+        needs_divergences = Signal.DIVERGENCES in rule_of(self.params).NEEDS
+        max_distributions = 2 * self.window.capacity if needs_divergences else 0
+        return Need(
+            self.max_tokens,
+            self.max_rows,
+            min(num_cached, max_cached),
+            max_cached,
+            min(num_distributions, max_distributions),
+            max_distributions,
+        )
+
+    @property
+    def _max_revisable(self) -> int:
+        """The commits of a block, each of which gets a row of its own where it may be revoked."""
+        if Signal.SUPPORT not in rule_of(self.params).NEEDS:
+            return 0
+        return min(self.params.block_length or self.params.max_new_tokens, self.params.max_new_tokens)

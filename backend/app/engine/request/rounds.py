@@ -1,0 +1,146 @@
+"""The rounds of a request: its canvases, one after the other, and what has been written on them.
+
+A *round* is one run of a published sampler over a canvas that fits the context length. Most requests have one. A
+continuation longer than that goes on in further rounds over a sliding window, and DreamOn, which starts small,
+goes on until it has deleted the end of its span.
+
+    context of 8    a b c d e f _ _      the text is 6 tokens long, 2 new ones fit beside it
+    next round      e f g h _ _ _ _      the window has moved on behind what was written: half of it is new again
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from app.engine.canvas.canvas import Canvas
+from app.engine.canvas.edits import Edits
+from app.engine.canvas.logprobs import LogprobTrack
+from app.engine.canvas.transcript import Transcript
+from app.engine.decoding.step import Prediction, Sampler, StepPlan
+from app.engine.families.registry import family_named
+from app.engine.families.span import Share
+from app.engine.interface.events import CanvasSnapshot, Commit, TokenLogprobs
+from app.engine.interface.params import DecodingParams, GenerationRequest
+from app.engine.models.base import ModelConfig
+from app.engine.request.context import fit_window
+
+
+class Rounds:
+    """Decodes one request, step by step, given what was predicted. Knows no pass, and sends no event."""
+
+    def __init__(self, request: GenerationRequest, config: ModelConfig, rng: np.random.Generator) -> None:
+        params = request.params
+        self._request = request
+        self._config = config
+        self._family = family_named(config.family)
+        self._rng = rng
+        self.window = fit_window(request.prefix, request.suffix, params.max_new_tokens, config.context_length)
+        ends, turn = config.special.ends, params.end_of_turn
+        self.transcript = Transcript(ends if turn is None else (*ends, turn))
+        self._logprobs = None if request.num_logprobs is None else LogprobTrack()
+        self._steps_left = params.steps or 0  # that no round has been given
+        self._sampler: Sampler
+        self.given: frozenset[int] = frozenset()
+        """Positions of the given text, which guidance hides; masks in it are not among them."""
+        self.canvas = self.blank_canvas(0)
+
+    def blank_canvas(self, span_length: int) -> Canvas:
+        """Gives a canvas with the window's text and a span of masks."""
+        return Canvas(self.window.prefix, span_length, self.window.suffix, self._config.special.mask)
+
+    @property
+    def first_length(self) -> int:
+        """Positions that the span of a round begins with."""
+        return self._family.span.first_length(self._request.params, self.window.capacity)
+
+    @property
+    def banned(self) -> tuple[int, ...]:
+        """Ids that no token may be, where the text must not end."""
+        return self._config.special.ends if self._request.params.eos_never_predicted else ()
+
+    def open(self, span_length: int) -> None:
+        """Begins a round."""
+        self.canvas = self.blank_canvas(span_length)
+        self.given = frozenset(range(len(self.canvas))) - frozenset(self.canvas.masked())
+        self._sampler = self._family.sampler(self.canvas, self._params(span_length), self._config.special)
+        if self._logprobs is not None:
+            self._logprobs.open_round(self.canvas)
+
+    def plan(self) -> StepPlan | None:
+        """Gives the next step, of a further round where this one is over; `None` when the text is complete."""
+        while not self.transcript.ended or self._request.params.run_to_end:
+            plan = self._sampler.plan(self.canvas, self._rng)
+            if plan is not None:
+                return plan
+            if not self._open_next():
+                break
+        return None
+
+    def apply(self, plan: StepPlan, predicted: Prediction) -> Edits:
+        """Writes what was predicted for a step."""
+        edits = self._sampler.apply(self.canvas, plan, predicted, self._rng)
+        self.transcript.follow(self.canvas, self._sampler.revisable_from)
+        if self._logprobs is not None:
+            self._logprobs.follow(plan.positions, predicted.logprobs, edits)
+        return edits
+
+    def take_new(self) -> tuple[tuple[int, ...], tuple[TokenLogprobs, ...]]:
+        """Gives the ids that have become final since it was last asked, and their log-probabilities if these are
+        wanted."""
+        new = self.transcript.take_untold()
+        return new, () if self._logprobs is None else self._logprobs.take(len(new), self.canvas)
+
+    @property
+    def committed_ids(self) -> tuple[int, ...]:
+        """Ids that a repetition is penalised for: text. The end of it may stand at any number of positions."""
+        committed = {*self.transcript.closed, *self.canvas.span_ids}
+        return tuple(sorted(committed - {self.canvas.mask_id, *self.transcript.end_ids}))
+
+    def snapshot(self, edits: Edits, span_start: int) -> CanvasSnapshot:
+        """Gives the new part after a step; indices count from its start, closed rounds included.
+
+        Args:
+            edits: of the step.
+            span_start: where the span began before it.
+        """
+        closed = self.transcript.closed
+        offset = len(closed) - span_start
+        return CanvasSnapshot(
+            ids=(*closed, *self.canvas.span_ids),
+            mask_id=self.canvas.mask_id,
+            commits=tuple(Commit(index + offset, token_id, sure) for index, token_id, sure in edits.committed),
+            expanded=tuple(index + offset for index in edits.expanded),
+            deleted=tuple(index + offset for index in edits.deleted),
+            revoked=tuple(index + offset for index in edits.revoked),
+        )
+
+    def _params(self, span_length: int) -> DecodingParams:
+        """Gives the round its part of what the request asks for."""
+        params = self._request.params
+        if params.steps is not None:
+            params = self._family.span.spend_steps(params, self._share(span_length))
+            self._steps_left -= params.steps or 0
+        return replace(params, max_new_tokens=self.window.capacity)
+
+    def _share(self, span_length: int) -> Share:
+        num_left = self._request.params.max_new_tokens - len(self.transcript.closed)
+        rest = num_left - span_length if self._request.open_ended else 0
+        num_later = -(-rest // max(self._config.context_length // 2, 1))
+        return Share(span_length, num_left, self._steps_left, num_later)
+
+    def _open_next(self) -> bool:
+        """Moves the window on behind what has been written. False when the text is complete."""
+        written = self.transcript.close_round(self.canvas)
+        if self._logprobs is not None:
+            self._logprobs.close_round(self.canvas)
+        if self._request.open_ended:
+            self.transcript.ended |= self._sampler.text_ended
+        left = self._request.params.max_new_tokens - len(self.transcript.closed)
+        if self.transcript.ended or not self._request.open_ended or not written or left <= 0:
+            return False
+        text = (*self._request.prefix, *self.transcript.closed)
+        self.window = fit_window(text, self._request.suffix, left, self._config.context_length)
+        self.open(self.first_length)
+        return True
