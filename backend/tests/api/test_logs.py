@@ -157,8 +157,9 @@ def test_clients_that_choose_the_same_id_are_told_apart_by_the_engine(talkative:
 def test_probes_that_find_all_well_are_seen_at_debug_level_only(talkative: Server) -> None:
     offset = len(talkative.log)
     for path in ("/health/live", "/metrics"):
-        requests.get(f"{talkative.url}{path}", timeout=60)
-    assert [line["level"] for line in lines_since(talkative, offset, num_lines=2)] == ["debug", "debug"]
+        requests.get(f"{talkative.url}{path}", headers={"X-Request-ID": "probe"}, timeout=60)
+    lines = lines_since(talkative, offset, num_lines=2, request_id="probe")
+    assert [line["level"] for line in lines] == ["debug", "debug"]
 
 
 @contextmanager
