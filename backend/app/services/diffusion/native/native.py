@@ -5,83 +5,50 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, TypeGuard
+from dataclasses import fields
+from typing import TYPE_CHECKING
 
 from app.core.logging import current_request_id
 from app.core.parameters import ENGINE_NAMES, PARAMETERS
 from app.engine.interface.config import EngineConfig
 from app.engine.interface.counters import EngineCounters
-from app.engine.interface.errors import (
-    EngineError,
-    EngineStopped,
-    InvalidRequest,
-    LogitsNotFinite,
-    OutOfDeviceMemory,
-    QueueFull,
-)
+from app.engine.interface.errors import EngineError, InvalidRequest
 from app.engine.interface.events import EngineEvent, Failed
 from app.engine.interface.params import GenerationRequest
 from app.engine.request.context import text_room
 from app.services.diffusion.base import DiffusionModel, Prepared
-from app.services.diffusion.errors import (
-    GenerationFailed,
-    InvalidParameters,
-    ModelUnavailable,
-    OutOfMemory,
-    Overloaded,
-    ServiceError,
-)
-from app.services.diffusion.families.base import TextFamily
-from app.services.diffusion.families.registry import text_family
+from app.services.diffusion.errors import GenerationFailed, InvalidParameters
 from app.services.diffusion.mailbox import Mailbox
 from app.services.diffusion.model_events import ModelEvent
 from app.services.diffusion.models import (
     DiffusionChatParams,
     DiffusionGenerationParams,
     DiffusionInfillingParams,
-    DiffusionTokensParams,
     Params,
-    Request,
 )
-from app.services.diffusion.native.checkpoints import checkpoint_folder
 from app.services.diffusion.native.decoding import check_combination, decoding_params
+from app.services.diffusion.native.engine_errors import failure, refusal
 from app.services.diffusion.native.engine_events import MAX_WAITING_EVENTS, Translator, is_last, merge_steps
 from app.services.diffusion.native.engine_names import EngineNames
+from app.services.diffusion.native.engine_request import check_ids, engine_request, is_of_ids
+from app.services.diffusion.native.loading import Loaded, load
 from app.services.diffusion.native.prompt import prompt_ids
 from app.services.diffusion.reports import DiffusionModelDetails, ParameterBound
-from app.text.chat_template import check_chat_template
 from app.text.errors import ChatTemplateError, ConversationRefused, TextError
 from app.text.prompt import PromptIds
-from app.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
-    from app.engine.models.base import ModelConfig
     from app.engine.thread import EngineThread
 
 LONG_TEXT_CHARACTERS = 2_000
 """Longer texts are tokenised in a worker thread, so that the event loop is not held up."""
 
-_PUBLIC_NAMES = {engine_name: name for name, engine_name in ENGINE_NAMES.items()}
-
 _REPORTED = [name for name in ENGINE_NAMES if PARAMETERS[name].le is not None and name != "seed"]
 """Parameters whose bounds are reported; whoever chooses a seed does not choose among better and worse ones."""
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """What a checkpoint becomes in memory."""
-
-    tokenizer: Tokenizer
-    engine: EngineThread
-
-    @property
-    def family(self) -> TextFamily:
-        return text_family(self.engine.model.config.family)
 
 
 class NativeDiffusionModel(DiffusionModel):
@@ -133,7 +100,7 @@ class NativeDiffusionModel(DiffusionModel):
     async def initialize(self) -> bool:
         self.problem = None
         try:
-            self._loaded = await asyncio.to_thread(_load, self._location, self._config)
+            self._loaded = await asyncio.to_thread(load, self._location, self._config)
         except (EngineError, TextError, OSError, MemoryError) as error:
             logger.error("model %r could not be loaded: %s", self.model_id, error)
             self.problem = str(error) or type(error).__name__
@@ -141,7 +108,7 @@ class NativeDiffusionModel(DiffusionModel):
         self.max_length = self._loaded.family.max_length
         self.algorithms = self._loaded.engine.algorithms
         self.special_tokens = self._loaded.tokenizer.markers
-        self.context_length = self._loaded.engine.model.config.context_length
+        self.context_length = self._loaded.config.context_length
         return True
 
     async def close(self) -> None:
@@ -194,13 +161,13 @@ class NativeDiffusionModel(DiffusionModel):
         from app.engine.request.validation import validate_params  # imports torch, which is there by now
 
         loaded = self._require()
-        if _is_of_ids(params):
-            _check_ids(params.token_ids, loaded.tokenizer)
+        if is_of_ids(params):
+            check_ids(params.token_ids, loaded.tokenizer)
         decoding = decoding_params(loaded.family, params, end_of_turn=loaded.tokenizer.end_of_turn_id)
         try:
-            validate_params(decoding, loaded.engine.model.config)
+            validate_params(decoding, loaded.config)
         except InvalidRequest as error:
-            raise self._translated(error) from error
+            raise failure(error, self.model_id) from error
         check_combination(params, decoding)
         return Prepared(params, decoding)
 
@@ -226,12 +193,12 @@ class NativeDiffusionModel(DiffusionModel):
         """The answer; whoever wants to change what this model answers overrides this."""
         loaded, params = self._require(), prepared.params
         prompt = await self._prompt(loaded, params)
-        prompt_text = loaded.tokenizer.decode(prompt.prefix, skip_special=False) if _is_of_ids(params) else None
+        prompt_text = loaded.tokenizer.decode(prompt.prefix, skip_special=False) if is_of_ids(params) else None
         translator = Translator(
             loaded.tokenizer, prompt.num_prompt_tokens, num_left_out=prompt.num_left_out, prompt_text=prompt_text
         )
         with self._names.taken(current_request_id() or secrets.token_hex(12)) as name:
-            request = _engine_request(name, prepared, prompt, loaded.engine.model.config)
+            request = engine_request(name, prepared, prompt, loaded.config)
             async with aclosing(self._engine_events(loaded.engine, request)) as events:
                 async for event in events:
                     for sent in translator.feed(event):
@@ -264,7 +231,7 @@ class NativeDiffusionModel(DiffusionModel):
                 event = await inbox.get()
                 is_over = is_last(event)
                 if isinstance(event, Failed):
-                    raise self._translated(event.error)
+                    raise failure(event.error, self.model_id)
                 yield event
         finally:
             if not is_over:
@@ -275,32 +242,13 @@ class NativeDiffusionModel(DiffusionModel):
     def _submit(self, engine: EngineThread, request: GenerationRequest, inbox: Mailbox[EngineEvent]) -> None:
         try:
             engine.submit(request, inbox.put)
-        except EngineStopped as error:
-            raise ModelUnavailable(
-                f"model {self.model_id!r} has broken down and is being loaded again; try again"
-            ) from error
         except EngineError as error:
-            raise self._translated(error) from error
+            raise refusal(error, self.model_id) from error
 
     def _require(self) -> Loaded:
         if self._loaded is None:
             raise GenerationFailed(f"model {self.model_id!r} is not loaded")
         return self._loaded
-
-    def _translated(self, error: EngineError) -> ServiceError:
-        if isinstance(error, InvalidRequest):
-            return InvalidParameters(str(error), field=_PUBLIC_NAMES.get(error.field, error.field))
-        if isinstance(error, QueueFull):
-            return Overloaded(str(error))
-        logger.error("model %r broke while answering: %s", self.model_id, error)
-        if isinstance(error, OutOfDeviceMemory):
-            return OutOfMemory(
-                f"model {self.model_id!r} has no memory for this request now; try again later, or ask for a smaller "
-                "max_length"
-            )
-        if isinstance(error, LogitsNotFinite):
-            return GenerationFailed(f"model {self.model_id!r} broke: {error}")
-        return GenerationFailed(f"model {self.model_id!r} broke while answering; the server's log says why")
 
 
 def _bounds_for(family: str) -> dict[str, ParameterBound]:
@@ -317,50 +265,8 @@ def _free_caches(device: str) -> None:
     free_caches(device)
 
 
-def _load(location: str, config: EngineConfig) -> Loaded:
-    """Blocking: seconds for a small checkpoint, minutes for a large one."""
-    folder = checkpoint_folder(location)
-    tokenizer = Tokenizer.load(folder)
-    check_chat_template(tokenizer)
-    from app.engine.thread import EngineThread  # imports torch, which takes seconds
-
-    engine = EngineThread.load(folder, config)
-    try:
-        _check_agreement(tokenizer, engine.model.config)
-    except TextError:
-        engine.close()
-        raise
-    return Loaded(tokenizer, engine)
-
-
-def _check_agreement(tokenizer: Tokenizer, config: ModelConfig) -> None:
-    """Raises TokenizerError if the two halves of a checkpoint do not fit, or no prompt of the family can be written."""
-    special = config.special
-    tokenizer.check_ids(vocab_size=config.vocab_size, mask=special.mask, eos=special.eos, expand=special.expand)
-    prompt_ids(text_family(config.family), tokenizer, DiffusionInfillingParams(prefix="a", suffix="b"))
-
-
-def _is_of_ids(params: Request) -> TypeGuard[DiffusionTokensParams]:
-    return isinstance(params, DiffusionTokensParams)
-
-
-def _check_ids(token_ids: Sequence[int], tokenizer: Tokenizer) -> None:
-    for index, token_id in enumerate(token_ids):
-        if not 0 <= token_id < tokenizer.vocab_size:
-            raise InvalidParameters(
-                f"token_ids has {token_id} at index {index}, which is no token of this model; its ids are 0 to "
-                f"{tokenizer.vocab_size - 1}",
-                field="token_ids",
-            )
-        if token_id == tokenizer.mask_id:
-            raise InvalidParameters(
-                f"token_ids has the mask at index {index}, which stands for text that is still to be written",
-                field="token_ids",
-            )
-
-
 def _prompt(loaded: Loaded, params: Params) -> PromptIds:
-    room = text_room(params.max_length or 1, loaded.engine.model.config.context_length)
+    room = text_room(params.max_length or 1, loaded.config.context_length)
     return prompt_ids(loaded.family, loaded.tokenizer, params, room)
 
 
@@ -368,18 +274,3 @@ def _num_characters(params: Params) -> int:
     if isinstance(params, DiffusionInfillingParams):
         return len(params.prefix) + len(params.suffix)
     return len(params.text)
-
-
-def _engine_request(name: str, prepared: Prepared, prompt: PromptIds, config: ModelConfig) -> GenerationRequest:
-    assert prepared.decoding is not None, "prepared by this model"
-    params = prepared.params
-    return GenerationRequest(
-        request_id=name,
-        prefix=prompt.prefix,
-        suffix=prompt.suffix,
-        params=prepared.decoding,
-        open_ended=isinstance(params, DiffusionGenerationParams),
-        snapshots=params.stream_mode == "canvas",
-        num_logprobs=params.logprobs,
-        checked_for=config,
-    )

@@ -51,7 +51,7 @@ from app.services.diffusion.errors import OutOfMemory
 from app.services.diffusion.model_events import CanvasStep, Ended, Piece, Started
 from app.services.diffusion.native import native
 from app.services.diffusion.native.decoding import decoding_params
-from app.services.diffusion.native.native import Loaded
+from app.services.diffusion.native.loading import Loaded
 from app.services.diffusion.native.prompt import prompt_ids
 from app.text.errors import ChatTemplateError, ConversationRefused
 from app.text.tokenizer import Tokenizer
@@ -123,7 +123,7 @@ def engine() -> ScriptedEngine:
 
 @pytest.fixture
 async def model(engine: ScriptedEngine, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> NativeDiffusionModel:
-    monkeypatch.setattr(native, "_load", lambda location, config: Loaded(tokenizer, cast(Any, engine)))
+    monkeypatch.setattr(native, "load", lambda location, config: Loaded(tokenizer, cast(Any, engine)))
     model = NativeDiffusionModel("scripted", location="nowhere", config=CPU)
     assert await model.initialize()
     return model

@@ -1,0 +1,58 @@
+"""What the engine is asked, once a request is prepared and its text is ids."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypeGuard
+
+from app.engine.interface.params import GenerationRequest
+from app.services.diffusion.base import Prepared
+from app.services.diffusion.errors import InvalidParameters
+from app.services.diffusion.models import DiffusionGenerationParams, DiffusionTokensParams, Request
+from app.text.prompt import PromptIds
+from app.text.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from app.engine.models.base import ModelConfig
+
+
+def engine_request(name: str, prepared: Prepared, prompt: PromptIds, config: ModelConfig) -> GenerationRequest:
+    """The job for the engine.
+
+    Args:
+        name: what the engine calls the request.
+        config: of the checkpoint that has prepared it.
+    """
+    assert prepared.decoding is not None, "prepared by this model"
+    params = prepared.params
+    return GenerationRequest(
+        request_id=name,
+        prefix=prompt.prefix,
+        suffix=prompt.suffix,
+        params=prepared.decoding,
+        open_ended=isinstance(params, DiffusionGenerationParams),
+        snapshots=params.stream_mode == "canvas",
+        num_logprobs=params.logprobs,
+        checked_for=config,
+    )
+
+
+def is_of_ids(params: Request) -> TypeGuard[DiffusionTokensParams]:
+    """Whether the text is given as ids."""
+    return isinstance(params, DiffusionTokensParams)
+
+
+def check_ids(token_ids: Sequence[int], tokenizer: Tokenizer) -> None:
+    """Raises InvalidParameters for the first id that stands for no text."""
+    for index, token_id in enumerate(token_ids):
+        if not 0 <= token_id < tokenizer.vocab_size:
+            raise InvalidParameters(
+                f"token_ids has {token_id} at index {index}, which is no token of this model; its ids are 0 to "
+                f"{tokenizer.vocab_size - 1}",
+                field="token_ids",
+            )
+        if token_id == tokenizer.mask_id:
+            raise InvalidParameters(
+                f"token_ids has the mask at index {index}, which stands for text that is still to be written",
+                field="token_ids",
+            )

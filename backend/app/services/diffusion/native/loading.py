@@ -1,0 +1,64 @@
+"""From a checkpoint's folder to what answers requests: a tokenizer and an engine that fit each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from app.engine.interface.config import EngineConfig
+from app.services.diffusion.families.base import TextFamily
+from app.services.diffusion.families.registry import text_family
+from app.services.diffusion.models import DiffusionInfillingParams
+from app.services.diffusion.native.checkpoints import checkpoint_folder
+from app.services.diffusion.native.prompt import prompt_ids
+from app.text.chat_template import check_chat_template
+from app.text.errors import TextError
+from app.text.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from app.engine.models.base import ModelConfig
+    from app.engine.thread import EngineThread
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What a checkpoint becomes in memory."""
+
+    tokenizer: Tokenizer
+    engine: EngineThread
+
+    @property
+    def config(self) -> ModelConfig:
+        return self.engine.model.config
+
+    @property
+    def family(self) -> TextFamily:
+        return text_family(self.config.family)
+
+
+def load(location: str, config: EngineConfig) -> Loaded:
+    """Loads a checkpoint, and starts its engine. Blocking: seconds for a small one, minutes for a large one.
+
+    Raises:
+        EngineError: the checkpoint is damaged, there is no room for it, or the device is not there.
+        TextError: its tokenizer or chat template is damaged, or does not fit the network.
+    """
+    folder = checkpoint_folder(location)
+    tokenizer = Tokenizer.load(folder)
+    check_chat_template(tokenizer)
+    from app.engine.thread import EngineThread  # imports torch, which takes seconds
+
+    engine = EngineThread.load(folder, config)
+    try:
+        _check_agreement(tokenizer, engine.model.config)
+    except TextError:
+        engine.close()
+        raise
+    return Loaded(tokenizer, engine)
+
+
+def _check_agreement(tokenizer: Tokenizer, config: ModelConfig) -> None:
+    """Raises TokenizerError if the two halves of a checkpoint do not fit, or no prompt of the family can be written."""
+    special = config.special
+    tokenizer.check_ids(vocab_size=config.vocab_size, mask=special.mask, eos=special.eos, expand=special.expand)
+    prompt_ids(text_family(config.family), tokenizer, DiffusionInfillingParams(prefix="a", suffix="b"))
