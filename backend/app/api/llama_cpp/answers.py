@@ -8,6 +8,7 @@ from typing import Any
 
 from app.api.llama_cpp.requests import InfillRequest
 from app.services.diffusion import DiffusionStreamEvent, Generation
+from app.services.diffusion.metadata import AnswerMetadata, answer_metadata, num_seen_tokens
 
 
 class InfillAnswer:
@@ -21,7 +22,7 @@ class InfillAnswer:
         self._asked = asked
         self._index = index
         self._n_ctx = n_ctx
-        self._reported: dict[str, Any] = {"model_id": model_id, "prompt_tokens": 0, "finish_reason": "length"}
+        self._reported = AnswerMetadata(model_id=model_id, prompt_tokens=0, finish_reason="length")
         self._pieces: list[str] = []
         self._started_s = self._now_s()
 
@@ -31,7 +32,7 @@ class InfillAnswer:
             self._started_s = self._now_s()
         elif event.type == "token":
             self._pieces.append(event.data)
-        self._reported |= event.metadata
+        self._reported = answer_metadata(self._reported, event.metadata)
 
     def piece(self, text: str) -> dict[str, Any]:
         """The chunk of a stream for a piece of text."""
@@ -48,7 +49,7 @@ class InfillAnswer:
     def _everything(self, content: str) -> dict[str, Any]:
         num_predicted = self._reported.get("tokens_generated", len(self._pieces))
         num_left_out = self._reported.get("truncated_prompt_tokens", 0)
-        num_prompt_tokens = (self._reported["prompt_tokens"] or 0) - num_left_out
+        num_prompt_tokens = num_seen_tokens(self._reported)
         return {
             "index": self._index,
             "content": content,

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from app.api.openai.logprobs import ChatLogprobs, TextLogprobs, chat_logprobs, text_logprobs
+from app.services.diffusion.metadata import AnswerMetadata, num_seen_tokens
 
 FinishReason = Literal["stop", "length"]
 
@@ -60,13 +61,13 @@ class Completion(BaseModel):
     )
 
 
-def end_of(reported: dict[str, Any]) -> dict[str, Any]:
+def end_of(reported: AnswerMetadata) -> dict[str, Any]:
     """How an answer ended, from its metadata. A model from outside may have reasons of its own."""
     finish_reason = "length" if reported["finish_reason"] == "length" else "stop"
     return {"finish_reason": finish_reason, "seed": reported["seed"], "stop_reason": reported.get("stop_string")}
 
 
-def usage_of(reported: Mapping[int, dict[str, Any]], num_choices: int, *, num_cut_characters: int = 0) -> Usage:
+def usage_of(reported: Mapping[int, AnswerMetadata], num_choices: int, *, num_cut_characters: int = 0) -> Usage:
     """The tokens of all answers, and of each prompt once.
 
     Args:
@@ -76,7 +77,7 @@ def usage_of(reported: Mapping[int, dict[str, Any]], num_choices: int, *, num_cu
     """
     of_prompts = {index // num_choices: metadata for index, metadata in reported.items()}.values()
     num_left_out = sum(metadata.get("truncated_prompt_tokens", 0) for metadata in of_prompts)
-    num_seen = sum(metadata["prompt_tokens"] or 0 for metadata in of_prompts) - num_left_out
+    num_seen = sum(map(num_seen_tokens, of_prompts))
     num_new = sum(metadata.get("tokens_generated", 0) for metadata in reported.values())
     return Usage(
         prompt_tokens=num_seen,

@@ -28,6 +28,7 @@ from app.api.streams.choices import (
 from app.api.wire.json_encoding import JsonResponse
 from app.api.wire.request_id import request_id
 from app.services.diffusion import DiffusionLLMService, GenerationResult
+from app.services.diffusion.metadata import answer_metadata
 from app.services.diffusion.models import Params
 
 router = APIRouter(tags=["openai"])
@@ -102,7 +103,7 @@ async def _answer(
             for index, (opening, result) in enumerate(zip(openings, results, strict=True))
         ],
         usage=usage_of(
-            dict(enumerate(result.metadata for result in results)),
+            {index: answer_metadata(result.metadata) for index, result in enumerate(results)},
             asked.num_choices,
             num_cut_characters=asked.num_cut_characters,
         ),
@@ -117,10 +118,11 @@ def _params(asked: OpenAIRequest, service: DiffusionLLMService) -> list[Params]:
 
 
 def _choice(asked: OpenAIRequest, form: Form, index: int, opening: str, result: GenerationResult) -> Choice:
-    noted = None if asked.num_logprobs is None else result.metadata.get("logprobs", ())
+    reported = answer_metadata(result.metadata)
+    noted = None if asked.num_logprobs is None else reported.get("logprobs", ())
     return Choice(
         index=index,
-        **form.whole((opening or asked.prompt_text(result.metadata)) + result.text),
+        **form.whole((opening or asked.prompt_text(reported)) + result.text),
         logprobs=None if noted is None else form.logprobs(noted),
-        **end_of(result.metadata),
+        **end_of(reported),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
@@ -23,6 +23,7 @@ from app.api.errors.table import InvalidBody
 from app.api.streams.choices import MAX_CHOICES, seeds_from
 from app.core.parameters import MAX_SEED, PARAMETERS, field_of
 from app.services.diffusion import ChatMessage, DiffusionChatParams, DiffusionGenerationParams, DiffusionInfillingParams
+from app.services.diffusion.metadata import AnswerMetadata
 from app.services.diffusion.models import (
     MAX_SIDE_CHARACTERS,
     MAX_STOP_CHARACTERS,
@@ -121,7 +122,7 @@ class OpenAIRequest(AsksForNothing, Sampling):
         """The number of characters that are left out, because the length of each side of a gap has a bound."""
         return 0
 
-    def prompt_text(self, reported: Mapping[str, Any]) -> str:
+    def prompt_text(self, reported: AnswerMetadata) -> str:
         """The beginning of an answer that only the model knows: the text of a prompt of token ids.
 
         Args:
@@ -197,8 +198,8 @@ class CompletionRequest(OpenAIRequest):
     def prompts(self) -> Sequence[str | list[int]]:
         return [self.prompt] if self._is_one else self.prompt  # type: ignore[list-item, return-value]
 
-    def prompt_text(self, reported: Mapping[str, Any]) -> str:
-        return str(reported.get("prompt_text", "")) if self.echo else ""
+    def prompt_text(self, reported: AnswerMetadata) -> str:
+        return reported.get("prompt_text", "") if self.echo else ""
 
     @property
     def _is_one(self) -> bool:

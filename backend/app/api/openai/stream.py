@@ -12,6 +12,7 @@ from app.api.openai.answers import Choice, Completion, Form, Usage, end_of, usag
 from app.api.openai.requests import OpenAIRequest, StreamOptions
 from app.api.streams.framing import COMMENT, SERVER_SENT_EVENTS, data_line
 from app.services.diffusion import DiffusionStreamEvent
+from app.services.diffusion.metadata import AnswerMetadata, answer_metadata
 
 STEP_EVENT = "diffusion.step"
 DONE = b"data: [DONE]\n\n"
@@ -49,14 +50,14 @@ class Chunks:
             "object": form.chunk_object,
             "created": int(time.time()),
         }
-        self._reported: dict[int, dict[str, Any]] = {}  # metadata of each choice so far
+        self._reported: dict[int, AnswerMetadata] = {}  # of each choice so far
 
     def write(self, index: int, event: DiffusionStreamEvent) -> bytes:
-        self._reported[index] = {**self._progress[index](), **event.metadata}
+        reported = self._reported[index] = answer_metadata(self._progress[index](), event.metadata)
         match event.type:
             case "start":
-                self._head["model"] = event.metadata["model_id"]
-                opening = self._openings[index] or self._asked.prompt_text(event.metadata)
+                self._head["model"] = reported["model_id"]
+                opening = self._openings[index] or self._asked.prompt_text(reported)
                 return self._choice(index, **self._form.first(opening))
             case "token":
                 noted = event.metadata.get("logprobs", ())
@@ -65,7 +66,7 @@ class Chunks:
             case "step":
                 return f"event: {STEP_EVENT}\n".encode() + self._chunk(choices=[], diffusion=_step(index, event.data))
             case "complete":
-                return self._choice(index, **self._form.last(), **end_of(event.metadata))
+                return self._choice(index, **self._form.last(), **end_of(reported))
             case "error":
                 return data_line(openai_problem(problem_of_code(event.metadata["code"], event.data)))
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
+from app.services.diffusion.metadata import AnswerMetadata
 from app.services.diffusion.model_events import CanvasStep, Ended, ModelEvent, Piece, Started
 
 
@@ -47,7 +47,7 @@ class Facts:
                 self.num_tokens = event.num_tokens
                 self.num_denoising_steps = _newer(event.num_denoising_steps, self.num_denoising_steps)
 
-    def of_start(self) -> dict[str, Any]:
+    def of_start(self) -> AnswerMetadata:
         """The metadata of the `start` event."""
         return {
             "request_id": self.request_id,
@@ -60,7 +60,7 @@ class Facts:
 
     def of_end(
         self, *, num_tokens: int, stop_string: str | None, queue_time_s: float, processing_time_s: float
-    ) -> dict[str, Any]:
+    ) -> AnswerMetadata:
         """The metadata of the `complete` event.
 
         Args:
@@ -68,7 +68,7 @@ class Facts:
             stop_string: what has ended it, if something did.
         """
         answering_s = processing_time_s - queue_time_s
-        moved = {"moved_from": self.home_device} if self.device != self.home_device else {}
+        moved: AnswerMetadata = {"moved_from": self.home_device} if self.device != self.home_device else {}
         return {
             "request_id": self.request_id,
             "requested_model": self.requested_model,
@@ -88,7 +88,7 @@ class Facts:
             "processing_time": round(processing_time_s, 4),
         }
 
-    def _given_text(self) -> dict[str, str]:
+    def _given_text(self) -> AnswerMetadata:
         return {} if self.prompt_text is None else {"prompt_text": self.prompt_text}
 
 

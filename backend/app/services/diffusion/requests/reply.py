@@ -94,7 +94,7 @@ class Reply:
         if self._has_started:
             return []
         self._has_started = True
-        return [DiffusionStreamEvent(type="start", metadata=self._facts.of_start())]
+        return [DiffusionStreamEvent(type="start", metadata={**self._facts.of_start()})]
 
     def _tokens(self, text: str) -> list[DiffusionStreamEvent]:
         if not text:

@@ -13,6 +13,7 @@ from app.core.logging import label_log_lines
 from app.services.diffusion.content_filter.content_filter import filtered_input
 from app.services.diffusion.content_filter.in_force import ContentFilters
 from app.services.diffusion.errors import GenerationFailed, GenerationTimeout, Refusal, ServiceError
+from app.services.diffusion.metadata import AnswerMetadata
 from app.services.diffusion.model_events import Ended
 from app.services.diffusion.model_stream import opened
 from app.services.diffusion.models import (
@@ -135,7 +136,7 @@ class Run:
             self._facts.requested_model, self._facts.model_id = choice.requested_model, choice.model.model_id
             async with self._gate.place():
                 await self._read_stream(choice, emit)
-        return DiffusionStreamEvent(type="complete", metadata=self._metadata_of_end())
+        return DiffusionStreamEvent(type="complete", metadata={**self._metadata_of_end()})
 
     async def _read_stream(self, choice: Choice, emit: Emit) -> None:
         params = choice.prepared.params
@@ -166,7 +167,7 @@ class Run:
 
     # -- the end -----------------------------------------------------------------------------------------------------
 
-    def _metadata_of_end(self) -> dict[str, Any]:
+    def _metadata_of_end(self) -> AnswerMetadata:
         return self._facts.of_end(
             num_tokens=self._reply.num_tokens,
             stop_string=self._reply.stop_string,

@@ -20,6 +20,7 @@ from app.services.diffusion import (
     Generation,
     Overloaded,
 )
+from app.services.diffusion.metadata import AnswerMetadata
 from tests.fakes import BreakingModel, GatedModel, WordsModel
 from tests.unit.api.asgi import http_scope
 from tests.unit.services.diffusion.serving import serving
@@ -92,14 +93,14 @@ async def test_usage_is_the_last_chunk() -> None:
 
 
 def test_a_prompt_is_counted_once() -> None:
-    told = {index: {"prompt_tokens": tokens, "tokens_generated": 1} for index, tokens in enumerate((3, 3, 5, 5))}
-    usage = usage_of(told, num_choices=2)
+    counted = [AnswerMetadata(prompt_tokens=tokens, tokens_generated=1) for tokens in (3, 3, 5, 5)]
+    usage = usage_of(dict(enumerate(counted)), num_choices=2)
     assert (usage.prompt_tokens, usage.completion_tokens, usage.total_tokens) == (8, 4, 12)
 
 
 def test_what_the_model_did_not_see_is_no_usage() -> None:
-    told = {0: {"prompt_tokens": 9, "truncated_prompt_tokens": 4, "tokens_generated": 2}}
-    usage = usage_of(told, num_choices=1, num_cut_characters=7)
+    counted = {0: AnswerMetadata(prompt_tokens=9, truncated_prompt_tokens=4, tokens_generated=2)}
+    usage = usage_of(counted, num_choices=1, num_cut_characters=7)
     assert (usage.prompt_tokens, usage.total_tokens, usage.truncated_prompt_tokens) == (5, 7, 4)
     assert usage.truncated_prompt_characters == 7
 
