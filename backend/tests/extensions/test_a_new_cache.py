@@ -38,8 +38,8 @@ class DoublingCache:
 
     def span(self, moment: Moment) -> ComputedSpan | None:
         """See `CachePlan.span`."""
-        is_due = (moment.step + 1) & moment.step == 0
-        return WHOLE if is_due or moment.step <= (self.refresh or 0) else ComputedSpan(moment.blocks[moment.block])
+        is_due = (moment.step + 1) & moment.step == 0 or moment.step <= (self.refresh or 0)
+        return WHOLE if is_due else ComputedSpan(moment.blocks[moment.block])
 
 
 @pytest.fixture(autouse=True)

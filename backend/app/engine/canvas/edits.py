@@ -1,4 +1,4 @@
-"""What one step changes on a canvas."""
+"""The changes that one step makes to a canvas."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Edits:
-    """What a step did to the canvas. Positions are those before any deletion or expansion of the step."""
+    """The changes of one step. Positions are those before any deletion or expansion of the step."""
 
     committed: tuple[tuple[int, int, float], ...] = ()
     """(position, token id, confidence)"""

@@ -1,1 +1,1 @@
-"""What callers of the engine see: parameters in, events and errors out. It imports no torch."""
+"""The face of the engine to its callers: parameters in, events and errors out. It imports no torch."""

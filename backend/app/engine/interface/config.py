@@ -1,4 +1,4 @@
-"""How an engine runs, fixed when it is built."""
+"""The configuration of an engine, fixed when it is built."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ RuntimeName = Literal["auto", "onnx", "torch"]
 
 @dataclass(frozen=True, slots=True)
 class EngineConfig:
+    """Devices, types and limits of one engine."""
+
     device: str = "auto"
     """auto, cpu, cuda, cuda:N or mps. `auto` takes the CUDA device with most free memory, or the CPU; never MPS."""
     memory_threshold: float = 0.8
@@ -19,9 +21,9 @@ class EngineConfig:
     dtype: DTypeName = "auto"
     """auto: bfloat16 on CUDA, float32 elsewhere, whatever the file stores (CPUs are many times slower in bfloat16)."""
     quantization: QuantizationName = "none"
-    """Of the weights of all layers (`models/quantisation.py`); nf4 needs bitsandbytes."""
+    """The form of the weights of all layers (`models/quantisation.py`); nf4 needs bitsandbytes."""
     cpu_runtime: RuntimeName = "auto"
-    """On a CPU: auto runs small float32 models as ONNX Runtime graphs (`models/graphs.py`) where that is installed and
+    """On a CPU: auto runs small float32 models as ONNX Runtime graphs (`passes/graphs.py`) where that is installed and
     works, others and elsewhere by PyTorch modules; onnx and torch are these two, or an error."""
     max_waiting: int = 1024
     """Requests that may wait for a place in the batch; one more raises `QueueFull`."""

@@ -1,4 +1,4 @@
-"""What an engine has done since it was built, for whoever watches it."""
+"""Counters of all that an engine has done since it was built."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class EngineCounters:
     num_out_of_memory: int = 0
     """Passes that did not fit the device."""
     num_split_batches: int = 0
-    """Of these, the ones that were run again in smaller parts."""
+    """Passes among these that were run again in smaller parts."""
     num_not_finite: int = 0
     """Requests that ended because the model gave NaN or infinity for them."""
     num_moved_requests: int = 0

@@ -1,4 +1,4 @@
-"""What the engine tells about a request, in order: Admitted, Step…, and exactly one of Finished, Cancelled, Failed."""
+"""The events of a request, in order: Admitted, Step…, and exactly one of Finished, Cancelled, Failed."""
 
 from __future__ import annotations
 
@@ -60,14 +60,14 @@ class TokenLogprobs:
     """Log-softmax of the model's logits at the position and in the step in which a token was committed."""
 
     logprob: float
-    """Of the token itself."""
+    """Log-probability of the token itself."""
     top: tuple[tuple[int, float], ...]
-    """Token ids with the highest ones, in falling order."""
+    """Token ids with the highest log-probabilities, in falling order."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A denoising step was carried out. Sent when there is something to tell: final tokens or a snapshot."""
+    """A denoising step was carried out. Sent when there is something new: final tokens or a snapshot."""
 
     request_id: str
     new_final: tuple[int, ...]
@@ -81,18 +81,20 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
+    """The request came to its end."""
+
     request_id: str
     reason: FinishReason
     num_tokens: int
     """New tokens before the end of the text; equals the number of ids in all `new_final`."""
     nfe: int
     device: str
-    """Where its last step ran: not where it was admitted, if the device ran out of memory on the way."""
+    """The device of its last step: not the one where it was admitted, if that ran out of memory on the way."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:
-    """The request was aborted; its place is free."""
+    """The request was aborted; its room is free."""
 
     request_id: str
     nfe: int
@@ -100,6 +102,8 @@ class Cancelled:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
+    """The request ended with an error."""
+
     request_id: str
     error: EngineError
     nfe: int
