@@ -1,4 +1,4 @@
-"""With which log-probability each token of an answer was committed."""
+"""The log-probability with which each token of an answer was committed."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from app.engine.interface.events import TokenLogprobs
 
 
 class LogprobTrack:
-    """Keeps beside a canvas what was said of each token when it was committed, and follows its edits."""
+    """Holds beside a canvas what was said of each token when it was committed, and follows its edits."""
 
     def __init__(self) -> None:
         self._open: list[TokenLogprobs | None] = []  # of each position of the canvas; of none between two rounds
         self._closed: list[TokenLogprobs | None] = []  # of each token of closed rounds
-        self._num_told = 0
+        self._num_sent = 0
 
     def open_round(self, canvas: Canvas) -> None:
+        """Begins a round: nothing on its canvas has been committed."""
         self._open = [None] * len(canvas)
 
     def follow(self, positions: Sequence[int], logprobs: Sequence[TokenLogprobs], edits: Edits) -> None:
@@ -26,22 +27,22 @@ class LogprobTrack:
         for position, _, _ in edits.committed:
             self._open[position] = predicted[position]
         self._open = [
-            kept
+            followed
             for position, entry in enumerate(self._open)
             if position not in edits.deleted
-            for kept in ((None, None) if position in edits.expanded else (entry,))
+            for followed in ((None, None) if position in edits.expanded else (entry,))
         ]
 
     def close_round(self, canvas: Canvas) -> None:
-        """As `Transcript.close_round` does: masks are left out."""
+        """Closes a round as `Transcript.close_round` does: masks are left out."""
         span = zip(canvas.span_ids, self._of_span(canvas), strict=True)
         self._closed += [entry for token_id, entry in span if token_id != canvas.mask_id]
         self._open = []
 
     def take(self, count: int, canvas: Canvas) -> tuple[TokenLogprobs, ...]:
-        """Of the next `count` final tokens."""
-        start, self._num_told = self._num_told, self._num_told + count
-        taken = [*self._closed, *self._of_span(canvas)][start : self._num_told]
+        """Gives those of the next `count` final tokens."""
+        start, self._num_sent = self._num_sent, self._num_sent + count
+        taken = [*self._closed, *self._of_span(canvas)][start : self._num_sent]
         return tuple(entry for entry in taken if entry is not None)
 
     def _of_span(self, canvas: Canvas) -> list[TokenLogprobs | None]:

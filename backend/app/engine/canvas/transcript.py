@@ -1,4 +1,4 @@
-"""What has been written for the reader, and how much of it has been told."""
+"""The text that has been written for the reader, and how much of it has been sent."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from app.engine.canvas.canvas import Canvas
 class Transcript:
     """New token ids in reading order: closed rounds, then the final part of the open one.
 
-    Grows only, never changes: its parts in the order of `take_untold` are the answer, whatever the steps were.
+    Grows only, never changes: its parts in the order of `take_unsent` are the answer, whatever the steps were.
     """
 
     def __init__(self, end_ids: Sequence[int]) -> None:
@@ -20,11 +20,12 @@ class Transcript:
         """The end of the text has been reached; nothing follows."""
         self.end_ids = end_ids
         self._final: list[int] = []
-        self._num_told = 0
+        self._num_sent = 0
 
     @property
-    def num_told(self) -> int:
-        return self._num_told
+    def num_sent(self) -> int:
+        """Number of ids that have been taken."""
+        return self._num_sent
 
     def follow(self, canvas: Canvas, revisable_from: int | None = None) -> None:
         """Takes in the canvas after a step; what stands from `revisable_from` on may still be taken back.
@@ -38,7 +39,8 @@ class Transcript:
         self._final, self.ended = final, ended
 
     def close_round(self, canvas: Canvas) -> list[int]:
-        """No mask that is still there will be filled: what stands behind them is final too. Returns the round's ids."""
+        """Closes a round, and gives its ids. No mask that is still there will be filled: what stands behind is final
+        too."""
         written = [token_id for token_id in canvas.span_ids if token_id != canvas.mask_id]
         ends = [index for index, token_id in enumerate(written) if token_id in self.end_ids]
         if ends:
@@ -53,8 +55,8 @@ class Transcript:
         was = self._final
         assert list(ids[: len(was)]) == was, f"final ids {was} have become {list(ids[: len(was)])}"
 
-    def take_untold(self) -> tuple[int, ...]:
-        """Final ids that have not been taken before."""
-        new = tuple([*self.closed, *self._final][self._num_told :])
-        self._num_told += len(new)
+    def take_unsent(self) -> tuple[int, ...]:
+        """Gives the final ids that have not been taken before."""
+        new = tuple([*self.closed, *self._final][self._num_sent :])
+        self._num_sent += len(new)
         return new

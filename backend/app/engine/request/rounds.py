@@ -89,7 +89,7 @@ class Rounds:
     def take_new(self) -> tuple[tuple[int, ...], tuple[TokenLogprobs, ...]]:
         """Gives the ids that have become final since it was last asked, and their log-probabilities if these are
         wanted."""
-        new = self.transcript.take_untold()
+        new = self.transcript.take_unsent()
         return new, () if self._logprobs is None else self._logprobs.take(len(new), self.canvas)
 
     @property

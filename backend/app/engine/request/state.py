@@ -155,9 +155,9 @@ class RequestState:
         """Gives the event that says why and after how much the text is complete."""
         transcript, params = self._rounds.transcript, self.request.params
         ended_by_itself = transcript.ended or not self.request.open_ended
-        is_full = transcript.num_told >= params.max_new_tokens and not transcript.ended
+        is_full = transcript.num_sent >= params.max_new_tokens and not transcript.ended
         reason = FinishReason.STOP if ended_by_itself and not is_full else FinishReason.LENGTH
-        return Finished(self.request.request_id, reason, transcript.num_told, self.nfe, device)
+        return Finished(self.request.request_id, reason, transcript.num_sent, self.nfe, device)
 
     # Its steps.
 

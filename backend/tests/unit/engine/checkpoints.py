@@ -1,4 +1,4 @@
-"""Where the small checkpoints are, and how to write still smaller ones."""
+"""The small checkpoints that are there, and still smaller ones that are written for a test."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ class Oracle:
         return rng.choice(allowed), rng.random()
 
     def answer(self, work: Work) -> Prediction:
-        """What a runner would give for one request's work."""
+        """The prediction that a runner would give for one request's work."""
         read = work.sequences[:1] if work.guidance_scale > 0 else work.sequences
         parts = [self.predict(sequence.ids, sequence.wanted, work.rules) for sequence in read]
         return Prediction(
@@ -128,7 +128,7 @@ def run_request(request: GenerationRequest, config: ModelConfig, oracle: Oracle)
 
 
 def visible_text(events: Sequence[EngineEvent]) -> list[int]:
-    """All that a reader was told."""
+    """All ids that a reader was sent."""
     return [token_id for event in events for token_id in getattr(event, "new_final", ())]
 
 

@@ -51,7 +51,7 @@ def kinds(events: Sequence[EngineEvent]) -> list[str]:
 
 
 @checkpoints
-def test_a_request_tells_the_same_alone_and_in_any_company(name: str, runners: Mapping[str, ModelRunner]) -> None:
+def test_a_request_gets_the_same_events_alone_and_in_any_batch(name: str, runners: Mapping[str, ModelRunner]) -> None:
     runner = runners[name]
     requests = mixed_requests(runner.model.config, seed=7, count=10)
     alone = {
@@ -75,7 +75,7 @@ def arriving_between_steps(runner: ModelRunner, requests: Sequence[GenerationReq
     return events
 
 
-def test_company_that_is_cancelled_leaves_no_trace(llada: ModelRunner) -> None:
+def test_cancelling_others_of_a_batch_changes_nothing(llada: ModelRunner) -> None:
     requests = mixed_requests(llada.model.config, seed=3, count=6)
     alone = traces.run(llada, requests[:1], together=True)[0].events
     engine, events = engine_with(llada, requests)
@@ -95,12 +95,12 @@ def test_every_request_is_admitted_once_and_ends_once(name: str, runners: Mappin
     engine, events = engine_with(runners[name], requests, max_running=3)
     run_to_end(engine)
     for request in requests:
-        told = events[request.request_id]
-        assert kinds(told) == ["Admitted", "Finished"]
-        assert isinstance(told[0], Admitted)
-        end = told[-1]
+        sent = events[request.request_id]
+        assert kinds(sent) == ["Admitted", "Finished"]
+        assert isinstance(sent[0], Admitted)
+        end = sent[-1]
         assert isinstance(end, Finished)
-        new = [token_id for event in told if isinstance(event, Step) for token_id in event.new_final]
+        new = [token_id for event in sent if isinstance(event, Step) for token_id in event.new_final]
         assert len(new) == end.num_tokens <= request.params.max_new_tokens
 
 
@@ -113,7 +113,7 @@ def test_requests_are_admitted_in_the_order_of_their_arrival(llada: ModelRunner)
     assert order == ["a", "b", "c"]
 
 
-def test_admission_tells_the_device_and_what_was_left_out(llada: ModelRunner) -> None:
+def test_admission_reports_the_device_and_what_was_left_out(llada: ModelRunner) -> None:
     context_length = llada.model.config.context_length
     long = replace(request_of("a"), prefix=(5,) * (context_length + 10))
     engine, events = engine_with(llada, [long])
@@ -121,7 +121,7 @@ def test_admission_tells_the_device_and_what_was_left_out(llada: ModelRunner) ->
     assert events["a"] == [Admitted("a", "cpu", num_truncated=10 + 4)]
 
 
-def test_a_running_request_is_cancelled_and_its_place_is_free(llada: ModelRunner) -> None:
+def test_a_running_request_is_cancelled_and_its_room_is_free(llada: ModelRunner) -> None:
     engine, events = engine_with(llada, [request_of("a"), request_of("b")], max_running=1)
     engine.step()
     engine.abort("a")
@@ -149,7 +149,7 @@ def test_what_is_over_or_unknown_cannot_be_cancelled(llada: ModelRunner) -> None
     assert kinds(events["a"]) == ["Admitted", "Finished"]
 
 
-def test_a_full_queue_refuses_and_tells_nothing(llada: ModelRunner) -> None:
+def test_a_full_queue_refuses_and_sends_nothing(llada: ModelRunner) -> None:
     engine, events = engine_with(llada, [request_of("a")], max_waiting=1)
     with pytest.raises(QueueFull):
         engine.add(state_of(llada, request_of("b"), events))
@@ -197,7 +197,7 @@ def test_a_defect_in_one_request_fails_only_that_one(
     break_a_sampler(monkeypatch, method)
     engine, events = engine_with(llada, [request_of("a"), request_of("broken", seed=DEFECT), request_of("b")])
     run_to_end(engine)
-    assert {name: kinds(told) for name, told in events.items()} == {
+    assert {name: kinds(sent) for name, sent in events.items()} == {
         "a": ["Admitted", "Finished"],
         "broken": ["Admitted", "Failed"],
         "b": ["Admitted", "Finished"],

@@ -16,7 +16,7 @@ seeds = st.integers(0, 2**32)
 
 
 @given(st.integers(0, 9), lengths, st.integers(1, 16), seeds)
-def test_samples_mask_different_places_of_the_answer_only(
+def test_samples_mask_different_positions_of_the_answer_only(
     prompt_length: int, answer_length: int, num_samples: int, seed: int
 ) -> None:
     samples = draw_samples(prompt_length, answer_length, num_samples, np.random.default_rng(seed))

@@ -74,7 +74,7 @@ class Machine:
             self.engine.step()
 
     @property
-    def told(self) -> Events:
+    def sent(self) -> Events:
         """Without the devices."""
         return {
             name: [replace(e, device="") if isinstance(e, Admitted | Finished) else e for e in events]
@@ -86,7 +86,7 @@ def undisturbed(runner: ModelRunner, requests: list[GenerationRequest], runtime:
     machine = Machine(runner, never, runtime)
     machine.add(requests)
     machine.run()
-    return machine.told
+    return machine.sent
 
 
 def requests_with_caches(runner: ModelRunner, seed: int, count: int) -> list[GenerationRequest]:
@@ -97,7 +97,7 @@ def requests_with_caches(runner: ModelRunner, seed: int, count: int) -> list[Gen
 
 @pytest.mark.parametrize("runtime", ["auto", "torch"])
 @pytest.mark.parametrize("name", ["llada-tiny", "dreamon-tiny"])
-def test_a_request_that_moves_goes_on_as_if_it_had_not_and_leaves_nothing(
+def test_a_request_that_moves_gets_the_same_events_and_leaves_nothing_cached(
     name: str, runtime: RuntimeName, runners: Mapping[str, ModelRunner]
 ) -> None:
     requests = requests_with_caches(runners[name], seed=9, count=12)
@@ -110,13 +110,13 @@ def test_a_request_that_moves_goes_on_as_if_it_had_not_and_leaves_nothing(
         assert machine.device.num_passes > after, "it was struck"
         assert machine.device.cached_names() == set(), "the full device still holds what has gone on on the CPU"
         machine.run()
-        assert machine.told == expected
+        assert machine.sent == expected
         assert machine.engine.recovery.counters.num_moved_requests > 0
         assert machine.engine.runner.cached_names() == set()
 
 
 @pytest.mark.parametrize("name", ["llada-tiny", "dreamon-tiny"])
-def test_keys_move_between_graphs_and_modules_too(name: str, runners: Mapping[str, ModelRunner]) -> None:
+def test_cached_keys_move_between_graphs_and_modules_too(name: str, runners: Mapping[str, ModelRunner]) -> None:
     """The two ways to compute a model differ in the last bits, and keys differ by no more."""
     model = runners[name].model
     request = GenerationRequest("a", (5, 6, 7, 8, 9), (10, 11), DecodingParams(8, cache="dual"))
@@ -145,7 +145,9 @@ def step(state: RequestState, runner: ModelRunner) -> None:
     state.advance(predicted)
 
 
-def test_what_does_not_fit_the_cpu_is_still_on_the_device(llada: ModelRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cached_keys_that_do_not_fit_the_cpu_stay_on_the_device(
+    llada: ModelRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The request rests with its keys until there is room, here or there."""
     requests = [r for r in requests_with_caches(llada, seed=9, count=12) if r.params.cache != "none"][:2]
     expected = undisturbed(llada, requests, "torch")
@@ -167,7 +169,7 @@ def test_what_does_not_fit_the_cpu_is_still_on_the_device(llada: ModelRunner, mo
     assert machine.device.cached_names() == cached
     is_full = False
     machine.run()
-    assert machine.told == expected
+    assert machine.sent == expected
 
 
 # -- whatever strikes -------------------------------------------------------------------------------------------------
@@ -195,13 +197,13 @@ def test_memory_that_shrinks_and_grows_changes_no_text(
         machine.free = {DEVICE_NAME: data.draw(amounts), "cpu": data.draw(amounts)}
         machine.now_s += data.draw(st.sampled_from([0.0, RETURN_AFTER_S]))
         machine.engine.step()
-    for request_id, told in machine.told.items():
-        end = told[-1]
+    for request_id, sent in machine.sent.items():
+        end = sent[-1]
         if isinstance(end, Failed):
             assert isinstance(end.error, OutOfDeviceMemory)
-            assert told[:-1] == expected[request_id][: len(told) - 1]
+            assert sent[:-1] == expected[request_id][: len(sent) - 1]
         else:
-            assert told == expected[request_id]
+            assert sent == expected[request_id]
     assert machine.engine.runner.cached_names() == set()
 
 
@@ -220,7 +222,7 @@ def test_a_model_that_had_to_be_loaded_elsewhere_goes_home_and_those_that_run_st
     machine.free[DEVICE_NAME], machine.now_s = TOTAL, RETURN_AFTER_S
     machine.add(requests[1:])
     machine.run()
-    assert machine.told == expected
+    assert machine.sent == expected
     devices = {
         name: [event.device for event in events if isinstance(event, Admitted | Finished)]
         for name, events in machine.events.items()

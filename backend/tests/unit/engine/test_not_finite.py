@@ -141,7 +141,7 @@ def test_a_model_of_broken_weights_fails_every_request_and_serves_on() -> None:
         model.stack().norm.weight.fill_(torch.nan)
     for runtime in ("auto", "torch"):
         engine, events = run(ModelRunner(model, cpu_runtime=runtime), [_plain(str(number)) for number in range(4)])
-        assert all(isinstance(told[-1], Failed) for told in events.values())
+        assert all(isinstance(sent[-1], Failed) for sent in events.values())
         assert engine.recovery.counters.num_not_finite == 4
 
 
@@ -153,7 +153,7 @@ def _plain(name: str) -> GenerationRequest:
 @given(st.integers(0, 10**6))
 def test_infinity_that_bans_a_token_is_no_fault(llada: ModelRunner, seed: int) -> None:
     engine, events = run(llada, mixed_requests(llada.model.config, seed, 3))
-    assert all(isinstance(told[-1], Finished) for told in events.values())
+    assert all(isinstance(sent[-1], Finished) for sent in events.values())
     assert engine.recovery.counters.num_not_finite == 0
 
 
@@ -224,9 +224,9 @@ def test_a_graph_that_stops_running_leaves_its_requests_to_the_modules(
     with caplog.at_level(logging.WARNING):
         _, events = run(runner, requests)
     assert caplog.text.count("runs by PyTorch") == 1
-    assert all(isinstance(told[-1], Finished) for told in events.values())
-    for name, told in events.items():  # also with the keys that the graphs had cached
-        assert [e.new_final for e in told if isinstance(e, Step)] == [
+    assert all(isinstance(sent[-1], Finished) for sent in events.values())
+    for name, sent in events.items():  # also with the keys that the graphs had cached
+        assert [e.new_final for e in sent if isinstance(e, Step)] == [
             e.new_final for e in undisturbed[name] if isinstance(e, Step)
         ]
     assert runner.cached_names() == set()

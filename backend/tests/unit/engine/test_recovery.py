@@ -76,7 +76,7 @@ class Machine:
         )
 
     def devices(self, request_id: str) -> tuple[str, str]:
-        """Where a request began and where it ended."""
+        """The devices where a request began and where it ended."""
         first, last = self.events[request_id][0], self.events[request_id][-1]
         assert isinstance(first, Admitted)
         assert isinstance(last, Finished)
@@ -93,8 +93,8 @@ def always(number: int, num_sequences: int) -> bool:
 
 def without_devices(events: Events) -> Events:
     return {
-        name: [replace(event, device="") if isinstance(event, Admitted | Finished) else event for event in told]
-        for name, told in events.items()
+        name: [replace(event, device="") if isinstance(event, Admitted | Finished) else event for event in sent]
+        for name, sent in events.items()
     }
 
 
@@ -104,7 +104,7 @@ def without_devices(events: Events) -> Events:
 @examples(5, HealthCheck.function_scoped_fixture)
 @given(data=st.data())
 @pytest.mark.parametrize("name", ["llada-tiny", "dream-tiny", "dreamon-tiny"])
-def test_whatever_does_not_fit_every_request_tells_what_it_tells_undisturbed(
+def test_passes_that_do_not_fit_change_no_event(
     name: str, data: st.DataObject, runners: Mapping[str, ModelRunner]
 ) -> None:
     faults = data.draw(st.sets(st.integers(1, 40), max_size=20))
@@ -192,7 +192,7 @@ def test_the_weights_leave_after_several_requests_and_come_back_with_the_memory(
     assert machine.counters == (0, MOVES_BEFORE_MODEL, 1, 1)
 
 
-def test_quantised_weights_move_too_and_tell_the_same_everywhere() -> None:
+def test_quantised_weights_move_too_and_give_the_same_events_everywhere() -> None:
     runner = ModelRunner(load_model(CHECKPOINTS["dreamon-tiny"], CPU, torch.float32, "int8"))
     undisturbed, machine = Machine(runner, never), Machine(runner, always)
     for seed in range(MOVES_BEFORE_MODEL + 1):
@@ -216,7 +216,7 @@ def test_above_the_threshold_new_work_begins_on_the_cpu(llada: ModelRunner) -> N
     assert machine.faulty.num_passes == 0
 
 
-def test_whoever_names_a_device_may_fill_it(llada: ModelRunner) -> None:
+def test_a_device_that_is_named_may_be_filled(llada: ModelRunner) -> None:
     machine = Machine(llada, never, device="cuda:0")
     machine.used[DEVICE_NAME] = 9 * GIGABYTE
     (name,) = machine.add(seed=2, count=1)
@@ -249,13 +249,13 @@ def test_a_step_that_fits_nowhere_fails_its_request_and_no_other(llada: ModelRun
     assert ends == {Finished, Failed}  # with guidance or a choice of lengths there are several sequences
 
 
-def test_a_line_about_a_request_carries_its_id(llada: ModelRunner, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_log_line_about_a_request_carries_its_id(llada: ModelRunner, caplog: pytest.LogCaptureFixture) -> None:
     machine = Machine(llada, always)
     (name,) = machine.add(seed=2, count=1)
     machine.run()
-    told = [record for record in caplog.records if name in record.getMessage()]
-    assert told
-    assert {vars(record)["request_id"] for record in told} == {name}
+    records = [record for record in caplog.records if name in record.getMessage()]
+    assert records
+    assert {vars(record)["request_id"] for record in records} == {name}
 
 
 # -- copies -----------------------------------------------------------------------------------------------------------

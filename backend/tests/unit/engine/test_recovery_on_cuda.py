@@ -1,4 +1,4 @@
-"""The same on a real device whose memory is really taken."""
+"""Recovery on a real device whose memory is really taken."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who begins where memory is short, and who waits: first come, first served, and nobody fails who could have waited."""
+"""Admission where memory is short: first come, first served, and no request fails that could have waited."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _quick_caches(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @dataclass
 class Hall:
-    """An engine, how much is free where it runs and on the CPU, and what its requests were told, in order."""
+    """An engine, how much is free where it runs and on the CPU, and the events of its requests, in order."""
 
     runner: ModelRunner
     free_bytes: int
@@ -66,16 +66,16 @@ class Hall:
             self.engine.step()
 
     def bytes_of(self, names: Sequence[str]) -> int:
-        """What a step of these takes."""
+        """Bytes that a step of these takes."""
         needs = [self.states[name].need for name in names]
         return self.runner.bytes_of_pass(sum(n.num_tokens for n in needs), sum(n.num_rows for n in needs))
 
     def names(self, kind: type[EngineEvent]) -> list[str]:
-        """Of those that were told of such an event, in the order of these events."""
-        return [name for name, told in self.order if told == kind.__name__]
+        """Names of the requests that were sent such an event, in the order of these events."""
+        return [name for name, sent in self.order if sent == kind.__name__]
 
     def devices(self, kind: type[Admitted] | type[Finished]) -> list[str]:
-        return [event.device for told in self.events.values() for event in told if isinstance(event, kind)]
+        return [event.device for sent in self.events.values() for event in sent if isinstance(event, kind)]
 
     @property
     def running(self) -> list[str]:
@@ -88,7 +88,7 @@ class Hall:
 
 @pytest.fixture
 def by_modules(llada: ModelRunner) -> ModelRunner:
-    """Whose need grows with the tokens, and not with their square."""
+    """A runner whose need grows with the tokens, and not with their square."""
     return ModelRunner(llada.model, cpu_runtime="torch")
 
 
@@ -107,7 +107,7 @@ def one_request(runner: ModelRunner) -> int:
     room=st.floats(0.3, 4.0),
     aborted=st.sets(st.integers(0, 7), max_size=2),
 )
-def test_nobody_is_refused_for_the_sake_of_who_came_later(
+def test_no_request_is_refused_for_one_that_came_later(
     arrivals: list[tuple[int, int, int]], room: float, aborted: set[int], by_modules: ModelRunner
 ) -> None:
     hall = Hall(by_modules, int(room * one_request(by_modules)))
@@ -121,7 +121,7 @@ def test_nobody_is_refused_for_the_sake_of_who_came_later(
     while hall.engine.has_work:
         hall.engine.step()
         check(hall)
-    ends = [told[-1] for told in hall.events.values()]
+    ends = [sent[-1] for sent in hall.events.values()]
     assert all(isinstance(end, Finished | Cancelled | Failed) for end in ends)
     for end in ends:
         fits_alone = hall.bytes_of([end.request_id]) <= hall.free_bytes
@@ -144,7 +144,7 @@ def check(hall: Hall) -> None:
 
 
 @pytest.mark.parametrize("at_once", [True, False])
-def test_of_four_two_run_and_two_wait_however_they_arrive(at_once: bool, by_modules: ModelRunner) -> None:
+def test_of_four_requests_two_run_and_two_wait_however_they_arrive(at_once: bool, by_modules: ModelRunner) -> None:
     hall = Hall(by_modules, int(2.5 * one_request(by_modules)))
     for name in "abcd":
         hall.arrive(name)
@@ -182,7 +182,7 @@ def test_caches_are_freed_before_a_request_fails(by_modules: ModelRunner, monkey
     assert hall.names(Finished) == ["a"]
 
 
-def test_who_waits_for_room_can_be_cancelled_and_closed(by_modules: ModelRunner) -> None:
+def test_a_request_that_waits_for_room_can_be_cancelled_and_closed(by_modules: ModelRunner) -> None:
     hall = Hall(by_modules, int(1.5 * one_request(by_modules)))
     for name in "abcd":
         hall.arrive(name)
@@ -198,7 +198,7 @@ def test_who_waits_for_room_can_be_cancelled_and_closed(by_modules: ModelRunner)
     assert not hall.engine.has_work
 
 
-def test_what_is_kept_already_is_counted_once(by_modules: ModelRunner) -> None:
+def test_what_is_cached_already_is_counted_once(by_modules: ModelRunner) -> None:
     """It is in the memory that is used, so it is not among what a request may need still."""
     state = RequestState(
         GenerationRequest("a", (5,) * 20, (6,), DecodingParams(4, cache="dual")),
@@ -244,7 +244,7 @@ def test_a_request_that_would_not_fit_the_device_alone_begins_on_the_cpu_at_once
     assert len(hall.names(Finished)) == 3
 
 
-def test_keys_that_go_with_those_who_run_are_room_to_wait_for(llada: ModelRunner) -> None:
+def test_cached_keys_of_running_requests_are_room_to_wait_for(llada: ModelRunner) -> None:
     runner = on_device(llada)
     one = one_request(runner)
     hall = Hall(runner, 2 * one)
@@ -263,7 +263,7 @@ def test_keys_that_go_with_those_who_run_are_room_to_wait_for(llada: ModelRunner
     assert hall.devices(Finished) == [DEVICE_NAME]
 
 
-def test_who_fits_nowhere_waits_for_all_that_run_and_then_fails(llada: ModelRunner) -> None:
+def test_a_request_that_fits_nowhere_waits_for_all_that_run_and_then_fails(llada: ModelRunner) -> None:
     runner = on_device(llada)
     hall = Hall(runner, int(1.5 * one_request(runner)), free_on_cpu=0)
     for name, num_tokens in (("a", 20), ("large", 110), ("b", 20)):
@@ -311,7 +311,7 @@ def test_a_pass_that_fits_nowhere_waits_for_those_that_fit(by_modules: ModelRunn
     assert hall.names(Finished) == ["a", "late"]
 
 
-def test_where_nobody_can_go_on_the_last_one_ends(by_modules: ModelRunner) -> None:
+def test_where_no_request_can_go_on_the_last_one_fails(by_modules: ModelRunner) -> None:
     runner = FaultyRunner(by_modules.model, lambda number, _: number > 3, cpu_runtime="torch")
     runner.device_name = "cpu"
     hall = Hall(runner, PLENTY)
@@ -319,7 +319,7 @@ def test_where_nobody_can_go_on_the_last_one_ends(by_modules: ModelRunner) -> No
         hall.arrive(name, max_new_tokens=9)
     hall.run()
     assert hall.names(Failed) == ["c", "b", "a"]
-    for told in hall.events.values():
-        end = told[-1]
+    for sent in hall.events.values():
+        end = sent[-1]
         assert isinstance(end, Failed)
         assert isinstance(end.error, OutOfDeviceMemory)

@@ -105,7 +105,7 @@ def scheduler_with(*jobs: Job) -> Scheduler[Job]:
     return scheduler
 
 
-def test_one_that_exceeds_the_whole_budget_runs_alone() -> None:
+def test_a_request_that_exceeds_the_whole_budget_runs_alone() -> None:
     giant, small = Job(0, 1000, 1000), Job(1, 1, 1)
     scheduler = scheduler_with(giant, small)
     assert admit(scheduler) == [giant]
@@ -114,7 +114,7 @@ def test_one_that_exceeds_the_whole_budget_runs_alone() -> None:
     assert admit(scheduler) == [small]
 
 
-def test_a_small_one_does_not_overtake_a_large_one_that_waits() -> None:
+def test_a_small_request_does_not_overtake_a_large_one_that_waits() -> None:
     first, large, small = Job(0, 15, 1), Job(1, 15, 1), Job(2, 1, 1)
     scheduler = scheduler_with(first, large, small)
     assert admit(scheduler) == [first]

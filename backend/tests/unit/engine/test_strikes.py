@@ -1,4 +1,4 @@
-"""Whatever strikes inside a pass, a request tells what it would have told, or ends with the error that says why."""
+"""Faults inside a pass: a request gets the events that it would have got, or ends with the error that says why."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def run(runner: ModelRunner, requests: list[GenerationRequest]) -> Events:
 
 
 class Undisturbed:
-    """What the mixtures tell when nothing strikes, each computed once."""
+    """The events of the mixtures when nothing strikes, each computed once."""
 
     def __init__(self, runners: Mapping[str, ModelRunner]) -> None:
         self.of = cache(lambda name, seed, count: run(runners[name], requests_of(runners[name], seed, count)))
@@ -90,13 +90,13 @@ def undisturbed(runners: Mapping[str, ModelRunner]) -> Undisturbed:
     return Undisturbed(runners)
 
 
-def assert_told(told: list[EngineEvent], expected: list[EngineEvent]) -> None:
+def assert_sent(sent: list[EngineEvent], expected: list[EngineEvent]) -> None:
     """All of what was expected, or its beginning and then why it is no more."""
-    end = told[-1]
+    end = sent[-1]
     if not isinstance(end, Failed):
-        assert told == expected
+        assert sent == expected
         return
-    assert told[:-1] == expected[: len(told) - 1]
+    assert sent[:-1] == expected[: len(sent) - 1]
     assert isinstance(end.error, OutOfDeviceMemory | EngineStopped)
     assert any(word in str(end.error) for word in ("out of memory", "bad_alloc", "kernel"))
 
@@ -104,7 +104,7 @@ def assert_told(told: list[EngineEvent], expected: list[EngineEvent]) -> None:
 @pytest.mark.parametrize("name", NAMES)
 @examples(6, HealthCheck.function_scoped_fixture)
 @given(st.integers(0, NUM_MIXTURES - 1), st.sampled_from([1, 8]), st.lists(strikes, min_size=1, max_size=4))
-def test_whatever_strikes_text_passes_and_probabilities_are_those_of_an_undisturbed_run(
+def test_faults_inside_a_pass_change_no_event_of_a_request_that_finishes(
     runners: Mapping[str, ModelRunner],
     undisturbed: Undisturbed,
     name: str,
@@ -115,14 +115,14 @@ def test_whatever_strikes_text_passes_and_probabilities_are_those_of_an_undistur
     expected = undisturbed.of(name, seed, count)
     with struck_by(*falling) as striking:
         events = run(runners[name], requests_of(runners[name], seed, count))
-    for request_id, told in events.items():
-        assert_told(told, expected[request_id])
+    for request_id, sent in events.items():
+        assert_sent(sent, expected[request_id])
     if not striking.struck:
         assert events == expected
 
 
 @pytest.mark.parametrize("name", ["llada-tiny by modules", "dreamon-tiny"])
-def test_one_lack_of_memory_anywhere_is_felt_by_nobody(
+def test_one_lack_of_memory_anywhere_changes_no_event(
     name: str, runners: Mapping[str, ModelRunner], undisturbed: Undisturbed
 ) -> None:
     """The second attempt finds what the first one did, whichever function that came to."""
@@ -139,24 +139,24 @@ def test_one_lack_of_memory_anywhere_is_felt_by_nobody(
 @pytest.mark.parametrize("name", ["llada-tiny", "dreamon-tiny"])
 @examples(2, HealthCheck.function_scoped_fixture)
 @given(st.integers(0, NUM_MIXTURES - 1), st.lists(strikes.filter(lambda s: s.kind != "defect"), max_size=6))
-def test_requests_that_are_struck_until_they_move_end_as_they_would_have(
+def test_requests_that_faults_move_to_the_cpu_get_the_same_text(
     runners: Mapping[str, ModelRunner], undisturbed: Undisturbed, name: str, seed: int, falling: list[Strike]
 ) -> None:
-    """What is cached of them goes along: all but the last bits of what other kernels compute is as it was."""
+    """All that is cached of them goes along: all but the last bits of what other kernels compute is as it was."""
     device = ModelRunner(runners[name].model, DEVICE_NAME)
     requests = requests_of(device, seed, 4)
     always = [Strike("sampling", number) for number in range(3, 9)]
     with struck_by(*falling, *always):
         events = run(device, requests)
     for request in requests:
-        told, params = events[request.request_id], request.params
-        assert sum(isinstance(event, Finished | Failed) for event in told) == 1
-        if not isinstance(told[-1], Finished):
+        sent, params = events[request.request_id], request.params
+        assert sum(isinstance(event, Finished | Failed) for event in sent) == 1
+        if not isinstance(sent[-1], Finished):
             continue
         expected = undisturbed.of(name, seed, 4)[request.request_id]
         if params.cache == "none":
-            assert without_devices(told) == without_devices(expected)
-        assert text_and_passes(told) == text_and_passes(expected)
+            assert without_devices(sent) == without_devices(expected)
+        assert text_and_passes(sent) == text_and_passes(expected)
 
 
 def text_and_passes(events: list[EngineEvent]) -> list[tuple[tuple[int, ...], int]]:

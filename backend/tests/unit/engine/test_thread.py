@@ -108,7 +108,7 @@ def submit(engine: EngineThread, request: GenerationRequest) -> Listener:
 
 
 @pytest.mark.parametrize("name", CHECKPOINTS)
-def test_requests_from_many_threads_tell_what_each_tells_alone(
+def test_requests_from_many_threads_get_the_events_that_each_gets_alone(
     name: str, start: Start, runners: Mapping[str, ModelRunner]
 ) -> None:
     engine, requests = start(name), mixed_requests(runners[name].model.config, seed=21, count=8)
@@ -131,7 +131,7 @@ def test_an_idle_engine_wakes_up_for_the_next_request(start: Start) -> None:
         assert submit(engine, request_of(str(number))).wait()[-1].request_id == str(number)
 
 
-def test_what_the_model_is_can_be_read(start: Start) -> None:
+def test_model_device_and_type_can_be_read(start: Start) -> None:
     engine = start("dreamon-tiny")
     assert (engine.device, engine.dtype, engine.is_alive()) == ("cpu", "float32", True)
     assert engine.algorithms == ("entropy", "maskgit_plus", "topk_margin")
@@ -235,13 +235,13 @@ def test_a_full_queue_refuses(start: Start) -> None:
 
 def test_an_abort_takes_effect_before_the_next_step(start: Start) -> None:
     engine = start()
-    told = Listener(on=lambda event: engine.abort("a") if isinstance(event, Step) else None)
-    engine.submit(replace(request_of("a", 9), snapshots=True), told)
-    assert told.wait()[-1] == Cancelled("a", nfe=1)
-    assert [type(event).__name__ for event in told.events] == ["Admitted", "Step", "Cancelled"]
+    sent = Listener(on=lambda event: engine.abort("a") if isinstance(event, Step) else None)
+    engine.submit(replace(request_of("a", 9), snapshots=True), sent)
+    assert sent.wait()[-1] == Cancelled("a", nfe=1)
+    assert [type(event).__name__ for event in sent.events] == ["Admitted", "Step", "Cancelled"]
 
 
-def test_the_place_of_a_cancelled_request_is_free(start: Start) -> None:
+def test_the_room_of_a_cancelled_request_is_free(start: Start) -> None:
     engine, gate = start(max_running=1), Gate()
     engine.submit(request_of("a", 9), gate)
     assert gate.reached.wait(PATIENCE_S)
@@ -437,7 +437,7 @@ def test_close_fails_what_is_unfinished(start: Start) -> None:
     assert (gate.kinds, waiting.kinds) == (["Admitted", "Failed"], ["Failed"])
 
 
-def test_a_closed_engine_refuses_and_tells_nothing(start: Start) -> None:
+def test_a_closed_engine_refuses_and_sends_nothing(start: Start) -> None:
     engine, listener = start(), Listener()
     engine.close()
     engine.close()

@@ -52,7 +52,7 @@ class MetalRunner(ModelRunner):
 
 
 @pytest.mark.parametrize("name", ["llada-tiny", "dreamon-tiny"])
-def test_every_kind_of_request_runs_and_tells_what_it_tells_elsewhere(
+def test_every_kind_of_request_gets_the_events_that_it_gets_elsewhere(
     name: str, runners: Mapping[str, ModelRunner], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = runners[name].model

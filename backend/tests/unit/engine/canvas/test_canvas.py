@@ -101,7 +101,7 @@ def test_a_decided_position_is_never_written_again() -> None:
             canvas.commit(index, 8)
 
 
-def test_committing_the_mask_itself_leaves_the_place_open() -> None:
+def test_committing_the_mask_itself_leaves_the_position_open() -> None:
     canvas = Canvas([], 1, [], MASK)
     canvas.commit(0, MASK)
     assert canvas.masked() == [0]

@@ -29,7 +29,7 @@ def steps_of(events: Sequence[EngineEvent]) -> list[Step]:
     return [event for event in events if isinstance(event, Step)]
 
 
-def told(events: Sequence[EngineEvent]) -> list[tuple[int, TokenLogprobs]]:
+def sent(events: Sequence[EngineEvent]) -> list[tuple[int, TokenLogprobs]]:
     return [pair for step in steps_of(events) for pair in zip(step.new_final, step.logprobs, strict=True)]
 
 
@@ -84,7 +84,7 @@ def test_a_closed_round_leaves_masks_out() -> None:
 
 
 @pytest.mark.parametrize("name", CHECKPOINTS)
-def test_asking_for_them_changes_nothing_else(name: str, runners: Mapping[str, ModelRunner]) -> None:
+def test_asking_for_log_probabilities_changes_nothing_else(name: str, runners: Mapping[str, ModelRunner]) -> None:
     runner = runners[name]
     requests = mixed_requests(runner.model.config, seed=3, count=8)
     without = traces.run(runner, asking(requests, None), together=True)
@@ -98,8 +98,10 @@ def test_asking_for_them_changes_nothing_else(name: str, runners: Mapping[str, M
 
 
 @pytest.mark.parametrize("name", CHECKPOINTS)
-def test_each_is_what_the_step_that_committed_the_token_saw(name: str, runners: Mapping[str, ModelRunner]) -> None:
-    """Where nothing is filtered, the confidence of a commit is the probability of its token; without the expand token,
+def test_each_log_probability_is_that_of_the_step_which_committed_the_token(
+    name: str, runners: Mapping[str, ModelRunner]
+) -> None:
+    """With nothing filtered, the confidence of a commit is the probability of its token; without the expand token,
     which is banned here for want of room, it is greater."""
     runner = runners[name]
     bans_tokens = "dreamon" in name
@@ -112,7 +114,7 @@ def test_each_is_what_the_step_that_committed_the_token_saw(name: str, runners: 
         if step.snapshot is not None
         for commit in step.snapshot.commits
     }
-    found = told(trace.events)
+    found = sent(trace.events)
     assert found
     for token_id, logprobs in found:
         confidence = math.exp(logprobs.logprob)

@@ -11,7 +11,7 @@ from app.engine.canvas.transcript import Transcript
 
 MASK, END = 0, 9
 spans = st.lists(st.integers(0, 9), max_size=8)
-"""What a round writes; a mask stays one."""
+"""A round's commits, in order; a mask stays one."""
 
 
 def written(rounds: list[list[int]]) -> list[int]:
@@ -28,7 +28,7 @@ def tell(transcript: Transcript, span: list[int], rng: random.Random) -> list[tu
         canvas.commit(1 + index, span[index])
         transcript.follow(canvas)
         if rng.random() < 0.5:
-            pieces.append(transcript.take_untold())
+            pieces.append(transcript.take_unsent())
     transcript.close_round(canvas)
     return pieces
 
@@ -43,23 +43,23 @@ def test_the_pieces_in_their_order_are_the_answer_whatever_the_steps_were(
         pieces += tell(transcript, span, rng)
         if transcript.ended:
             break
-    pieces.append(transcript.take_untold())
+    pieces.append(transcript.take_unsent())
     assert [token_id for piece in pieces for token_id in piece] == written(rounds)
-    assert transcript.num_told == len(written(rounds))
+    assert transcript.num_sent == len(written(rounds))
     assert transcript.ended == (END in [token_id for span in rounds for token_id in span])
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=8), st.randoms(use_true_random=False))
-def test_what_was_told_is_never_taken_back(span: list[int], rng: random.Random) -> None:
+def test_what_was_sent_is_never_taken_back(span: list[int], rng: random.Random) -> None:
     transcript = Transcript((END,))
     canvas = Canvas([], len(span), [], MASK)
-    told: list[int] = []
+    sent: list[int] = []
     for index in rng.sample(range(len(span)), len(span)):
         canvas.commit(index, span[index])
         transcript.follow(canvas)
-        told += transcript.take_untold()
-        assert told == written([span])[: len(told)]
-        assert MASK in canvas.ids[: len(told) + 1] or told == written([span])
+        sent += transcript.take_unsent()
+        assert sent == written([span])[: len(sent)]
+        assert MASK in canvas.ids[: len(sent) + 1] or sent == written([span])
 
 
 def test_several_ids_may_end_the_text() -> None:
@@ -69,7 +69,7 @@ def test_several_ids_may_end_the_text() -> None:
         canvas.commit(index, token_id)
     transcript.follow(canvas)
     assert transcript.ended
-    assert transcript.take_untold() == (4,)
+    assert transcript.take_unsent() == (4,)
 
 
 def test_a_mask_that_nobody_fills_is_left_out_when_the_round_is_closed() -> None:
@@ -78,12 +78,12 @@ def test_a_mask_that_nobody_fills_is_left_out_when_the_round_is_closed() -> None
     canvas.commit(0, 4)
     canvas.commit(2, 5)
     transcript.follow(canvas)
-    assert transcript.take_untold() == (4,)
+    assert transcript.take_unsent() == (4,)
     assert transcript.close_round(canvas) == [4, 5]
-    assert transcript.take_untold() == (5,)
+    assert transcript.take_unsent() == (5,)
 
 
-def test_final_text_that_changes_is_a_defect_and_is_never_told() -> None:
+def test_final_text_that_changes_is_a_defect_and_is_never_sent() -> None:
     transcript = Transcript((END,))
     canvas = Canvas([], 3, [], MASK)
     for index in range(2):

@@ -35,7 +35,7 @@ go.set()
 
 
 def num_arenas(**environment: str) -> int:
-    """Of a process with a dozen threads that allocate at the same time."""
+    """Arenas of a process with a dozen threads that allocate at the same time."""
     variables = {"PATH": "", "PYTHONMALLOC": "malloc", **environment}
     info = subprocess.run([sys.executable, "-c", COUNTED], env=variables, capture_output=True, text=True, check=True)
     return info.stdout.count("<heap nr=")

@@ -153,7 +153,7 @@ def test_numpy_says_it_in_a_type_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("error", SHORT, ids=repr)
-def test_what_is_out_of_memory(error: Exception) -> None:
+def test_errors_of_a_full_device_are_recognised(error: Exception) -> None:
     assert is_out_of_memory(error)
     assert not is_broken(error)
 
@@ -165,7 +165,7 @@ def test_a_broken_device_is_not_short_of_memory(error: Exception) -> None:
 
 
 @pytest.mark.parametrize("error", NEITHER, ids=repr)
-def test_what_is_neither(error: Exception) -> None:
+def test_other_errors_are_neither_a_full_nor_a_broken_device(error: Exception) -> None:
     assert not is_out_of_memory(error)
     assert not is_broken(error)
 
@@ -227,7 +227,7 @@ def test_a_device_that_is_not_there_is_an_engine_error(name: str, monkeypatch: p
         ("float32", "cuda", torch.float32),
     ],
 )
-def test_dtypes(name: DTypeName, device: str, dtype: torch.dtype) -> None:
+def test_auto_takes_bfloat16_on_cuda_and_float32_elsewhere(name: DTypeName, device: str, dtype: torch.dtype) -> None:
     assert choose_dtype(name, torch.device(device)) is dtype
 
 

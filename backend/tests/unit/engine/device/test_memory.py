@@ -20,7 +20,7 @@ def test_the_machine_has_memory_and_some_of_it_is_in_use() -> None:
     assert host.free_bytes == host.total_bytes - host.used_bytes
 
 
-def test_shares() -> None:
+def test_the_share_in_use_counts_what_is_to_be_added() -> None:
     assert DeviceMemory(4, 10).share_with(4) == 0.8
     assert DeviceMemory(12, 10).free_bytes == 0
 
@@ -45,7 +45,7 @@ def test_a_container_has_what_its_limit_leaves_it(
         assert host == expected
 
 
-def test_a_device_that_is_not_there_tells_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_device_that_is_not_there_has_no_memory_to_report(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     assert device_memory("cuda:0") is None
@@ -58,7 +58,7 @@ def test_a_device_that_is_none_has_no_memory() -> None:
     free_caches("the cloud")
 
 
-def test_what_pytorch_keeps_for_later_is_not_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_pytorch_has_reserved_for_later_is_not_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (20, 100))
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 50)

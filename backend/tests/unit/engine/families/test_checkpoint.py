@@ -183,7 +183,7 @@ def test_json_may_begin_with_a_byte_order_mark(single: Path) -> None:
 
 
 def mapped_ranges(path: Path) -> list[tuple[int, int]]:
-    """Where the process has mapped `path`."""
+    """The places where the process has mapped `path`."""
     lines = Path("/proc/self/maps").read_text().splitlines()
     ranges = [line.split()[0].split("-") for line in lines if line.endswith(str(path))]
     return [(int(low, 16), int(high, 16)) for low, high in ranges]

@@ -101,7 +101,7 @@ def test_swiglu_is_its_formula() -> None:
     torch.testing.assert_close(swiglu(gate, up), plain.gated(gate, up))
 
 
-def test_angles_that_are_kept_are_those_that_would_be_computed() -> None:
+def test_angles_from_the_table_are_those_that_would_be_computed() -> None:
     rotary = Rotary(8, 1e4)
     with torch.inference_mode():
         rotary.angles(torch.tensor([3, 0]))
@@ -111,7 +111,7 @@ def test_angles_that_are_kept_are_those_that_would_be_computed() -> None:
             assert torch.equal(kept, computed)
 
 
-def test_training_may_use_the_angles_that_decoding_has_kept() -> None:
+def test_training_may_use_the_table_of_angles_that_decoding_has_made() -> None:
     rotary, positions = Rotary(8, 1e4), torch.arange(4)
     with torch.inference_mode():
         rotary.angles(positions)

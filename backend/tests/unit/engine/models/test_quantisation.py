@@ -36,7 +36,7 @@ from tests.unit.engine.mixture import mixed_requests
 CUDA = torch.device("cuda", 0)
 SCHEMES: tuple[QuantizationName, ...] = ("int8", "nf4")
 MOST_ERROR = {"int8": 0.06, "nf4": 0.3}
-"""Of a trained model's logits, as a share of their spread."""
+"""The error of a trained model's logits, as a share of their spread."""
 
 schemes = pytest.mark.parametrize("scheme", SCHEMES)
 tiny = pytest.mark.parametrize("name", ["llada-tiny", "dream-tiny", "dreamon-tiny"])
@@ -74,7 +74,7 @@ def _both_kinds_of_processor(request: pytest.FixtureRequest, monkeypatch: pytest
 
 @examples(50)
 @given(seed=st.integers(0, 2**32), num_rows=st.integers(1, 9), width=st.integers(1, 70), size=st.floats(1e-20, 1e20))
-def test_each_row_is_rounded_by_itself_to_half_a_step(seed: int, num_rows: int, width: int, size: float) -> None:
+def test_each_row_is_rounded_alone_to_half_a_step(seed: int, num_rows: int, width: int, size: float) -> None:
     x = size * torch.randn(num_rows, width, generator=torch.Generator().manual_seed(seed))
     quantised, scales = quantise_rows(x)
     assert quantised.dtype == torch.int8
@@ -126,7 +126,7 @@ def test_the_bias_is_added_and_keeps_its_type(scheme: QuantizationName) -> None:
 
 
 @torch.inference_mode()
-def test_a_row_has_the_same_bits_in_any_company_however_small(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_row_has_the_same_bits_in_any_batch_however_small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(quantisation, "multiplies_int8", lambda device: True)
     projection, x = Int8Linear(torch.randn(48, 64)), torch.randn(37, 64)
     together = projection(x)
@@ -154,7 +154,7 @@ def test_the_projections_of_all_layers_are_quantised_and_nothing_else(
 
 @pytest.mark.parametrize("name", ["embedded-llada", "embedded-dreamon"])
 @schemes
-def test_its_logits_are_nearly_those_of_the_model(
+def test_the_logits_of_a_quantised_model_are_nearly_those_of_the_model(
     name: str, scheme: QuantizationName, quantised: Quantised, runners: Mapping[str, ModelRunner]
 ) -> None:
     assert relative_error(some_logits(quantised[name, scheme]), some_logits(runners[name])) < MOST_ERROR[scheme]
@@ -179,7 +179,7 @@ def test_graphs_are_for_int8_alone_and_where_bytes_are_multiplied(
 
 @pytest.mark.parametrize("name", ["llada-tiny", "dreamon-tiny"])
 @schemes
-def test_a_request_tells_the_same_alone_and_in_a_batch(
+def test_a_request_gets_the_same_events_alone_and_in_a_batch(
     name: str, scheme: QuantizationName, quantised: Quantised
 ) -> None:
     runner = quantised[name, scheme]
@@ -190,7 +190,7 @@ def test_a_request_tells_the_same_alone_and_in_a_batch(
 
 @pytest.mark.parametrize("scheme", ["none", *SCHEMES])
 @pytest.mark.parametrize("name", CHECKPOINTS)
-def test_its_memory_is_known_before_it_is_loaded(name: str, scheme: QuantizationName) -> None:
+def test_the_memory_of_quantised_weights_is_known_before_they_are_loaded(name: str, scheme: QuantizationName) -> None:
     folder = CHECKPOINTS[name]
     loaded = ModelRunner(load_model(folder, CPU, torch.bfloat16, scheme)).memory_bytes
     assert weight_bytes(read_json(folder / "config.json"), torch.bfloat16, scheme) == loaded

@@ -69,7 +69,7 @@ def test_a_span_sees_itself_and_the_cached_keys_around_it(spans: list[tuple[int,
                 assert len(query) == part.num_slots + num_cached
 
 
-def test_a_revisable_token_is_seen_by_nobody_and_sees_all_but_the_token_in_its_place() -> None:
+def test_a_revisable_token_is_seen_by_no_other_and_sees_all_but_the_token_at_its_position() -> None:
     made = arrays([Part([1, 2, 3, 9, 9], [0, 1, 2, 0, 2], [1, 3, 4], revisable=[0, 2])])
     see = made["mask"][0, 0, :5] == 0
     assert see.astype(int).tolist() == [[1, 1, 1, 0, 0]] * 3 + [[0, 1, 1, 1, 0], [1, 1, 0, 0, 1]]

@@ -47,7 +47,7 @@ def test_wanted_rows_are_those_of_the_whole_pass(name: str, runners: Mapping[str
 
 @checkpoints
 @torch.inference_mode()
-def test_a_sequence_gives_the_same_bits_in_any_company(name: str, runners: Mapping[str, ModelRunner]) -> None:
+def test_a_sequence_gives_the_same_bits_in_any_batch(name: str, runners: Mapping[str, ModelRunner]) -> None:
     runner = runners[name]
     sequences = some_sequences(runner)
     together = torch.split(runner.logits(sequences), [len(sequence.wanted) for sequence in sequences])
@@ -191,7 +191,7 @@ def test_a_request_leaves_nothing_behind(runners: Mapping[str, ModelRunner]) -> 
 
 
 @torch.inference_mode()
-def test_a_revisable_token_is_judged_by_what_the_rest_says_of_its_place(llada: ModelRunner) -> None:
+def test_a_revisable_token_is_judged_by_what_the_rest_says_of_its_position(llada: ModelRunner) -> None:
     """In the first layer nothing has seen anything yet, so a model cut down to it must give what a mask in the token's
     place gives."""
     cut = copied(llada.model, torch.device("cpu"), torch.float32)
@@ -207,11 +207,11 @@ def test_a_revisable_token_is_judged_by_what_the_rest_says_of_its_place(llada: M
 def test_support_is_the_probability_of_the_revisable_tokens(llada: ModelRunner) -> None:
     sequence = SequenceInput(range(5, 25), [2, 3], revisable=[7, 12])
     plain = Work((SequenceInput(range(5, 25), [2, 3]),), RULES)
-    told, alone = llada.run([Work((sequence,), RULES, revisable_ids=(12, 17)), plain])
+    with_support, alone = llada.run([Work((sequence,), RULES, revisable_ids=(12, 17)), plain])
     with torch.inference_mode():
         probabilities = llada.logits([sequence])[2:].softmax(-1)
-    assert told.support == pytest.approx([float(probabilities[0, 12]), float(probabilities[1, 17])])
-    assert (told.token_ids, told.confidences) == (alone.token_ids, alone.confidences)
+    assert with_support.support == pytest.approx([float(probabilities[0, 12]), float(probabilities[1, 17])])
+    assert (with_support.token_ids, with_support.confidences) == (alone.token_ids, alone.confidences)
 
 
 def test_divergences_are_counted_from_the_step_before(llada: ModelRunner) -> None:
