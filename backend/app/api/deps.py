@@ -17,16 +17,19 @@ from app.services.diffusion.models import DiffusionGenerationParams, DiffusionIn
 
 
 async def get_service(request: Request) -> DiffusionLLMService:
+    """The service of the application."""
     service: DiffusionLLMService = request.app.state.service
     return service
 
 
 async def get_settings(request: Request) -> Settings:
+    """The settings that the application was made with."""
     settings: Settings = request.app.state.settings
     return settings
 
 
 async def get_call_counters(request: Request) -> CallCounters:
+    """The counters of the rate limits."""
     call_counters: CallCounters = request.app.state.call_counters
     return call_counters
 
@@ -41,6 +44,7 @@ ChangesBody = Annotated[dict[str, Any], Depends(object_for(DiffusionConfig))]
 
 
 async def require_admin(request: Request, settings: SettingsDep) -> None:
+    """Refuses a caller without the admin's right; see `check_admin`."""
     check_admin(request, settings.admin_token.get_secret_value())
 
 

@@ -43,7 +43,7 @@ class Body:
 
 @dataclass(frozen=True, slots=True)
 class Face:
-    """What a face declares.
+    """The declaration of a face.
 
     Attributes:
         router: its routes; what they stream is written by framings of the face.
@@ -65,7 +65,7 @@ class Face:
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """What a face says of a path, or of all that begin so: a kind by method, and under `""` that of all others."""
+    """The declaration of a path, or of all that begin so: a kind by method, and under `""` that of all others."""
 
     face: Face
     kinds: dict[str, Kind] = field(default_factory=dict)
@@ -96,7 +96,7 @@ class Faces:
         self._beginnings = [path.removesuffix("*") for path in sorted(patterns, key=len, reverse=True)]
 
     def at(self, path: str) -> Declared:
-        """What is declared of a path itself, or else of the longest beginning of it."""
+        """The declaration of a path itself, or else of the longest beginning of it."""
         if path in self._paths:
             return self._paths[path]
         beginning = next((each for each in self._beginnings if path.startswith(each)), None)

@@ -10,6 +10,9 @@ from functools import cache
 from pathlib import Path
 from statistics import median
 
+from app.core.settings import Settings
+from app.server import create_app
+
 BACKEND = Path(__file__).parents[2]
 ROOT = BACKEND.parent
 PROGRAMS = [ROOT / "training", ROOT / "benchmarks", ROOT / "docs"]
@@ -26,7 +29,7 @@ NO_SUBJECT = re.compile(
 PRIVATE_WORDS = re.compile(r"\b(told|tells|one's own|surety|surest|in company)\b")
 """The words of our own for which the field has others: sent, reported, a user's own, confidence, in a batch."""
 
-STILL_REBUILT = ("app/engine/", "app/services/", "app/api/", "app/ray/", "tests/api/", "tests/unit/")
+STILL_REBUILT = ("app/engine/", "app/services/", "app/ray/", "tests/api/", "tests/unit/")
 """The folders whose docstrings are not yet checked."""
 
 Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
@@ -111,13 +114,20 @@ def test_no_file_is_long() -> None:
 
 
 def test_every_public_name_has_a_docstring() -> None:
+    """A model of the OpenAPI document may do without: it describes its fields, and a docstring would be part of it."""
+    schemas = create_app(Settings(_env_file=None)).openapi()["components"]["schemas"]
+    described = {name.rpartition("__")[2] for name in schemas}
     without = {
         source.name: names
         for source in settled()
         if source.path.is_relative_to(BACKEND / "app")
-        if (names := {getattr(node, "name", "the module") for node in source.public() if not ast.get_docstring(node)})
+        if (names := set(_without_docstring(source)) - described)
     }
     assert not without
+
+
+def _without_docstring(source: Source) -> Iterator[str]:
+    return (getattr(node, "name", "the module") for node in source.public() if not ast.get_docstring(node))
 
 
 def test_every_docstring_begins_with_a_subject() -> None:

@@ -1,4 +1,4 @@
-"""Who may make admin calls: the holder of the token, or, where none is set, whoever sits at this machine.
+"""The admin's right: it belongs to the holder of the token, or, where none is set, to whoever sits at this machine.
 
 The second rule must not open the door to a network by accident. A proxy on this machine makes everybody's peer
 address loopback, and a web page can make a browser on this machine send requests; so no header may name a proxy, and

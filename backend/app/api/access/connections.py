@@ -20,10 +20,10 @@ from app.services.diffusion.requests.call import Call
 
 CHECKS_PER_TIMEOUT = 4
 SEND_BUFFER_BYTES = 131_072
-"""What the system holds of an answer that is not read yet, per connection. Left alone it takes megabytes, and then it
+"""The bytes of an unread answer that the system holds per connection. Left alone it takes megabytes, and then it
 takes long to distinguish a slow reader from one that does not read."""
 SURPLUS_TIMEOUT_S = 1.0
-"""How long a connection above the limit may take to ask, and to get the answer that there is no room for it."""
+"""The seconds that a connection above the limit may take to ask, and to get the answer that there is no room for it."""
 
 
 class Connection(H11Protocol):

@@ -1,4 +1,4 @@
-"""Which pages of other origins may read answers, and may ask at all where the server is in a private network."""
+"""Pages of other origins: which may read answers, and may ask at all where the server is in a private network."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ READABLE_HEADERS = (
     "X-Request-ID",
     "X-Should-Retry",
 )
-"""What pages of other origins may read of an answer besides its body."""
+"""The headers that pages of other origins may read."""
 
 
 class CrossOrigin(CORSMiddleware):

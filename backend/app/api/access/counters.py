@@ -19,7 +19,7 @@ KEY_PREFIX = "reynard"
 REDIS_TIMEOUT_S = 1.0
 MAX_REDIS_CONNECTIONS = 32
 RETRY_S = 5.0
-"""How long a Redis that failed is left alone."""
+"""The seconds for which a Redis that failed is left alone."""
 LOG_INTERVAL_S = 60.0
 RESOLUTION_S = 0.001
 """The resolution of the times that Redis gives: what ends within it may not have ended yet."""
@@ -37,7 +37,7 @@ class Windows(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What became of a call, by the limit that refused it, or else by the limit with the fewest calls left."""
+    """The verdict on a call, by the limit that refused it, or else by the limit with the fewest calls left."""
 
     is_allowed: bool
     limit: RateLimitItem

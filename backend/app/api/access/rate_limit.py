@@ -1,4 +1,4 @@
-"""How often one client may make a model work."""
+"""The rate limit: how often one client may make a model work."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class RateLimit:
 
 
 def client_of(scope: Scope) -> str:
-    """Who is counted as one: the holder of a key, else an address. No header is believed, for anybody can write one."""
+    """The client that is counted: a key's holder, else an address. No header is believed: anybody can write one."""
     name = key_name(scope)
     if name is not None:
         return f"key:{name}"

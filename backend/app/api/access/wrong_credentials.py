@@ -1,4 +1,4 @@
-"""How often one address may send a key or a token that is wrong."""
+"""The limit on wrong keys and tokens from one address."""
 
 from __future__ import annotations
 

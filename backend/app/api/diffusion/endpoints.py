@@ -63,7 +63,7 @@ async def models(service: ServiceDep) -> ModelList:
 
 @router.get("/config", responses=problems(401, 429))
 async def configuration(service: ServiceDep, is_admin: IsAdminDep) -> dict[str, Any]:
-    """The configuration in force. Secrets are not part of it, and where files lie is told to administrators only."""
+    """The configuration in force. Secrets are not part of it, and only administrators see where files lie."""
     return service.configuration() if is_admin else service.public_configuration()
 
 

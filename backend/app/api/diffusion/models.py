@@ -1,4 +1,4 @@
-"""What HTTP adds to the service's data: the envelopes of its answers.
+"""The envelopes of answers, which HTTP adds to the service's data.
 
 The two answers repeat their fields: inherited ones would come first, and the text belongs in front of the metadata.
 """
@@ -31,7 +31,7 @@ class GenerateResponse(BaseModel):
 
 
 class InfillResponse(BaseModel):
-    """What stands between a prefix and a suffix."""
+    """The text between a prefix and a suffix."""
 
     model_config = ConfigDict(protected_namespaces=())
 

@@ -1,4 +1,4 @@
-"""What stands between a route and a generation: the status is decided before the first byte, and a client that left
+"""The steps between a route and a generation: the status is decided before the first byte, and a client that left
 frees its place in the queue."""
 
 from __future__ import annotations

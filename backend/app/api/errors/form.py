@@ -1,4 +1,4 @@
-"""How the errors of one face are written, and which form the client of a request reads."""
+"""The form of errors: each face has one, and a request knows which one its client reads."""
 
 from __future__ import annotations
 

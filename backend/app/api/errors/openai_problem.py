@@ -27,7 +27,7 @@ _NAMES = {"model_id": "model", "max_length": "max_tokens", "text": "prompt", "pr
 
 
 class OpenAIError(BaseModel):
-    """What is wrong."""
+    """The error itself."""
 
     message: str
     type: ErrorType

@@ -14,7 +14,7 @@ TYPE_PREFIX = "urn:reynard-diffusion:error:"
 
 
 class FieldError(BaseModel):
-    """What is wrong with one field of the request."""
+    """A mistake in one field of the request."""
 
     field: str = Field(description="Path of the field, such as `stop[1]`; empty where the whole body is meant.")
     message: str = Field(description="Names the field, the value and what is allowed.")
@@ -22,7 +22,7 @@ class FieldError(BaseModel):
 
 
 def renamed(errors: Sequence[FieldError], names: Mapping[str, str]) -> list[FieldError]:
-    """The same errors in the words of a client that has other names for some fields."""
+    """Errors in the words of a client that has other names for some fields."""
     return [_renamed(error, names.get(error.field, error.field)) for error in errors]
 
 

@@ -11,4 +11,5 @@ def note_refusal(scope: Scope, code: str) -> None:
 
 
 def refusal_code(scope: Scope) -> str:
+    """The code that was noted; `other` where none was."""
     return str(scope.get("state", {}).get("refusal_code", "other"))

@@ -63,39 +63,57 @@ class ApiError(Exception):
 
 
 class MalformedRequest(ApiError):
+    """The request is not HTTP."""
+
     code = "malformed_request"
 
 
 class MalformedBody(ApiError):
+    """The body is not JSON."""
+
     code = "malformed_body"
 
 
 class AdminTokenRequired(ApiError):
+    """An admin call came without the right token."""
+
     code = "admin_token_required"
 
 
 class ApiKeyRequired(ApiError):
+    """A call came without one of the API keys."""
+
     code = "api_key_required"
 
 
 class LoopbackOnly(ApiError):
+    """An admin call came from elsewhere, and no token is set."""
+
     code = "loopback_only"
 
 
 class BodyTooSlow(ApiError):
+    """The body did not arrive in time."""
+
     code = "body_too_slow"
 
 
 class BodyTooLarge(ApiError):
+    """The body is larger than the limit."""
+
     code = "body_too_large"
 
 
 class NotReady(ApiError):
+    """A request would not be answered now."""
+
     code = "not_ready"
     retry_after_s = 5
 
 
 class UnsupportedMediaType(ApiError):
+    """The body is not declared as JSON."""
+
     code = "unsupported_media_type"
 
 
@@ -137,6 +155,8 @@ class RateLimited(ApiError):
 
 
 class TooManyConnections(ApiError):
+    """The connection is one above the limit."""
+
     code = "too_many_connections"
     retry_after_s = 5
 

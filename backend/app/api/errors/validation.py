@@ -12,7 +12,7 @@ from app.core.complaints import complaints
 
 
 def field_errors(errors: Iterable[ErrorDetails], given: Any) -> list[FieldError]:
-    """What is wrong with each field, for at most `MAX_COMPLAINTS` of them.
+    """The mistakes in the fields of a request, at most `MAX_COMPLAINTS`.
 
     Args:
         given: what was validated.

@@ -1,1 +1,1 @@
-"""What llama.vim and llama.vscode ask of llama.cpp's server: `/infill`, and the probes `/health` and `/props`."""
+"""The calls that llama.vim and llama.vscode make of llama.cpp's server: `/infill`, `/health` and `/props`."""

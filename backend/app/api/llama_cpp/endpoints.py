@@ -60,7 +60,7 @@ async def llama_cpp_health(service: ServiceDep) -> Health:
 
 @router.get("/props", responses=problems(401, 404, form=OPENAI_FORM))
 async def llama_cpp_props(service: ServiceDep, model: str | None = None) -> dict[str, Any]:
-    """What the server does where a request does not say otherwise; of the model that is named, or the default one."""
+    """The defaults of requests, for the model that is named, or the default one."""
     asked_for = model_of(service, model)
     config = service.configuration()
     params = {name: config[name] for name in ("temperature", "top_k", "top_p")}

@@ -1,4 +1,4 @@
-"""What the editors' plug-ins send, and what the service is asked for it.
+"""The requests of editors' plug-ins, and what the service is asked for them.
 
 They send it at each key, and nobody reads an error there. So what a plug-in cannot know is bent to the bounds of this
 server instead of being refused: texts are cut where it matters least, numbers moved to the nearest bound, stop strings

@@ -30,6 +30,7 @@ async def scrape_of(app: FastAPI) -> Scrape:
 
 
 async def get_scrape(request: Request) -> Collector:
+    """The scrape that answers a request for metrics."""
     return await scrape_of(request.app)
 
 

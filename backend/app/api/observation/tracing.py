@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 SERVICE = "reynard-diffusion"
 EXPORT_TIMEOUT_S = 3.0
-"""How long an export may take, and so how long a silent collector may hold up the end of the process."""
+"""The seconds that an export may take, and so a silent collector may hold up the end of the process."""
 BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 """Variables that the exporter's HTTP library reads certificates from."""
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})

@@ -1,4 +1,4 @@
-"""What OpenAI's clients get: whole answers, and the chunks of streamed ones."""
+"""Answers as OpenAI's clients read them: whole ones, and the chunks of streamed ones."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Completion(BaseModel):
 
 
 def end_of(reported: AnswerMetadata) -> dict[str, Any]:
-    """How an answer ended, from its metadata. A model from outside may have reasons of its own."""
+    """The end of an answer, from its metadata. A model from outside may have reasons of its own."""
     finish_reason = "length" if reported["finish_reason"] == "length" else "stop"
     return {"finish_reason": finish_reason, "seed": reported["seed"], "stop_reason": reported.get("stop_string")}
 
@@ -90,7 +90,7 @@ def usage_of(reported: Mapping[int, AnswerMetadata], num_choices: int, *, num_cu
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """How an endpoint words its answers: as text, as a chat message, or as both."""
+    """The form in which an endpoint writes its answers: as text, as a chat message, or as both."""
 
     id_prefix: str
     object: Literal["text_completion", "chat.completion"]

@@ -45,6 +45,7 @@ def text_logprobs(reported: Sequence[dict[str, Any]]) -> TextLogprobs:
 
 
 def chat_logprobs(reported: Sequence[dict[str, Any]]) -> ChatLogprobs:
+    """The form of chat answers."""
     return ChatLogprobs(
         content=[
             TokenLogprob(token=each["token"], logprob=each["logprob"], bytes=each["bytes"], top_logprobs=each["top"])

@@ -39,4 +39,5 @@ class ModelList(BaseModel):
 
 
 def list_models(service: DiffusionLLMService) -> ModelList:
+    """The models of the service, in OpenAI's words."""
     return ModelList(data=[Model.of(details) for details in service.model_details()])

@@ -68,7 +68,7 @@ class StreamOptions(AsksForNothing):
 
 
 class OpenAIRequest(AsksForNothing, Sampling):
-    """What the endpoints have in common."""
+    """The fields that the endpoints have in common."""
 
     model: str | None = Field(None, max_length=200, description="Default: the configured model.")
     max_tokens: int | None = Field(
@@ -160,7 +160,7 @@ class OpenAIRequest(AsksForNothing, Sampling):
 
 
 def _kind_of_prompt(prompt: Any) -> str:
-    """Which of the kinds of a prompt is meant, so that complaints are about that one."""
+    """The kind of prompt that is meant, so that complaints are about that one."""
     first = prompt[0] if isinstance(prompt, list) and prompt else None
     if isinstance(first, int):
         return "ids"

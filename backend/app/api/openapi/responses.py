@@ -1,4 +1,4 @@
-"""What routes say of their bodies and answers, which FastAPI cannot see: we read bodies and write errors ourselves."""
+"""The bodies and answers of routes, which FastAPI cannot see: we read bodies and write errors ourselves."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ def problems(*statuses: int, form: ErrorForm = PROBLEM_JSON) -> Responses:
 
 
 def problem(status: int, form: ErrorForm) -> dict[str, Any]:
+    """The error answer with a status, in a form."""
     headers = {"headers": {"Retry-After": RETRY_AFTER}} if status in (429, 503) else {}
     content = {form.media_type: _reference(form.body)}
     return {"description": HTTPStatus(status).phrase, "content": content, **headers}

@@ -57,7 +57,7 @@ def require_places(service: DiffusionLLMService, count: int) -> None:
 
 
 def num_places(service: DiffusionLLMService) -> int:
-    """How many answers can run and wait together."""
+    """The number of answers that can run and wait together."""
     config = service.configuration()
     places: int = config["max_concurrent_requests"] + config["max_queued_requests"]
     return places
@@ -182,7 +182,7 @@ async def written(indexed: IndexedEvents, framing: Framing) -> AsyncGenerator[by
 
 
 def allowed_silence_s(service: DiffusionLLMService) -> float:
-    """How long a stream of this service may be silent."""
+    """The seconds for which a stream of this service may be silent."""
     return float(service.configuration()["keep_alive_seconds"])
 
 

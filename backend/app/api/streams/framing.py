@@ -1,4 +1,4 @@
-"""How streams are written. The service's own events leave as Server-Sent Events or as JSON lines, as `Accept` asks."""
+"""The framings of streams. The service's own events leave as Server-Sent Events or as JSON lines, as `Accept` asks."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ COMMENT = b": keep-alive\n\n"
 
 
 class Framing(Protocol):
-    """How a face writes one stream. An instance belongs to one stream."""
+    """The way in which a face writes a stream. An instance belongs to one stream."""
 
     media_type: str
     keep_alive: bytes
-    """What is sent while nothing happens, so that neither a proxy nor a client takes the stream for dead."""
+    """The bytes that are sent while nothing happens, so that neither a proxy nor a client takes the stream for dead."""
 
     def write(self, index: int, event: DiffusionStreamEvent) -> bytes:
         """The bytes for an event of the choice with this index; none where clients are not sent it."""

@@ -49,4 +49,5 @@ def note_departure(scope: Scope) -> None:
 
 
 def has_left(scope: Scope) -> bool:
+    """Whether the client is known not to have waited for the end."""
     return bool(scope.get("state", {}).get("client_left", False))

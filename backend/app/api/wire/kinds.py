@@ -1,4 +1,4 @@
-"""What kind of call a request is, by method and path alone: it is known before anything else of the request is read."""
+"""The kinds of calls. Method and path alone decide them, so they are known before a request is read any further."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from starlette.types import Scope
 
 
 class Kind(Flag):
-    """What a face declares of a path. A call may be of several kinds."""
+    """The kinds that a face declares of its paths. A call may be of several."""
 
     GENERATING = auto()
     """A model may have to work for a POST, so POSTs count against the rate limit. Paths that nobody declares are of
@@ -37,6 +37,7 @@ def kind_of(scope: Scope) -> Kind:
 
 
 def is_open_call(scope: Scope) -> bool:
+    """Whether everybody is answered without a key."""
     return Kind.OPEN in kind_of(scope)
 
 
@@ -51,6 +52,7 @@ def is_fuller_for_admin(scope: Scope) -> bool:
 
 
 def is_probe(scope: Scope) -> bool:
+    """Whether a machine asks it every few seconds."""
     return Kind.PROBE in kind_of(scope)
 
 

@@ -1,4 +1,4 @@
-"""Streams and disconnects, with a generation that does as it is told."""
+"""Streams and disconnects, with a generation that gives the events of a script."""
 
 from __future__ import annotations
 
