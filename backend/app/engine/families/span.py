@@ -10,7 +10,7 @@ from app.engine.interface.params import DecodingParams
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class RoundShare:
     """What a round has to do with the rest of its request."""
 
     span_length: int
@@ -34,7 +34,7 @@ class Span(ABC):
         """Gives the positions that a round begins with, `room` at most."""
 
     @abstractmethod
-    def spend_steps(self, params: DecodingParams, share: Share) -> DecodingParams:
+    def spend_steps(self, params: DecodingParams, share: RoundShare) -> DecodingParams:
         """Gives the parameters of a round whose request asks for a number of steps. Its `steps` are the round's own, or
         `None` where the round has as many as it needs."""
 
@@ -49,7 +49,7 @@ class FixedSpan(Span):
         """Gives the first length that is asked for, else all new tokens."""
         return min(*params.mask_lengths[:1], params.max_new_tokens, room)
 
-    def spend_steps(self, params: DecodingParams, share: Share) -> DecodingParams:
+    def spend_steps(self, params: DecodingParams, share: RoundShare) -> DecodingParams:
         """Spreads the steps over the rounds by their tokens. 100 steps for 200 tokens, 120 of them in this round: 60.
         Where that leaves less than a step to a block, blocks become longer."""
         wanted = round(share.steps_left * share.span_length / share.num_left)
@@ -71,7 +71,7 @@ class GrowingSpan(Span):
         """Gives the starting masks that are asked for."""
         return min(params.initial_masks or self.default_length, room)
 
-    def spend_steps(self, params: DecodingParams, share: Share) -> DecodingParams:
+    def spend_steps(self, params: DecodingParams, share: RoundShare) -> DecodingParams:
         """Commits as many tokens at each step as would fill the answer in so many steps."""
         assert params.steps is not None
         return replace(params, steps=None, transfers_per_step=-(-params.max_new_tokens // params.steps))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Annotated
 
 
@@ -106,10 +106,7 @@ class DecodingParams:
 
 def asks_for(params: DecodingParams, name: str) -> bool:
     """Whether a parameter has another value than its default, which asks for nothing."""
-    return bool(getattr(params, name) != _DEFAULTS[name])
-
-
-_DEFAULTS = {field.name: field.default for field in fields(DecodingParams)}
+    return bool(getattr(params, name) != params.__dataclass_fields__[name].default)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from app.engine.canvas.logprobs import LogprobTrack
 from app.engine.canvas.transcript import Transcript
 from app.engine.decoding.step import Prediction, Sampler, StepPlan
 from app.engine.families.registry import family_named
-from app.engine.families.span import Share
+from app.engine.families.span import RoundShare
 from app.engine.interface.events import CanvasSnapshot, Commit, TokenLogprobs
 from app.engine.interface.params import DecodingParams, GenerationRequest
 from app.engine.models.base import ModelConfig
@@ -124,11 +124,11 @@ class Rounds:
             self._steps_left -= params.steps or 0
         return replace(params, max_new_tokens=self.window.capacity)
 
-    def _share(self, span_length: int) -> Share:
+    def _share(self, span_length: int) -> RoundShare:
         num_left = self._request.params.max_new_tokens - len(self.transcript.closed)
         rest = num_left - span_length if self._request.open_ended else 0
         num_later = -(-rest // max(self._config.context_length // 2, 1))
-        return Share(span_length, num_left, self._steps_left, num_later)
+        return RoundShare(span_length, num_left, self._steps_left, num_later)
 
     def _open_next(self) -> bool:
         """Moves the window on behind what has been written. False when the text is complete."""

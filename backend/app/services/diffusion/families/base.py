@@ -38,6 +38,8 @@ class TextFamily:
     """Of a continuation, where a request names none. An infilling is one block: text is on both sides of it."""
     starting_masks: Mapping[Operation, int] | None = None
     """Masks that an answer begins with, where it grows and shrinks as the model asks; `None`: its length is fixed."""
+    infills: bool = True
+    """Whether there may be text behind an answer, as for the engine."""
     presets: Mapping[str, Preset]
     """By what `decoding` calls them, chosen by benchmarks/quality.py; any other is exact."""
 

@@ -26,6 +26,7 @@ from app.services.diffusion.models import (
     DiffusionChatParams,
     DiffusionGenerationParams,
     DiffusionInfillingParams,
+    Operation,
     Params,
 )
 from app.services.diffusion.native.decoding import check_combination, decoding_params
@@ -142,6 +143,12 @@ class NativeDiffusionModel(DiffusionModel):
         return differing | ({"location"} if self._location != successor._location else set())
 
     # -- what the service asks ---------------------------------------------------------------------------------------
+
+    @property
+    def capabilities(self) -> tuple[Operation, ...]:
+        """What its family can do; everything until that is known."""
+        infills = self._loaded is None or self._loaded.family.infills
+        return super().capabilities if infills else ("generate",)
 
     @property
     def device(self) -> str:

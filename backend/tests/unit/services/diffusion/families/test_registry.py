@@ -22,6 +22,11 @@ def test_both_declarations_agree_on_whether_the_length_changes(text: TextFamily)
 
 
 @declared
+def test_both_declarations_agree_on_whether_there_may_be_text_behind_an_answer(text: TextFamily) -> None:
+    assert text.infills == family_named(text.name).infills
+
+
+@declared
 def test_a_declaration_fills_in_what_the_engine_takes(text: TextFamily) -> None:
     family = family_named(text.name)
     assert family.takes("initial_masks") == (text.starting_masks is not None)
