@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
-
 from app.api.bodies.unsupported import described_leniently
-from app.api.diffusion import admin, endpoints
 from app.api.diffusion.errors import FORM
+from app.api.diffusion.router import PREFIX, router
 from app.api.face import Body, Face, Schema
-from app.api.wire.json_encoding import JsonResponse
 from app.api.wire.kinds import Kind
 from app.core.settings import DiffusionConfig
 from app.services.diffusion.models import DiffusionGenerationParams, DiffusionInfillingParams, DiffusionStreamEvent
-
-PREFIX = "/api/diffusion"
-
-router = APIRouter(prefix=PREFIX, default_response_class=JsonResponse)
-router.include_router(endpoints.router)
-router.include_router(admin.router)
 
 
 def _any_of_its_fields(schema: Schema) -> Schema:
