@@ -1,4 +1,4 @@
-"""How many requests of one ingress may be at one model."""
+"""The bound on the requests of one ingress that are at one model."""
 
 from __future__ import annotations
 

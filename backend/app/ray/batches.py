@@ -18,8 +18,8 @@ MAX_WAITING_BATCHES = 16
 
 
 async def in_batches(stream: AsyncIterator[T]) -> AsyncGenerator[list[T], None]:
-    """What `stream` yields, as lists of what has come since the last one was taken; none is empty. Nothing is held
-    back: a single item that comes alone goes alone."""
+    """Yields the items of `stream` in lists: those that have come since the last list was taken. None is empty, and
+    nothing is held back: a single item that comes alone goes alone."""
     inbox: Mailbox[list[T | None]] = Mailbox(MAX_WAITING_BATCHES, _append)
     reading = asyncio.create_task(_read(stream, inbox))
     try:

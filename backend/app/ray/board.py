@@ -1,5 +1,5 @@
-"""What the replicas know together: settings changed at run time, who is there, and who has counted what. And how one of
-them asks all others: a call by Serve would wait until a busy replica has a place free.
+"""The board: settings changed at run time, which replicas are there, and what each has counted. It also carries one
+replica's question to all others: a call by Serve would wait until a busy replica has a place free.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ Changes: TypeAlias = dict[str, tuple[int, Any]]
 """Name of a setting -> number of its last change, and its value."""
 
 INGRESS = ""
-"""What is asked of this group is asked of all ingresses; the other groups are the ids of models."""
+"""The group of all ingresses; the other groups are the ids of models."""
 STALE_S = 5.0
 """A replica that has not reported for so long is gone."""
 LOOK_EVERY_S = 1.0
-"""How often whoever asks looks who is gone."""
+"""The interval at which a question drops replicas that are gone."""
 SETTLING_S = STALE_S
 """By then, every replica that is there has reported to a board that took the place of another one."""
 FORGET_S = 3600.0
@@ -31,15 +31,15 @@ FORGET_S = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a replica says of itself."""
+    """A replica's report of itself."""
 
     member: str
     changes: Changes = field(default_factory=dict)
-    """Those that it knows: a board that was started again learns them from the replicas."""
+    """The changes that it knows: a board that was started again learns them from the replicas."""
     statistics: DiffusionStatistics | None = None
-    """Of an ingress."""
+    """An ingress reports what it has counted."""
     model: DiffusionModelDetails | None = None
-    """Of a model's replica."""
+    """A model's replica reports its model."""
 
     @property
     def group(self) -> str:
@@ -48,7 +48,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """What a replica hears in return."""
+    """The board's answer to a report."""
 
     changes: Changes
     models: dict[str, dict[str, DiffusionModelDetails]]
@@ -62,7 +62,7 @@ class Question:
     number: int
     method: str
     missing: set[str]
-    """Those that have not answered."""
+    """The replicas that have not answered."""
     answers: list[Any] = field(default_factory=list)
 
 
@@ -107,7 +107,7 @@ class Board:
     # -- questions ---------------------------------------------------------------------------------------------------
 
     async def ask(self, group: str, method: str, timeout_s: float) -> list[Any]:
-        """What the replicas of a group answer; those that die or take too long say nothing. A board that has just
+        """Gathers the answers of a group's replicas; those that die or take too long give none. A board that has just
         replaced another one waits first until it knows them all."""
         while self._clock() < self._knows_all_from_s:
             await asyncio.sleep(LOOK_EVERY_S / 10)

@@ -11,7 +11,7 @@ from ray.exceptions import RayActorError
 from app.ray.errors import RAY_ERRORS, one_line
 
 PATIENCE_S = 15.0
-"""How long a call waits for the successor of a board that has died."""
+"""The time that a call waits for the successor of a board that has died."""
 AGAIN_EVERY_S = 0.2
 
 logger = logging.getLogger(__name__)

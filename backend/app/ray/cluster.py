@@ -26,10 +26,10 @@ class Cluster:
     models: Mapping[str, Any]
     """Model id -> handle of its deployment."""
     max_replicas: int
-    """Of each model."""
+    """Replicas of each model at most."""
 
     async def ask(self, group: str, method: str, timeout_s: float = TELLING_TIMEOUT_S) -> list[Any]:
-        """What the replicas of a model, or all ingresses, answer; nothing where the board cannot be had."""
+        """Gathers the answers of a model's replicas, or of all ingresses; none where the board cannot be had."""
         try:
             answers: list[Any] = await self.board.call("ask", group, method, timeout_s)
         except RAY_ERRORS as error:

@@ -16,20 +16,20 @@ from app.ray.model_replica import ModelReplica
 from app.services.diffusion.residency.catalog import configured_entries, plugin_entries
 
 NAME = "reynard"
-"""Of the application, and of the namespace in which its board is."""
+"""The name of the application, and of the namespace in which its board is."""
 HEALTH_CHECK_EVERY_S = 2.0
 MAX_LISTENERS = 10_000
 """Replicas that may wait at the board to be asked something."""
 
 
 def build(settings: dict[str, Any]) -> Application:
-    """What Serve's own files and commands name, as in `serve run app.ray.deployment:build dtype=bfloat16`. What is not
-    given comes from the environment."""
+    """Builds the application for Serve's own files and commands, as in
+    `serve run app.ray.deployment:build dtype=bfloat16`. Settings that are not given come from the environment."""
     return application(Settings(**settings))
 
 
 def application(settings: Settings) -> Application:
-    """What `serve.run` takes. Ray must be initialised.
+    """Builds the application that `serve.run` takes. Ray must be initialised.
 
     Raises:
         WrongSetting: more replicas at least than at most.

@@ -1,4 +1,4 @@
-"""What Ray and Serve raise, as the service's errors and in one line: all of it is in the table below."""
+"""Errors of Ray and Serve as the service's errors, by one table, and in one line."""
 
 from __future__ import annotations
 

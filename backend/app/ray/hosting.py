@@ -52,8 +52,8 @@ class ClusterHosting(Hosting):
         return CatalogEntry(model_id, build(self._config), build)
 
     async def confirm(self, choice: Choice) -> None:
-        """What a model can take is known where it runs, so one that is to stand in for another is asked first: its
-        refusal would be no answer to whoever did not ask for it.
+        """Asks a model that is to stand in for another, because what it can take is known only where it runs, and its
+        refusal would be no answer to a client that did not ask for it.
 
         Raises:
             ModelUnavailable: the stand-in cannot take what was meant for another model.

@@ -46,7 +46,7 @@ class Ingress:
         return self._member, list((await scrape_of(self._app)).collect())
 
     async def _get_service(self, request: Request) -> ClusterService:
-        """Whoever asks for counters gets those of all ingresses, and at this moment."""
+        """Gives the service; an admin call gets fresh counters of all ingresses."""
         if is_admin_call(request.scope):
             await self._service.refresh()
         return self._service

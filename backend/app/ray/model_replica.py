@@ -33,7 +33,7 @@ from app.services.diffusion.residency.routing import Router
 from app.services.diffusion.residency.supervisor import Supervisor
 
 Item: TypeAlias = ModelEvent | ServiceError
-"""What a replica sends to an ingress: a model's events as they are, and an error as the last item."""
+"""An item that a replica sends to an ingress: an event of the model, or an error as the last one."""
 
 logger = logging.getLogger(__name__)
 

@@ -88,7 +88,7 @@ class RemoteModel(DiffusionModel):
 
     @property
     def _spokesman(self) -> DiffusionModelDetails:
-        """What the first replica says that answers, or any other."""
+        """The details of the first replica that answers, or of any other."""
         replicas = sorted(self._replicas().values(), key=lambda told: not told.is_available)
         return replicas[0] if replicas else self._known
 

@@ -1,4 +1,4 @@
-"""The service of an ingress: its models run elsewhere, and what it tells and changes is the whole cluster's."""
+"""The service of an ingress: its models run elsewhere, and it reports and changes the whole cluster."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class ClusterService(DiffusionLLMService):
             logger.warning("the board cannot be had, so what others counted is not new: %s", one_line(error))
 
     def statistics(self) -> DiffusionStatistics:
-        """Of the cluster, as of the last `refresh`."""
+        """The cluster's statistics, as of the last `refresh`."""
         return self._total or super().statistics()
 
     def health(self) -> DiffusionHealth:
@@ -76,7 +76,7 @@ class ClusterService(DiffusionLLMService):
         return report
 
     def observation(self) -> ServiceObservation:
-        """Without the models: their replicas tell of them."""
+        """The gauges without the models, which their replicas report."""
         return replace(super().observation(), models=())
 
     # -- administration ----------------------------------------------------------------------------------------------

@@ -21,9 +21,9 @@ OBJECT_STORE_BYTES = 100_000_000
 """Events are too small to pass through it."""
 
 MAX_SOCKET_BYTES = 107
-"""Of the path of a socket, on Linux."""
+"""The longest path of a socket on Linux."""
 SESSION_BYTES = len("/ray/session_2026-01-31_12-00-00_123456_4194304/sockets/plasma_store")
-"""What Ray adds to its folder for the longest of its sockets."""
+"""The part of a path that Ray adds to its folder for the longest of its sockets."""
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ def deploy(settings: Settings) -> None:
 
 
 def serve_here(settings: Settings) -> None:
-    """On this machine alone, until the process is told to stop.
+    """Serves on this machine alone, until the process gets a signal to stop.
 
     Raises:
         WrongSetting: the settings do not go together.
@@ -63,7 +63,7 @@ def serve_here(settings: Settings) -> None:
 
 @contextmanager
 def _folder() -> Iterator[str | None]:
-    """Where Ray puts its sockets and logs: `None` for its own choice, or a short one where that is too long."""
+    """The folder for Ray's sockets and logs: `None` for its own choice, or a short one where that is too long."""
     chosen = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
     if len(os.fsencode(chosen)) + SESSION_BYTES <= MAX_SOCKET_BYTES:
         yield None

@@ -37,7 +37,7 @@ def summed(parts: Sequence[DiffusionStatistics]) -> DiffusionStatistics:
 
 
 def ended(part: DiffusionStatistics) -> DiffusionStatistics:
-    """The same, once whoever counted is gone: nobody answers what was in flight."""
+    """The statistics of a replica that is gone: nobody answers its requests in flight any more."""
     num_lost = part.requests_in_flight
     failures = _counted([part.failures, {UNFORESEEN: num_lost}]) if num_lost else part.failures
     return part.model_copy(

@@ -38,7 +38,7 @@ from app.services.diffusion.models import (
 from app.services.diffusion.reports import DiffusionModelDetails, ParameterBound
 
 StreamItem: TypeAlias = DiffusionStreamEvent | ModelEvent
-"""What a model may yield: the events that clients see, or their typed form."""
+"""An item that a model may yield: an event as clients see it, or its typed form."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Prepared:
 
     params: Params
     decoding: DecodingParams | None = None
-    """The same in the engine's words, valid for the checkpoint; `None` for a model without an engine."""
+    """The parameters in the engine's words, checked for the checkpoint; `None` for a model without an engine."""
 
 
 class DiffusionModel(ABC):
@@ -96,7 +96,7 @@ class DiffusionModel(ABC):
         the sampling parameters are set. The other ones are `None` where the caller left them out."""
 
     def infill_stream(self, params: DiffusionInfillingParams) -> AsyncIterator[StreamItem]:
-        """The same between a prefix and a suffix. Override it to offer infilling."""
+        """An async generator of events between a prefix and a suffix. Override it to offer infilling."""
         raise InvalidParameters(f"model {self.model_id!r} cannot infill", field="model_id")
 
     async def close(self) -> None:
@@ -130,8 +130,8 @@ class DiffusionModel(ABC):
             raise InvalidParameters(f"model {self.model_id!r} gives no logprobs", field="logprobs")
 
     def prepare_request(self, params: Params) -> Prepared:
-        """What the service does with a request before it waits: `check`, and for a model with an engine what becomes of
-        it there, so that nothing is translated twice. Raises as `check` does."""
+        """Prepares a request before it waits for its place: `check`, and for a model with an engine the same in its
+        words, so that nothing is translated twice. Raises as `check` does."""
         self.check(params)
         return Prepared(params)
 
@@ -157,11 +157,11 @@ class DiffusionModel(ABC):
 
     @property
     def counters(self) -> EngineCounters | None:
-        """What its engine has done, for whoever watches it; `None` where it has none, or does not count."""
+        """The counters of its engine; `None` where it has none, or does not count."""
         return None
 
     def details(self) -> DiffusionModelDetails:
-        """What the admin path tells; `is_available`, `requests_served` and `error` are the service's to fill."""
+        """The details on the admin path; the service fills in `is_available`, `requests_served` and `error`."""
         return DiffusionModelDetails(
             model_id=self.model_id,
             name=self.name or self.model_id,

@@ -75,7 +75,7 @@ class DiffusionLLMService:
 
     @property
     def content_filter(self) -> ContentFilter | None:
-        """A filter of one's own, after the rules of the setting `content_filter`; in force for requests from now on."""
+        """The user's filter, after the rules of the setting `content_filter`; in force for requests from now on."""
         return self._filters.own
 
     @content_filter.setter
@@ -120,7 +120,7 @@ class DiffusionLLMService:
         await self._residency.close()
 
     def register_model(self, model: DiffusionModel) -> None:
-        """Serves a model of one's own, before or after `initialize`.
+        """Serves a model that the caller has made, before or after `initialize`.
 
         Raises:
             TypeError: it is not a DiffusionModel.
@@ -154,7 +154,7 @@ class DiffusionLLMService:
         return self._generation(DiffusionInfillingParams, given, sides | overrides)
 
     def generation(self, params: Params, part: Part) -> Generation:
-        """The same for parameters that are validated already, as one generation of a client's call."""
+        """Starts one generation of a client's call, by parameters that are validated already."""
         run = Run(
             params,
             part,
@@ -205,7 +205,7 @@ class DiffusionLLMService:
         self._state.is_ending = True
 
     def subscribe(self, observer: Observer) -> None:
-        """Tells `observer` of every request that ends."""
+        """Reports every request that ends to `observer`."""
         self._statistics.subscribe(observer)
 
     def observation(self) -> ServiceObservation:
@@ -218,7 +218,7 @@ class DiffusionLLMService:
         return self._state.config.model_dump()
 
     def public_configuration(self) -> dict[str, Any]:
-        """The same for strangers: where files lie is left out."""
+        """The configuration for strangers: where files lie is left out."""
         return public_configuration(self._state.config)
 
     async def configure(self, changes: dict[str, Any]) -> ConfigurationChange:

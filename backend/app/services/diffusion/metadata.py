@@ -7,7 +7,7 @@ from typing import Any, TypedDict, cast
 
 
 class AnswerMetadata(TypedDict, total=False):
-    """What the `start` event says, and what the `complete` event and the result say beside it."""
+    """The metadata of the `start` event, and of the `complete` event and the result, which say more."""
 
     request_id: str
     model_id: str
@@ -29,7 +29,7 @@ class AnswerMetadata(TypedDict, total=False):
     queue_time: float
     processing_time: float
     logprobs: list[dict[str, Any]]
-    """Of a result; in a stream the `token` events carry them."""
+    """A result has them; in a stream the `token` events carry them."""
 
 
 def answer_metadata(*parts: Mapping[str, Any]) -> AnswerMetadata:

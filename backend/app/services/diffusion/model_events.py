@@ -1,4 +1,4 @@
-"""What a model sends to the service while it answers: Started, then Pieces and CanvasSteps, then Ended.
+"""The events that a model sends to the service: Started, then Pieces and CanvasSteps, then Ended.
 
 Everything but the text is optional: `None` where the model does not know it. A model may leave out Started and Ended.
 """
@@ -18,7 +18,7 @@ class Started:
     num_prompt_tokens: int | None = None
     """Tokens of the given text."""
     num_truncated: int | None = None
-    """How many of these it does not see."""
+    """Tokens among these that it does not see."""
     prompt_text: str | None = None
     """The given text, where it was given as token ids."""
 
@@ -50,10 +50,10 @@ class Ended:
 
     finish_reason: str | None = None
     num_tokens: int | None = None
-    """Of the whole answer; tokens may have no text of their own."""
+    """Tokens of the whole answer, also those without a text of their own."""
     num_denoising_steps: int | None = None
     device: str | None = None
-    """Where it ended."""
+    """The device on which it ended."""
 
 
 ModelEvent: TypeAlias = Started | Piece | CanvasStep | Ended

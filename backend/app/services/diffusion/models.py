@@ -19,11 +19,11 @@ StopString = Annotated[str, Field(min_length=1, max_length=MAX_STOP_CHARACTERS)]
 
 MAX_TEXT_CHARACTERS = 10_000
 MAX_SIDE_CHARACTERS = 5_000
-"""Of a gap's prefix, and of its suffix."""
+"""The longest prefix of a gap, and the longest suffix."""
 
 
 class Sampling(BaseModel):
-    """How an answer is decoded, in the same words on every face of the service. `None` takes the default."""
+    """The decoding of an answer, in the same words on every face of the service. `None` takes the default."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=())
 
@@ -57,7 +57,7 @@ class Sampling(BaseModel):
 
 
 class Request(Sampling):
-    """What generation and infilling have in common. `None` takes the configured default."""
+    """The fields that generation and infilling have in common. `None` takes the configured default."""
 
     model_id: str | None = field_of("model_id")
     max_length: int | None = field_of("max_length")
@@ -118,7 +118,7 @@ class DiffusionChatParams(DiffusionGenerationParams):
         return self
 
     def with_contents(self, contents: Sequence[str]) -> Self:
-        """The same turns with other words; they may have become more than a client may send."""
+        """Gives the turns other words; they may have become more than a client may send."""
         turns = [ChatMessage(role=turn.role, content=text) for turn, text in zip(self.messages, contents, strict=True)]
         return self.model_copy(update={"messages": turns, "text": plain_conversation(turns)})
 
@@ -144,7 +144,7 @@ class DiffusionInfillingParams(Request):
 
 
 Params: TypeAlias = DiffusionGenerationParams | DiffusionInfillingParams
-"""What a model is asked: to continue a text, or to fill a gap."""
+"""A request to a model: to continue a text, or to fill a gap."""
 
 
 class DiffusionStreamEvent(BaseModel):
@@ -157,7 +157,7 @@ class DiffusionStreamEvent(BaseModel):
 
 
 class GenerationResult(BaseModel):
-    """What a whole stream comes to; `print(result)` prints the text."""
+    """The result of a whole stream; `print(result)` prints the text."""
 
     model_config = ConfigDict(protected_namespaces=())
 

@@ -14,6 +14,8 @@ from app.services.diffusion.residency.slot import Slot
 
 @dataclass(frozen=True, slots=True)
 class ServiceObservation:
+    """The gauges of one moment."""
+
     num_in_flight: int
     num_running: int
     num_waiting: int
@@ -28,6 +30,7 @@ class ServiceObservation:
 
 
 def observe(statistics: Statistics, gate: AdmissionGate, slots: Sequence[Slot]) -> ServiceObservation:
+    """Reads the gauges. All of it belongs to the event loop, so they are of one moment."""
     return ServiceObservation(
         num_in_flight=statistics.num_in_flight,
         num_running=gate.num_running,

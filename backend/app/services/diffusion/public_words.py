@@ -1,4 +1,4 @@
-"""What strangers may read: the name of a file or folder, and never where it lies."""
+"""Words that strangers may read: the name of a file or folder, and never where it lies."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def public_text(text: str, *, location: str | None = None) -> str:
 
 
 def public_message(error: ServiceError) -> str:
-    """What an error says to whoever asked. What he has to change is told as it is: its paths are his own."""
+    """The message of an error for the client. A refusal is sent as it is: its paths are the client's own."""
     return str(error) if isinstance(error, Refusal) else public_text(str(error))
 
 
 def public_configuration(config: DiffusionConfig) -> dict[str, Any]:
-    """The settings, of which those that say where something lies tell its name only."""
+    """The settings, of which those that say where something lies give its name only."""
     values = config.model_dump()
     shorten: dict[str, Callable[[str], str]] = {
         **dict.fromkeys(LOCATIONS, _name),
@@ -52,7 +52,7 @@ def _name(path: str) -> str:
 
 
 def _names(items: str) -> str:
-    """Of `id=location`, several of them."""
+    """The items, each `id=location` shortened to `id=name`."""
     return ",".join(map(_shortened, items.split(",")))
 
 

@@ -21,7 +21,7 @@ def service_part(config: DiffusionConfig) -> DiffusionConfig:
 
 
 def merged(config: DiffusionConfig, given: DiffusionConfig | Mapping[str, Any] | None) -> DiffusionConfig:
-    """What `initialize` is given, over what the service was made with. Settings of the server are left out.
+    """The settings that `initialize` is given, over those that the service was made with, without the server's.
 
     Raises:
         InvalidParameters: a setting is unknown or wrong.
@@ -53,8 +53,8 @@ def validated(kind: type[ParamsType], values: dict[str, Any]) -> ParamsType:
 
 
 def asked(kind: type[ParamsType], given: ParamsType | dict[str, Any], overrides: dict[str, Any]) -> ParamsType:
-    """What a request comes to with some of its parameters given beside it. An object that a model's caller has made is
-    validated already: it is copied, so that the caller may change his own for the next request.
+    """The request with some of its parameters given beside it. An object is validated already: it is copied, so that
+    the caller may change it for the next request.
 
     Raises:
         InvalidParameters: names the first parameter that is wrong.

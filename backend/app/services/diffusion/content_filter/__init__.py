@@ -1,1 +1,1 @@
-"""What may be said: a hook for filters, and the filter that a rules file describes."""
+"""The content filter: a hook for filters, and the filter that a rules file describes."""

@@ -44,7 +44,7 @@ class Step(BaseModel):
             return None
 
     def place_of(self, index: int) -> int:
-        """Where a position from before the expansions and deletions stands on the canvas."""
+        """The index on the canvas of a position from before the expansions and deletions."""
         return index + sum(other < index for other in self.expanded) - sum(other < index for other in self.deleted)
 
 

@@ -1,4 +1,4 @@
-"""What may be said: the hook for a filter of one's own, and how filters stand in a request's way.
+"""The hook for a user's content filter, and the way of a request through all filters.
 
     class NoNames(ContentFilter):
         async def filter_input(self, text, *, field):
@@ -45,10 +45,10 @@ class OutputFilter(ABC):
 
     @abstractmethod
     async def flush(self) -> str:
-        """What was kept back, at the end of the answer. Raises as `feed` does."""
+        """The text that was kept back, at the end of the answer. Raises as `feed` does."""
 
     async def hidden(self, canvas: Sequence[str | None]) -> Collection[int]:
-        """Which positions of a canvas in denoising must not be shown, `None` being a mask. All, unless overridden."""
+        """The positions of an unfinished canvas that must not be shown, `None` being a mask. All, unless overridden."""
         return range(len(canvas))
 
 
@@ -57,7 +57,8 @@ class ContentFilter(ABC):
 
     @abstractmethod
     async def filter_input(self, text: str, *, field: str) -> str:
-        """What the model gets instead of a request's `text`, `prefix` or `suffix`; if nothing, the request is refused.
+        """The text that the model gets instead of a request's `text`, `prefix` or `suffix`; an empty one refuses the
+        request.
 
         Raises:
             ContentRejected: the request is refused. Name the field, and not what was found.
@@ -126,7 +127,7 @@ class FilteredOutput:
         return self._release(await self._feed(self._outputs, text))
 
     async def flush(self) -> str:
-        """What was kept back, at the end of the answer. Raises as `feed` does."""
+        """The text that was kept back, at the end of the answer. Raises as `feed` does."""
         rest = ""
         for index, output in enumerate(self._outputs, 1):
             rest += await self._feed(self._outputs[index:], await _guarded(output.flush()))

@@ -1,4 +1,4 @@
-"""Which filters a request passes: the rules of the setting, then a filter of the service's owner."""
+"""The filters that a request passes: the rules of the setting, then a filter of the service's owner."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ class Masking:
         return self._release(min((search.open_start for *_, search in self._searches), default=settled_end))
 
     def flush(self) -> str:
-        """What was held back, at the end of the text. Raises Refused."""
+        """The text that was held back, at the end. Raises Refused."""
         for order, rule, search in self._searches:
             self._note(order, rule, search.flush())
         return self._release(self._held_start + len(self._held))

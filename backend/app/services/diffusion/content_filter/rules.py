@@ -1,7 +1,7 @@
 """The rules file of the content filter: read, checked and compiled, with errors that name file, line and rule.
 
     [[rule]]
-    name = "project names"            # told to clients and in the metrics
+    name = "project names"            # clients and the metrics name it
     terms = ["Osiris", "Anubis two"]  # or pattern = '\\b\\d{3}-\\d{4}\\b', in the syntax of RE2
     action = "mask"                   # or "refuse", the default
     mask = "*"                        # one character for each of the match; a longer text once for all of it
@@ -42,7 +42,7 @@ _HEADER = re.compile(r"^[ \t]*\[\[[ \t]*rule[ \t]*\]\]", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What is forbidden, where, and what happens then."""
+    """A pattern that is forbidden, where, and what happens then."""
 
     name: str
     patterns: Sequence[Pattern]
@@ -112,7 +112,7 @@ def read_rules(path: str) -> list[Rule]:
 
 
 class _Complaint(Exception):
-    """What is wrong with the file."""
+    """A description of what is wrong with the file."""
 
 
 def _text_of(path: Path) -> str:
@@ -158,7 +158,7 @@ def _entries(text: str) -> list[Any]:
 
 
 def _place(number: int, text: str, entry: Any) -> str:
-    """Which rule it is, for a reader of the file."""
+    """The rule's place and name, for a reader of the file."""
     headers = list(_HEADER.finditer(text))
     line = f"line {text.count(chr(10), 0, headers[number - 1].end()) + 1}: " if number <= len(headers) else ""
     name = entry.get("name") if isinstance(entry, dict) else None

@@ -1,4 +1,4 @@
-"""What a family is to text. The engine's declaration of the same name says what it is to token ids."""
+"""A family's side of text. The engine's declaration of the same name is its side of token ids."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from app.services.diffusion.models import Operation
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """What `decoding` means where a request does not say otherwise. Without arguments it is `exact`."""
+    """The meaning of `decoding` where a request does not say otherwise. Without arguments it is `exact`."""
 
     cache: CacheName = "none"
     cache_refresh: int | None = None
@@ -35,7 +35,7 @@ class TextFamily:
     ends_infillings: bool
     """Whether the end of text stands behind a suffix."""
     block_length: int | None = None
-    """Of a continuation, where a request names none. An infilling is one block: text is on both sides of it."""
+    """The block length of a continuation, where a request names none. An infilling is one block."""
     starting_masks: Mapping[Operation, int] | None = None
     """Masks that an answer begins with, where it grows and shrinks as the model asks; `None`: its length is fixed."""
     infills: bool = True

@@ -1,4 +1,4 @@
-"""Where a checkpoint lies: a folder as it stands, or a hub id that is downloaded first."""
+"""The place of a checkpoint: a folder as it stands, or a hub id that is downloaded first."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ def checkpoint_folder(location: str) -> Path:
 
 
 def is_hub_id(location: str) -> bool:
+    """Whether the location is of the form `organisation/name`."""
     return _HUB_ID.fullmatch(location) is not None
 
 
@@ -49,7 +50,7 @@ def download(
 
     Args:
         is_online: whether the hub may be asked for what is not there yet.
-        shows_progress: whether bars on standard error tell how far it is.
+        shows_progress: whether bars on standard error show how far it is.
 
     Raises:
         CheckpointError: it is not there, the download failed, or what came is no whole checkpoint.

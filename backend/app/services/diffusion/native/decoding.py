@@ -42,7 +42,7 @@ def decoding_params(family: TextFamily, params: Params, *, end_of_turn: int | No
 
 
 def _as_asked(params: Request) -> DecodingParams:
-    """What a request says, by the engine's names; nothing is filled in yet."""
+    """The parameters of a request, by the engine's names; nothing is filled in yet."""
     asked = {engine_name: getattr(params, name) for name, engine_name in ENGINE_NAMES.items()}
     given = {engine_name: value for engine_name, value in asked.items() if value is not None}
     return DecodingParams(**{"max_new_tokens": 1, **given})

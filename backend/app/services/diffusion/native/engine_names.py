@@ -9,7 +9,7 @@ from itertools import count
 
 class EngineNames:
     """Gives each request the service's id for a name. Clients may have chosen the same id; then the later ones get a
-    suffix, for an engine tells its requests apart by name. Belongs to one event loop and one engine."""
+    suffix, for names must differ inside an engine. Belongs to one event loop and one engine."""
 
     def __init__(self) -> None:
         self._taken: set[str] = set()

@@ -1,4 +1,4 @@
-"""What the engine is asked, once a request is prepared and its text is ids."""
+"""The engine's job, made of a prepared request and the ids of its text."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What a checkpoint becomes in memory."""
+    """A checkpoint in memory."""
 
     tokenizer: Tokenizer
     engine: EngineThread

@@ -69,7 +69,7 @@ class NativeDiffusionModel(DiffusionModel):
 
     Args:
         location: folder or hub id of the checkpoint.
-        max_length: what to tell of it until the checkpoint is loaded and its family known.
+        max_length: what is reported until the checkpoint is loaded and its family known.
     """
 
     takes_token_ids = True

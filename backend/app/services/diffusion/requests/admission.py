@@ -1,4 +1,4 @@
-"""Who may run now: a bounded number of places and a bounded queue in front of them."""
+"""Admission: a bounded number of places and a bounded queue in front of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one request is answered: its text with the client's line ends, up to a stop string, and its token count."""
+"""The answer to one request: its text with the client's line ends, up to a stop string, and its token count."""
 
 from __future__ import annotations
 
@@ -54,11 +54,11 @@ class Answer:
         return self._keep(self._stops.feed(piece))
 
     def flush(self) -> str:
-        """What was kept back, when the model has nothing more to say."""
+        """The text that was kept back, when the model has nothing more to say."""
         return self._keep(self._stops.flush())
 
     def take_notes(self) -> list[tuple[int, Any]]:
-        """Where the tokens of the kept text begin, and what was noted of them; each is given once."""
+        """The offsets of the tokens of the kept text, and what was noted of each; each is given once."""
         taken = []
         while self._notes and self._notes[0][0] < self._num_kept_characters:
             taken.append(self._notes.popleft())

@@ -1,4 +1,4 @@
-"""What a client asks at once: one generation, or several that are answered together."""
+"""A call of a client: one generation, or several that are answered together."""
 
 from __future__ import annotations
 

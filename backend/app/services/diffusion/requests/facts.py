@@ -1,4 +1,4 @@
-"""What is known of one request while it is answered, and how that is written into the metadata of its events."""
+"""The facts about one request while it is answered, written into the metadata of its events."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from app.services.diffusion.model_events import CanvasStep, Ended, ModelEvent, P
 
 @dataclass(slots=True)
 class Facts:
-    """What the service decides, then what the model reports. Empty or `None` until it is known."""
+    """The service's decisions, and the model's reports. Empty or `None` until they are known."""
 
     request_id: str
     is_of_ids: bool
@@ -18,7 +18,7 @@ class Facts:
     requested_model: str = ""
     model_id: str = ""
     device: str = ""
-    """Where it runs."""
+    """The device on which it runs."""
     home_device: str = ""
     """The model's own; another one than `device` where that had no room for the request, or no longer."""
     seed: int | None = None

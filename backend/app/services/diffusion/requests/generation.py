@@ -1,4 +1,4 @@
-"""What `generate_stream` and `infill_stream` return: awaited it is the result, iterated it is the events."""
+"""The object that `generate_stream` and `infill_stream` return: awaited it is the result, iterated the events."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Generation:
             raise first
 
     def progress(self) -> dict[str, int]:
-        """How many tokens there are by now: `prompt_tokens`, `truncated_prompt_tokens` of them not seen by the model,
+        """The number of tokens by now: `prompt_tokens`, `truncated_prompt_tokens` of them not seen by the model,
         and `tokens_generated`. A reader that lags behind has seen less text."""
         return self._run.progress()
 
@@ -139,7 +139,7 @@ class Generation:
     def _begin(self) -> Mailbox[Item]:
         self._outbox = Mailbox(MAX_PENDING_EVENTS, _newest_step_only)
         self._task = self._spawn(_carry_out(self._run, self._outbox))
-        self._task.add_done_callback(partial(_tell_other_ends, self._outbox))
+        self._task.add_done_callback(partial(_send_other_ends, self._outbox))
         return self._outbox
 
 
@@ -152,8 +152,8 @@ async def _carry_out(run: Run, outbox: Mailbox[Item]) -> None:
         outbox.put(error)
 
 
-def _tell_other_ends(outbox: Mailbox[Item], task: asyncio.Task[None]) -> None:
-    """The ends that `_carry_out` cannot tell: it was cancelled, maybe before its first line, or it has a defect."""
+def _send_other_ends(outbox: Mailbox[Item], task: asyncio.Task[None]) -> None:
+    """The ends that `_carry_out` cannot send: it was cancelled, maybe before its first line, or it has a defect."""
     if task.cancelled():
         outbox.put(GenerationCancelled("the request was given up"))
     elif task.exception() is not None:
@@ -184,7 +184,7 @@ def _result(text: str, metadata: dict[str, Any]) -> GenerationResult:
 
 
 def error_event(error: ServiceError, request_id: str) -> DiffusionStreamEvent:
-    """What a stream that has begun ends with instead of an exception."""
+    """The last event of a stream that has begun, instead of an exception."""
     metadata: dict[str, Any] = {"code": error.code, "request_id": request_id}
     if isinstance(error, GenerationTimeout):
         metadata |= {"partial": True, "text": error.partial_text}

@@ -29,13 +29,13 @@ def with_plain_line_ends(params: Params) -> Params:
 
 
 def token_with(line_ends: LineEnds, noted: Mapping[str, Any]) -> dict[str, Any]:
-    """What was noted of a token and its alternatives, their texts and bytes as the client sees them."""
+    """The notes on a token and its alternatives, their texts and bytes as the client sees them."""
     top = {"top": [_named_with(line_ends, other) for other in noted["top"]]} if "top" in noted else {}
     return _named_with(line_ends, noted) | top
 
 
 def step_with(line_ends: LineEnds, data: Any) -> Any:
-    """The data of a step event with the client's line ends; a model of one's own may draw its canvas as it likes."""
+    """The data of a step event with the client's line ends; a user's model may draw its canvas as it likes."""
     if not isinstance(data, dict) or Step.of(data) is None:
         return data
     written = dict(data)

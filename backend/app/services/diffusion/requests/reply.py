@@ -1,4 +1,4 @@
-"""What a client is sent: the model's events on their way through stop strings, line ends and the content filter."""
+"""The way of a model's events to the client: through stop strings, line ends and the content filter."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Reply:
         return self._line_ends.opening + self._output.text if self._output.text else ""
 
     async def feed(self, event: ModelEvent) -> AsyncGenerator[DiffusionStreamEvent, None]:
-        """What the client is sent because of an event of the model.
+        """Yields the events that the client is sent because of an event of the model.
 
         Raises:
             ContentRejected: a filter refuses the answer.
@@ -80,7 +80,7 @@ class Reply:
                 yield DiffusionStreamEvent(type="step", data=data)
 
     async def finish(self) -> AsyncGenerator[DiffusionStreamEvent, None]:
-        """What was kept back, when the model has nothing more to say or need not go on. Raises as `feed` does."""
+        """Yields what was kept back, when the model has ended or need not go on. Raises as `feed` does."""
         for start in self._start():
             yield start
         for token in self._tokens(self._joint.feed(await self._output.feed(self._answer.flush()))):

@@ -114,7 +114,7 @@ class Run:
             ) from None
 
     async def _guarded(self, emit: Emit) -> DiffusionStreamEvent:
-        """Turns what a model throws on accident into an error that tells a client nothing of the inside."""
+        """Turns what a model throws on accident into an error that shows a client nothing of the inside."""
         try:
             examined = self._router.examine(self._params)  # a mistake is one also where there is no room
             with self._gate.arrival():

@@ -1,4 +1,4 @@
-"""What the service counts, and who else is told how a request went."""
+"""The service's counters, and the observers of every request that ends."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ UNFORESEEN = "internal_error"
 
 
 class Outcome(Enum):
-    """How a request ended. A timeout and a full queue are failures: the server did not do what it is there for."""
+    """The end of a request. A timeout and a full queue are failures: the server did not do what it is there for."""
 
     SUCCESSFUL = "successful"
     FAILED = "failed"
@@ -33,8 +33,8 @@ class Outcome(Enum):
 
 @dataclass(frozen=True, slots=True)
 class RunReport:
-    """How one request went, and nothing of what was said. Names of models are ids that the service knows: a request
-    cannot bring up new ones. Times are seconds since its arrival."""
+    """The report on one request, with nothing of what was said. Names of models are ids that the service knows: a
+    request cannot bring up new ones. Times are seconds since its arrival."""
 
     outcome: Outcome
     operation: Operation
@@ -44,7 +44,7 @@ class RunReport:
     request_id: str = ""
     requested_model: str = ""
     model_id: str = ""
-    """Who answered; empty like `requested_model` and `device` where it did not come to that."""
+    """The model that answered; empty like `requested_model` and `device` where it did not come to that."""
     device: str = ""
     queue_time_s: float | None = None
     """Until its model began; `None` where it did not."""
@@ -79,7 +79,7 @@ class Statistics:
         self._observers: list[Observer] = []
 
     def subscribe(self, observer: Observer) -> None:
-        """From now on `observer` is told of every request that ends."""
+        """Reports every request that ends from now on to `observer`."""
         self._observers.append(observer)
 
     def begin(self) -> None:
@@ -96,7 +96,7 @@ class Statistics:
         if report.outcome is Outcome.SUCCESSFUL:
             self._successful_time_s += report.processing_time_s
         for observer in self._observers:
-            _tell(observer, report)
+            _report(observer, report)
 
     def refuse(self, call: Call, code: str) -> None:
         """A call is refused for a mistake of its client. Only the first mistake of a call counts."""
@@ -121,7 +121,7 @@ class Statistics:
 
     @property
     def refusals(self) -> dict[str, int]:
-        """How many calls were refused, by code."""
+        """The number of refused calls, by code."""
         return dict(self._refusals)
 
     @property
@@ -149,8 +149,8 @@ class Statistics:
         )
 
 
-def _tell(observer: Observer, report: RunReport) -> None:
-    """Whoever watches must not harm what is watched."""
+def _report(observer: Observer, report: RunReport) -> None:
+    """Reports to an observer; one that breaks does no harm."""
     try:
         observer(report)
     except Exception:

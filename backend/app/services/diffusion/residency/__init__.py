@@ -1,1 +1,1 @@
-"""Which models exist, which of them are loaded, and who looks after them."""
+"""The models: which exist, which are loaded, where they run, and who looks after them."""

@@ -1,4 +1,4 @@
-"""Which models exist: the built-in checkpoints, those the configuration names, plug-ins, and registered objects."""
+"""The models that exist: built-in checkpoints, those of the configuration, plug-ins, and registered objects."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class CatalogEntry:
     problem: str | None = None
     """Why there is no instance."""
     outdated: Callable[[DiffusionModel, DiffusionConfig, DiffusionConfig], frozenset[str]] = differing_settings
-    """Of an instance, the configuration that it was made by and another one: settings that would make another of it."""
+    """Names the settings that would make another of an instance, given its configuration and a new one."""
 
 
 def configured_entries(config: DiffusionConfig) -> list[CatalogEntry]:

@@ -1,4 +1,4 @@
-"""How the service is: whether it can answer, and what is wrong with which model."""
+"""The service's health: whether it can answer, and what is wrong with which model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where models run, and what follows from that for whoever serves them."""
+"""The place where models run, and what follows from that for the service."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from app.services.diffusion.residency.supervisor import Supervisor
 
 
 class Limits(NamedTuple):
-    """How many requests the service takes at a time."""
+    """The number of requests that the service takes at a time."""
 
     max_running: int
     max_waiting: int
@@ -23,7 +23,7 @@ class Hosting:
     """Models run in this process. A subclass says otherwise."""
 
     def place(self, entry: CatalogEntry) -> CatalogEntry:
-        """What is served for an entry: itself, or what stands for it where models run in other processes."""
+        """Gives what is served for an entry: itself, or what stands for it where models run in other processes."""
         return entry
 
     async def confirm(self, choice: Choice) -> None:
@@ -34,6 +34,7 @@ class Hosting:
         """
 
     def limits(self, config: DiffusionConfig) -> Limits:
+        """Gives the limits under a configuration."""
         return Limits(config.max_concurrent_requests, config.max_queued_requests)
 
     def supervisor(self, residency: Residency, config: Callable[[], DiffusionConfig]) -> Supervisor:

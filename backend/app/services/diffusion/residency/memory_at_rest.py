@@ -1,4 +1,4 @@
-"""What a server holds while nobody asks: memory that its last load left behind goes back to the system."""
+"""Memory of a server at rest: what its last load left behind goes back to the system."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class MemoryAtRest:
     """Watches the resident memory of the process. Belongs to the event loop; what may block is done in threads.
 
     Args:
-        held_bytes: tells the resident memory of the process.
+        held_bytes: measures the resident memory of the process.
         free_caches: gives back what nobody uses, of memory on the host.
     """
 

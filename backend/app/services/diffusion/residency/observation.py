@@ -1,4 +1,4 @@
-"""What can be read off a loaded model and its device at any moment."""
+"""Gauges of a loaded model and of its device."""
 
 from __future__ import annotations
 
@@ -16,16 +16,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ModelObservation:
+    """The gauges of one model."""
+
     model_id: str
     is_available: bool
     device: str = ""
     """Empty, like what follows it, where no instance is loaded."""
     weights_bytes: int = 0
     counters: EngineCounters | None = None
-    """Of the instance that answers now: a reloaded one begins again at zero."""
+    """The counters of the instance that answers now: a reloaded one begins again at zero."""
 
 
 def observe_model(slot: Slot) -> ModelObservation:
+    """Reads the gauges of the instance that answers now."""
     if slot.instance is None:
         return ModelObservation(slot.model_id, slot.is_available)
     model = slot.instance.model
@@ -33,7 +36,7 @@ def observe_model(slot: Slot) -> ModelObservation:
 
 
 async def memory_of(devices: Iterable[str]) -> dict[str, DeviceMemory]:
-    """How full those devices are that report it. Drivers may take their time, so a thread asks them."""
+    """The memory of those devices that report it. Drivers may take their time, so a thread asks them."""
     return await asyncio.to_thread(_memory_of, list(devices))
 
 

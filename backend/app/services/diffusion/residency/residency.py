@@ -1,4 +1,4 @@
-"""Which models are loaded: each once, however many ask; reloaded beside the requests in flight."""
+"""The loaded models: each once, however many ask; reloaded beside the requests in flight."""
 
 from __future__ import annotations
 
@@ -78,12 +78,12 @@ class Residency:
 
     @property
     def devices(self) -> list[str]:
-        """Where models are loaded."""
+        """The devices on which models are loaded."""
         return sorted({slot.instance.model.device for slot in self.slots if slot.instance is not None})
 
     @property
     def loaded_bytes(self) -> int:
-        """Of the weights of all loaded models."""
+        """Bytes of the weights of all loaded models."""
         return sum(slot.instance.model.memory_bytes for slot in self.slots if slot.instance is not None)
 
     @property

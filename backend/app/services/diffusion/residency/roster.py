@@ -1,4 +1,4 @@
-"""Which models there are: those of the configuration, those of installed packages, and registered objects."""
+"""The models that are served: those of the configuration, of installed packages, and registered objects."""
 
 from __future__ import annotations
 

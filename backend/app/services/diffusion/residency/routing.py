@@ -1,4 +1,4 @@
-"""Which model answers a request: the one it asks for, or one that stands in for it."""
+"""The model that answers a request: the one it asks for, or one that stands in for it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from app.services.diffusion.residency.slot import Instance, Slot
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Who answers, and what. The model is held, and so not closed, for as long as the choice is."""
+    """A model and the request that it is to answer. It is held, and so not closed, for as long as the choice is."""
 
     model: DiffusionModel
     prepared: Prepared

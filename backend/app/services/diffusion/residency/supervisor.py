@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 LOOK_EVERY_S = 1.0
 MEMORY_EVERY_S = 5.0
 IDLE_S = 60.0
-"""How long a model must have been idle before short memory lets it go: one that is asked for now and then stays."""
+"""The time that a model must have been idle before short memory lets it go: one in occasional use stays."""
 FIRST_RETRY_S = 1.0
 LAST_RETRY_S = 60.0
 """Repairs that fail are tried again after 1, 2, 4 … seconds, and then every minute."""
@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Repair:
-    """What has been tried for one model."""
+    """The attempts to repair one model."""
 
     num_attempts: int
     begun_s: float
@@ -52,7 +52,7 @@ class Supervisor:
 
     Args:
         config: gives the configuration of the moment.
-        memory: tells how full devices are.
+        memory: measures how full devices are.
         clock: monotonic seconds.
     """
 
@@ -91,7 +91,7 @@ class Supervisor:
         await self._at_rest.look()
 
     async def clean_up(self) -> CleanupReport:
-        """Lets every idle model go but the default one, frees all caches, and tells what came back."""
+        """Lets every idle model go but the default one, frees all caches, and reports what came back."""
         devices = {*self.residency.devices, "cpu"}
         before = await asyncio.to_thread(_held_bytes, devices)
         released = await self.residency.release(self.residency.idle(keep=self._config().default_model))
