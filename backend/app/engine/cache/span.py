@@ -32,8 +32,7 @@ class ComputedSpan:
         return tuple(position for position in positions if start <= position < end)
 
     def reaching_back(self, num_positions: int) -> ComputedSpan:
-        """The span with so many positions before it, as far as there are any: Dream predicts position i at row i -
-        1."""
+        """The span and `num_positions` before it, as far as there are any: Dream predicts position i at row i - 1."""
         if self.bounds is None:
             return self
         start, end = self.bounds

@@ -56,13 +56,13 @@ class KeyValues:
             cached.append(new.clone())
 
     def holds(self, num_before: int, num_behind: int) -> bool:
-        """Whether so many tokens at the beginning and at the end can be read, because the open span, if there is one,
-        lies between them."""
+        """Whether the first `num_before` tokens and the last `num_behind` can be read, because the open span, if there
+        is one, lies between them."""
         return self._open is None or (num_before <= self._open[0] and num_behind <= self._open[1])
 
     def open(self, num_before: int, length: int, num_behind: int, rotation: Rotation) -> None:
-        """Opens the span between so many tokens at the beginning and at the end, for `length` tokens: tokens that are
-        dropped or added are those of the span, and what is behind it moves.
+        """Opens the span between the first `num_before` tokens and the last `num_behind`, for `length` tokens: the
+        others are dropped or new, and the last ones move.
 
         Where memory runs out on the way nothing has changed.
         """
@@ -114,5 +114,5 @@ class KeyValues:
 
 
 def _with_room(x: Tensor, num_before: int, length: int, num_behind: int) -> Tensor:
-    """Tokens at the beginning and at the end of x [T, …], and zeros for `length` tokens between them."""
+    """The first `num_before` tokens of x [T, …], zeros for `length` tokens, and the last `num_behind`."""
     return torch.cat((x[:num_before], x.new_zeros(length, *x.shape[1:]), x[len(x) - num_behind :]))

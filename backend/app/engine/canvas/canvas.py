@@ -31,7 +31,7 @@ class Canvas:
 
     @property
     def span_ids(self) -> list[int]:
-        """The new part, undecided places included."""
+        """The new part, undecided positions included."""
         return self.ids[self.span_start : self.span_end]
 
     def masked(self, before: int | None = None) -> list[int]:
@@ -45,7 +45,7 @@ class Canvas:
         return positions
 
     def commit(self, index: int, token_id: int) -> None:
-        """A mask becomes a token. The mask token itself is allowed and leaves the place undecided."""
+        """A mask becomes a token. The mask token itself is allowed and leaves the position undecided."""
         assert self.ids[index] == self.mask_id, "a decided position is never written again"
         self.ids[index] = token_id
 

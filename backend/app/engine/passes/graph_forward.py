@@ -188,7 +188,7 @@ class GraphForward:
                 self._lanes.refresh(entry.sequence.cache_name or "", entry.sequence.bounds[0], new)
 
     def _table(self, num_positions: int) -> Arrays:
-        """Angles of at least so many positions: cos and sin, [P, D / 2] each."""
+        """Angles of at least `num_positions`: cos and sin, [P, D / 2] each."""
         if not self._angles or len(self._angles["cos"]) < num_positions:
             half = self._model.config.head_dim // 2
             cos, sin = self._model.rotary.angles(torch.arange(2 * num_positions))

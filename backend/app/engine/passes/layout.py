@@ -17,7 +17,7 @@ and changes no bit of them. Sequences of 3 and 2 tokens, one head, one chunk:
     attended_rows  0 1 2 4 5 0 0 0                 [N, H]: b0's result stands in row 4 of the two blocks of 4
     rows           2 4 0 0                         R = 4, where the last token of each is wanted
 
-With more heads each row of a token is as many rows of heads, those of token i and head h at i · H + h.
+With more heads each token has a row for each of them: token i and head h stand in row i · H + h.
 
 A span sees its own keys first and then the cached ones. Three tokens at [2, 5) of a sequence of which 6 were cached
 when there were two of them, so that what is behind has moved by 1; T = 16, S = 6:
@@ -107,7 +107,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Heads:
-    """Numbers of heads of a layer; each head of keys serves as many heads of queries."""
+    """Numbers of heads of a layer; each head of keys serves an equal share of the heads of queries."""
 
     queries: int
     keys: int

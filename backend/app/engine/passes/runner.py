@@ -86,8 +86,7 @@ class ModelRunner:
         return sum(weight.numel() * weight.element_size() for weight in weights) * (3 if self.is_graphed else 1)
 
     def bytes_of_pass(self, num_tokens: int, num_rows: int) -> int:
-        """Bytes that a forward pass of so many tokens and rows of logits takes beside the weights, estimated from
-        above."""
+        """Bytes that a forward pass takes beside the weights, estimated from above. `num_rows`: of logits."""
         config = self.model.config
         # The residual stream and its normalised copy, float32 copies of queries and keys, and the gate, up and product.
         values_per_token = 4 * config.width + 3 * config.width * 2 + 3 * config.mlp_width
@@ -97,7 +96,7 @@ class ModelRunner:
         return num_bytes
 
     def bytes_cached(self, num_tokens: int, num_rows: int = 0) -> int:
-        """Bytes of the keys and values of so many tokens, and of so many rows of distributions (`divergence.py`)."""
+        """Bytes of the cached keys and values of `num_tokens`, and of `num_rows` of distributions (`divergence.py`)."""
         config = self.model.config
         num_each = 2 if self.is_graphed else 3  # modules cache keys before and after rotation
         per_token = num_each * config.num_layers * config.num_kv_heads * config.head_dim * self.dtype.itemsize

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.engine.cache import lanes as cache_lanes
 from app.engine.cache.lanes import CachedLanes, Stack
 
 ARRAYS, HEADS, HEAD_DIM = 4, 3, 2
@@ -87,3 +89,18 @@ def test_slots_behind_a_shorter_sequence_hold_numbers() -> None:
     keys.store(["broken"], [3], [np.full_like(array, np.nan) for array in stack_of([[1, 2, 3]])])
     gathered = keys.gather(["short", "broken"])
     assert not any(np.isnan(array[0]).any() for array in gathered)
+
+
+def test_a_stack_that_finds_no_room_leaves_what_is_cached_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = CachedLanes()
+    keys.store(["a", "b"], [2, 3], stack_of([[1, 2], [3, 4, 5]]))
+    with monkeypatch.context() as patch:
+
+        def refuse(*_: object) -> Stack:
+            raise MemoryError
+
+        patch.setattr(cache_lanes, "_stacked", refuse)
+        with pytest.raises(MemoryError):
+            keys.gather(["b", "a"])
+    assert cached(keys, ["a"]) == [[1, 2]]
+    assert cached(keys, ["b", "a"]) == [[3, 4, 5], [1, 2]]
