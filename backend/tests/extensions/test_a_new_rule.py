@@ -92,7 +92,7 @@ def test_what_does_not_go_with_it_is_refused_from_its_declaration(given: dict[st
 
 
 DECLARED = {"core/parameters.py", "services/diffusion/models.py", "engine/interface/params.py"}
-"""Where every parameter is declared."""
+"""The files where every parameter is declared."""
 BUILT_UPON = {"confidence_threshold", "local_threshold"}
 """Parameters that presets, checks of combinations and other rules have to do with too."""
 

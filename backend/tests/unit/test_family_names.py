@@ -13,7 +13,8 @@ DECLARATIONS = {APP / "engine" / "families", APP / "services" / "diffusion" / "f
 EMBEDDED = APP / "services" / "diffusion" / "residency" / "catalog.py"
 """Names the embedded models, which are called like their families."""
 ROOMS = ("engine/request", "engine/decoding", "engine/passes", "services")
-"""Where no name of a family belongs at all; networks name themselves in errors, and help texts the embedded models."""
+"""Rooms where no name of a family belongs at all. Elsewhere networks name themselves in errors, and help texts the
+embedded models."""
 
 
 def names_in(node: ast.AST) -> Iterator[int]:

@@ -29,6 +29,6 @@ def choose_length(lengths: Sequence[int], confidences: Sequence[Sequence[float]]
 
 
 def score(confidences: Sequence[float]) -> float:
-    """How well a gap of this many masks fits, from the confidence at each of them."""
+    """Gives how well a gap of this many masks fits, from the confidence at each of them."""
     confidence_nats = sum(math.log(max(confidence, 1e-12)) for confidence in confidences) / len(confidences)
     return confidence_nats - WEIGHT_PER_OCTAVE * math.log2(len(confidences) / TYPICAL_LENGTH) ** 2

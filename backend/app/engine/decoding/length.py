@@ -10,7 +10,7 @@ from app.engine.canvas.canvas import Canvas
 
 @dataclass(slots=True)
 class LengthBudget:
-    """How far a canvas may grow."""
+    """The room that a canvas has to grow."""
 
     max_canvas: int
     """Tokens of the whole canvas at most."""
@@ -63,7 +63,7 @@ def carry_out_expansions(canvas: Canvas, expand_id: int, budget: LengthBudget) -
 
 
 def before_deletions(positions: Sequence[int], deleted: Sequence[int]) -> list[int]:
-    """Where `positions` of a canvas stood before `deleted` (ascending, old positions) were removed."""
+    """Gives where `positions` of a canvas stood before `deleted` (ascending, old positions) were removed."""
     moved = []
     for position in positions:
         for gone in deleted:

@@ -1,4 +1,4 @@
-"""How Dream and DreamOn rank predictions (DreamLM/Dream, `generation_utils.py`)."""
+"""The ranking of predictions by Dream and DreamOn (DreamLM/Dream, `generation_utils.py`)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SCORES = {
     "topk_margin": Score.MARGIN,
     "entropy": Score.NEGATIVE_ENTROPY,
 }
-"""What each algorithm ranks predictions by."""
+"""The score of each algorithm."""
 
 
 def ranking_rules(params: DecodingParams) -> LogitRules:

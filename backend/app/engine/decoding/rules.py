@@ -1,4 +1,4 @@
-"""How one request's logits become a token and a score at each candidate position, as plain values."""
+"""The rules by which one request's logits become a token and a score at each position, as plain values."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import Enum
 
 
 class Score(Enum):
-    """What ranks a prediction."""
+    """The number that ranks a prediction."""
 
     PROBABILITY = "probability"
     """MaskGIT's confidence (arXiv 2202.04200); LLaDA's `low_confidence`, Dream's `maskgit_plus`."""

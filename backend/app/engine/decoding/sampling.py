@@ -62,15 +62,15 @@ def row_sums(logits: Tensor) -> Tensor:
 
 
 def _only_the_best_count(rules: LogitRules, vocab_size: int) -> bool:
-    """Whether the k best logits and the sum of all decide everything: then nothing is sorted or kept for the rest."""
+    """Whether the k best logits and the sum of all decide everything: then the rest is not sorted."""
     if rules.top_k is None or rules.top_k >= vocab_size:
         return False
     return rules.scores_see_filters or (rules.temperature > 0 and rules.score is Score.PROBABILITY)
 
 
 def _predict_from_best(logits: Tensor, rules: LogitRules, uniforms: Tensor | None) -> tuple[Tensor, Tensor]:
-    """The same from the k best tokens of each row, in the order of the vocabulary; and [R] whether the k-th has equals
-    among those that are left out."""
+    """Gives the same from the k best tokens of each row, in the order of the vocabulary; and [R] whether the k-th has
+    equals among those that are left out."""
     assert rules.top_k is not None, "asked before"
     warmed = _warmed(logits, rules)
     best, by_rank = largest(warmed, rules.top_k + 1)

@@ -1,4 +1,4 @@
-"""How many masks are committed at which step: the published schedules, in plain numbers."""
+"""The published schedules: the number of masks that each step commits."""
 
 from __future__ import annotations
 

@@ -23,12 +23,12 @@ from app.engine.interface.params import DecodingParams
 
 @dataclass(frozen=True, slots=True)
 class StepPlan:
-    """Where a token may be chosen in this step, and how logits are read there."""
+    """The positions where a token may be chosen in this step, and how logits are read there."""
 
     positions: tuple[int, ...]
     rules: LogitRules
     span: ComputedSpan | None = None
-    """What the cache plan has the step compute; `None`: the whole canvas, and nothing is cached."""
+    """The span that the cache plan has the step compute; `None`: the whole canvas, and nothing is cached."""
     revisable: tuple[int, ...] = ()
     """Positions whose token may be taken back: how probable is it, seen from the rest of the canvas?"""
     needs_divergences: bool = False
@@ -43,10 +43,10 @@ class Prediction:
     scores: list[float]
     confidences: list[float]
     logprobs: list[TokenLogprobs] = field(default_factory=list)
-    """Where they are asked for; empty otherwise."""
+    """Empty where no log-probabilities are asked for."""
     divergences: list[float] = field(default_factory=list)
-    """Where they are asked for: Kullback-Leibler divergence from the last step's distribution, in nats; infinite where
-    there is none."""
+    """Kullback-Leibler divergence from the last step's distribution, in nats, infinite where there is none; empty where
+    the plan needs none."""
     support: list[float] = field(default_factory=list)
     """Probability of the token at each position of `StepPlan.revisable`."""
     num_broken: int = 0
@@ -54,16 +54,16 @@ class Prediction:
 
 
 class Signal(Enum):
-    """What the predictions of a step can say beside the tokens."""
+    """A number that comes with the predictions of a step."""
 
     CONFIDENCES = "confidences"
     """Probability of each predicted token."""
     ENTROPIES = "entropies"
     """Entropy of each distribution."""
     DIVERGENCES = "divergences"
-    """How far each distribution has moved since the step before."""
+    """Divergence of each distribution from that of the step before."""
     SUPPORT = "support"
-    """How probable the rest of the canvas makes the tokens that stand at revisable positions."""
+    """Probability of the tokens at revisable positions, seen from the rest of the canvas."""
 
 
 class Sampler(ABC):
@@ -73,11 +73,11 @@ class Sampler(ABC):
     """
 
     ALGORITHMS: ClassVar[tuple[str, ...]]
-    """What `DecodingParams.algorithm` may be; the first is the default."""
+    """Values of `DecodingParams.algorithm`; the first is the default."""
     CACHES: ClassVar[Mapping[str, MakePlan]] = NO_CACHES
     """The cache plans that it asks what a step computes, by what `DecodingParams.cache` may be."""
     SIGNALS: ClassVar[frozenset[Signal]] = frozenset()
-    """What it can give to a commit rule. A rule that needs more is not taken."""
+    """Signals that it gives to a commit rule. A rule that needs more is not taken."""
 
     revisable_from: int | None = None
     """The first position that may still change, by a commit that is taken back or a mask that is filled, where commits

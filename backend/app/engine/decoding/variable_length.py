@@ -86,8 +86,8 @@ class VariableLengthSampler(Sampler):
         return Edits(committed, tuple(deleted), tuple(length.before_deletions(expanded, deleted)))
 
     def _end_cycles(self, canvas: Canvas) -> None:
-        """Where decoding is not the published one, expanding and deleting in turn is not worth waiting for its limit:
-        the text around the span does not change, so what did not help once hardly ever will."""
+        """Stops expanding where a canvas comes back and decoding is not the published one: the text around the span
+        does not change, so what did not help once hardly ever will."""
         if self._params.cache == "none" and not self._rule.is_adaptive:
             return
         span = tuple(canvas.span_ids)

@@ -1,4 +1,4 @@
-"""What a family of masked diffusion language models is: the one place where network, sampler and parameters meet."""
+"""The declaration of a family: the one place where a network, a sampler and parameters meet."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class Family:
     """Declares one family. Whatever depends on a family asks its declaration, and compares no names."""
 
     name: str
-    """What it is called in settings, errors and `ModelConfig.family`."""
+    """Its name in settings, errors and `ModelConfig.family`."""
 
     # How its checkpoints are read.
     published_names: tuple[str, ...]
-    """What `model_type` or `architectures` may say, in any case: the releases do not agree on the case. The first is
+    """Values of `model_type` or `architectures`, in any case: the releases do not agree on the case. The first is
     the one that an error shows."""
     is_variant: Callable[[Mapping[str, Any]], bool] = _any_config
     """Whether a `config.json` with such a name is this family's: families may share a network, and with it the name."""
@@ -47,20 +47,20 @@ class Family:
     """It names the algorithms, the default first, the caches, and the signals that decide which commit rules the family
     takes."""
     span: Span
-    """How the span of a round begins, and whether it changes its length."""
+    """The beginning of a round's span, and whether it changes its length."""
     parameters: frozenset[str] = frozenset()
-    """What it takes beside `COMMON` and the parameters of its commit rules."""
+    """Parameters that it takes beside `COMMON` and those of its commit rules."""
     infills: bool = True
     """Whether there may be text behind the span."""
 
     @property
     def algorithms(self) -> tuple[str, ...]:
-        """What `algorithm` may be; the first is the default."""
+        """Values of `algorithm`; the first is the default."""
         return self.sampler.ALGORITHMS
 
     @property
     def caches(self) -> tuple[str, ...]:
-        """What `cache` may be."""
+        """Values of `cache`."""
         return tuple(self.sampler.CACHES)
 
     def config_of(self, raw_config: Mapping[str, Any]) -> ModelConfig:

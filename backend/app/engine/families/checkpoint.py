@@ -54,7 +54,7 @@ def load_model(
 
 
 def weight_bytes(raw_config: Mapping[str, Any], dtype: torch.dtype, quantization: QuantizationName) -> int:
-    """What the weights of a `config.json` take once they are loaded. None is made.
+    """Gives the bytes that the weights of a `config.json` take once they are loaded. None is made.
 
     Raises:
         CheckpointError: see `build_model`.
@@ -123,7 +123,7 @@ def _checked_tensors(folder: Path, expected: _Expected) -> Iterator[tuple[str, T
 
 
 def _homes(folder: Path, expected: _Expected) -> dict[str, Path]:
-    """Which file each tensor is read from."""
+    """Gives the file that each tensor is read from."""
     homes: dict[str, Path] = {}
     for path in weight_files(folder):
         with open_weights(path) as file:
@@ -138,9 +138,9 @@ def _check_tensor(name: str, stored: Any, expected: _Expected, path: Path, homes
     shape, wanted = tuple(stored.get_shape()), expected.shape_of(name)
     _check_type(name, stored.get_dtype(), path)
     if wanted is None:
-        told = f"{path.name} holds {name!r}"
+        said = f"{path.name} holds {name!r}"
         raise CheckpointError(
-            f"{told}: {_NOT_READ}" if name.endswith(_SCALES) else f"{told}, which this model does not have"
+            f"{said}: {_NOT_READ}" if name.endswith(_SCALES) else f"{said}, which this model does not have"
         )
     if shape != wanted:
         raise CheckpointError(f"{path.name}: {name!r} has shape {shape}, the config wants {wanted}")

@@ -1,4 +1,4 @@
-"""How the span of a round begins, and how a request's `steps` are spent on it."""
+"""The span of a round: how it begins, and how a request's `steps` are spent on it."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from app.engine.interface.params import DecodingParams
 
 @dataclass(frozen=True, slots=True)
 class RoundShare:
-    """What a round has to do with the rest of its request."""
+    """The place of a round within its request."""
 
     span_length: int
     """Positions of its span."""
     num_left: int
     """New tokens that the request may still write, those of this round included."""
     steps_left: int
-    """Of the request's `steps`, those that no round has been given yet."""
+    """Steps of the request that no round has been given yet."""
     num_later: int
     """Rounds that follow at least; each wants a step, and has room for half a context."""
 
 
 class Span(ABC):
-    """Of one family. It holds no state of a request."""
+    """Begins the spans of one family. It holds no state of a request."""
 
     changes_length: ClassVar[bool]
     """Whether a canvas can grow and shrink while it is denoised."""

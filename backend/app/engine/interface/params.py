@@ -45,12 +45,13 @@ class DecodingParams:
     steps: Count | None = None
     """Denoising steps over all rounds; default one per new token. LLaDA and Dream take no more, but one in each round
     at least; the pass that chooses a length is not counted. Beside a rule (below) they are a bound: a step commits what
-    is sure enough, and more where it has to. DreamOn: a step commits `max_new_tokens` / `steps` tokens, rounded up."""
+    is confident enough, and more where it has to. DreamOn: a step commits `max_new_tokens` / `steps` tokens, rounded
+    up."""
     cfg_scale: Amount = 0.0
     """LLaDA: classifier-free guidance; the given text is masked in the unconditional branch."""
     confidence_threshold: Share | None = None
-    """LLaDA and DreamOn: commit every position at least so sure, always the best one, instead of the schedule's count
-    (Fast-dLLM, arXiv 2505.22618, section 3.3)."""
+    """LLaDA and DreamOn: commit every position with at least this confidence, always the best one, instead of the
+    schedule's count (Fast-dLLM, arXiv 2505.22618, section 3.3)."""
     confidence_factor: Amount | None = None
     """The same, by (n + 1)(1 - the n-th confidence) < factor (Fast-dLLM, section 3.3)."""
     entropy_bound: Amount | None = None

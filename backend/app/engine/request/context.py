@@ -1,4 +1,4 @@
-"""What of a long text the model gets to see: the part nearest to the gap that fits the context length."""
+"""The context window: the part of a long text that the model gets to see, nearest to the gap."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class ContextWindow:
 
 
 def text_room(wanted: int, context_length: int) -> int:
-    """Tokens of given text that are kept whole beside `wanted` new ones."""
+    """Gives the tokens of given text that stay whole beside `wanted` new ones."""
     return context_length - min(wanted, max(context_length // 2, 1))
 
 

@@ -1,4 +1,4 @@
-"""What a request takes at most, for admission: of a pass, and of what is cached from one pass to the next.
+"""The cost of a request, for admission: what it takes at most of a pass, and of what is cached between two.
 
 A prompt of 20 tokens and a window of 12 new ones, with guidance: 2 · 32 tokens and 2 · 12 rows in a pass.
 """

@@ -30,6 +30,8 @@ OnEvent = Callable[[EngineEvent], None]
 
 
 class Status(Enum):
+    """The stages of a request's life; `_TRANSITIONS` says which may follow which."""
+
     WAITING = "waiting"
     RUNNING = "running"
     FINISHED = "finished"
@@ -65,7 +67,7 @@ class RequestState:
         self.status = Status.WAITING
         self.nfe = 0
         self.edits = Edits()
-        """What the last step did."""
+        """Changes of the last step."""
         self._rng = np.random.Generator(np.random.Philox(key=request.params.seed))
         self._rounds = Rounds(request, config, self._rng)
         self.num_truncated = self._rounds.window.num_truncated
@@ -102,7 +104,7 @@ class RequestState:
 
     @property
     def need(self) -> Need:
-        """What it may take of a device beside the weights, and what of that it holds already."""
+        """Memory that it may take of a device beside the weights, and the part of it that it holds already."""
         return self._cost.need(self._num_cached_tokens, self._num_distributions)
 
     # Its life.

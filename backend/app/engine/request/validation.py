@@ -1,4 +1,4 @@
-"""Which requests a checkpoint can run."""
+"""The check of a request against the checkpoint that is to run it."""
 
 from __future__ import annotations
 

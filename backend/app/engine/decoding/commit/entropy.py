@@ -1,4 +1,4 @@
-"""As much as is hardly uncertain together (EB-Sampler, arXiv 2505.24857, section 3)."""
+"""A bound on the entropy of what is committed together (EB-Sampler, arXiv 2505.24857, section 3)."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ from app.engine.interface.params import DecodingParams
 
 
 class EntropyBound(CommitRule):
+    """Commits the least uncertain while their entropies add up to little."""
+
     PARAMETER = "entropy_bound"
     NEEDS = frozenset({Signal.ENTROPIES})
     RANKS_BY = Score.NEGATIVE_ENTROPY
     ALGORITHMS = ("entropy", "low_confidence")
-    """Those that it can stand beside: the default of each sampler."""
+    """Algorithms that it can stand beside: the default of each sampler."""
 
     def __init__(self, params: DecodingParams) -> None:
         assert params.entropy_bound is not None

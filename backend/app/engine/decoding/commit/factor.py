@@ -1,4 +1,4 @@
-"""The more at once, the more confident they are (Fast-dLLM, arXiv 2505.22618, section 3.3)."""
+"""A bound on the number of commits by their confidence (Fast-dLLM, arXiv 2505.22618, section 3.3)."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from app.engine.interface.params import DecodingParams
 
 
 class Factor(CommitRule):
+    """Commits so many that all of them are confident enough for that number."""
+
     PARAMETER = "confidence_factor"
     NEEDS = frozenset({Signal.CONFIDENCES})
 

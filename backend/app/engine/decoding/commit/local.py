@@ -1,4 +1,4 @@
-"""Near what is confident, less is enough (LocalLeap, arXiv 2510.07081, section 4)."""
+"""A lower threshold near what is confident (LocalLeap, arXiv 2510.07081, section 4)."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ LEAP = 4
 
 
 class LocalLeap(CommitRule):
+    """Commits everything that reaches the threshold, and near it whatever reaches a lower one."""
+
     PARAMETER = "local_threshold"
     REFINES = "confidence_threshold"
     NEEDS = frozenset({Signal.CONFIDENCES})

@@ -1,4 +1,4 @@
-"""Commit more than is certain, and take back what finds no support (WINO, arXiv 2507.18578, section 3)."""
+"""A draft that is revised: commits that find no support are revoked (WINO, arXiv 2507.18578, section 3)."""
 
 from __future__ import annotations
 

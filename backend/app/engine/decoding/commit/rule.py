@@ -1,4 +1,4 @@
-"""What a commit rule is: the parameter that switches it on, the signals it needs of a step, and its choice."""
+"""The commit rule: the parameter that switches it on, the signals that it needs of a step, and its choice."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Candidates:
     scores: Sequence[float]
     """Confidences; negative entropies where the rule ranks by those."""
     divergences: Sequence[float] = ()
-    """Of each distribution from that of the step before, in nats, where the rule needs them."""
+    """Distance of each distribution from that of the step before, in nats, where the rule needs it."""
 
 
 class CommitRule:
@@ -35,7 +35,7 @@ class CommitRule:
     REFINES: ClassVar[str | None] = None
     """The parameter of the rule that this one narrows or widens, and has to stand beside; `None`: it stands alone."""
     NEEDS: ClassVar[frozenset[Signal]]
-    """What a step has to give. Samplers that do not give it do not take the rule."""
+    """Signals that a step has to give. Samplers that do not give them do not take the rule."""
     RANKS_BY: ClassVar[Score] = Score.PROBABILITY
     EXCLUDES: ClassVar[tuple[str, ...]] = ()
     """Parameters that cannot be used beside the rule."""

@@ -1,4 +1,4 @@
-"""Only what has stopped moving (KLASS, arXiv 2511.05664, section 4)."""
+"""A threshold for distributions that have stopped moving (KLASS, arXiv 2511.05664, section 4)."""
 
 from __future__ import annotations
 

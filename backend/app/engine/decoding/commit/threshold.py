@@ -1,4 +1,4 @@
-"""Everything that is confident enough at once (Fast-dLLM, arXiv 2505.22618, section 3.3)."""
+"""A threshold of confidence (Fast-dLLM, arXiv 2505.22618, section 3.3)."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from app.engine.interface.params import DecodingParams
 
 
 class Threshold(CommitRule):
+    """Commits everything that is confident enough."""
+
     PARAMETER = "confidence_threshold"
     NEEDS = frozenset({Signal.CONFIDENCES})
 

@@ -38,7 +38,7 @@ def test_deletions_remove_the_delete_tokens_of_this_step_only(
 
 
 def expanded_from_the_right(span: list[int], room: int) -> list[int]:
-    """What expansion leaves of a span, written down from its right end."""
+    """Gives what expansion leaves of a span, written down from its right end."""
     result: list[int] = []
     for token_id in reversed(span):
         if token_id != EXPAND:

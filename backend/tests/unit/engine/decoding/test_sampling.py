@@ -65,7 +65,7 @@ def top_k_columns(row: NDArray[np.float64], top_k: int) -> set[int]:
 
 
 def kept_columns(filtered: Tensor, logits: Tensor) -> list[set[int]]:
-    """Where a token survived; survivors must be untouched."""
+    """Gives where a token survived; survivors must be untouched."""
     survives = filtered != -torch.inf
     assert torch.equal(filtered[survives], logits[survives])
     return [set(np.flatnonzero(row).tolist()) for row in survives.numpy()]
@@ -92,7 +92,7 @@ def test_top_k_keeps_what_the_plain_loop_keeps(seed: int, top_k: int) -> None:
     num_values=st.sampled_from([2, 10, 10**6]),
 )
 def test_the_largest_are_those_of_topk(seed: int, num_columns: int, count: int, num_values: int) -> None:
-    """With few values there are many equals; which of them are told is open, but not how many."""
+    """With few values there are many equals; which of them are given is open, but not how many."""
     x = torch.randint(0, num_values, (3, num_columns), generator=torch.Generator().manual_seed(seed)).float()
     values, columns = largest(x, count)
     assert torch.equal(values, x.topk(count).values)

@@ -33,7 +33,7 @@ from tests.unit.engine.oracle import (
 
 seeds = st.integers(0, 2**32)
 STARTING_MASKS = DREAMON.span.first_length(DecodingParams(2048), 2048)
-"""Where a request of dreamon names none."""
+"""The starting masks of a request of dreamon that names none."""
 texts = st.lists(st.integers(4, 23), max_size=9).map(tuple)
 shared = {
     "max_new_tokens": st.integers(1, 30),
@@ -566,7 +566,7 @@ def test_edits_lead_from_each_snapshot_to_the_next(family: str, data: st.DataObj
 
 
 def sum_of_masks(request: GenerationRequest, family: str, taken: Sequence[CanvasSnapshot]) -> int:
-    """How many masks a span began with: a family of fixed length never changes it."""
+    """Gives how many masks a span began with: a family of fixed length never changes it."""
     if family == "dreamon":
         return min(request.params.initial_masks or STARTING_MASKS, request.params.max_new_tokens)
     return len(taken[0].ids) if taken else 0
