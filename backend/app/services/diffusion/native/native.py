@@ -146,7 +146,7 @@ class NativeDiffusionModel(DiffusionModel):
 
     @property
     def capabilities(self) -> tuple[Operation, ...]:
-        """What its family can do; everything until that is known."""
+        """The operations of its family; both until that is known."""
         infills = self._loaded is None or self._loaded.family.infills
         return super().capabilities if infills else ("generate",)
 
