@@ -26,7 +26,8 @@ class Forward(Protocol):
     """
 
     def logits(self, sequences: Sequence[SequenceInput]) -> Tensor:
-        """Raw logits [R, V] of all wanted positions, sequence by sequence, aligned with what they predict."""
+        """Gives raw logits [R, V] of all wanted positions, sequence by sequence, aligned with what they predict, and
+        caches what the spans say. Only the engine's thread may call it: it writes to what is cached."""
         ...
 
     def forget(self, name: str) -> None:
