@@ -10,12 +10,10 @@ from functools import cache
 from pathlib import Path
 from statistics import median
 
-from app.core.settings import Settings
-from app.server import create_app
-
 BACKEND = Path(__file__).parents[2]
 ROOT = BACKEND.parent
-PROGRAMS = [ROOT / "training", ROOT / "benchmarks", ROOT / "docs"]
+FOLDERS = [BACKEND / "app", BACKEND / "tests", ROOT / "training", ROOT / "benchmarks", ROOT / "docs"]
+API_PAGE = " ".join((ROOT / "docs" / "api.md").read_text("utf-8").split())
 
 MAX_FUNCTION_LINES = 60
 MAX_FILE_LINES = 400
@@ -31,6 +29,24 @@ PRIVATE_WORDS = re.compile(r"\b(told|tells|one's own|surety|surest|in company)\b
 
 STILL_REBUILT = ("app/engine/", "app/services/diffusion/reports.py", "tests/api/", "tests/unit/")
 """The folders whose docstrings are not yet checked."""
+
+BODIES = {
+    "app/api/diffusion/models.py CleanupResponse",
+    "app/api/diffusion/models.py ModelDetailsList",
+    "app/api/diffusion/models.py ModelList",
+    "app/api/diffusion/models.py ReloadResponse",
+    "app/api/health.py ProbeAnswer",
+    "app/api/llama_cpp/endpoints.py Health",
+    "app/api/openai/answers.py AnswerMessage",
+    "app/api/openai/answers.py Delta",
+    "app/api/openai/logprobs.py Alternative",
+    "app/api/openai/logprobs.py TokenLogprob",
+    "app/api/openai/models.py ModelList",
+    "app/api/openai/requests.py StreamOptions",
+    "app/api/openai/requests.py TextPart",
+    "app/services/diffusion/reports.py DiffusionHealth",
+}
+"""The bodies without a docstring, which would become a text of the OpenAPI document."""
 
 Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -71,9 +87,9 @@ class Source:
 
 
 @cache
-def sources(*folders: Path) -> list[Source]:
-    """The files of the folders, in order."""
-    paths = sorted(path for folder in folders for path in folder.rglob("*.py") if ".cache" not in path.parts)
+def everything() -> list[Source]:
+    """The files of the application, of its tests and of the programs beside it."""
+    paths = sorted(path for folder in FOLDERS for path in folder.rglob("*.py") if ".cache" not in path.parts)
     return [Source(path, text, ast.parse(text)) for path in paths for text in [path.read_text("utf-8")]]
 
 
@@ -83,11 +99,12 @@ def settled() -> list[Source]:
 
 
 def app() -> list[Source]:
-    return sources(BACKEND / "app")
+    return [source for source in everything() if source.name.startswith("app/")]
 
 
-def everything() -> list[Source]:
-    return sources(BACKEND / "app", BACKEND / "tests", *PROGRAMS)
+def is_published(docstring: str) -> bool:
+    """Whether the docstring is a text of the OpenAPI document, which changes with the API only."""
+    return " ".join(docstring.split()) in API_PAGE
 
 
 def length_of(function: Function) -> int:
@@ -106,7 +123,7 @@ def figures(lengths: list[int]) -> str:
 def test_no_function_is_long() -> None:
     functions = [(source.name, function) for source in app() for function in source.functions()]
     long = [f"{name}:{one.lineno} {one.name}" for name, one in functions if length_of(one) > MAX_FUNCTION_LINES]
-    assert not long, figures([length_of(function) for _, function in functions])
+    assert not long, f"{long}; {figures([length_of(function) for _, function in functions])}"
 
 
 def test_no_file_is_long() -> None:
@@ -114,20 +131,14 @@ def test_no_file_is_long() -> None:
 
 
 def test_every_public_name_has_a_docstring() -> None:
-    """A model of the OpenAPI document may do without: it describes its fields, and a docstring would be part of it."""
-    schemas = create_app(Settings(_env_file=None)).openapi()["components"]["schemas"]
-    described = {name.rpartition("__")[2] for name in schemas}
-    without = {
-        source.name: names
+    names = {
+        f"{source.name} {getattr(node, 'name', 'itself')}"
         for source in settled()
-        if source.path.is_relative_to(BACKEND / "app")
-        if (names := set(_without_docstring(source)) - described)
+        if source.name.startswith("app/")
+        for node in source.public()
+        if not ast.get_docstring(node)
     }
-    assert not without
-
-
-def _without_docstring(source: Source) -> Iterator[str]:
-    return (getattr(node, "name", "the module") for node in source.public() if not ast.get_docstring(node))
+    assert names == {name for name in BODIES if not name.startswith(STILL_REBUILT)}
 
 
 def test_every_docstring_begins_with_a_subject() -> None:
@@ -135,7 +146,7 @@ def test_every_docstring_begins_with_a_subject() -> None:
         f"{source.name}:{line} {text.strip().splitlines()[0]}"
         for source in settled()
         for line, text in source.docstrings()
-        if NO_SUBJECT.match(text.strip())
+        if NO_SUBJECT.match(text.strip()) and not is_published(text)
     ]
 
 
@@ -144,7 +155,7 @@ def test_docstrings_use_the_words_of_the_field() -> None:
         f"{source.name}:{line} {found[0]!r}"
         for source in settled()
         for line, text in source.docstrings()
-        if source.path != Path(__file__) and (found := PRIVATE_WORDS.search(text))
+        if (found := PRIVATE_WORDS.search(text)) and not is_published(text)
     ]
 
 
@@ -163,4 +174,4 @@ def test_no_import_is_relative_to_a_folder_above() -> None:
 
 def test_nothing_is_left_to_be_done() -> None:
     later = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")
-    assert not [source.name for source in sources(BACKEND / "app", *PROGRAMS) if later.search(source.text)]
+    assert not [source.name for source in everything() if source.path != Path(__file__) and later.search(source.text)]
