@@ -16,7 +16,7 @@ def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _left_idle(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Whoever leaves a request behind fails, not whoever comes next."""
+    """Waits after each test until the server is idle, so that a test that leaves a request behind fails itself."""
     yield
     if "server" in request.fixturenames:
         request.getfixturevalue("server").wait_until_idle()

@@ -23,13 +23,13 @@ IMPORTED = [
     "onnx.numpy_helper",
     "onnxruntime",
 ]
-"""What a server imports until its first answer."""
+"""The modules that a server imports until its first answer."""
 
 _forking = get_context("forkserver")
 
 
 class Running(Protocol):
-    """What tests ask of a running program, in the words of `subprocess.Popen`."""
+    """A running program for tests, with the methods of `subprocess.Popen`."""
 
     @property
     def pid(self) -> int: ...

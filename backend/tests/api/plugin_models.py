@@ -17,7 +17,7 @@ WORDS = ["naïve ", "漢字", "👩‍👩‍👧‍👦 ", "e\u0301", "\u2028",
 
 
 def words(seed: int, num_words: int) -> list[str]:
-    """What the `words` model answers."""
+    """The answer of the `words` model."""
     return random.Random(seed).choices(WORDS, k=num_words)
 
 

@@ -1,4 +1,4 @@
-"""What Prometheus sees of a server."""
+"""Reads a server's metrics as Prometheus does."""
 
 from __future__ import annotations
 

@@ -140,7 +140,7 @@ class Server:
 
 
 def install_plugin(folder: Path) -> Path:
-    """What `pip install` of a package with these models leaves behind: a module, and metadata with entry points."""
+    """Writes the files that `pip install` of a package with these models leaves: a module, and entry points."""
     folder.mkdir()
     source = Path(plugin_models.__file__).read_text(encoding="utf-8")
     (folder / "reynard_test_plugin.py").write_text(source, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Who may call: API keys, pages of other origins, and strangers on the network."""
+"""Access: API keys, pages of other origins, and strangers on the network."""
 
 from __future__ import annotations
 
@@ -194,7 +194,7 @@ def test_pages_of_another_may_not(keyed: Server, origin: str) -> None:
 
 
 def test_a_page_of_a_named_origin_may_call_a_server_in_a_private_network(keyed: Server, guarded: Server) -> None:
-    """Browsers ask so before a page from the internet may speak to one's own machine."""
+    """Browsers send this before a page from the internet may call a server on the user's machine."""
     asked = {"Access_Control_Request_Private_Network": "true"}
     for running in (keyed, guarded):
         status, headers = preflight(running, ORIGIN, **asked)

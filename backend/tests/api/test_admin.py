@@ -1,4 +1,4 @@
-"""Who may make admin calls: with no token set a direct client on this machine, otherwise the holder of the token."""
+"""Admin calls: without a token they are for direct clients on this machine, otherwise for the holder of the token."""
 
 from __future__ import annotations
 

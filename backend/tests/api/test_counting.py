@@ -1,4 +1,4 @@
-"""What is counted as what: a client's mistake never counts as the server's failure, whoever notices it."""
+"""Counting: a client's mistake never counts as the server's failure, wherever it is found."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def faulty(folder: Path, monkeypatch: pytest.MonkeyPatch, faults: str) -> Iterat
 
 @pytest.fixture(scope="module")
 def undisturbed(server: Server) -> list[str]:
-    """What eight seeds give on a device without faults."""
+    """The texts of eight seeds on a device without faults."""
     return [server.answer("/generate", {**BODY, "seed": seed})["generated_text"] for seed in range(8)]
 
 

@@ -1,4 +1,4 @@
-"""What editors' plug-ins send, as it was recorded, and what they read of the answers."""
+"""The recorded requests of editors' plug-ins, and the fields that they read of the answers."""
 
 from __future__ import annotations
 

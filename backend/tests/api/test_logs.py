@@ -1,4 +1,4 @@
-"""What a server writes about requests: enough to find each one again, and nothing of what was said."""
+"""The log of a server: enough to find each request again, and none of its text."""
 
 from __future__ import annotations
 
@@ -36,8 +36,7 @@ def talkative(tmp_path_factory: pytest.TempPathFactory, plugin: Path) -> Iterato
 
 
 def lines_since(server: Server, offset: int, *, num_lines: int, request_id: str = "") -> list[Json]:
-    """Of one request, or all. The last line of a request is written once its answer has been sent, so it may have to
-    be waited for."""
+    """The log lines of one request, or of all; waits for the last one, which is written after the answer was sent."""
     deadline_s = time.monotonic() + 10
     while len(lines := _lines(server.log[offset:], request_id)) < num_lines:
         assert time.monotonic() < deadline_s, server.log[offset:]

@@ -1,4 +1,4 @@
-"""What is no HTTP is refused or cut off, and harms nobody else."""
+"""Invalid HTTP is refused or cut off, and harms no other client."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LAST = GENERATE + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(BODY)
 
 
 def answers(server: Server, sent: bytes, silence_s: float = SILENCE_S) -> bytes:
-    """Everything that comes back until the server closes; after a silence it is told that there is no more to come."""
+    """All bytes that come back until the server closes; after a silence the client ends its side."""
     answer = b""
     # A server that closes without reading everything resets the connection.
     with suppress(ConnectionError), socket.create_connection(("127.0.0.1", server.port), PATIENCE_S) as connection:
@@ -42,7 +42,7 @@ def _received(connection: socket.socket) -> bytes:
 
 
 def statuses(answer: bytes) -> list[int]:
-    """Of every answer in what was received; bodies here are JSON, and have no line that looks like a status line."""
+    """The status of every answer in the bytes; bodies here are JSON, and have no line that looks like a status line."""
     return [int(part[:3]) for part in answer.split(b"HTTP/1.1 ")[1:]]
 
 

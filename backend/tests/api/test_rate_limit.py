@@ -1,4 +1,4 @@
-"""How often one client may ask, counted by one server alone, or by several in a real Redis."""
+"""Rate limits per client, counted by one server alone, or by several in a real Redis."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def ask(server: Server, path: str = "/generate", **headers: str) -> requests.Res
 
 
 def told(response: requests.Response) -> list[int]:
-    """Limit, remaining calls and seconds to the end of the window, where the answer tells them."""
+    """The limit, the remaining calls and the seconds to the end of the window, if the answer has them."""
     names = ("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset")
     return [int(response.headers[name]) for name in names if name in response.headers]
 

@@ -23,7 +23,7 @@ from tests.profiles import is_thorough
 Case: TypeAlias = "schemathesis.Case[Any]"
 
 DEADLINE_S = 0.5
-"""Of this server's answers, so that the longest request that can be made up is no longer than that."""
+"""The deadline of this server's answers, which bounds the longest request that can be made up."""
 
 CONFIG = SchemathesisConfig.from_dict(
     {

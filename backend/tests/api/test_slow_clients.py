@@ -40,7 +40,7 @@ def connect(server: Server, *, receive_buffer_bytes: int | None = None) -> socke
 
 
 def read_to_the_end(connection: socket.socket) -> bytes:
-    """What the server still sends before it closes the connection."""
+    """The bytes that the server still sends before it closes the connection."""
     answer = b""
     try:
         while chunk := connection.recv(65_536):

@@ -95,7 +95,7 @@ def test_it_stops_while_it_loads_and_where_it_was_started_to_ignore_interrupts(t
 
 
 def test_requests_that_run_get_an_answer(tmp_path: Path, plugin: Path) -> None:
-    """What finishes in time finishes; what does not is ended, and says so."""
+    """Requests that finish in time give their text; the others are ended with an error."""
     body: Json = {"text": "x", "model_id": "endless"}
     with serving(tmp_path / "stopped", plugin) as stopped, ThreadPoolExecutor(3) as pool:
         stopped.wait_until_ready()

@@ -34,7 +34,7 @@ LLADA: Json = {"text": "Once upon a time", "model_id": "llada", "max_length": 32
 
 @pytest.fixture
 def doomed(tmp_path: Path, plugin: Path) -> Iterator[Server]:
-    """A server of one's own, to do anything to."""
+    """A server for this test alone, which may destroy it."""
     with serving(tmp_path / "doomed", plugin, **WITHOUT_WEIGHTS) as running:
         running.wait_until_ready()
         yield running
@@ -50,7 +50,7 @@ def sturdy(tmp_path_factory: pytest.TempPathFactory, plugin: Path) -> Iterator[S
 
 @contextmanager
 def restarted(dead: Server, plugin: Path) -> Iterator[Server]:
-    """The same server again, at the same port, at once."""
+    """Restarts the server at its port at once."""
     variables = {**environment(PORT=str(dead.port), **WITHOUT_WEIGHTS), "PYTHONPATH": str(plugin)}
     with dead.log_file.open("ab") as log:
         command = [sys.executable, str(BACKEND / "main.py")]
@@ -161,7 +161,7 @@ def test_reloads_of_a_broken_model_at_once_all_say_so(sturdy: Server) -> None:
 
 
 def test_a_clock_that_jumps_changes_no_time_that_is_measured(tmp_path: Path, plugin: Path) -> None:
-    """Deadlines, limits and durations run on the monotonic clock; only what is told as a date is the wall clock's."""
+    """Deadlines, limits and durations use the monotonic clock; only dates use the wall clock."""
     path = Path(f"{plugin}:{BACKEND}")
     settings = {"TIMEOUT_SECONDS": "30", "RATE_LIMIT": "1000/hour", "CLIENT_TIMEOUT_SECONDS": "10"}
     with serving(tmp_path / "jumping", path, program=("-m", "tests.clock_jumps"), **settings) as jumping:

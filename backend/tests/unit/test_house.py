@@ -27,7 +27,7 @@ NO_SUBJECT = re.compile(
 PRIVATE_WORDS = re.compile(r"\b(told|tells|one's own|surety|surest|in company)\b")
 """The words of our own for which the field has others: sent, reported, a user's own, confidence, in a batch."""
 
-STILL_REBUILT = ("app/engine/", "app/services/diffusion/reports.py", "tests/api/", "tests/unit/")
+STILL_REBUILT = ("app/engine/",)
 """The folders whose docstrings are not yet checked."""
 
 BODIES = {

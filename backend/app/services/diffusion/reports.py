@@ -1,4 +1,4 @@
-"""What the service reports to an administrator: its models in detail, statistics, health, what a call has changed."""
+"""The service's reports to an administrator: models in detail, statistics, health, and the effects of calls."""
 
 from __future__ import annotations
 

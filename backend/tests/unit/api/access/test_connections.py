@@ -1,4 +1,4 @@
-"""What needs no socket; the rest is in `tests/api/test_slow_clients.py` and `test_connections.py` there."""
+"""Tests that need no socket; the rest is in `tests/api/test_slow_clients.py` and `test_connections.py` there."""
 
 from __future__ import annotations
 

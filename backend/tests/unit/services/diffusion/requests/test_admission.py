@@ -11,7 +11,7 @@ from tests.profiles import examples
 
 
 class Visitor:
-    """Enters a gate, stays until told to leave, and notes when it came in."""
+    """Enters a gate, stays until it is released, and notes when it came in."""
 
     def __init__(self, gate: AdmissionGate, log: list[int], number: int) -> None:
         self.leave = asyncio.Event()
