@@ -27,9 +27,6 @@ NO_SUBJECT = re.compile(
 PRIVATE_WORDS = re.compile(r"\b(told|tells|one's own|surety|surest|in company)\b")
 """The words of our own for which the field has others: sent, reported, a user's own, confidence, in a batch."""
 
-STILL_REBUILT = ("app/engine/",)
-"""The folders whose docstrings are not yet checked."""
-
 BODIES = {
     "app/api/diffusion/models.py CleanupResponse",
     "app/api/diffusion/models.py ModelDetailsList",
@@ -93,11 +90,6 @@ def everything() -> list[Source]:
     return [Source(path, text, ast.parse(text)) for path in paths for text in [path.read_text("utf-8")]]
 
 
-def settled() -> list[Source]:
-    """The files whose docstrings are checked."""
-    return [source for source in everything() if not source.name.startswith(STILL_REBUILT)]
-
-
 def app() -> list[Source]:
     return [source for source in everything() if source.name.startswith("app/")]
 
@@ -133,18 +125,17 @@ def test_no_file_is_long() -> None:
 def test_every_public_name_has_a_docstring() -> None:
     names = {
         f"{source.name} {getattr(node, 'name', 'itself')}"
-        for source in settled()
-        if source.name.startswith("app/")
+        for source in app()
         for node in source.public()
         if not ast.get_docstring(node)
     }
-    assert names == {name for name in BODIES if not name.startswith(STILL_REBUILT)}
+    assert names == BODIES
 
 
 def test_every_docstring_begins_with_a_subject() -> None:
     assert not [
         f"{source.name}:{line} {text.strip().splitlines()[0]}"
-        for source in settled()
+        for source in everything()
         for line, text in source.docstrings()
         if NO_SUBJECT.match(text.strip()) and not is_published(text)
     ]
@@ -153,7 +144,7 @@ def test_every_docstring_begins_with_a_subject() -> None:
 def test_docstrings_use_the_words_of_the_field() -> None:
     assert not [
         f"{source.name}:{line} {found[0]!r}"
-        for source in settled()
+        for source in everything()
         for line, text in source.docstrings()
         if (found := PRIVATE_WORDS.search(text)) and not is_published(text)
     ]

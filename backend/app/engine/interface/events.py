@@ -81,6 +81,8 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
+    """The request has its whole text."""
+
     """The request came to its end."""
 
     request_id: str
@@ -102,6 +104,8 @@ class Cancelled:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
+    """The request has failed."""
+
     """The request ended with an error."""
 
     request_id: str

@@ -1,4 +1,4 @@
-"""What a caller asks of the engine: token ids and how to decode them. No text, no tensors."""
+"""The requests to the engine: token ids, and the parameters of decoding. There is no text, and no tensor."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Amount = Annotated[float, Between(0.0, 1e6)]
 
 @dataclass(frozen=True, slots=True)
 class DecodingParams:
-    """How one request is decoded. `None` means the family's default.
+    """The parameters of decoding one request; `None` means the family's default.
 
     The defaults are the published samplers' exact behaviour at temperature 0.
     """
@@ -53,10 +53,10 @@ class DecodingParams:
     """LLaDA and DreamOn: commit every position with at least this confidence, always the best one, instead of the
     schedule's count (Fast-dLLM, arXiv 2505.22618, section 3.3)."""
     confidence_factor: Amount | None = None
-    """The same, by (n + 1)(1 - the n-th confidence) < factor (Fast-dLLM, section 3.3)."""
+    """Commits the n most confident while (n + 1)(1 - the n-th confidence) < factor (Fast-dLLM, section 3.3)."""
     entropy_bound: Amount | None = None
-    """The same, in nats: what is committed together has, but for the most uncertain one, at most so much entropy
-    (EB-Sampler, arXiv 2505.24857). Positions are then ranked by entropy."""
+    """Commits predictions whose entropies, but for the largest, sum up to at most this many nats (EB-Sampler,
+    arXiv 2505.24857). Positions are then ranked by entropy."""
     local_threshold: Share | None = None
     """Beside a confidence threshold: enough near a position that reaches it (LocalLeap, arXiv 2510.07081)."""
     stability_bound: Amount | None = None

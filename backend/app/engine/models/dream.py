@@ -57,6 +57,8 @@ def parse_config(raw: Mapping[str, Any], family: str) -> ModelConfig:
 
 
 class Attention(nn.Module):
+    """Grouped-query attention with biases."""
+
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         kv_width = config.num_kv_heads * config.head_dim
@@ -75,6 +77,8 @@ class Attention(nn.Module):
 
 
 class MLP(nn.Module):
+    """The gated feed-forward layer (SwiGLU)."""
+
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.gate_proj = Linear(config.width, config.mlp_width, bias=False)
@@ -86,6 +90,8 @@ class MLP(nn.Module):
 
 
 class Block(Layer):
+    """A transformer layer: attention and MLP, each behind a norm and with a residual."""
+
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.input_layernorm = RMSNorm(config.width, config.norm_eps)
@@ -108,6 +114,8 @@ class Block(Layer):
 
 
 class Inner(nn.Module):
+    """The embedding, the layers and the last norm, under their published names."""
+
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.embed_tokens = Embedding(config.vocab_size, config.width)
@@ -116,6 +124,8 @@ class Inner(nn.Module):
 
 
 class Dream(FamilyModel):
+    """The network of Dream and DreamOn."""
+
     EMBEDDING_NAME = "model.embed_tokens.weight"
     HEAD_NAME = "lm_head.weight"
 

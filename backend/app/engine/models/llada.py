@@ -65,6 +65,8 @@ def parse_config(raw: Mapping[str, Any], family: str) -> ModelConfig:
 
 
 class Block(Layer):
+    """A transformer layer: attention and MLP, each behind a norm and with a residual."""
+
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         kv_width = config.num_kv_heads * config.head_dim
@@ -95,6 +97,8 @@ class Block(Layer):
 
 
 class Transformer(nn.Module):
+    """The embedding, the layers, the last norm and the head, under their published names."""
+
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.wte = Embedding(config.vocab_size, config.width)
@@ -113,6 +117,8 @@ class Inner(nn.Module):
 
 
 class LLaDA(FamilyModel):
+    """The network of LLaDA."""
+
     EMBEDDING_NAME = "model.transformer.wte.weight"
     HEAD_NAME = "model.transformer.ff_out.weight"
 

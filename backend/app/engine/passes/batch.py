@@ -26,6 +26,8 @@ from app.engine.passes.work import SequenceInput
 
 @dataclass(frozen=True, slots=True)
 class PackedBatch:
+    """The sequences of a pass, laid end to end."""
+
     ids: list[int]
     """N token ids, filling included."""
     positions: list[int]

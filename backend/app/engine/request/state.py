@@ -30,6 +30,8 @@ OnEvent = Callable[[EngineEvent], None]
 
 
 class Status(Enum):
+    """The life of a request."""
+
     """The stages of a request's life; `_TRANSITIONS` says which may follow which."""
 
     WAITING = "waiting"

@@ -76,7 +76,7 @@ class DiffusionHealth(BaseModel):
 
 
 class CleanupReport(BaseModel):
-    """What releasing caches and idle models brought back."""
+    """The effect of releasing caches and idle models."""
 
     released_models: list[str]
     freed_bytes: int = Field(description="That the system or the device has again.")

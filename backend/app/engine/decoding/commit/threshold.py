@@ -10,6 +10,8 @@ from app.engine.interface.params import DecodingParams
 
 
 class Threshold(CommitRule):
+    """The rule of `confidence_threshold`."""
+
     """Commits everything that is confident enough."""
 
     PARAMETER = "confidence_threshold"
