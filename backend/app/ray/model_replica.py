@@ -22,7 +22,7 @@ from app.ray.membership import Membership
 from app.ray.serve_log import speak_plainly
 from app.services.diffusion.errors import GenerationFailed, ServiceError
 from app.services.diffusion.model_events import ModelEvent
-from app.services.diffusion.model_stream import opened
+from app.services.diffusion.model_stream import model_event, opened
 from app.services.diffusion.models import Params
 from app.services.diffusion.observation import ServiceObservation
 from app.services.diffusion.residency.background import BackgroundTasks
@@ -71,7 +71,7 @@ class ModelReplica:
         self._num_running += 1
         try:
             async with self._router.chosen(params) as choice, opened(choice.model, choice.prepared) as stream:
-                async for batch in in_batches(stream):
+                async for batch in in_batches(model_event(item) async for item in stream):
                     yield list(batch)
         except ServiceError as error:
             yield [error]

@@ -1,4 +1,4 @@
-"""A model's stream as the service reads it: every item a ModelEvent, and closed in any case."""
+"""A model's stream as the service reads it: closed in any case, and every item as a ModelEvent."""
 
 from __future__ import annotations
 
@@ -7,24 +7,22 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-from app.services.diffusion.base import DiffusionModel, Prepared
+from app.services.diffusion.base import DiffusionModel, Prepared, StreamItem
 from app.services.diffusion.errors import GenerationFailed
 from app.services.diffusion.model_events import CanvasStep, Ended, ModelEvent, Piece, Started
 from app.services.diffusion.models import DiffusionStreamEvent
 
 
 @asynccontextmanager
-async def opened(model: DiffusionModel, prepared: Prepared) -> AsyncIterator[AsyncIterator[ModelEvent]]:
-    """The answer to a request that this model has prepared. On the way out the stream is closed, so that the model
-    releases what it holds."""
+async def opened(model: DiffusionModel, prepared: Prepared) -> AsyncIterator[AsyncIterator[StreamItem]]:
+    """The answer to a request that this model has prepared, to be read item by item with `model_event`. On the way out
+    the stream is closed, so that the model releases what it holds."""
     stream = model.prepared_stream(prepared)
     if inspect.isawaitable(stream):  # an `async def` that returns its iterator is a natural way to write one
         stream = await stream
-    events = (model_event(item) async for item in stream)
     try:
-        yield events
+        yield stream
     finally:
-        await events.aclose()
         if isinstance(stream, AsyncGenerator):
             await stream.aclose()
 
@@ -36,15 +34,15 @@ def model_event(item: object) -> ModelEvent:
         GenerationFailed: it is an `error` event.
         TypeError, ValueError: it is no event, or says something that cannot be read.
     """
-    if isinstance(item, Started | Piece | CanvasStep | Ended):
+    if isinstance(item, ModelEvent):
         return item
     if not isinstance(item, DiffusionStreamEvent):
         raise TypeError(f"a model's stream yields DiffusionStreamEvent, not {type(item).__name__}")
     match item.type:
-        case "start":
-            return _started(item.metadata)
         case "token":
             return _piece(item.data, item.metadata)
+        case "start":
+            return _started(item.metadata)
         case "step":
             return CanvasStep(item.data)
         case "complete":

@@ -32,13 +32,13 @@ class Facts:
     def take(self, event: ModelEvent) -> None:
         """Takes in what an event reports; what it leaves out stays as it was."""
         match event:
+            case Piece():
+                self.num_denoising_steps = _newer(event.num_denoising_steps, self.num_denoising_steps)
             case Started():
                 self.device = event.device or self.device
                 self.num_prompt_tokens = _newer(event.num_prompt_tokens, self.num_prompt_tokens)
                 self.num_truncated = event.num_truncated or self.num_truncated
                 self.prompt_text = event.prompt_text if self.is_of_ids else None
-            case Piece():
-                self.num_denoising_steps = _newer(event.num_denoising_steps, self.num_denoising_steps)
             case CanvasStep():
                 pass
             case Ended():

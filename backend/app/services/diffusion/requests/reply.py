@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 from app.services.diffusion.content_filter.content_filter import ContentFilter, FilteredOutput
 from app.services.diffusion.model_events import CanvasStep, ModelEvent, Piece
@@ -12,6 +12,8 @@ from app.services.diffusion.requests.answer import Answer
 from app.services.diffusion.requests.facts import Facts
 from app.services.diffusion.requests.line_ends import line_ends_around, step_with, token_with
 from app.text.line_ends import Joint
+
+Send: TypeAlias = Callable[[DiffusionStreamEvent], Awaitable[None]]
 
 
 class Reply:
@@ -61,46 +63,39 @@ class Reply:
         """All that has passed the filters so far."""
         return self._line_ends.opening + self._output.text if self._output.text else ""
 
-    async def feed(self, event: ModelEvent) -> AsyncGenerator[DiffusionStreamEvent, None]:
-        """Yields the events that the client is sent because of an event of the model.
+    async def feed(self, event: ModelEvent, send: Send) -> None:
+        """Sends what the client gets because of an event of the model.
 
         Raises:
             ContentRejected: a filter refuses the answer.
         """
         self._facts.take(event)
-        for start in self._start():
-            yield start
+        await self._start(send)
         if isinstance(event, Piece):
             text = self._answer.feed(event.text, event.num_tokens, event.logprobs if self._shows_logprobs else ())
-            for token in self._tokens(self._joint.feed(await self._output.feed(text))):
-                yield token
+            await self._send_text(self._joint.feed(await self._output.feed(text)), send)
         elif isinstance(event, CanvasStep) and self._shows_steps:
             data = await self._output.filter_step(step_with(self._line_ends, event.data))
             if data is not None:
-                yield DiffusionStreamEvent(type="step", data=data)
+                await send(DiffusionStreamEvent(type="step", data=data))
 
-    async def finish(self) -> AsyncGenerator[DiffusionStreamEvent, None]:
-        """Yields what was kept back, when the model has ended or need not go on. Raises as `feed` does."""
-        for start in self._start():
-            yield start
-        for token in self._tokens(self._joint.feed(await self._output.feed(self._answer.flush()))):
-            yield token
-        for token in self._tokens(self._joint.feed(await self._output.flush())):
-            yield token
-        for token in self._tokens(self._joint.flush()):
-            yield token
+    async def finish(self, send: Send) -> None:
+        """Sends what was kept back, when the model has ended or need not go on. Raises as `feed` does."""
+        await self._start(send)
+        await self._send_text(self._joint.feed(await self._output.feed(self._answer.flush())), send)
+        await self._send_text(self._joint.feed(await self._output.flush()), send)
+        await self._send_text(self._joint.flush(), send)
 
-    def _start(self) -> list[DiffusionStreamEvent]:
-        if self._has_started:
-            return []
-        self._has_started = True
-        return [DiffusionStreamEvent(type="start", metadata={**self._facts.of_start()})]
+    async def _start(self, send: Send) -> None:
+        if not self._has_started:
+            self._has_started = True
+            await send(DiffusionStreamEvent(type="start", metadata={**self._facts.of_start()}))
 
-    def _tokens(self, text: str) -> list[DiffusionStreamEvent]:
-        if not text:
-            return []
-        logprobs = [self._placed(offset, noted) for offset, noted in self._answer.take_notes()]
-        return [DiffusionStreamEvent(type="token", data=text, metadata={"logprobs": logprobs} if logprobs else {})]
+    async def _send_text(self, text: str, send: Send) -> None:
+        if text:
+            logprobs = [self._placed(offset, noted) for offset, noted in self._answer.take_notes()]
+            metadata = {"logprobs": logprobs} if logprobs else {}
+            await send(DiffusionStreamEvent(type="token", data=text, metadata=metadata))
 
     def _placed(self, offset: int, noted: Mapping[str, Any]) -> dict[str, Any]:
         return {**token_with(self._line_ends, noted), "offset": self._joint.num_added + offset}

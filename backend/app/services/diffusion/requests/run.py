@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing
 from dataclasses import replace
-from typing import Any, TypeAlias
+from typing import Any
 
 from app.core.logging import label_log_lines
 from app.services.diffusion.content_filter.content_filter import filtered_input
@@ -15,7 +13,7 @@ from app.services.diffusion.content_filter.in_force import ContentFilters
 from app.services.diffusion.errors import GenerationFailed, GenerationTimeout, Refusal, ServiceError
 from app.services.diffusion.metadata import AnswerMetadata
 from app.services.diffusion.model_events import Ended
-from app.services.diffusion.model_stream import opened
+from app.services.diffusion.model_stream import model_event, opened
 from app.services.diffusion.models import (
     DiffusionInfillingParams,
     DiffusionStreamEvent,
@@ -26,12 +24,10 @@ from app.services.diffusion.requests.admission import AdmissionGate
 from app.services.diffusion.requests.call import Part
 from app.services.diffusion.requests.facts import Facts
 from app.services.diffusion.requests.line_ends import with_plain_line_ends
-from app.services.diffusion.requests.reply import Reply
+from app.services.diffusion.requests.reply import Reply, Send
 from app.services.diffusion.requests.stats import Outcome, RunReport, Statistics
 from app.services.diffusion.residency.routing import Choice, Fit, Router
 from app.services.diffusion.state import ServiceState
-
-Emit: TypeAlias = Callable[[DiffusionStreamEvent], Awaitable[None]]
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +60,7 @@ class Run:
         self._queue_time_s: float | None = None
         self._first_text_s: float | None = None
 
-    async def execute(self, emit: Emit) -> DiffusionStreamEvent:
+    async def execute(self, emit: Send) -> DiffusionStreamEvent:
         """Emits every event but the last, and returns that one: when it is seen, place and counters are settled.
 
         Raises:
@@ -102,7 +98,7 @@ class Run:
 
     # -- the way -----------------------------------------------------------------------------------------------------
 
-    async def _within_deadline(self, emit: Emit) -> DiffusionStreamEvent:
+    async def _within_deadline(self, emit: Send) -> DiffusionStreamEvent:
         timeout_s = self._state.in_force().timeout_seconds
         try:
             async with asyncio.timeout_at(self._arrival_s + timeout_s):
@@ -113,7 +109,7 @@ class Run:
                 partial_text=self._reply.partial_text,
             ) from None
 
-    async def _guarded(self, emit: Emit) -> DiffusionStreamEvent:
+    async def _guarded(self, emit: Send) -> DiffusionStreamEvent:
         """Turns what a model throws on accident into an error that shows a client nothing of the inside."""
         try:
             examined = self._router.examine(self._params)  # a mistake is one also where there is no room
@@ -128,7 +124,7 @@ class Run:
             model_id = self._facts.model_id
             raise GenerationFailed(f"model {model_id!r} broke while answering; the server's log says why") from error
 
-    async def _answer(self, examined: Fit | None, emit: Emit) -> DiffusionStreamEvent:
+    async def _answer(self, examined: Fit | None, emit: Send) -> DiffusionStreamEvent:
         filters = self._filters.in_force()
         self._reply.pass_through(filters)
         params = await filtered_input(self._params, filters)
@@ -138,25 +134,25 @@ class Run:
                 await self._read_stream(choice, emit)
         return DiffusionStreamEvent(type="complete", metadata={**self._metadata_of_end()})
 
-    async def _read_stream(self, choice: Choice, emit: Emit) -> None:
+    async def _read_stream(self, choice: Choice, emit: Send) -> None:
         params = choice.prepared.params
         self._facts.device = self._facts.home_device = choice.model.device
         self._facts.seed = params.seed
         plain = replace(choice.prepared, params=with_plain_line_ends(params))
+
+        async def send(event: DiffusionStreamEvent) -> None:
+            self._note(event)
+            await emit(event)
+
         async with opened(choice.model, plain) as stream:
-            async for event in stream:
+            async for item in stream:
                 _raise_if_cancelled()
-                await self._send(self._reply.feed(event), emit)
+                event = model_event(item)
+                await self._reply.feed(event, send)
                 if self._reply.is_stopped or isinstance(event, Ended):
                     break
         _raise_if_cancelled()
-        await self._send(self._reply.finish(), emit)
-
-    async def _send(self, events: AsyncGenerator[DiffusionStreamEvent, None], emit: Emit) -> None:
-        async with aclosing(events):
-            async for event in events:
-                self._note(event)
-                await emit(event)
+        await self._reply.finish(send)
 
     def _note(self, event: DiffusionStreamEvent) -> None:
         if event.type == "start":

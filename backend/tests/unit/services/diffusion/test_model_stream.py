@@ -58,7 +58,7 @@ def test_what_is_no_event_of_an_answer_is_an_error(wrong: object, error: type[Ex
 async def test_the_stream_is_closed_on_the_way_out() -> None:
     model = GatedModel()
     async with opened(model, model.prepare_request(DiffusionGenerationParams(text="x"))) as events:
-        assert await anext(events) == Piece("before ")
+        assert model_event(await anext(events)) == Piece("before ")
         assert model.num_open == 1
     assert model.num_open == 0
 

@@ -20,7 +20,8 @@ from app.services.diffusion import (
     Overloaded,
     UnknownModel,
 )
-from app.services.diffusion.requests.run import Emit, Run
+from app.services.diffusion.requests.reply import Send
+from app.services.diffusion.requests.run import Run
 from tests.fakes import BreakingModel, CanvasModel, GatedModel, StubbornModel, WordsModel
 from tests.profiles import examples
 from tests.unit.services.diffusion.content_filter.test_content_filter import Shouting
@@ -425,7 +426,7 @@ async def call(service: DiffusionLLMService, rng: random.Random, model_id: str) 
 
 
 async def test_a_defect_in_our_own_code_is_an_end_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def execute(run: Run, emit: Emit) -> DiffusionStreamEvent:
+    async def execute(run: Run, emit: Send) -> DiffusionStreamEvent:
         raise RuntimeError("secret detail")
 
     monkeypatch.setattr(Run, "execute", execute)
