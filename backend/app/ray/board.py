@@ -97,12 +97,12 @@ class Board:
 
     def statistics(self) -> DiffusionStatistics:
         """The sum over all that there ever were. What was in flight at an ingress that is gone has failed."""
-        told = [
-            report.statistics if self._is_there(told_s) else ended(report.statistics)
-            for told_s, report in self._reports.values()
+        counted = [
+            report.statistics if self._is_there(reported_s) else ended(report.statistics)
+            for reported_s, report in self._reports.values()
             if report.statistics is not None
         ]
-        return summed([self._forgotten, *told])
+        return summed([self._forgotten, *counted])
 
     # -- questions ---------------------------------------------------------------------------------------------------
 
@@ -111,7 +111,9 @@ class Board:
         replaced another one waits first until it knows them all."""
         while self._clock() < self._knows_all_from_s:
             await asyncio.sleep(LOOK_EVERY_S / 10)
-        there = {member: told.group for member, (told_s, told) in self._reports.items() if self._is_there(told_s)}
+        there = {
+            member: report.group for member, (reported_s, report) in self._reports.items() if self._is_there(reported_s)
+        }
         self._last_number = _next_number(self._last_number)
         asked = {member for member, its_group in there.items() if its_group == group}
         question = Question(self._last_number, method, asked)
@@ -157,20 +159,22 @@ class Board:
 
     def _models(self) -> dict[str, dict[str, DiffusionModelDetails]]:
         models: dict[str, dict[str, DiffusionModelDetails]] = {}
-        for told_s, report in self._reports.values():
-            if report.model is not None and self._is_there(told_s):
+        for reported_s, report in self._reports.values():
+            if report.model is not None and self._is_there(reported_s):
                 models.setdefault(report.model.model_id, {})[report.member] = report.model
         return models
 
     def _forget(self) -> None:
-        outdated = [member for member, (told_s, _) in self._reports.items() if self._clock() - told_s > FORGET_S]
+        outdated = [
+            member for member, (reported_s, _) in self._reports.items() if self._clock() - reported_s > FORGET_S
+        ]
         for member in outdated:
             _, report = self._reports.pop(member)
             if report.statistics is not None:
                 self._forgotten = summed([self._forgotten, ended(report.statistics)])
 
-    def _is_there(self, told_s: float) -> bool:
-        return self._clock() - told_s <= STALE_S
+    def _is_there(self, reported_s: float) -> bool:
+        return self._clock() - reported_s <= STALE_S
 
 
 def _next_number(last: int) -> int:

@@ -52,5 +52,5 @@ class Ingress:
         return self._service
 
     async def _get_scrape(self) -> ReplicaMetrics:
-        told = [await self._cluster.ask(group, "families") for group in (INGRESS, *self._cluster.models)]
-        return ReplicaMetrics(chain.from_iterable(told))
+        reported = [await self._cluster.ask(group, "families") for group in (INGRESS, *self._cluster.models)]
+        return ReplicaMetrics(chain.from_iterable(reported))

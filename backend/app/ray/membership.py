@@ -26,7 +26,7 @@ class Membership:
 
     Args:
         board: where it reports.
-        report: what to tell, given the changes that are adopted.
+        report: makes the report, given the changes that are adopted.
         adopt: takes over changed settings; may raise InvalidParameters.
         answers: what this replica may be asked besides `exchange`.
     """
@@ -50,7 +50,7 @@ class Membership:
 
     def begin(self) -> None:
         """From now on it reports and answers by itself."""
-        self._tasks.start(self._again_and_again(self._report_soon), name="tell the board")
+        self._tasks.start(self._again_and_again(self._report_soon), name="report to the board")
         self._tasks.start(self._again_and_again(self._listen), name="hear the board")
 
     async def exchange(self) -> None:

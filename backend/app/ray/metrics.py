@@ -12,9 +12,9 @@ class ReplicaMetrics(Collector):
     """Every sample gets the label `replica`. Sums are Prometheus' business: there, a replica that is gone takes nothing
     away from what has been counted."""
 
-    def __init__(self, told: Iterable[tuple[str, Sequence[Metric]]]) -> None:
+    def __init__(self, reported: Iterable[tuple[str, Sequence[Metric]]]) -> None:
         self._families: dict[str, Metric] = {}
-        for replica, metrics in told:
+        for replica, metrics in reported:
             for metric in metrics:
                 self._add(replica, metric)
 

@@ -50,7 +50,7 @@ class RemoteModel(DiffusionModel):
 
     async def initialize(self) -> bool:
         """Waits until a replica has loaded the model, or could not; whether one has."""
-        while not any(told.is_available or told.error for told in self._replicas().values()):
+        while not any(details.is_available or details.error for details in self._replicas().values()):
             await asyncio.sleep(LOOK_EVERY_S)
         self._known = self._spokesman
         self.max_length, self.context_length = self._known.max_length, self._known.context_length
@@ -60,10 +60,10 @@ class RemoteModel(DiffusionModel):
     @property
     def problem(self) -> str | None:  # type: ignore[override]  # the replicas know, and nobody else sets it
         replicas = self._replicas()
-        if any(told.is_available for told in replicas.values()):
+        if any(details.is_available for details in replicas.values()):
             return None
-        told = next((told.error for told in replicas.values() if told.error), "its replicas are loading it")
-        return told if replicas else f"no replica of {self.model_id!r} is running; Ray starts another"
+        error = next((details.error for details in replicas.values() if details.error), "its replicas are loading it")
+        return error if replicas else f"no replica of {self.model_id!r} is running; Ray starts another"
 
     @property
     def capabilities(self) -> tuple[Operation, ...]:
@@ -75,7 +75,7 @@ class RemoteModel(DiffusionModel):
 
     @property
     def memory_bytes(self) -> int:
-        return round(sum(told.memory_usage for told in self._replicas().values()) * 1e6)
+        return round(sum(details.memory_usage for details in self._replicas().values()) * 1e6)
 
     def details(self) -> DiffusionModelDetails:
         return self._spokesman.model_copy(update={"memory_usage": round(self.memory_bytes / 1e6, 1)})
@@ -89,7 +89,7 @@ class RemoteModel(DiffusionModel):
     @property
     def _spokesman(self) -> DiffusionModelDetails:
         """The details of the first replica that answers, or of any other."""
-        replicas = sorted(self._replicas().values(), key=lambda told: not told.is_available)
+        replicas = sorted(self._replicas().values(), key=lambda details: not details.is_available)
         return replicas[0] if replicas else self._known
 
     async def refusal(self, params: Params) -> str | None:
@@ -105,7 +105,7 @@ class RemoteModel(DiffusionModel):
         return refusal
 
     async def _answer(self, params: Params) -> AsyncGenerator[ModelEvent, None]:
-        num_replicas = sum(told.is_available for told in self._replicas().values())
+        num_replicas = sum(details.is_available for details in self._replicas().values())
         with self._arrivals.arrival(num_replicas):
             try:
                 response = self._handle.options(stream=True).answer.remote(params, current_request_id())

@@ -69,9 +69,11 @@ class ClusterService(DiffusionLLMService):
         """One component more for each replica of a model."""
         report = super().health()
         for replicas in self.membership.models.values():
-            for member, told in replicas.items():
-                detail = told.error or f"{told.model_id} on {told.device}, {told.memory_usage:.1f} MB of weights"
-                component = ComponentHealth(healthy=told.is_available, detail=detail)
+            for member, details in replicas.items():
+                detail = (
+                    details.error or f"{details.model_id} on {details.device}, {details.memory_usage:.1f} MB of weights"
+                )
+                component = ComponentHealth(healthy=details.is_available, detail=detail)
                 report = with_component(report, f"replica {member}", component)
         return report
 

@@ -13,7 +13,7 @@ if HAS_RAY:
         warnings.simplefilter("ignore")  # Ray warns of itself when it is imported
         import_module("ray.serve")
 
-NEED_RAY = ("board_caller", "deployment", "errors", "overload", "service", "start")
+NEED_RAY = ("board_caller", "deployment", "errors", "model_replica", "overload", "service", "start")
 collect_ignore = [] if HAS_RAY else [f"test_{name}.py" for name in NEED_RAY]
 
 

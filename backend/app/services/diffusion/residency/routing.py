@@ -12,8 +12,9 @@ from app.core.settings import DiffusionConfig
 from app.services.diffusion.base import DiffusionModel, Prepared
 from app.services.diffusion.errors import InvalidParameters, ModelUnavailable
 from app.services.diffusion.models import Params
+from app.services.diffusion.residency.instance import Instance
 from app.services.diffusion.residency.residency import Residency
-from app.services.diffusion.residency.slot import Instance, Slot
+from app.services.diffusion.residency.slot import Slot
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -17,6 +16,7 @@ from app.services.diffusion.public_words import public_text
 from app.services.diffusion.reports import DiffusionModelDetails
 from app.services.diffusion.residency.background import BackgroundTasks
 from app.services.diffusion.residency.catalog import CatalogEntry
+from app.services.diffusion.residency.instance import Instance
 
 logger = logging.getLogger(__name__)
 
@@ -29,42 +29,6 @@ class State(Enum):
     READY = "ready"
     RELEASED = "not in memory; the next request loads it"
     FAILED = "failed"
-
-
-class Instance:
-    """An initialised model and the requests that use it."""
-
-    def __init__(self, model: DiffusionModel) -> None:
-        self.model = model
-        self.last_used_s = time.monotonic()
-        self._num_users = 0
-        self._unused = asyncio.Event()
-        self._unused.set()
-
-    @property
-    def is_idle(self) -> bool:
-        return self._num_users == 0
-
-    @contextmanager
-    def hold(self) -> Iterator[DiffusionModel]:
-        """While held, the model is not closed."""
-        self._num_users += 1
-        self._unused.clear()
-        try:
-            yield self.model
-        finally:
-            self._num_users -= 1
-            self.last_used_s = time.monotonic()
-            if self._num_users == 0:
-                self._unused.set()
-
-    async def close(self) -> None:
-        """Closes the model once the last request has ended. The caller sees to it that no new one gets here."""
-        await self._unused.wait()
-        try:
-            await self.model.close()
-        except Exception:
-            logger.exception("model %r did not close cleanly", self.model.model_id)
 
 
 @dataclass(frozen=True, slots=True)

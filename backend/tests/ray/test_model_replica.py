@@ -1,0 +1,62 @@
+"""A replica in this process, with a board that is here and a real tiny checkpoint."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import AsyncIterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import pytest_asyncio
+from ray import serve
+
+from app.core.settings import Settings
+from app.ray.model_replica import Item, ModelReplica
+from app.services.diffusion import DiffusionGenerationParams, InvalidParameters
+from app.services.diffusion.model_events import Ended, Piece, Started
+from app.services.diffusion.models import Params
+from tests.ray.fakes import FakeBoard
+
+pytestmark = pytest.mark.ray
+
+VECTORS = Path(__file__).parents[1] / "conformance" / "vectors"
+
+
+@pytest_asyncio.fixture
+async def replica(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[ModelReplica]:
+    context = SimpleNamespace(replica_id=SimpleNamespace(unique_id="llada-0"))
+    monkeypatch.setattr(serve, "get_replica_context", lambda: context)
+    monkeypatch.setattr("app.ray.model_replica.configure_logging", lambda settings: None)
+    replica = ModelReplica.__new__(ModelReplica)
+    settings = Settings(llada_path=str(VECTORS / "llada-tiny"), device_preference="cpu")
+    await replica.__init__(settings, "llada", FakeBoard())  # type: ignore[misc]  # as Serve makes one
+    yield replica
+    await replica._watch.cancel()
+    await replica._membership._tasks.cancel()
+    await replica._residency.close()
+
+
+async def answered(replica: ModelReplica, params: Params) -> list[Item]:
+    """The items as they arrive at an ingress."""
+    batches = [pickle.loads(pickle.dumps(batch)) async for batch in replica.answer(params, "mine")]
+    return [item for batch in batches for item in batch]
+
+
+async def test_a_replica_sends_the_events_of_its_model(replica: ModelReplica) -> None:
+    params = DiffusionGenerationParams(text="def main", max_length=8, seed=1)
+    started, *pieces, ended = await answered(replica, params)
+    assert isinstance(started, Started)
+    assert started.device == "cpu"
+    assert isinstance(ended, Ended)
+    assert all(isinstance(piece, Piece) for piece in pieces)
+    assert await answered(replica, params) == [started, *pieces, ended]
+
+
+async def test_a_refusal_comes_as_the_last_item_and_beforehand_as_a_sentence(replica: ModelReplica) -> None:
+    params = DiffusionGenerationParams(text="x", alg_temp=0.5)
+    (error,) = await answered(replica, params)
+    assert isinstance(error, InvalidParameters)
+    assert (await replica.check(params) or "").startswith("alg_temp=0.5")
+    assert await replica.check(DiffusionGenerationParams(text="x")) is None
+    assert replica._slot.may_be_released, "whoever asks holds the model no longer"
