@@ -230,7 +230,7 @@ def test_every_answer_has_the_security_headers(server: Server, method: str, path
     assert {name: response.headers[name] for name in SECURITY_HEADERS} == SECURITY_HEADERS
 
 
-def test_where_files_lie_is_for_the_admin(guarded: Server, keyed: Server, server: Server) -> None:
+def test_locations_of_files_are_for_the_admin(guarded: Server, keyed: Server, server: Server) -> None:
     for running, stranger in ((guarded, {"X-API-Key": KEYS[0]}), (guarded, bearer(KEYS[0]))):
         told = running.get("/config", headers=stranger).json()
         assert (told["dreamon_path"], told["llada_path"]) == ("dreamon-tiny", "llada-tiny")
@@ -244,7 +244,7 @@ def test_where_files_lie_is_for_the_admin(guarded: Server, keyed: Server, server
         assert call(guarded, "GET", path, bearer(TOKEN)) == (200 if "admin" in path else 401)
 
 
-def test_wrong_tokens_are_limited_and_lock_nobody_out(tmp_path: Path, plugin: Path) -> None:
+def test_wrong_tokens_are_limited_and_lock_out_no_one(tmp_path: Path, plugin: Path) -> None:
     with serving(tmp_path / "guessed", plugin, ADMIN_TOKEN=TOKEN, RATE_LIMIT="3/hour", **WITHOUT_WEIGHTS) as guessed:
         guessed.wait_until_ready(headers=bearer(TOKEN))
         paths = ("/admin/stats", "/config", "/admin/models", "/config", "/admin/health")

@@ -54,7 +54,7 @@ def test_direct_loopback_client_may(server: Server, method: str, path: str) -> N
     ],
     ids=lambda headers: "-".join([*headers.keys(), *headers.values()]),
 )
-def test_anything_that_tells_of_another_place_may_not(
+def test_a_call_with_signs_of_another_machine_is_refused(
     server: Server, method: str, path: str, headers: dict[str, str]
 ) -> None:
     assert raw_call(server, method, path, {"Host": "localhost", **headers}) == (403, "loopback_only")
@@ -101,7 +101,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.mark.parametrize(("method", "path"), ADMIN_CALLS)
-def test_where_a_token_is_set_it_is_needed(guarded: Server, method: str, path: str) -> None:
+def test_a_token_is_needed_if_one_is_set(guarded: Server, method: str, path: str) -> None:
     here = {"Host": "localhost"}
     for authorization in ("", "Bearer", "Bearer wrong", f"Basic {TOKEN}", TOKEN, f"Bearer {TOKEN}x", "Bearer \xff"):
         given = {"Authorization": authorization} if authorization else {}

@@ -128,7 +128,7 @@ def test_any_text_is_answered(server: Server, model_id: str, text: str) -> None:
     assert answer["success"]
 
 
-def test_of_equal_names_the_last_counts(server: Server) -> None:
+def test_the_last_of_equal_names_counts(server: Server) -> None:
     body = b'{"text": "a", "text": "b", "model_id": "no-such", "model_id": "words", "max_length": 1}'
     status, answer = server.raw_post("/generate", body)
     assert (status, answer["model_id"]) == (200, "words")

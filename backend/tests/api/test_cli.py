@@ -139,7 +139,7 @@ def test_the_smoke_test_takes_a_key_too(guarded: Server) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_models_and_bench_tell_in_tables_and_in_json(server: Server) -> None:
+def test_models_and_bench_report_in_tables_and_in_json(server: Server) -> None:
     assert "words" in output(server.url, "models")
     assert "words" in [model["model_id"] for model in json.loads(output(server.url, "models", "--json"))]
     asked = ("bench", "--model", "llada", "--runs", "2", "--max-length", "4")

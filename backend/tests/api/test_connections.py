@@ -41,7 +41,7 @@ MALFORMED = {
 
 
 @pytest.mark.parametrize("request_bytes", MALFORMED.values(), ids=MALFORMED.keys())
-def test_what_is_no_http_gets_a_problem_document_and_the_connection_is_closed(
+def test_invalid_http_gets_a_problem_document_and_the_connection_is_closed(
     server: Server, request_bytes: bytes
 ) -> None:
     head, body = send_all(server, request_bytes)
@@ -57,7 +57,7 @@ def test_what_is_no_http_gets_a_problem_document_and_the_connection_is_closed(
 
 
 @pytest.mark.parametrize("chunk", [b"zz\r\n", b"-1\r\n", b"5\r\nhello", b"f" * 21 + b"\r\n"])
-def test_a_body_that_breaks_off_into_something_else_is_no_request(server: Server, chunk: bytes) -> None:
+def test_a_truncated_body_followed_by_other_bytes_is_no_request(server: Server, chunk: bytes) -> None:
     before = server.statistics()["total_requests"]
     head = b"POST /api/diffusion/generate HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
     answer, _ = send_all(server, head + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n" + chunk + b"garbage\r\n\r\n")
@@ -102,7 +102,7 @@ def idle_connections(server: Server, number: int) -> Iterator[None]:
         yield
 
 
-def test_thousands_of_idle_connections_hold_nobody_up(tmp_path: Path, plugin: Path) -> None:
+def test_thousands_of_idle_connections_delay_no_request(tmp_path: Path, plugin: Path) -> None:
     if allow_open_files(NUM_IDLE + 500) < NUM_IDLE + 500:
         pytest.skip(f"this test opens {NUM_IDLE} connections; allow it that many files: ulimit -n 4096")
     with serving(tmp_path / "busy", plugin) as busy:

@@ -59,7 +59,7 @@ def send(server: Server, path: str, body: Any) -> int:
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_is_one_refusal_whoever_notices_it(server: Server, mistake: str) -> None:
+def test_a_mistake_counts_as_one_refusal_wherever_it_is_found(server: Server, mistake: str) -> None:
     path, body, status, code = MISTAKES[mistake]
     before = server.wait_until_idle()
     assert send(server, path, body) == status
@@ -70,7 +70,7 @@ def test_a_mistake_is_one_refusal_whoever_notices_it(server: Server, mistake: st
     assert after["refusals"][code] == before["refusals"].get(code, 0) + 1
 
 
-def test_the_metrics_tell_the_same_and_no_failure(server: Server) -> None:
+def test_the_metrics_agree_and_show_no_failure(server: Server) -> None:
     before = scrape(server)
     for path, body, _, _ in MISTAKES.values():
         send(server, path, body)
@@ -82,7 +82,7 @@ def test_the_metrics_tell_the_same_and_no_failure(server: Server) -> None:
         assert value(after, name) == value(before, name)
 
 
-def test_what_is_asked_of_an_administrator_is_no_request(server: Server) -> None:
+def test_calls_of_an_administrator_are_not_counted_as_requests(server: Server) -> None:
     before = server.wait_until_idle()
     assert server.post("/config", {"temperature": 99}).status_code == 422
     assert server.post("/admin/models/none/reload").status_code == 404
@@ -90,7 +90,7 @@ def test_what_is_asked_of_an_administrator_is_no_request(server: Server) -> None
     assert server.wait_until_idle() == before
 
 
-def test_what_the_server_could_not_do_is_a_failure_by_its_code(server: Server) -> None:
+def test_server_errors_count_as_failures_by_their_code(server: Server) -> None:
     before = server.wait_until_idle()
     with server.configured(timeout_seconds=0.1):
         assert send(server, GENERATE, {"text": "x", "model_id": "silent"}) == 504

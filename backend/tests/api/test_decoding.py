@@ -20,7 +20,7 @@ JOBS = [
 
 
 @pytest.mark.parametrize(("path", "field", "body"), JOBS)
-def test_every_preset_gives_one_text_alone_streamed_and_in_company(
+def test_every_preset_gives_the_same_text_alone_streamed_and_in_a_batch(
     server: Server, path: str, field: str, body: dict[str, Any]
 ) -> None:
     asked = [{**body, "decoding": preset} for preset in PRESETS]
@@ -55,7 +55,9 @@ def test_exact_is_the_default_until_it_is_configured(server: Server) -> None:
         ({"cache_refresh": 2}, "cache_refresh"),
     ],
 )
-def test_what_there_is_not_is_refused_by_name(server: Server, changes: dict[str, Any], field: str) -> None:
+def test_a_parameter_that_the_family_lacks_is_refused_by_name(
+    server: Server, changes: dict[str, Any], field: str
+) -> None:
     response = server.post("/infill", {**INFILL, "model_id": "dreamon", **changes})
     assert response.status_code == 422
     assert [error["field"] for error in response.json()["errors"]] == [field]

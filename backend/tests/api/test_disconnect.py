@@ -59,7 +59,7 @@ def test_a_gone_client_of_infilling_frees_its_place(server: Server, path: str) -
 
 
 @pytest.mark.parametrize("path", ["/generate", "/generate/stream"])
-def test_a_client_that_leaves_the_queue_was_never_served(server: Server, path: str) -> None:
+def test_a_client_that_leaves_the_queue_is_never_served(server: Server, path: str) -> None:
     before = server.wait_until_idle()
     with server.configured(max_concurrent_requests=1):
         first = connect_and_ask(server, "/generate", {"text": "x", "model_id": "endless"})
@@ -74,7 +74,7 @@ def test_a_client_that_leaves_the_queue_was_never_served(server: Server, path: s
     assert after["model_usage"].get("words") == before["model_usage"].get("words")
 
 
-def test_many_gone_clients_leave_nothing_behind(server: Server) -> None:
+def test_many_disconnected_clients_leave_nothing_behind(server: Server) -> None:
     before = server.wait_until_idle()
     for path in ["/generate", "/generate/stream"] * 10:
         connection = connect_and_ask(server, path, {"text": "x", "model_id": "endless"})
@@ -87,7 +87,7 @@ def test_many_gone_clients_leave_nothing_behind(server: Server) -> None:
     assert server.answer("/generate", {"text": "x", "model_id": "words", "max_length": 1})["success"]
 
 
-def test_a_client_that_leaves_in_mid_body_is_no_error(server: Server) -> None:
+def test_a_client_that_disconnects_during_its_body_is_no_error(server: Server) -> None:
     before = server.wait_until_idle()
     with socket.create_connection(("127.0.0.1", server.port)) as connection:
         connection.sendall(

@@ -111,7 +111,7 @@ def test_unknown_path(server: Server, path: str) -> None:
     check_problem(server.get(path), 404, "not_found")
 
 
-def test_what_is_outside_the_api_is_a_problem_document_too(server: Server) -> None:
+def test_paths_outside_the_api_get_problem_documents_too(server: Server) -> None:
     check_problem(server.session.get(f"{server.url}/nowhere"), 404, "not_found")
     check_problem(server.session.post(server.url), 405, "method_not_allowed")
 
@@ -204,7 +204,7 @@ def test_timeout_before_the_first_event_is_a_status(server: Server, path: str) -
 
 
 @pytest.mark.parametrize("path", GENERATIONS)
-def test_a_model_that_breaks_tells_nothing_of_its_inside(server: Server, path: str) -> None:
+def test_a_model_that_breaks_does_not_reveal_its_internals(server: Server, path: str) -> None:
     response = server.post(path, body_for(path, model_id="breaks-at-once"))
     problem = check_problem(response, 500, "generation_failed")
     assert "cause that no client may read" not in response.text

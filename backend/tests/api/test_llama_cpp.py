@@ -70,7 +70,7 @@ def test_a_stream_ends_with_stop_and_holds_the_same_text(server: Server) -> None
     assert (last["stop"], last["content"], last["tokens_predicted"]) == (True, "", 5)
 
 
-def test_it_is_the_native_infilling(server: Server) -> None:
+def test_it_equals_the_native_infilling(server: Server) -> None:
     native = {"prefix": "x\n\nif x:", "suffix": "return", "model_id": "dreamon", "max_length": 8, "seed": 4}
     body: Json = {"input_extra": [{"text": "x"}], "input_prefix": "if ", "prompt": "x:", "input_suffix": "return"}
     answer = ask(server, {**body, "n_predict": 8, "seed": 4, "model": "dreamon"}).json()
@@ -96,7 +96,7 @@ def test_errors_are_read_where_llama_cpp_has_them(server: Server) -> None:
     assert (response.status_code, response.json()["error"]["code"]) == (504, "timeout")
 
 
-def test_what_is_not_known_is_passed_over_and_the_log_says_so_once(server: Server) -> None:
+def test_unknown_fields_are_ignored_and_logged_once(server: Server) -> None:
     body: Json = {
         "input_prefix": "a",
         "model": "words",

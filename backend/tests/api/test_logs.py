@@ -86,7 +86,7 @@ def ask_in_every_way(server: Server) -> None:
     server.wait_until_idle()
 
 
-def test_nothing_that_was_said_is_logged(talkative: Server) -> None:
+def test_no_text_of_a_request_is_logged(talkative: Server) -> None:
     ask_in_every_way(talkative)
     assert MARKER not in talkative.log
     assert "Traceback" in talkative.log, "the cause of a failure belongs into the log"
@@ -137,7 +137,7 @@ def test_several_answers_to_one_call_have_ids_that_can_be_joined(talkative: Serv
     assert sorted(ended) == [f"batch-{number}" for number in range(4)]
 
 
-def test_clients_that_choose_the_same_id_are_told_apart_by_the_engine(talkative: Server) -> None:
+def test_equal_ids_of_clients_are_distinguished_by_the_engine(talkative: Server) -> None:
     body = {"text": "Once upon", "model_id": "llada", "max_length": 48, "temperature": 1.0}
     given = {"X-Request-ID": "the-same"}
 

@@ -91,7 +91,7 @@ def test_requests_in_one_packet_are_answered_one_after_the_other(server: Server)
     assert server.wait_until_idle()["successful_requests"] == before["successful_requests"] + 5
 
 
-def test_what_follows_a_good_request_does_not_spoil_it(server: Server) -> None:
+def test_bytes_after_a_good_request_do_not_spoil_it(server: Server) -> None:
     assert statuses(answers(server, WHOLE + b"\0\0\0\0 nonsense\r\n\r\n", PATIENCE_S))[0] == 200
     goes_on(server)
 

@@ -33,7 +33,7 @@ def test_a_request_moves_the_counters(server: Server) -> None:
     assert grown("http_responses_total", route="/api/diffusion/infill", status="2xx") == 1
 
 
-def test_the_gauges_tell_what_is_loaded_and_how_much_memory_there_is(server: Server) -> None:
+def test_the_gauges_report_loaded_models_and_memory(server: Server) -> None:
     metrics = scrape(server)
     assert value(metrics, "model_loaded", model="dreamon") == 1
     assert value(metrics, "model_available", model="never-ready") == 0
@@ -69,7 +69,7 @@ def test_nothing_that_a_client_makes_up_becomes_a_label(server: Server) -> None:
     assert {"", "/api/diffusion/admin/models/{model_id}/reload"} <= routes
 
 
-def test_metrics_and_statistics_tell_the_same(server: Server) -> None:
+def test_metrics_and_statistics_agree(server: Server) -> None:
     with ThreadPoolExecutor(4) as pool:
         asked = [pool.submit(server.post, "/infill", INFILLING) for _ in range(8)]
         while not all(answer.done() for answer in asked):

@@ -109,7 +109,7 @@ def test_chat_goes_by_the_checkpoints_template(client: OpenAI) -> None:
     assert plain.choices[0].message.content == written.choices[0].text
 
 
-def test_what_did_not_fit_is_said(client: OpenAI, server: Server) -> None:
+def test_truncation_is_reported(client: OpenAI, server: Server) -> None:
     """The embedded DreamOn sees 2,048 tokens."""
     text = "word " * 1_990
     asked: dict[str, Any] = {"model": "dreamon", "max_tokens": 1_024, "stop": "e", "seed": 1}
@@ -278,7 +278,7 @@ def test_a_client_that_leaves_ends_all_choices(client: OpenAI, server: Server) -
     assert after["cancelled_requests"] == before["cancelled_requests"] + 3
 
 
-def test_a_stream_that_breaks_tells_why(client: OpenAI) -> None:
+def test_a_stream_that_breaks_reports_the_reason(client: OpenAI) -> None:
     stream = client.completions.create(model="breaks-later", prompt="x", stream=True)
     assert [next(stream).choices[0].text, next(stream).choices[0].text] == ["", "so far"]
     with pytest.raises(openai.APIError, match="broke while answering") as failure:

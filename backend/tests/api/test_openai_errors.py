@@ -48,7 +48,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory, plugin: Path) -> Iterator[
         ({"model": "silent", "suffix": "b"}, "model", "model 'silent' cannot infill"),
     ],
 )
-def test_what_cannot_be_is_a_bad_request(client: OpenAI, asked: dict[str, Any], param: str, message: str) -> None:
+def test_an_impossible_value_is_a_bad_request(client: OpenAI, asked: dict[str, Any], param: str, message: str) -> None:
     with pytest.raises(openai.BadRequestError) as refusal:
         client.completions.create(**{**ASKED, **asked})
     body: Any = refusal.value.body
@@ -101,7 +101,7 @@ def test_too_many_calls(client: OpenAI, server: Server) -> None:
     assert int(refusal.value.response.headers["retry-after"]) > 0
 
 
-def test_what_the_server_cannot_do_now(client: OpenAI, server: Server) -> None:
+def test_unavailability_is_an_error_with_its_code(client: OpenAI, server: Server) -> None:
     with server.configured(enabled=False), pytest.raises(openai.InternalServerError) as refusal:
         client.completions.create(**ASKED)
     assert (refusal.value.status_code, refusal.value.code) == (503, "disabled")
@@ -168,6 +168,8 @@ def test_too_much_text(guarded: Server) -> None:
         ("POST", "/infill", 400, "malformed_body"),
     ],
 )
-def test_what_no_client_sends(server: Server, method: str, path: str, status: int, code: str) -> None:
+def test_calls_that_no_client_makes_get_an_error(
+    server: Server, method: str, path: str, status: int, code: str
+) -> None:
     response = server.session.request(method, server.url + path, headers={"Content-Type": "application/json"})
     assert (response.status_code, response.json()["error"]["code"]) == (status, code)

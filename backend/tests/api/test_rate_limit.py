@@ -47,7 +47,7 @@ def test_the_third_of_two_allowed_calls_is_refused(server: Server, path: str, li
     assert 0 < int(answers[-1].headers["retry-after"]) <= told(answers[-1])[2] + 1
 
 
-def test_waiting_as_told_helps(server: Server) -> None:
+def test_waiting_for_retry_after_helps(server: Server) -> None:
     with server.configured(rate_limit="1/2seconds"):
         ask(server)
         refusal = ask(server)
@@ -156,7 +156,7 @@ def check_stored_names(redis: RedisServer) -> None:
     assert not any(key in name for name in names for key in KEYS)
 
 
-def test_a_redis_that_is_not_there_keeps_nobody_from_starting(tmp_path: Path, plugin: Path) -> None:
+def test_a_missing_redis_does_not_stop_the_start(tmp_path: Path, plugin: Path) -> None:
     settings = {"RATE_LIMIT_STORAGE": "redis://127.0.0.1:1/0", "RATE_LIMIT": "2/hour", **WITHOUT_WEIGHTS}
     with serving(tmp_path / "alone", plugin, **settings) as alone:
         alone.wait_until_ready()

@@ -85,14 +85,14 @@ schema = schemathesis.openapi.from_dict(DOCUMENT, config=CONFIG)
 
 
 @schema.parametrize()
-def test_every_answer_is_foretold(case: Case, own_server: Server, configuration: dict[str, Any]) -> None:
+def test_every_answer_is_documented(case: Case, own_server: Server, configuration: dict[str, Any]) -> None:
     ask(own_server, case)
     if case.method == "POST" and case.path.endswith("/config"):
         own_server.answer("/config", configuration)
 
 
 @schema.include(path_regex="/stream$", method="POST").parametrize()
-def test_every_server_sent_event_is_foretold(case: Case, own_server: Server) -> None:
+def test_every_server_sent_event_is_documented(case: Case, own_server: Server) -> None:
     ask(own_server, case, Accept="text/event-stream")
 
 

@@ -65,7 +65,7 @@ def objects(body: bytes) -> list[Json]:
 
 
 @pytest.mark.parametrize("face", WAITING)
-def test_a_stream_that_waits_in_the_queue_shows_that_it_lives(server: Server, face: str) -> None:
+def test_a_stream_that_waits_in_the_queue_sends_keep_alives(server: Server, face: str) -> None:
     with occupied(server) as holder, asked(server, face) as response:
         sign = sign_of(response)
         beginning = response.raw.read(2 * len(sign))
@@ -79,7 +79,7 @@ def test_a_stream_that_waits_in_the_queue_shows_that_it_lives(server: Server, fa
 
 
 @pytest.mark.parametrize("face", WAITING)
-def test_what_goes_wrong_while_it_waits_is_its_last_event(server: Server, face: str) -> None:
+def test_an_error_while_a_stream_waits_is_its_last_event(server: Server, face: str) -> None:
     before = server.wait_until_idle()
     # Whoever holds the place came under the longer deadline.
     with occupied(server), server.configured(timeout_seconds=0.4), asked(server, face) as response:
@@ -93,7 +93,7 @@ def test_what_goes_wrong_while_it_waits_is_its_last_event(server: Server, face: 
 
 
 @pytest.mark.parametrize("face", WAITING)
-def test_what_is_known_at_once_is_a_status(server: Server, face: str) -> None:
+def test_an_error_known_at_once_is_a_status(server: Server, face: str) -> None:
     path, _, body = WAITING[face]
     body = {name: value for name, value in body.items() if name != "n"}  # two answers need more room than there ever is
     with occupied(server, max_queued_requests=0):

@@ -94,7 +94,7 @@ def _ends_orderly(stream: socket.socket) -> bool:
     return received.endswith(b"0\r\n\r\n")
 
 
-def test_told_to_stop_in_mid_stream_it_says_so_and_exits_cleanly(doomed: Server) -> None:
+def test_a_stop_during_a_stream_is_reported_and_the_exit_is_clean(doomed: Server) -> None:
     with ThreadPoolExecutor(1) as pool:
         stream = pool.submit(doomed.events, "/generate/stream", ENDLESS)
         doomed.wait_for(lambda statistics: statistics["requests_in_flight"] == 1)
@@ -108,7 +108,7 @@ def test_told_to_stop_in_mid_stream_it_says_so_and_exits_cleanly(doomed: Server)
 @pytest.mark.parametrize(
     "begun", [b"", b"POST /api/diffusion/gen", b"POST /api/diffusion/generate HTTP/1.1\r\nHost: a\r\n"]
 )
-def test_half_open_connections_keep_nobody_out(sturdy: Server, begun: bytes) -> None:
+def test_half_open_connections_do_not_block_others(sturdy: Server, begun: bytes) -> None:
     before = sturdy.wait_until_idle()["total_requests"]
     with ExitStack() as connections:
         for _ in range(NUM_HALF_OPEN):

@@ -67,7 +67,7 @@ def answer(runner: ModelRunner, request: GenerationRequest) -> list[list[int]]:
 # -- behaviour ---------------------------------------------------------------------------------------------------------
 
 
-def test_where_it_computes_everything_it_gives_what_no_cache_gives(runner: ModelRunner) -> None:
+def test_a_cache_that_computes_everything_gives_the_result_without_cache(runner: ModelRunner) -> None:
     plain = answer(runner, request_of(block_length=8))
     assert answer(runner, request_of(block_length=8, cache="doubling", cache_refresh=8)) == plain
     two_steps = {"block_length": 8, "steps": 4}  # steps 0 and 1 of each block, both whole

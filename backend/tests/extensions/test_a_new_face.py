@@ -69,7 +69,7 @@ def error_of(answer: httpx.Response) -> str:
         ("POST", "/toy/say", {"content": b"x"}, 415, "unsupported_media_type"),
     ],
 )
-async def test_whatever_refuses_a_call_speaks_its_language(
+async def test_every_refusal_has_the_form_of_the_called_face(
     method: str, path: str, sent: dict[str, Any], status: int, code: str
 ) -> None:
     headers = {} if code == "unsupported_media_type" else {"Content-Type": "application/json"}
@@ -84,7 +84,7 @@ async def test_a_call_without_its_key_is_refused_in_its_language() -> None:
         assert (answer.status_code, error_of(answer)) == (401, "api_key_required")
 
 
-async def test_a_rate_limit_counts_what_generates_and_not_what_reads() -> None:
+async def test_a_rate_limit_counts_only_calls_that_generate() -> None:
     async with toy_client(rate_limit="1/hour") as client:
         reads = [await client.post("/toy/names") for _ in range(3)]
         says = [await client.post("/toy/say", json={"say": "x"}) for _ in range(2)]
@@ -148,7 +148,7 @@ def strings_in(file: Path) -> list[str]:
     return [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
 
 
-def test_what_sees_every_request_names_no_path_of_a_face() -> None:
+def test_code_that_sees_every_request_names_no_path_of_a_face() -> None:
     homes = {SOURCE / "api" / name for name in (*FOLDERS, *FILES)}
     files = [file for file in (SOURCE / "api").rglob("*.py") if not homes & {file, file.parent}]
     declared = [call.rpartition(" ")[2].removesuffix("*") for face in FACES for call in face.kinds]

@@ -55,7 +55,7 @@ def test_every_row_is_as_the_classes_beside_it_say() -> None:
     assert disagreements() == []
 
 
-def test_a_row_that_stands_nowhere_else_is_named_with_the_classes_that_lack_it(row: None) -> None:
+def test_a_row_that_classes_lack_is_named_with_these_classes(row: None) -> None:
     assert disagreements() == [
         "min_p: Request has no such field",
         "min_p: DecodingParams has no field min_p",
@@ -69,7 +69,7 @@ def test_a_field_without_a_row_is_named() -> None:
     assert disagreements(request=Odd) == ["min_p: Odd has it, and it has no row"]
 
 
-def test_a_class_that_says_it_otherwise_is_named(row: None) -> None:
+def test_a_class_that_disagrees_is_named(row: None) -> None:
     class Wider(Request):
         min_p: float | None = field_of("top_p")
 
@@ -129,6 +129,6 @@ def test_the_parameter_of_a_commit_rule_is_named_in_four_files(name: str) -> Non
     assert reading.startswith("engine/decoding/commit/")
 
 
-def test_what_the_engine_does_with_a_parameter_is_the_engines_business() -> None:
+def test_the_use_of_a_parameter_in_the_engine_is_not_declared_elsewhere() -> None:
     others = {path for path in naming("cfg_scale") if not path.startswith("engine/")}
     assert others == {"core/parameters.py", "services/diffusion/models.py"}

@@ -42,7 +42,7 @@ def test_the_nearest_declaration_of_a_path_gives_the_kind(method: str, path: str
     assert Faces([ONE, TWO]).at(path).kind(method) == kind
 
 
-def test_a_path_that_nobody_declares_is_nobodys() -> None:
+def test_an_undeclared_path_belongs_to_no_face() -> None:
     faces = Faces([ONE, TWO])
     assert faces.at("/nobody") is UNDECLARED
     assert faces.at("/one/no-such").face is ONE
@@ -56,6 +56,6 @@ def test_a_request_knows_what_its_face_declares() -> None:
     assert scope["state"]["other"] == 1  # type: ignore[index]
 
 
-def test_a_request_on_which_nothing_is_noted_is_like_one_that_nobody_declares() -> None:
+def test_a_request_without_notes_is_treated_as_undeclared() -> None:
     scope = {"type": "http"}
     assert (kind_of(scope), form_of(scope)) == (Kind.GENERATING, PROBLEM_JSON)

@@ -40,7 +40,7 @@ async def test_one_that_does_not_says_why(reason: str) -> None:
     assert (live.status_code, live.json()) == (200, {"status": "alive"})
 
 
-async def test_a_server_that_is_told_to_stop_is_not_ready_from_then_on() -> None:
+async def test_a_server_that_is_asked_to_stop_is_no_longer_ready() -> None:
     async with serving(WordsModel()) as service:
         app = create_app(Settings(), service)
         Server(uvicorn.Config(app, log_config=None), service).handle_exit(signal.SIGTERM, None)

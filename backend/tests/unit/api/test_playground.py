@@ -52,7 +52,7 @@ async def test_scripts_have_a_type_that_browsers_run(app: ASGIApp) -> None:
     assert script.headers["content-type"].partition(";")[0] in ("text/javascript", "application/javascript")
 
 
-async def test_what_a_browser_has_is_not_sent_again(app: ASGIApp) -> None:
+async def test_a_cached_file_is_not_sent_again(app: ASGIApp) -> None:
     first = await ask(app, "/playground/style.css")
     again = await ask(app, "/playground/style.css", **{"If-None-Match": first.headers["etag"]})
     assert (again.status, again.body) == (304, b"")

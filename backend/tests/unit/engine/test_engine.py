@@ -141,7 +141,7 @@ def test_a_waiting_request_is_cancelled_without_having_begun(llada: ModelRunner)
     assert events["b"] == [Cancelled("b", nfe=0)]
 
 
-def test_what_is_over_or_unknown_cannot_be_cancelled(llada: ModelRunner) -> None:
+def test_a_finished_or_unknown_request_cannot_be_cancelled(llada: ModelRunner) -> None:
     engine, events = engine_with(llada, [request_of("a")])
     run_to_end(engine)
     for request_id in ("a", "unknown"):

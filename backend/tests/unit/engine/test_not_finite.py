@@ -172,7 +172,7 @@ def test_large_numbers_are_numbers(llada: ModelRunner) -> None:
 
 @examples(40)
 @given(st.sampled_from(BROKEN), st.integers(0, 11), st.sampled_from([None, 0.5]), st.sampled_from([None, 3]))
-def test_whatever_a_row_holds_its_token_is_one_of_the_vocabulary(
+def test_any_row_of_logits_gives_a_token_of_the_vocabulary(
     value: float, column: int, top_p: float | None, top_k: int | None
 ) -> None:
     """On a GPU an index outside ends the process's use of it, before anybody can look at what came."""

@@ -170,7 +170,7 @@ def test_a_request_that_does_not_fit_alone_goes_on_on_the_cpu_and_says_so(llada:
     assert machine.devices(after) == (DEVICE_NAME, DEVICE_NAME)
 
 
-def test_the_weights_leave_after_several_requests_and_come_back_with_the_memory(llada: ModelRunner) -> None:
+def test_the_weights_move_to_the_cpu_after_several_requests_and_return_with_free_memory(llada: ModelRunner) -> None:
     is_full = True
     machine = Machine(llada, lambda *_: is_full)
     for seed in range(MOVES_BEFORE_MODEL):

@@ -72,7 +72,7 @@ async def test_reading_needs_one_too(path: str) -> None:
     assert client.status == 401
 
 
-async def test_a_keys_name_tells_it_from_others_and_is_not_the_key() -> None:
+async def test_the_name_of_a_key_is_unique_and_does_not_reveal_it() -> None:
     _, first = await call({"X-API-Key": KEYS[0]})
     _, again = await call({"Authorization": f"Bearer {KEYS[0]}"})
     _, other = await call({"X-API-Key": KEYS[1]})

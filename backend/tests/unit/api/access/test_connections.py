@@ -29,7 +29,7 @@ async def call(method: str, path: str, *, is_surplus: bool) -> Client:
 
 
 @pytest.mark.parametrize(("method", "path"), [("POST", "/api/diffusion/generate"), ("GET", "/api/diffusion/models")])
-async def test_what_is_asked_on_a_surplus_connection_is_refused(method: str, path: str) -> None:
+async def test_a_request_on_a_surplus_connection_is_refused(method: str, path: str) -> None:
     assert (await call(method, path, is_surplus=False)).status == 200
     refusal = await call(method, path, is_surplus=True)
     assert (refusal.status, refusal.json()["code"]) == (503, "too_many_connections")

@@ -26,7 +26,7 @@ async def without_redis(clock: Clock) -> AsyncIterator[CallCounters]:
         await counts.close()
 
 
-async def test_a_verdict_says_what_is_left_and_when_there_is_more() -> None:
+async def test_a_verdict_has_the_calls_left_and_the_time_of_the_next_window() -> None:
     clock = Clock()
     counts = CallCounters("memory", clock)
     verdicts = [await counts.count(PER_MINUTE, "client") for _ in range(4)]
@@ -38,7 +38,7 @@ async def test_a_verdict_says_what_is_left_and_when_there_is_more() -> None:
     assert (await counts.count(PER_MINUTE, "client")).retry_after_s == 15
 
 
-async def test_of_several_limits_the_tightest_is_told_and_the_first_to_refuse_decides() -> None:
+async def test_the_tightest_of_several_limits_is_reported_and_the_first_to_refuse_decides() -> None:
     clock = Clock()
     counts = CallCounters("memory", clock)
     limits = parse_rate_limit("5/hour;2/second")
@@ -64,7 +64,7 @@ async def test_calls_refused_by_a_short_limit_do_not_use_up_a_long_one() -> None
 
 
 @given(st.lists(st.tuples(st.floats(0, 90), st.integers(1, 30)), min_size=1, max_size=20), st.integers(1, 20))
-async def test_waiting_as_told_is_enough(steps: list[tuple[float, int]], amount: int) -> None:
+async def test_waiting_for_retry_after_is_enough(steps: list[tuple[float, int]], amount: int) -> None:
     clock = Clock()
     counts, limits = CallCounters("memory", clock), parse_rate_limit(f"{amount}/minute")
     for pause_s, num_calls in steps:

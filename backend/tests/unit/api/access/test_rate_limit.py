@@ -31,7 +31,7 @@ def told(client: Client) -> tuple[str | None, ...]:
     return tuple(client.headers.get(f"ratelimit-{name}") for name in ("limit", "remaining", "reset"))
 
 
-async def test_every_counted_answer_tells_what_is_left() -> None:
+async def test_every_counted_answer_reports_the_calls_left() -> None:
     app = limited("2/minute")
     answers = [await call(app) for _ in range(3)]
     assert [answer.status for answer in answers] == [200, 200, 429]
@@ -82,7 +82,7 @@ async def test_the_limit_of_the_moment_is_in_force() -> None:
         ("testclient", "testclient", True),
     ],
 )
-def test_who_is_counted_as_one(one: str, other: str, is_same: bool) -> None:
+def test_the_client_that_a_call_is_counted_for(one: str, other: str, is_same: bool) -> None:
     first, second = (client_of(http_scope(client=(host, 1))) for host in (one, other))
     assert (first == second) == is_same
 

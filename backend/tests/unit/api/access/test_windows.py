@@ -15,7 +15,7 @@ async def num_allowed(windows: CallWindows, limit: int, num_calls: int, key: str
     return sum([await windows.acquire_sliding_window_entry(key, limit, WINDOW_S) for _ in range(num_calls)])
 
 
-async def test_as_many_calls_as_the_limit() -> None:
+async def test_calls_up_to_the_limit_are_allowed() -> None:
     assert await num_allowed(CallWindows(Clock()), 5, 20) == 5
 
 
@@ -40,7 +40,7 @@ async def test_clients_do_not_share() -> None:
     assert [await num_allowed(windows, 3, 5, key) for key in ("one", "two")] == [3, 3]
 
 
-async def test_only_so_many_are_remembered_and_the_one_that_called_last_is() -> None:
+async def test_a_bounded_number_of_addresses_is_remembered_the_latest_included() -> None:
     windows = CallWindows(Clock(), max_windows=10)
     await num_allowed(windows, 3, 3, "busy")
     for number in range(1_000):

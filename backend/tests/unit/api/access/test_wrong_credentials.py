@@ -44,7 +44,7 @@ async def test_right_ones_are_never_counted() -> None:
     assert (await ask(app, "wrong")).status == 401
 
 
-async def test_whoever_sends_nothing_guesses_nothing() -> None:
+async def test_a_call_without_key_is_not_counted_as_a_wrong_one() -> None:
     app = guarded()
     assert {(await ask(app, None)).status for _ in range(10)} == {401}
 

@@ -45,7 +45,7 @@ async def test_json_is_read(content_type: str) -> None:
         {**JSON, "Content-Encoding": "gzip"},
     ],
 )
-async def test_what_is_not_declared_as_json_is_refused(headers: dict[str, str]) -> None:
+async def test_a_body_that_is_not_declared_as_json_is_refused(headers: dict[str, str]) -> None:
     with pytest.raises(UnsupportedMediaType):
         await read(b'{"text": "a"}', headers)
 
@@ -66,7 +66,7 @@ async def test_what_is_not_declared_as_json_is_refused(headers: dict[str, str]) 
         pytest.param(b"\x00\x01\x02", id="binary"),
     ],
 )
-async def test_what_is_not_json_is_malformed(body: bytes) -> None:
+async def test_a_body_that_is_not_json_is_malformed(body: bytes) -> None:
     with pytest.raises(MalformedBody):
         await read(body)
 
@@ -77,7 +77,7 @@ async def test_json_that_does_not_fit_is_invalid(body: bytes) -> None:
         await read(body)
 
 
-async def test_of_equal_names_the_last_counts() -> None:
+async def test_the_last_of_equal_names_counts() -> None:
     assert (await read(b'{"text": "a", "text": "b"}')).text == "b"
 
 

@@ -17,12 +17,12 @@ class Body(BaseModel):
 @pytest.mark.parametrize(
     "body", [{}, {"penalty": None}, {"penalty": 0}, {"penalty": 0.0}, {"format": {"type": "text"}}]
 )
-def test_what_asks_for_nothing_is_accepted(body: dict[str, Any]) -> None:
+def test_a_field_without_effect_is_accepted(body: dict[str, Any]) -> None:
     Body.model_validate(body)
 
 
 @pytest.mark.parametrize("body", [{"penalty": 0.5}, {"penalty": False}, {"penalty": "0"}, {"format": {}}])
-def test_what_asks_for_something_is_refused_by_name(body: dict[str, Any]) -> None:
+def test_an_unsupported_field_is_refused_by_name(body: dict[str, Any]) -> None:
     with pytest.raises(ValidationError) as refusal:
         Body.model_validate(body)
     (error,) = refusal.value.errors()
@@ -30,11 +30,11 @@ def test_what_asks_for_something_is_refused_by_name(body: dict[str, Any]) -> Non
 
 
 @pytest.mark.parametrize("value", [None, "me", 1, ["a"], {"a": 1}])
-def test_what_has_no_effect_may_be_anything(value: Any) -> None:
+def test_a_field_without_effect_may_have_any_value(value: Any) -> None:
     Body.model_validate({"user": value})
 
 
-def test_the_schema_tells_what_is_accepted() -> None:
+def test_the_schema_documents_accepted_values() -> None:
     fields = Body.model_json_schema()["properties"]
     assert (fields["penalty"]["enum"], fields["penalty"]["type"]) == ([None, 0], ["null", "number"])
     assert fields["format"]["type"] == ["null", "object", "string"]
@@ -74,7 +74,7 @@ def test_fields_that_ask_for_something_are_not(body: dict[str, Any]) -> None:
         Whole.model_validate({"given": "", **body})
 
 
-def test_the_schema_tells_of_nulls_and_empty_texts() -> None:
+def test_the_schema_documents_nulls_and_empty_texts() -> None:
     schema = Whole.model_json_schema()
     name = {"anyOf": [{"enum": ["a", "b"], "type": "string"}, {"type": "null"}, {"type": "string", "maxLength": 0}]}
     assert schema["properties"]["name"] == {**name, "default": "a", "title": "Name"}

@@ -115,7 +115,7 @@ async def test_streams_every_event_and_ends(accept: str, content_type: str) -> N
     assert generation.is_closed
 
 
-async def test_each_event_leaves_by_itself() -> None:
+async def test_each_event_is_sent_separately() -> None:
     generation, client = ScriptedGeneration(token("a"), token("b")), Client()
     generation.finish()
     asked = request(client)

@@ -65,7 +65,7 @@ def test_headers_stay() -> None:
 
 
 @pytest.mark.parametrize("path", ["/infill", "/props", "/health", "/v1/no-such"])
-def test_who_else_reads_it(path: str) -> None:
+def test_other_paths_with_this_form_get_it_too(path: str) -> None:
     assert answer(UnknownModel("m"), path)[0] == 404
 
 

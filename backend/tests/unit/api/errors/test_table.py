@@ -113,7 +113,7 @@ def test_the_service_counts_exactly_what_is_a_4xx_as_refused() -> None:
 
 
 @pytest.mark.parametrize("error", [RuntimeError("secret"), ServiceError("secret"), GenerationFailed("secret")])
-def test_a_500_keeps_its_cause_to_itself(error: Exception) -> None:
+def test_a_500_does_not_reveal_its_cause(error: Exception) -> None:
     _, _, body = answer(error)
     assert "secret" not in json.dumps(body)
 

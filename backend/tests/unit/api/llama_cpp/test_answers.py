@@ -20,7 +20,7 @@ def answered(asked: InfillRequest) -> InfillAnswer:
     return answer
 
 
-async def test_an_answer_is_what_the_events_said() -> None:
+async def test_an_answer_equals_the_text_of_the_events() -> None:
     answer = answered(InfillRequest(input_prefix="x", n_predict=5))
     answer.take(DiffusionStreamEvent(type="complete", metadata=COMPLETE))
     whole = answer.whole()
@@ -32,19 +32,19 @@ async def test_an_answer_is_what_the_events_said() -> None:
     assert (last["content"], last.keys()) == ("", whole.keys())
 
 
-async def test_a_stop_string_is_told() -> None:
+async def test_a_stop_string_is_reported() -> None:
     answer = answered(InfillRequest(input_prefix="x", stop=["c"]))
     answer.take(DiffusionStreamEvent(type="complete", metadata={**COMPLETE, "stop_string": "c"}))
     assert (answer.whole()["stop_type"], answer.whole()["stopping_word"]) == ("word", "c")
 
 
-async def test_what_the_model_did_not_see_is_not_counted() -> None:
+async def test_truncated_tokens_are_not_counted() -> None:
     answer = answered(InfillRequest(input_prefix="x"))
     answer.take(DiffusionStreamEvent(type="complete", metadata={**COMPLETE, "truncated_prompt_tokens": 3}))
     assert (answer.whole()["tokens_evaluated"], answer.whole()["truncated"]) == (1, True)
 
 
-async def test_only_what_is_asked_for() -> None:
+async def test_only_requested_fields_are_in_the_answer() -> None:
     asked = InfillRequest(input_prefix="x", response_fields=["content", "timings/prompt_n", "truncated", "no/such", ""])
     assert answered(asked).whole() == {"content": "ab", "timings/prompt_n": 4, "truncated": False}
 

@@ -5,7 +5,7 @@ import pytest
 from app.api.llama_cpp.passed_over import MAX_NAMES, PassedOver
 
 
-def test_each_name_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_each_unknown_name_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     passed_over = PassedOver()
     for names in (["min_p"], ["min_p", "x" * 1_000], ["\ud800"], []):
@@ -15,7 +15,7 @@ def test_each_name_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
     assert all(len(message) < 200 for message in caplog.messages)
 
 
-def test_nobody_fills_the_log(caplog: pytest.LogCaptureFixture) -> None:
+def test_unknown_names_do_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     passed_over = PassedOver()
     passed_over.note(map(str, range(10 * MAX_NAMES)))

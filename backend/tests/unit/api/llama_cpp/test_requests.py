@@ -64,7 +64,9 @@ def test_the_text_nearest_to_the_gap_stays() -> None:
         ({"model": "", "samplers": ["top_k", "infill"], "n_indent": 4, "id_slot": 0, "cache_prompt": True}, {}),
     ],
 )
-def test_what_a_plugin_cannot_know_is_bent_to_the_bounds(asked: dict[str, Any], expected: dict[str, Any]) -> None:
+def test_values_that_a_plugin_cannot_know_are_bent_to_the_bounds(
+    asked: dict[str, Any], expected: dict[str, Any]
+) -> None:
     assert given(**asked) == {"prefix": "a", **expected}
 
 
@@ -77,13 +79,13 @@ def test_there_are_no_more_answers_than_there_can_be() -> None:
     assert len(InfillRequest(input_prefix="a", n_cmpl=900).params(MAX_LENGTH)) == 8
 
 
-def test_what_is_passed_over_is_known() -> None:
+def test_unknown_fields_with_a_value_are_listed() -> None:
     asked = InfillRequest.model_validate({"min_p": 0.1, "n_probs": 0, "foo": None, "bar": 1, "cache_prompt": True})
     assert asked.unknown_fields == ["min_p", "bar"]
 
 
 @pytest.mark.parametrize("asked", [{"n_predict": "many"}, {"stop": [1]}, {"input_prefix": 5}, {"input_extra": ["a"]}])
-def test_what_cannot_be_read_is_refused(asked: dict[str, Any]) -> None:
+def test_an_unreadable_rules_file_is_refused(asked: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         InfillRequest.model_validate(asked)
 

@@ -47,7 +47,7 @@ def test_an_answered_request_is_counted_in_every_respect() -> None:
     assert value(instruments, "tokens_per_forward_bucket", model="dreamon", le="1.5") == 2
 
 
-def test_what_did_not_happen_is_not_observed() -> None:
+def test_phases_that_did_not_happen_are_not_observed() -> None:
     instruments = counted(replace(ANSWERED, queue_time_s=None, first_text_s=None, num_tokens=0, num_denoising_steps=0))
     for name in ("queue_time_seconds_count", "tokens_per_forward_count"):
         assert value(instruments, name, model="dreamon") is None
@@ -61,7 +61,7 @@ def test_failures_are_counted_by_code(code: str, label: str) -> None:
     assert value(instruments, "tokens_per_forward_count", model="dreamon") is None
 
 
-def test_a_failure_that_never_was_stands_at_zero() -> None:
+def test_a_failure_that_never_happened_is_counted_as_zero() -> None:
     for code in ("timeout", "queue_full", "generation_failed", "internal_error"):
         assert value(Instruments(), "request_failures_total", code=code) == 0
 

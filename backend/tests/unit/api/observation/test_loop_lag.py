@@ -7,7 +7,7 @@ from contextlib import suppress
 from app.api.observation.loop_lag import watch_event_loop
 
 
-async def test_what_blocks_the_loop_shows() -> None:
+async def test_a_blocked_event_loop_is_measured() -> None:
     lags: list[float] = []
     watching = asyncio.create_task(watch_event_loop(lags.append, interval_s=0.001))
     while not lags:

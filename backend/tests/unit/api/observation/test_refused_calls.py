@@ -54,7 +54,7 @@ async def test_other_calls_are_none(method: str, path: str) -> None:
     assert counted.refused_requests == 0
 
 
-async def test_what_the_service_has_counted_is_not_counted_again() -> None:
+async def test_a_counted_failure_is_not_counted_again() -> None:
     async with serving(WordsModel()) as service:
 
         async def app(scope: Scope, receive: Receive, send: Send) -> None:

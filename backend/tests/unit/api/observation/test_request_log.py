@@ -20,7 +20,7 @@ async def logged(caplog: pytest.LogCaptureFixture, app: object, path: str = "/x"
     return {name: value for name, value in vars(record).items() if name not in NOT_FIELDS}
 
 
-async def test_one_line_with_what_was_asked_and_how_it_ended(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_request_is_logged_in_one_line_with_call_and_outcome(caplog: pytest.LogCaptureFixture) -> None:
     fields = await logged(caplog, Response("prompt", status_code=201))
     assert set(fields) == {"request_id", "method", "path", "status", "duration_ms"}
     assert (fields["method"], fields["path"], fields["status"]) == ("POST", "/x", 201)

@@ -33,7 +33,7 @@ def scraped(service: ServiceObservation = SERVICE) -> dict[str, dict[tuple[str, 
     return values
 
 
-def test_it_tells_the_state_of_the_service() -> None:
+def test_it_reports_the_state_of_the_service() -> None:
     values = scraped()
     assert values["reynard_requests_in_flight"] == {(): 6}
     assert values["reynard_requests_running"] == {(): 3}
@@ -42,7 +42,7 @@ def test_it_tells_the_state_of_the_service() -> None:
     assert values["reynard_build_info"] == {("1.2.3",): 1}
 
 
-def test_it_tells_of_models_and_devices() -> None:
+def test_it_reports_models_and_devices() -> None:
     values = scraped()
     assert values["reynard_model_available"] == {("dreamon",): 1, ("llada",): 0}
     assert values["reynard_model_loaded"] == {("dreamon",): 1, ("llada",): 0}
@@ -51,7 +51,7 @@ def test_it_tells_of_models_and_devices() -> None:
     assert values["reynard_device_memory_size_bytes"] == {("cuda:0",): 100}
 
 
-def test_it_tells_what_the_engines_count() -> None:
+def test_it_reports_the_counts_of_the_engines() -> None:
     values = scraped()
     assert values["reynard_engine_forward_passes_total"] == {("dreamon",): 4}
     assert values["reynard_engine_sequences_total"] == {("dreamon",): 10}
@@ -62,7 +62,7 @@ def test_no_counter_of_an_engine_is_left_out() -> None:
     assert {field for field, _ in ENGINE_COUNTERS.values()} == set(EngineCounters.__slots__)
 
 
-def test_what_is_kept_comes_first() -> None:
+def test_accumulated_metrics_come_first() -> None:
     instruments = Instruments()
     instruments.note_lag(0.25)
     text = generate_latest(Scrape(instruments.registry, SERVICE, {}, "1")).decode()

@@ -81,7 +81,7 @@ async def test_a_request_is_a_span_with_its_queueing_and_its_denoising() -> None
     assert duration_s(denoise) == pytest.approx(1.5)
 
 
-async def test_attributes_tell_how_it_went_and_nothing_that_was_said() -> None:
+async def test_attributes_report_the_outcome_and_none_of_the_text() -> None:
     collected = Collected()
     await traced(collected, ANSWERED)
     assert dict(collected.spans["denoise"].attributes or {}) == {
@@ -109,7 +109,7 @@ async def test_a_traceparent_that_is_none_begins_a_trace() -> None:
     assert collected.spans["POST /things/{thing}"].parent is None
 
 
-async def test_what_failed_is_marked() -> None:
+async def test_failures_are_marked() -> None:
     collected = Collected()
     refused = replace(ANSWERED, outcome=Outcome.FAILED, code="queue_full", queue_time_s=None)
     await traced(collected, refused, status=503)
@@ -147,7 +147,7 @@ def test_without_the_extra_the_start_stops_with_one_line(monkeypatch: pytest.Mon
     assert len(message.splitlines()) == 1
 
 
-def test_a_collector_that_is_not_there_does_not_hold_up_the_end() -> None:
+def test_a_missing_collector_does_not_delay_the_end() -> None:
     traces = Traces(provider_for("http://127.0.0.1:9"))
     traces.record_run(ANSWERED)
     traces.close()
@@ -175,7 +175,7 @@ def test_a_collector_on_this_machine_is_asked_directly(monkeypatch: pytest.Monke
         ("https://collector.example", "CURL_CA_BUNDLE", "/gone"),
     ],
 )
-def test_what_keeps_spans_from_a_collector_elsewhere_is_named(
+def test_an_obstacle_on_the_way_to_a_collector_is_named(
     monkeypatch: pytest.MonkeyPatch, endpoint: str, name: str, value: str
 ) -> None:
     assert session_for(endpoint).trust_env

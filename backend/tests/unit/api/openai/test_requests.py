@@ -40,7 +40,7 @@ def test_our_own_parameters_stand_beside_openais() -> None:
     assert set(Sampling.model_fields) <= set(ChatRequest.model_fields)
 
 
-def test_too_many_tokens_mean_as_many_as_there_can_be() -> None:
+def test_too_many_tokens_are_cut_to_the_largest_number() -> None:
     assert sent(CompletionRequest(prompt="a", max_tokens=10**30)) == [{"text": "a", "max_length": MAX_LENGTH}]
     assert sent(CompletionRequest(prompt="a", max_tokens=5)) == [{"text": "a", "max_length": 5}]
 
@@ -93,7 +93,7 @@ def test_texts_have_the_services_bounds() -> None:
 
 
 @pytest.mark.parametrize("kind", [CompletionRequest, FimRequest])
-def test_of_long_sides_of_a_gap_the_nearest_text_stays(kind: type[CompletionRequest | FimRequest]) -> None:
+def test_long_sides_of_a_gap_are_cut_to_the_nearest_text(kind: type[CompletionRequest | FimRequest]) -> None:
     asked = kind(prompt="a" * 5_000 + "b", suffix="c" + "d" * 6_000)
     (params,) = asked.params(MAX_LENGTH)
     assert params == DiffusionInfillingParams(prefix="a" * 4_999 + "b", suffix="c" + "d" * 4_999)
@@ -171,12 +171,12 @@ def test_a_chat_that_cannot_be(asked: dict[str, Any], message: str) -> None:
         {"stream_options": {}, "logprobs": False, "ignore_eos": False, "best_of": 1, "suffix": "", "grammar": ""},
     ],
 )
-def test_what_asks_for_nothing_is_accepted(asked: dict[str, Any]) -> None:
+def test_a_field_without_effect_is_accepted(asked: dict[str, Any]) -> None:
     ChatRequest.model_validate({"messages": [TURN], **asked}).params(MAX_LENGTH)
 
 
 @given(st.sampled_from(sorted(NEUTRAL)), st.data())
-def test_what_asks_for_nothing_changes_nothing(name: str, data: st.DataObject) -> None:
+def test_a_field_without_effect_changes_nothing(name: str, data: st.DataObject) -> None:
     value = data.draw(st.sampled_from([None, *NEUTRAL[name]]))
     asked = CompletionRequest.model_validate({"prompt": "a", name: value})
     assert asked.params(MAX_LENGTH) == CompletionRequest(prompt="a").params(MAX_LENGTH)
@@ -195,7 +195,7 @@ def test_what_asks_for_nothing_changes_nothing(name: str, data: st.DataObject) -
         ({"stop": [""]}, {}),
     ],
 )
-def test_what_has_another_meaning_here_keeps_that_meaning(asked: dict[str, Any], expected: dict[str, Any]) -> None:
+def test_a_field_with_another_meaning_here_has_that_meaning(asked: dict[str, Any], expected: dict[str, Any]) -> None:
     assert sent(CompletionRequest(prompt="a", **asked)) == [{"text": "a", **expected}]
 
 

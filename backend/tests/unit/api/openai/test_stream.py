@@ -98,14 +98,14 @@ def test_a_prompt_is_counted_once() -> None:
     assert (usage.prompt_tokens, usage.completion_tokens, usage.total_tokens) == (8, 4, 12)
 
 
-def test_what_the_model_did_not_see_is_no_usage() -> None:
+def test_truncated_tokens_are_no_usage() -> None:
     counted = {0: AnswerMetadata(prompt_tokens=9, truncated_prompt_tokens=4, tokens_generated=2)}
     usage = usage_of(counted, num_choices=1, num_cut_characters=7)
     assert (usage.prompt_tokens, usage.total_tokens, usage.truncated_prompt_tokens) == (5, 7, 4)
     assert usage.truncated_prompt_characters == 7
 
 
-async def test_every_chunk_may_tell_the_usage_so_far() -> None:
+async def test_every_chunk_may_report_the_usage_so_far() -> None:
     async with serving(WordsModel()) as service:
         told = writer(TEXT, "", "", num_choices=2, include_usage=True, continuous_usage_stats=True)
         sent = await chunks_of(asked(service, "words", "words"), told)

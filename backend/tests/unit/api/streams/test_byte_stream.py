@@ -33,7 +33,7 @@ class Source:
         return ByteStream(self.pieces(), media_type="text/x", keep_alive=b":", silence_s=60.0, close=self.close)
 
 
-async def test_each_piece_leaves_by_itself_and_the_source_is_closed() -> None:
+async def test_each_piece_is_sent_separately_and_the_source_is_closed() -> None:
     source, client = Source(b"a", b"b"), Client()
     await client.call(source.stream(), http_scope())
     assert [message["body"] for message in client.sent[1:]] == [b"a", b"b", b""]
@@ -50,7 +50,7 @@ async def test_a_client_that_leaves_closes_the_source() -> None:
     assert (source.num_ended, source.num_closed) == (1, 1)
 
 
-async def test_no_comment_where_something_is_said() -> None:
+async def test_no_keep_alive_is_sent_while_events_come() -> None:
     said: list[bytes] = []
 
     async def say(data: bytes) -> None:

@@ -67,7 +67,7 @@ def test_seeds_follow_each_other() -> None:
     assert seeds_from(2**63 - 2, 3) == [2**63 - 2, 2**63 - 1, 0]
 
 
-async def test_infilling_and_generation_are_told_apart() -> None:
+async def test_infilling_and_generation_are_distinguished() -> None:
     model = WordsModel()
     async with serving(model) as service:
         wanted: list[Params] = [DiffusionInfillingParams(prefix="a"), DiffusionGenerationParams(text="a")]
@@ -90,7 +90,7 @@ async def test_when_one_fails_the_others_are_given_up() -> None:
     assert (counted.failed_requests, counted.cancelled_requests, gated.num_open) == (1, 1, 0)
 
 
-async def test_when_the_client_leaves_all_are_given_up() -> None:
+async def test_all_choices_are_cancelled_when_the_client_leaves() -> None:
     gated, client = GatedModel(), Client()
     async with serving(gated) as service:
         collecting = asyncio.create_task(collect_choices(generations(service, "gated", "gated"), request(client)))
@@ -199,7 +199,7 @@ async def test_a_stream_that_waits_for_its_model_gives_one_too() -> None:
     assert client.body.count(b"complete") == 2
 
 
-async def test_what_goes_wrong_after_the_head_has_left_is_the_last_event() -> None:
+async def test_an_error_after_the_head_was_sent_is_the_last_event() -> None:
     async with crowded() as (service, _):
         await service.configure({"timeout_seconds": 0.2})  # whoever holds the place came under the longer deadline
         asked, client = generations(service, "words", "words"), Client()

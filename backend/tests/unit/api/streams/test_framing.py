@@ -55,7 +55,7 @@ def test_a_json_line_to_the_byte() -> None:
 
 
 @pytest.mark.parametrize("data", ["\ud800", float("nan"), object(), {"deep": ["\udfff"]}])
-def test_whatever_a_model_yields_becomes_an_event(data: Any) -> None:
+def test_every_item_of_a_model_becomes_an_event(data: Any) -> None:
     json.loads(JsonLines().write(0, DiffusionStreamEvent(type="step", data=data)))
 
 

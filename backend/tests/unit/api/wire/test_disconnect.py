@@ -50,7 +50,7 @@ async def test_work_has_ended_when_the_caller_is_cancelled() -> None:
     assert ended == ["cleaned up"]
 
 
-async def test_leaves_no_task_behind() -> None:
+async def test_no_task_is_left_behind() -> None:
     before = asyncio.all_tasks()
     await test_gives_what_the_work_gives()
     await test_work_has_ended_when_the_client_leaves()

@@ -46,7 +46,7 @@ async def test_other_methods_are_left_alone() -> None:
     assert client.body == b"POSTPOSTPOST"
 
 
-async def test_whoever_is_outside_sees_the_method_that_was_sent_also_after_an_error() -> None:
+async def test_outer_middleware_sees_the_sent_method_also_after_an_error() -> None:
     scope = http_scope(method="HEAD")
     with pytest.raises(RuntimeError):
         await Client().call(HeadRequests(broken), scope)

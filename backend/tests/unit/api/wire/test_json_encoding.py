@@ -45,7 +45,7 @@ def test_letters_are_not_escaped() -> None:
         (DiffusionStreamEvent(type="token", data="\ud800", timestamp=1.0), None),
     ],
 )
-def test_what_json_cannot_say_is_replaced(value: Any, encoded: bytes | None) -> None:
+def test_values_that_json_cannot_express_are_replaced(value: Any, encoded: bytes | None) -> None:
     assert encoded is None or json_bytes(value) == encoded
     json.loads(json_bytes(value))
 

@@ -36,12 +36,12 @@ async def test_a_client_may_choose_the_id(given: str) -> None:
 @pytest.mark.parametrize(
     "given", ["", " ", "a b", "a\tb", "a\nb", 'a" b', "-a", "a/b", "a~2", "{a}", "x" * 129, "é", "a,b", "a;b", "\x7f"]
 )
-async def test_one_that_could_look_like_something_else_in_a_log_is_replaced(given: str) -> None:
+async def test_a_request_id_that_could_forge_a_log_line_is_replaced(given: str) -> None:
     assert await id_for(theirs=given) != given
 
 
 @given(st.text(st.characters(max_codepoint=255), max_size=200))
-def test_whatever_is_sent_the_id_is_one_word_of_plain_characters(given: str) -> None:
+def test_any_sent_id_becomes_one_word_of_plain_characters(given: str) -> None:
     import asyncio
 
     used = asyncio.run(id_for(theirs=given))

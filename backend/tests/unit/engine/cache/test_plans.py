@@ -79,7 +79,7 @@ def test_text_before_a_span_was_stored_after_it_was_written(
 
 
 @given(st.integers(1, 12), st.integers(1, 5), block_caches, refreshes, seeds)
-def test_a_span_is_stored_only_where_a_later_one_leaves_some_of_it_out(
+def test_a_span_is_stored_only_if_a_later_one_leaves_part_of_it_out(
     length: int, block_length: int, cache: str, refresh: int | None, seed: int
 ) -> None:
     params = DecodingParams(length, block_length=block_length, cache=cache, cache_refresh=refresh)

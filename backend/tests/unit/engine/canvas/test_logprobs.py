@@ -70,7 +70,7 @@ def test_a_track_follows_expansions_and_deletions() -> None:
     assert track.take(1, canvas) == (said(3),)
 
 
-def test_a_closed_round_leaves_masks_out() -> None:
+def test_a_closed_round_drops_its_masks() -> None:
     canvas, track = Canvas([], 2, [], MASK), LogprobTrack()
     track.open_round(canvas)
     canvas.commit(1, 5)

@@ -26,7 +26,7 @@ def test_the_highest_score_wins(gaps: list[list[float]]) -> None:
 
 
 @pytest.mark.parametrize("length", [1, 3, 12, 30])
-def test_a_sure_model_decides(length: int) -> None:
+def test_a_confident_model_decides(length: int) -> None:
     lengths = [1, 3, 12, 30]
     assert choose_length(lengths, [[0.9 if other == length else 1e-4] * other for other in lengths]) == length
 
@@ -36,7 +36,7 @@ def test_without_an_opinion_the_gap_is_of_typical_length() -> None:
     assert choose_length(lengths, [[0.5] * length for length in lengths]) == 12
 
 
-def test_of_equals_the_shortest_wins() -> None:
+def test_the_shortest_of_equally_good_lengths_wins() -> None:
     # One octave above and one below the typical length.
     assert choose_length([24, 6], [[0.5] * 24, [0.5] * 6]) == 6
 

@@ -52,7 +52,7 @@ def expanded_from_the_right(span: list[int], room: int) -> list[int]:
 
 
 @given(given_text, spans, given_text, st.integers(0, 6), st.integers(0, 6))
-def test_expansions_stop_at_the_limit_and_what_is_blocked_becomes_a_mask_again(
+def test_expansions_stop_at_the_limit_and_blocked_ones_become_masks_again(
     prefix: list[int], span: list[int], suffix: list[int], room: int, budget: int
 ) -> None:
     canvas = canvas_of(prefix, span, suffix)

@@ -127,7 +127,7 @@ def published_threshold(
 
 
 @given(texts, st.integers(1, 4), st.integers(1, 4), st.floats(0.01, 1), seeds)
-def test_a_threshold_commits_all_that_is_sure_and_at_least_the_best(
+def test_a_threshold_commits_all_confident_predictions_and_at_least_the_best(
     prefix: list[int], num_blocks: int, block_length: int, threshold: float, seed: int
 ) -> None:
     length = num_blocks * block_length
@@ -141,7 +141,7 @@ def test_a_threshold_commits_all_that_is_sure_and_at_least_the_best(
 
 @pytest.mark.parametrize("rule", [{"confidence_factor": 2.0}, {"entropy_bound": 0.5}])
 @given(seed=seeds)
-def test_other_rules_of_surety_fill_one_block_after_the_other_too(rule: dict[str, float], seed: int) -> None:
+def test_other_commit_rules_fill_one_block_after_the_other_too(rule: dict[str, float], seed: int) -> None:
     canvas = Canvas([5], 9, [], MASK)
     steps = steps_of("llada", canvas, DecodingParams(9, block_length=3, **rule), Oracle(seed))  # type: ignore[arg-type]
     blocks = [{(position - 1) // 3 for position, _, _ in step.edits.committed} for step in steps]
@@ -441,7 +441,7 @@ class Waverer(Oracle):
 
 
 @pytest.mark.parametrize("approximation", [{"cache": "dual"}, {"confidence_threshold": 1.0}])
-def test_where_decoding_is_approximate_a_canvas_that_comes_back_ends_the_expansions(
+def test_a_repeated_canvas_ends_the_expansions_of_approximate_decoding(
     approximation: dict[str, Any],
 ) -> None:
     params = DecodingParams(8, initial_masks=2, **approximation)
@@ -452,7 +452,7 @@ def test_where_decoding_is_approximate_a_canvas_that_comes_back_ends_the_expansi
     assert len(endless) > 30  # as published
 
 
-def test_dreamon_also_commits_whatever_is_sure_enough() -> None:
+def test_dreamon_also_commits_every_confident_prediction() -> None:
     canvas = Canvas([5], 6, [7], MASK)
     steps = steps_of("dreamon", canvas, DecodingParams(6, confidence_threshold=0.5), Oracle(4))
     assert not canvas.masked()
@@ -462,6 +462,6 @@ def test_dreamon_also_commits_whatever_is_sure_enough() -> None:
     assert max(commits(steps)) > 1
 
 
-def test_dreamon_commits_no_second_token_that_is_not_sure() -> None:
+def test_dreamon_commits_no_second_token_without_confidence() -> None:
     steps = steps_of("dreamon", Canvas([5], 6, [7], MASK), DecodingParams(6, confidence_threshold=1.0), Oracle(4))
     assert set(commits(steps)) == {1}

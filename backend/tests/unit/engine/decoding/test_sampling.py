@@ -72,14 +72,14 @@ def kept_columns(filtered: Tensor, logits: Tensor) -> list[set[int]]:
 
 
 @given(seeds, shares)
-def test_top_p_keeps_what_the_plain_loop_keeps(seed: int, top_p: float) -> None:
+def test_top_p_leaves_the_same_tokens_as_the_plain_loop(seed: int, top_p: float) -> None:
     logits = random_logits(seed, 3)
     expected = [top_p_columns(row, top_p) for row in as_rows(logits)]
     assert kept_columns(keep_top_p(logits, replace(GREEDY, top_p=top_p)), logits) == expected
 
 
 @given(seeds, st.integers(1, VOCAB_SIZE + 5))
-def test_top_k_keeps_what_the_plain_loop_keeps(seed: int, top_k: int) -> None:
+def test_top_k_leaves_the_same_tokens_as_the_plain_loop(seed: int, top_k: int) -> None:
     logits = random_logits(seed, 3).round()  # whole numbers: equals of the k-th stay
     expected = [top_k_columns(row, min(top_k, VOCAB_SIZE)) for row in as_rows(logits)]
     assert kept_columns(keep_top_k(logits, replace(GREEDY, top_k=top_k)), logits) == expected
@@ -261,7 +261,7 @@ some_rules = st.builds(
 
 
 @given(seeds, some_rules, st.sampled_from([VOCAB_SIZE, 512]), st.data())
-def test_a_row_gives_the_same_bits_in_any_company(
+def test_a_row_gives_the_same_bits_in_any_batch(
     seed: int, rules: LogitRules, vocab_size: int, data: st.DataObject
 ) -> None:
     logits = random_logits(seed, 9, vocab_size)
@@ -281,7 +281,7 @@ def test_a_row_gives_the_same_bits_in_any_company(
     st.sampled_from([(Score.PROBABILITY, False), *((kind, True) for kind in Score)]),
     st.booleans(),
 )
-def test_the_best_tokens_tell_what_all_tell(
+def test_predictions_from_the_best_tokens_equal_those_from_all(
     seed: int, temperature: float, top_p: float | None, top_k: int, scoring: tuple[Score, bool], rounded: bool
 ) -> None:
     logits = random_logits(seed, num_rows=6)

@@ -103,7 +103,7 @@ def test_with_a_step_per_token_the_first_commits_nothing_and_the_last_several(le
 
 
 @given(st.integers(1, 60), some_eps)
-def test_origin_leaves_no_mask_behind_and_each_as_long_as_its_time_says(steps: int, eps: float) -> None:
+def test_origin_leaves_no_mask_and_each_mask_stays_until_its_time(steps: int, eps: float) -> None:
     times = timesteps(steps, eps)
     staying = 1.0
     for step in range(steps - 1):

@@ -47,7 +47,7 @@ def test_auto_passes_over_a_device_that_is_too_full(
     assert str(choose_device("auto", memory_threshold)) == expected
 
 
-def test_auto_thinks_of_what_is_about_to_be_put_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_accounts_for_the_weights_that_will_be_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda index: (6, 10))
@@ -170,7 +170,7 @@ def test_other_errors_are_neither_a_full_nor_a_broken_device(error: Exception) -
     assert not is_broken(error)
 
 
-def test_the_allocator_of_the_cpu_says_what_is_looked_for() -> None:
+def test_the_error_of_the_cpu_allocator_is_recognised() -> None:
     with pytest.raises(RuntimeError) as raised:
         torch.empty(2**60)
     assert is_out_of_memory(raised.value)
@@ -209,7 +209,7 @@ def test_home_is_the_largest_device_that_would_hold_the_weights_alone(
 
 
 @pytest.mark.parametrize("name", ["cuda", "cuda:1", "mps", "toaster", "cuda:x", "meta"])
-def test_a_device_that_is_not_there_is_an_engine_error(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_device_is_an_engine_error(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     with pytest.raises(EngineError, match=name):

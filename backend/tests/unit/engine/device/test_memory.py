@@ -66,7 +66,7 @@ def test_what_pytorch_has_reserved_for_later_is_not_in_use(monkeypatch: pytest.M
     assert device_memory("cuda:0") == DeviceMemory(45, 100)
 
 
-def test_a_gpu_gives_logits_a_quarter_of_what_it_has_left(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_gives_logits_a_quarter_of_its_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "device_memory", lambda device: DeviceMemory(20, 100))
     assert logits_budget(5, "cuda:0") == 20
     assert logits_budget(30, "cuda:0") == 30

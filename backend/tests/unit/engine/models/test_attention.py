@@ -47,7 +47,7 @@ def test_a_span_attends_to_what_is_cached_around_it(before: int, inside: int, be
     assert not attended[inside:].any()
 
 
-def test_fresh_keys_take_the_place_of_cached_ones() -> None:
+def test_fresh_keys_replace_cached_ones() -> None:
     (q, k, v), (_, fresh_k, fresh_v) = qkv(6), qkv(6, seed=9)
     store = KeyValues()
     attention(torch.arange(6), [6], (FillsCache(store),))(q, k, v)
@@ -62,7 +62,7 @@ def test_fresh_keys_take_the_place_of_cached_ones() -> None:
         torch.testing.assert_close(attended, expected[start:end], atol=1e-5, rtol=1e-4)
 
 
-def test_what_is_behind_a_span_is_turned_to_where_it_stands_now() -> None:
+def test_keys_behind_a_span_are_rotated_to_their_current_position() -> None:
     (q, k, v), (new_q, new_k, new_v) = qkv(7), qkv(5, seed=9)
     store = KeyValues()
     attention(torch.arange(7), [7], (FillsCache(store),))(q, k, v)

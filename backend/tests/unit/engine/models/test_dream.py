@@ -59,7 +59,7 @@ def test_null_means_the_default() -> None:
 
 
 @pytest.mark.parametrize("ends", [[151643], [151645, 151643], [151643, 151645, 151645]])
-def test_of_several_ends_the_one_that_pads_is_the_first(ends: list[int]) -> None:
+def test_the_first_of_several_end_tokens_pads(ends: list[int]) -> None:
     with torch.device("meta"):
         special = build_model({**DREAM_7B, "eos_token_id": ends}).config.special
     assert (special.eos, special.ends) == (151643, (151643, 151645)[: len(set(ends))])

@@ -211,9 +211,7 @@ def test_weights_are_quantised_one_by_one(scheme: QuantizationName, monkeypatch:
 
 
 @schemes
-def test_a_copy_keeps_the_quantised_weights_whatever_becomes_of_the_others(
-    scheme: QuantizationName, quantised: Quantised
-) -> None:
+def test_a_copy_has_its_own_quantised_weights(scheme: QuantizationName, quantised: Quantised) -> None:
     model = quantised["dreamon-tiny", scheme].model
     halved = copied(model, CPU, torch.bfloat16)
     assert {weight.dtype for weight in halved.parameters()} == {torch.bfloat16}

@@ -43,7 +43,7 @@ def test_filling_completes_the_quantum_and_no_more(sequences: list[SequenceInput
     assert all(row < len(batch.ids) for row in batch.rows)
 
 
-def test_what_is_revisable_gets_a_mask_of_its_own_behind_its_sequence() -> None:
+def test_a_revisable_position_gets_a_mask_of_its_own_behind_its_sequence() -> None:
     batch = pack([SequenceInput([5, 6, 7], [0], revisable=[1, 2]), SequenceInput([8], [0])], 0, FILL, MASK, 8)
     assert batch.ids == [5, 6, 7, MASK, MASK, 8, FILL, FILL]
     assert batch.positions == [0, 1, 2, 1, 2, 0, 0, 0]

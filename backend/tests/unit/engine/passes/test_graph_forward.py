@@ -49,7 +49,7 @@ def test_biases_and_heads_that_share_keys_are_not_forgotten() -> None:
 
 @given(st.lists(st.tuples(st.integers(1, 9), st.integers(0, 5), st.integers(1, 9)), min_size=1, max_size=4), st.data())
 @torch.inference_mode()
-def test_spans_that_grow_and_shrink_see_what_those_of_the_modules_see(
+def test_spans_that_grow_and_shrink_give_the_same_results_as_the_modules(
     sizes: list[tuple[int, int, int]], data: st.DataObject
 ) -> None:
     """Several sequences at once, each with text before, inside and behind its span, of three lengths in turn."""
@@ -132,7 +132,7 @@ def test_long_sequences_go_through_the_modules_and_their_spans_with_them(monkeyp
 
 
 @torch.inference_mode()
-def test_a_broken_sequence_leaves_the_others_of_its_pass_alone() -> None:
+def test_a_broken_sequence_does_not_affect_others_in_its_pass() -> None:
     """Not a number spreads to whatever reads it."""
     model = small_llada(embedding_size=12, d_model=64, mlp_hidden_size=96)
     next(model.stack().embedding.parameters())[7] = torch.nan

@@ -33,7 +33,7 @@ def test_the_result_of_every_query_comes_back_to_its_token(sizes: list[int], num
 
 
 @given(lengths)
-def test_keys_are_those_of_the_sequence_and_what_fills_them_up_is_masked(sizes: list[int]) -> None:
+def test_the_keys_of_a_lane_are_those_of_its_sequence_and_padding_is_masked(sizes: list[int]) -> None:
     made = arrays(texts(sizes))
     start = 0
     for size, rows, mask in zip(sizes, made["key_rows"], made["mask"], strict=True):

@@ -123,7 +123,7 @@ def test_a_span_of_an_unchanged_canvas_gives_what_the_whole_pass_gives(
 
 @pytest.mark.parametrize("runtime", ["auto", "torch"])
 @torch.inference_mode()
-def test_what_is_behind_a_span_moves_with_its_length(runtime: RuntimeName, runners: Mapping[str, ModelRunner]) -> None:
+def test_keys_behind_a_span_move_with_its_length(runtime: RuntimeName, runners: Mapping[str, ModelRunner]) -> None:
     """In the first layer keys and values depend on token and place alone, so a model cut down to it shows no error
     of what is cached: only whether cached keys were turned to where their tokens stand now."""
     model, before, behind = runners["dreamon-tiny"].model, list(range(5, 25)), list(range(60, 80))
@@ -242,7 +242,7 @@ def test_a_step_that_is_run_again_finds_the_distributions_of_the_step_before() -
     assert failed[0] > 0.1
 
 
-def test_what_a_failed_step_saw_is_not_taken_for_the_step_before(
+def test_the_distributions_of_a_failed_step_are_not_used_as_the_previous_ones(
     llada: ModelRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two requests in one pass that fails after both were read, then one after the other."""

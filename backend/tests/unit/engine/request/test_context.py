@@ -18,7 +18,7 @@ def test_the_window_never_exceeds_the_context_and_always_has_room_for_new_text(
 
 
 @given(texts, texts, st.integers(1, 60), st.integers(1, 50))
-def test_what_is_kept_lies_nearest_to_the_gap(
+def test_the_remaining_text_is_nearest_to_the_gap(
     prefix: tuple[int, ...], suffix: tuple[int, ...], wanted: int, context_length: int
 ) -> None:
     window = fit_window(prefix, suffix, wanted, context_length)
@@ -71,6 +71,6 @@ def test_infilling_keeps_the_text_on_both_sides_of_the_gap() -> None:
 
 
 @given(texts, st.integers(1, 60), st.integers(1, 50))
-def test_a_text_that_there_is_room_for_is_kept_whole(text: tuple[int, ...], wanted: int, context_length: int) -> None:
+def test_a_text_that_fits_stays_whole(text: tuple[int, ...], wanted: int, context_length: int) -> None:
     window = fit_window(text, (), wanted, context_length)
     assert (window.num_truncated == 0) == (len(text) <= text_room(wanted, context_length))

@@ -13,7 +13,7 @@ from tests.unit.engine.request.requests import families, few, oracle_for, reques
 @families
 @few
 @given(data=st.data(), context_length=st.sampled_from([6, 12, 64]), seed=seeds)
-def test_no_step_needs_more_than_admission_was_told(
+def test_no_step_needs_more_memory_than_was_admitted(
     family: str, data: st.DataObject, context_length: int, seed: int
 ) -> None:
     request, oracle = data.draw(requests(family)), oracle_for(family, seed, devotion=0.3)

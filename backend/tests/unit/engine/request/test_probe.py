@@ -35,7 +35,7 @@ def gap(max_new_tokens: int, *mask_lengths: int, **changes: Any) -> GenerationRe
 
 @pytest.mark.parametrize("family", ["llada", "dream"])
 @pytest.mark.parametrize("length", [2, 5, 9])
-def test_the_length_of_which_the_model_is_surest_is_filled(family: str, length: int) -> None:
+def test_the_length_with_the_highest_confidence_is_filled(family: str, length: int) -> None:
     end = end_of(run_request(gap(9, 2, 5, 9), config_of(family), SureOf(length)))
     assert end.num_tokens == length
 
@@ -52,7 +52,7 @@ def test_all_candidate_lengths_share_one_forward_pass() -> None:
 
 
 @pytest.mark.parametrize(("lengths", "expected"), [((3,), 3), ((7, 9), 6), ((), 6)])
-def test_where_there_is_nothing_to_choose_no_pass_is_spent(lengths: tuple[int, ...], expected: int) -> None:
+def test_no_pass_is_spent_if_there_is_no_choice(lengths: tuple[int, ...], expected: int) -> None:
     end = end_of(run_request(gap(6, *lengths), config_of("llada"), Oracle(0)))
     assert (end.num_tokens, end.nfe) == (expected, expected)
 

@@ -62,7 +62,7 @@ def test_a_long_continuation_slides_its_window_over_what_was_written() -> None:
     ]
 
 
-def test_what_was_left_out_of_a_long_prompt_is_counted() -> None:
+def test_truncated_tokens_of_a_long_prompt_are_counted() -> None:
     state = RequestState(request_of(15, prefix=range(4, 24)), config_of("llada", 12), lambda event: None)
     assert state.num_truncated == 14
 
@@ -90,7 +90,7 @@ def test_dreamons_first_span(initial_masks: int | None, expected: int) -> None:
 
 
 @pytest.mark.parametrize(("steps", "nfe"), [(1, 1), (4, 4), (16, 16), (100, 16)])
-def test_steps_tell_dreamon_how_much_to_commit_at_once(steps: int, nfe: int) -> None:
+def test_steps_set_the_number_of_dreamon_s_commits_per_step(steps: int, nfe: int) -> None:
     request = replace(request_of(16), params=DecodingParams(16, steps=steps))
     assert end_of(run_request(request, config_of("dreamon"), Oracle(0))).nfe == nfe
 
@@ -106,7 +106,7 @@ def test_steps_are_spread_over_rounds() -> None:
 
 @examples(150)
 @given(st.integers(1, 14), st.integers(1, 5), st.floats(0.1, 0.9), st.floats(0.1, 0.9), st.booleans(), seeds)
-def test_what_was_told_stays_whatever_is_taken_back(
+def test_sent_text_stays_after_any_revision(
     length: int, block_length: int, threshold: float, doubt: float, open_ended: bool, seed: int
 ) -> None:
     """A model that predicts the mask token leaves places open in blocks that are over."""
@@ -121,7 +121,7 @@ def test_what_was_told_stays_whatever_is_taken_back(
             assert list(event.snapshot.ids[: len(told)]) == told
 
 
-def test_a_place_that_an_earlier_block_left_open_is_revisable_with_this_one() -> None:
+def test_a_position_that_an_earlier_block_left_open_is_revisable_with_this_one() -> None:
     told: list[int] = []
     params = DecodingParams(4, block_length=2, confidence_threshold=0.5, revoke_threshold=0.9)
     state = RequestState(
@@ -249,7 +249,7 @@ def sum_of_masks(request: GenerationRequest, family: str, taken: Sequence[Canvas
 @families
 @few
 @given(data=st.data(), seed=seeds)
-def test_a_snapshot_shows_all_rounds_and_begins_with_what_was_told(family: str, data: st.DataObject, seed: int) -> None:
+def test_a_snapshot_shows_all_rounds_and_begins_with_the_sent_text(family: str, data: st.DataObject, seed: int) -> None:
     request = replace(data.draw(requests(family)), open_ended=True)
     told: list[int] = []
     for event in run_request(request, config_of(family, 12), oracle_for(family, seed)):
@@ -264,7 +264,7 @@ def test_a_snapshot_shows_all_rounds_and_begins_with_what_was_told(family: str, 
 @families
 @few
 @given(data=st.data(), seed=seeds)
-def test_a_step_is_told_only_when_there_is_news(family: str, data: st.DataObject, seed: int) -> None:
+def test_a_step_is_sent_only_when_there_is_news(family: str, data: st.DataObject, seed: int) -> None:
     request = replace(data.draw(requests(family)), snapshots=False)
     for event in run_request(request, config_of(family), oracle_for(family, seed))[:-1]:
         assert isinstance(event, Step)

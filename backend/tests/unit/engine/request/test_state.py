@@ -98,7 +98,7 @@ def test_a_text_that_does_not_end_is_cut_at_its_length(family: str) -> None:
 
 @families
 @pytest.mark.parametrize("length", [0, 1, 7, 20])
-def test_a_text_that_ends_by_itself_stops(family: str, length: int) -> None:
+def test_a_text_that_the_model_ends_stops(family: str, length: int) -> None:
     events = run_request(request_of(40, open_ended=True), config_of(family), Writer(0, end=2 + length))
     assert end_of(events).reason is FinishReason.STOP
     assert visible_text(events) == [TOKENS[position % len(TOKENS)] for position in range(2, 2 + length)]
@@ -133,7 +133,7 @@ def test_a_gap_that_shrinks_stops_with_what_is_left() -> None:
 
 
 @families
-def test_a_gap_that_takes_all_it_may_was_ended_by_its_length(family: str) -> None:
+def test_a_gap_that_fills_its_length_ends_by_length(family: str) -> None:
     request = GenerationRequest("r", (5,), (6,), DecodingParams(8))
     assert end_of(run_request(request, config_of(family), Oracle(0))).reason is FinishReason.LENGTH
 
@@ -198,7 +198,7 @@ def test_guidance_keeps_what_was_denoised_outside_the_gap() -> None:
         assert list(blind.ids) == [MASK, conditional.ids[1], MASK, *conditional.ids[3:]]
 
 
-def test_only_what_the_request_has_written_is_penalised() -> None:
+def test_only_tokens_that_the_request_has_written_are_penalised() -> None:
     request = replace(request_of(6), params=DecodingParams(6, repetition_penalty=1.3))
     for work in works_of(request, "llada", Oracle(0)):
         written = {token_id for token_id in work.sequences[0].ids[2:] if token_id != MASK}
@@ -224,7 +224,7 @@ def test_none_of_several_ends_is_penalised() -> None:
     assert {EOS, 23} <= set(state.canvas.ids)
 
 
-def test_what_earlier_rounds_wrote_is_penalised_too() -> None:
+def test_tokens_of_earlier_rounds_are_penalised_too() -> None:
     request = replace(request_of(15, open_ended=True), params=DecodingParams(15, repetition_penalty=1.3))
     state = RequestState(request, config_of("llada", 12), lambda event: None)
     state.start()

@@ -58,7 +58,7 @@ def test_a_parameter_of_another_family_is_refused_by_name(family: str, name: str
 
 
 @pytest.mark.parametrize("name", ["local_threshold", "stability_bound", "revoke_threshold"])
-def test_what_refines_a_threshold_needs_one_and_stands_alone(name: str) -> None:
+def test_a_refinement_of_a_threshold_needs_one_and_excludes_others(name: str) -> None:
     refined: dict[str, Any] = {name: 0.5}
     check("llada", replace(PLAIN, confidence_threshold=0.9, **refined))
     with pytest.raises(InvalidRequest, match=f"{name} goes with a confidence_threshold"):
@@ -154,7 +154,7 @@ def test_bounds_name_the_parameter_and_its_value(family: str, name: str, value: 
         ("dreamon", "expand_budget", -1),
     ],
 )
-def test_what_would_break_a_step_is_refused_before_it(family: str, name: str, value: Any) -> None:
+def test_a_request_that_would_break_a_step_is_refused_before_it(family: str, name: str, value: Any) -> None:
     with pytest.raises(InvalidRequest, match=name) as caught:
         check(family, replace(PLAIN, **{name: value}))
     assert caught.value.field == name
@@ -171,7 +171,7 @@ def test_the_starting_span_may_be_the_whole_room() -> None:
     check("dreamon", replace(PLAIN, initial_masks=8))
 
 
-def test_what_gives_the_steps_another_way_stands_alone() -> None:
+def test_a_rule_that_sets_the_commits_itself_excludes_others() -> None:
     with pytest.raises(InvalidRequest, match="steps and transfers_per_step exclude each other"):
         check("dreamon", replace(PLAIN, steps=4, transfers_per_step=2))
     with pytest.raises(InvalidRequest, match="steps=4, but transfer_counts are for 2"):
@@ -179,7 +179,7 @@ def test_what_gives_the_steps_another_way_stands_alone() -> None:
     check("dream", replace(PLAIN, steps=2, transfer_counts=(4, 4)))
 
 
-def test_what_is_checked_for_a_checkpoint_is_checked_for_no_other() -> None:
+def test_a_check_for_one_checkpoint_is_not_used_for_another() -> None:
     config, wrong = config_of("llada"), replace(PLAIN, alg_temp=0.5)
     validate(GenerationRequest("r", (), (), wrong, checked_for=config), config)
     for other in (None, config_of("llada")):

@@ -6,7 +6,7 @@ from app.services.diffusion.models import DiffusionGenerationParams, DiffusionIn
 from tests.fakes import GatedModel, WordsModel
 
 
-def test_a_model_infills_if_it_says_how() -> None:
+def test_a_model_that_implements_infilling_can_infill() -> None:
     assert GatedModel().capabilities == ("generate",)
     assert WordsModel().capabilities == ("generate", "infill")
 
@@ -24,7 +24,7 @@ def test_a_model_infills_if_it_says_how() -> None:
         (GatedModel(), DiffusionGenerationParams(text="a", algorithm="any"), "algorithm", "leave the parameter out"),
     ],
 )
-def test_what_a_model_cannot_take_is_refused_by_name(
+def test_a_parameter_that_a_model_does_not_take_is_refused_by_name(
     model: DiffusionModel,
     params: DiffusionGenerationParams | DiffusionInfillingParams,
     field: str,

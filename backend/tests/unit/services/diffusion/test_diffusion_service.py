@@ -183,7 +183,7 @@ async def test_prompts_are_not_logged(caplog: pytest.LogCaptureFixture) -> None:
 # -- administration --------------------------------------------------------------------------------------------------
 
 
-async def test_a_partial_update_changes_what_it_names() -> None:
+async def test_a_partial_update_changes_only_the_named_settings() -> None:
     async with serving(GatedModel(), max_concurrent_requests=1) as service:
         holder, waiting = service.generate_stream("x"), service.generate_stream("y")
         await holder.accepted()
@@ -274,7 +274,7 @@ async def test_an_unknown_model_is_not_reloaded() -> None:
 # -- observation -----------------------------------------------------------------------------------------------------
 
 
-async def test_models_are_listed_with_what_is_wrong() -> None:
+async def test_models_are_listed_with_their_errors() -> None:
     async with serving(WordsModel(), UnloadableModel("broken")) as service:
         await until(lambda: service.health().models["broken"].detail == "the disk is on fire")
         await service.generate_stream("x")
@@ -296,7 +296,7 @@ async def test_models_are_listed_with_what_is_wrong() -> None:
         }
 
 
-async def test_health_tells_failures_from_loading() -> None:
+async def test_health_distinguishes_failures_from_loading() -> None:
     slow = SlowlyLoadingModel()
     async with serving(WordsModel(), slow) as service:
         await until(lambda: service.health().models["slow"].detail == "loading")

@@ -20,7 +20,7 @@ async def test_items_of_another_thread_arrive_in_order() -> None:
     sender.join()
 
 
-async def test_the_store_may_replace_what_nobody_has_read() -> None:
+async def test_the_mailbox_may_replace_an_unread_item() -> None:
     def newest_only(pending: deque[str], item: str) -> None:
         pending.clear()
         pending.append(item)

@@ -50,7 +50,7 @@ def test_a_public_event_becomes_a_typed_one_and_that_stays_as_it_is(public: Even
         (Event(type="error", data="no paper"), GenerationFailed),
     ],
 )
-def test_what_is_no_event_of_an_answer_is_an_error(wrong: object, error: type[Exception]) -> None:
+def test_an_item_that_is_no_event_is_an_error(wrong: object, error: type[Exception]) -> None:
     with pytest.raises(error):
         model_event(wrong)
 

@@ -39,7 +39,7 @@ def test_one_side_is_enough(given: dict[str, Any]) -> None:
         {"text": "\ud800"},
     ],
 )
-def test_what_is_out_of_bounds_is_refused(given: dict[str, Any]) -> None:
+def test_a_value_out_of_bounds_is_refused(given: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         DiffusionGenerationParams(**{"text": "x", **given})
 

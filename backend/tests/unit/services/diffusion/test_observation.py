@@ -15,7 +15,7 @@ class CountingModel(WordsModel):
     counters = EngineCounters(num_passes=3)
 
 
-async def test_who_runs_and_who_waits() -> None:
+async def test_running_and_waiting_requests_are_reported() -> None:
     gated = GatedModel()
     async with serving(gated, max_concurrent_requests=1) as service:
         asked = [asyncio.ensure_future(service.generate_stream("x").accepted()) for _ in range(3)]

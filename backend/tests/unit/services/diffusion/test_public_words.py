@@ -30,12 +30,12 @@ SECRET = "/srv/secret folder/of, mine"
         ("and/or 1/2 https://hf.co/a/b org/name", "and/or 1/2 https://hf.co/a/b org/name"),
     ],
 )
-def test_of_a_path_its_last_part_is_told(told: str, public: str) -> None:
+def test_the_last_part_of_a_path_is_shown(told: str, public: str) -> None:
     assert public_text(told) == public
 
 
 @given(st.lists(NAMES, min_size=2, max_size=5), st.sampled_from(["{}", "at {}: x", "'{}'", "({})", "a {}, b"]))
-def test_no_folder_is_told_wherever_it_stands(parts: list[str], frame: str) -> None:
+def test_no_folder_is_revealed_at_any_position_of_a_text(parts: list[str], frame: str) -> None:
     assert public_text(frame.format("/" + "/".join(parts))) == frame.format(parts[-1])
 
 
@@ -44,13 +44,13 @@ def test_a_folder_that_is_known_may_have_any_name() -> None:
     assert public_text(told, location=f"{SECRET}/bad") == "config.json is missing in bad"
 
 
-def test_what_a_caller_has_to_change_is_told_as_it_is() -> None:
+def test_a_refusal_is_sent_with_the_caller_s_own_paths() -> None:
     assert public_message(InvalidParameters("stop='/a/b' is too long")) == "stop='/a/b' is too long"
     assert public_message(ModelUnavailable("/a/b is gone")) == "b is gone"
 
 
 @pytest.mark.parametrize("name", sorted(DiffusionConfig.model_fields.keys() - {"default_model"}))  # an id
-def test_no_setting_tells_strangers_where_something_lies(name: str) -> None:
+def test_no_setting_reveals_a_location_without_the_admin_s_right(name: str) -> None:
     """Whichever setting takes a path, also one that is yet to come."""
     for value in (f"{SECRET}/x", f"a={SECRET}/x", f"a={SECRET.replace(',', '')}/x,b=/srv/secret/y"):
         try:
@@ -72,7 +72,7 @@ def test_no_setting_tells_strangers_where_something_lies(name: str) -> None:
         ({}, {"dreamon_path": "", "llada_path": "", "extra_models": "", "content_filter": ""}),
     ],
 )
-def test_the_name_is_told(settings: dict[str, Any], told: dict[str, str]) -> None:
+def test_the_name_of_a_location_is_shown(settings: dict[str, Any], told: dict[str, str]) -> None:
     assert told.items() <= public_configuration(DiffusionConfig(**settings)).items()
 
 

@@ -10,7 +10,7 @@ confidences = st.lists(st.floats(0.0, 1.0), min_size=1, max_size=10)
 
 
 @given(confidences, st.floats(0.01, 12))
-def test_a_factor_takes_the_surest_as_long_as_all_of_them_are_sure_enough_for_so_many(
+def test_a_factor_takes_the_most_confident_while_all_are_confident_enough_for_their_number(
     sure: list[float], factor: float
 ) -> None:
     chosen = within_factor(sure, factor)

@@ -9,7 +9,7 @@ confidences = st.lists(st.floats(0.0, 1.0), min_size=1, max_size=10)
 
 
 @given(confidences, st.floats(0.3, 1.0), st.floats(0.0, 0.3))
-def test_a_leap_takes_less_near_what_is_sure_and_nothing_more_elsewhere(
+def test_a_leap_lowers_the_threshold_only_near_confident_positions(
     sure: list[float], threshold: float, near: float
 ) -> None:
     positions = [3 * index for index in range(len(sure))]

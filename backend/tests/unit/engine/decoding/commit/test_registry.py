@@ -25,7 +25,7 @@ def test_the_rule_that_refines_another_decides_in_its_place(rule: type[CommitRul
     "given",
     [{"confidence_factor": 0.1}, {"confidence_threshold": 0.9, "local_threshold": 0.5}, {"confidence_threshold": 0.9}],
 )
-def test_where_nothing_is_confident_the_best_is_committed_all_the_same(given: dict[str, float]) -> None:
+def test_the_best_is_committed_if_nothing_is_confident(given: dict[str, float]) -> None:
     params = DecodingParams(3, **given)  # type: ignore[arg-type]
     rule, candidates = rule_of(params)(params), Candidates([4, 5, 6], [0.1, 0.3, 0.2])
     assert rule.confident(candidates) == []

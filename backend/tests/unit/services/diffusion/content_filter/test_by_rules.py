@@ -85,7 +85,7 @@ async def texts(generation: Any) -> list[str]:
     return [event.data async for event in generation if event.type == "token"]
 
 
-async def test_masking_what_goes_in_and_out(rules_file: str) -> None:
+async def test_matches_are_masked_in_input_and_output(rules_file: str) -> None:
     model = WordsModel(words=["it is for", "bid", "den", ", id-", "1234", " and", " so", " on"])
     async with serving(model, content_filter=rules_file) as service:
         shown = await texts(service.generate_stream("a FORBIDDEN id-1234"))
@@ -152,7 +152,7 @@ async def test_a_long_text_is_filtered_too(rules_file: str) -> None:
 
 @examples(60)
 @given(st.data())
-def test_no_canvas_shows_what_is_forbidden(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+def test_no_canvas_shows_forbidden_text(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     words = st.sampled_from(["for", "bid", "den", " forbidden", " so", " bad", " ", "id-", "12", "34", "5", " fine"])
     pieces = data.draw(st.lists(words, min_size=1, max_size=8))
     order = data.draw(st.permutations(range(len(pieces))))

@@ -29,7 +29,7 @@ def test_hidden_positions_are_blocks_on_the_canvas_and_among_the_commits() -> No
     }
 
 
-def test_commits_find_their_place_after_expansions_and_deletions() -> None:
+def test_commits_find_their_position_after_expansions_and_deletions() -> None:
     committed = [{"index": 1, "text": "x"}, {"index": 4, "text": "y"}, {"index": 9, "text": "z"}]
     # [?, x, expanded, deleted, y] -> [?, x, ?, ?, y]
     data = {"canvas": [None, "x", None, None, "y"], "committed": committed, "expanded": [2], "deleted": [3]}
@@ -37,13 +37,13 @@ def test_commits_find_their_place_after_expansions_and_deletions() -> None:
     assert texts == ["x", "▒", "▒"]
 
 
-def test_what_the_canvas_does_not_show_is_not_shown_elsewhere() -> None:
+def test_text_hidden_on_the_canvas_is_not_shown_elsewhere() -> None:
     data = {"canvas": ["a"], "committed": [{"index": 0, "text": "other", "note": "other"}], "text": "all of it"}
     assert "other" not in str(shown(data, set()))
     assert "all of it" not in str(shown(data, set()))
 
 
-def test_what_is_not_told_is_not_made_up() -> None:
+def test_values_that_a_model_does_not_report_are_not_made_up() -> None:
     assert shown({"canvas": [None], "step": 2}, set()) == {
         "canvas": [None],
         "committed": [],

@@ -68,7 +68,7 @@ class Stepping(WordsModel):
         yield token("one")
 
 
-async def test_one_s_own_filter_sees_all_that_goes_in_and_out() -> None:
+async def test_a_user_s_own_filter_sees_all_input_and_output() -> None:
     model = WordsModel()
     async with serving(model) as service:
         service.content_filter = Shouting()

@@ -75,7 +75,7 @@ def test_a_term_split_over_pieces_never_leaves() -> None:
     assert masked(rules, "for", "bidden") == ["", "", "*********"]
 
 
-def test_what_cannot_be_part_of_a_match_leaves_at_once() -> None:
+def test_text_that_cannot_be_part_of_a_match_is_sent_at_once() -> None:
     rules = [rule(*patterns_of_terms(["forbidden"])), rule(pattern_of_expression(r"\d{3}-\d{4}"))]
     pieces = ["Once", " upon", " a", " time", ", 3 men", "."]
     assert masked(rules, *pieces) == [*pieces, ""]

@@ -93,13 +93,13 @@ GOOD = "[[rule]]\nname = 'good'\nterms = ['x']\n\n"
         ("".join(f"[[rule]]\nname = '{n}'\nterms = ['x']\n" for n in range(201)), "it has 201 rules, more than 200"),
     ],
 )
-def test_what_is_wrong_is_said_in_one_line_with_its_place(tmp_path: Path, text: str, complaint: str) -> None:
+def test_an_error_in_a_rules_file_is_one_line_with_its_position(tmp_path: Path, text: str, complaint: str) -> None:
     file = tmp_path / "rules.toml"
     file.write_text(text, encoding="utf-8")
     assert complaint in complaint_about(file)
 
 
-def test_what_is_no_text_file_is_refused(tmp_path: Path) -> None:
+def test_a_rules_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
     assert "no such file" in complaint_about(tmp_path / "absent.toml")
     assert "not a regular one" in complaint_about(tmp_path)
     os.mkfifo(tmp_path / "fifo")

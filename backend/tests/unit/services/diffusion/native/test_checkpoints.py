@@ -55,7 +55,7 @@ def test_a_failed_download_says_what_was_tried(monkeypatch: pytest.MonkeyPatch) 
         checkpoint_folder("organisation/model")
 
 
-def test_a_failed_download_names_what_the_environment_breaks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_download_names_broken_variables_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     def snapshot_download(hub_id: str, **_: Any) -> str:
         raise ValueError("Invalid port: ':1]'\n\n(and more)")
 

@@ -360,7 +360,7 @@ async def test_requests_together_answer_as_alone(service: DiffusionLLMService) -
     assert [result.text for result in together] == alone
 
 
-async def test_what_a_family_does_not_know_is_refused_by_name(service: DiffusionLLMService) -> None:
+async def test_a_parameter_that_a_family_does_not_take_is_refused_by_name(service: DiffusionLLMService) -> None:
     wrong: list[tuple[str, dict[str, Any]]] = [
         ("llada", {"initial_masks": 4}),
         ("llada", {"alg_temp": 0.5}),
@@ -444,7 +444,7 @@ async def test_a_device_is_given_back_once_the_engine_is_closed(
     assert done == expected
 
 
-async def test_what_needs_a_reload_is_told_by_what_is_loaded(
+async def test_settings_that_need_a_reload_are_reported_for_loaded_models(
     service: DiffusionLLMService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def needs_reload(**changes: Any) -> list[str]:

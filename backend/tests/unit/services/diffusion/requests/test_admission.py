@@ -61,7 +61,7 @@ async def test_no_queue_at_all() -> None:
         pass
 
 
-async def test_more_places_let_the_waiting_in() -> None:
+async def test_a_higher_limit_admits_waiting_requests() -> None:
     gate, log = AdmissionGate(max_running=1, max_waiting=10), list[int]()
     visitors = [Visitor(gate, log, number) for number in range(3)]
     await settle()
@@ -74,7 +74,7 @@ async def test_more_places_let_the_waiting_in() -> None:
     await asyncio.gather(*(visitor.task for visitor in visitors))
 
 
-async def test_fewer_places_show_as_the_present_ones_are_left() -> None:
+async def test_a_lower_limit_takes_effect_as_requests_end() -> None:
     gate, log = AdmissionGate(max_running=2, max_waiting=10), list[int]()
     visitors = [Visitor(gate, log, number) for number in range(3)]
     await settle()
@@ -89,7 +89,7 @@ async def test_fewer_places_show_as_the_present_ones_are_left() -> None:
     await visitors[2].task
 
 
-async def test_a_place_given_to_a_cancelled_caller_is_passed_on() -> None:
+async def test_a_slot_given_to_a_cancelled_caller_is_passed_on() -> None:
     gate, log = AdmissionGate(max_running=1, max_waiting=10), list[int]()
     visitors = [Visitor(gate, log, number) for number in range(3)]
     await settle()
@@ -130,7 +130,7 @@ async def storm(rng: random.Random, gate: AdmissionGate) -> None:
     assert (gate.num_running, gate.num_waiting) == (0, 0)
 
 
-async def test_who_waits_for_a_model_counts_too() -> None:
+async def test_a_request_that_waits_for_a_model_counts_as_waiting() -> None:
     gate = AdmissionGate(max_running=1, max_waiting=1)
     with gate.arrival(), gate.arrival():
         with pytest.raises(Overloaded, match="0 requests are running and 2 are waiting"), gate.arrival():

@@ -28,7 +28,7 @@ def test_a_stop_string_across_pieces_is_never_shown() -> None:
     assert answer.is_stopped
 
 
-def test_a_beginning_that_comes_to_nothing_is_shown_in_the_end() -> None:
+def test_an_unfinished_match_that_fails_is_shown_at_the_end() -> None:
     answer, shown = answered(["one E", "N"], ["END"])
     assert "".join(shown) == "one EN"
     assert not answer.is_stopped

@@ -115,7 +115,7 @@ async def test_accepted_waits_for_the_first_event_and_leaves_it() -> None:
         await generation.aclose()
 
 
-async def test_accepted_raises_what_stands_in_the_way() -> None:
+async def test_accepted_raises_the_error_that_comes_before_the_first_event() -> None:
     async with serving(WordsModel()) as service:
         generation = service.generate_stream("x", model_id="nobody")
         with pytest.raises(UnknownModel):
@@ -124,7 +124,7 @@ async def test_accepted_raises_what_stands_in_the_way() -> None:
             await events_of(generation)
 
 
-async def test_a_slow_reader_holds_no_place_and_loses_no_text() -> None:
+async def test_a_slow_reader_holds_no_slot_and_loses_no_text() -> None:
     async with serving(CanvasModel(num_steps=50), max_concurrent_requests=1) as service:
         generation = service.generate_stream("x", stream_mode="canvas")
         await generation.accepted()
@@ -154,7 +154,7 @@ async def test_a_model_that_breaks_ends_a_stream_with_an_error_event() -> None:
         assert service.statistics().failed_requests == 2
 
 
-async def test_what_fails_before_the_first_event_is_raised() -> None:
+async def test_an_error_before_the_first_event_is_raised() -> None:
     async with serving(BreakingModel(words=[])) as service:
         with pytest.raises(GenerationFailed):
             await events_of(service.generate_stream("x"))
@@ -305,7 +305,7 @@ async def test_a_stop_string_ends_the_models_work() -> None:
 # -- what models may do ----------------------------------------------------------------------------------------------
 
 
-async def test_what_a_model_tells_is_passed_on() -> None:
+async def test_the_reports_of_a_model_are_passed_on() -> None:
     class Talkative(WordsModel):
         async def generate_stream(self, params: Any) -> Any:
             yield DiffusionStreamEvent(type="start", metadata={"prompt_tokens": 4, "device": "tpu"})
@@ -370,7 +370,7 @@ async def test_an_error_event_of_a_model_is_a_failure() -> None:
             await service.generate_stream("x")
 
 
-async def test_a_refusal_by_the_model_keeps_its_field() -> None:
+async def test_a_refusal_by_the_model_names_its_field() -> None:
     class Picky(WordsModel):
         async def generate_stream(self, params: Any) -> Any:
             if params.text == "x":

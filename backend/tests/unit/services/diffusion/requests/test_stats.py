@@ -77,7 +77,7 @@ def test_hits_of_the_filter_are_counted_by_rule_direction_and_action() -> None:
     assert statistics.filter_hits == {("names", "input", "mask"): 2, ("names", "output", "mask"): 1}
 
 
-def test_observers_are_told_once_the_counters_are_settled() -> None:
+def test_observers_get_a_report_after_the_counters_are_updated() -> None:
     statistics = Statistics()
     seen: list[tuple[RunReport, int]] = []
     statistics.subscribe(lambda ended: seen.append((ended, statistics.num_in_flight)))
@@ -226,7 +226,7 @@ def check_counts(service: DiffusionLLMService, seen: list[Outcome]) -> None:
 # -- mistakes of callers -----------------------------------------------------------------------------------------------
 
 
-async def test_a_mistake_that_is_noticed_late_leaves_the_books_as_one_that_is_noticed_early() -> None:
+async def test_a_mistake_found_late_is_counted_like_one_found_early() -> None:
     async with serving(WordsModel()) as service:
         with pytest.raises(InvalidParameters):  # by the parameters' own bounds, before there is a request
             service.generate_stream("x", temperature=99)
@@ -254,7 +254,7 @@ async def test_a_mistake_in_a_call_for_several_generations_is_one_mistake() -> N
     assert counted.refusals == {"unknown_model": 1}
 
 
-async def test_what_the_server_cannot_do_now_is_a_failure_by_its_code() -> None:
+async def test_unavailability_counts_as_a_failure_by_its_code() -> None:
     async with serving(GatedModel(), max_concurrent_requests=1, max_queued_requests=0) as service:
         holding = service.generate_stream("x")
         await holding.accepted()

@@ -44,7 +44,7 @@ def test_a_default_that_a_plug_in_is_to_bring_is_waited_for() -> None:
     assert reason_not_ready([], default_model="from-a-plug-in", model_fallback=True) == NOT_LOADED
 
 
-async def test_a_component_that_fails_degrades_what_is_healthy_and_betters_nothing() -> None:
+async def test_a_failed_component_degrades_a_healthy_service_and_improves_nothing() -> None:
     failing, working = (ComponentHealth(healthy=is_healthy, detail="") for is_healthy in (False, True))
     async with serving(WordsModel()) as service:
         await until(lambda: service.reason_not_ready() is None)

@@ -38,7 +38,7 @@ def at_rest(residency: Residency, process: Process) -> MemoryAtRest:
     return MemoryAtRest(residency, held_bytes=lambda: process.held_bytes, free_caches=process.free)
 
 
-async def test_what_a_load_left_behind_is_freed_once(at_rest: MemoryAtRest, process: Process) -> None:
+async def test_memory_left_behind_by_a_load_is_freed_once(at_rest: MemoryAtRest, process: Process) -> None:
     for _ in range(3):
         await at_rest.look()
     assert (process.num_freed, process.held_bytes) == (1, 400)

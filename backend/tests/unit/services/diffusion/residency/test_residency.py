@@ -176,7 +176,7 @@ async def test_a_reload_waits_for_the_instance_that_an_earlier_one_replaced(
     assert ledger == ["1 loads", "2 loads", "1 frees", "3 loads", "2 frees"]
 
 
-async def test_a_model_is_not_released_while_somebody_waits_for_it(residency: Residency) -> None:
+async def test_a_model_is_not_released_while_a_request_waits_for_it(residency: Residency) -> None:
     """Between the end of its load and the moment in which those who wait for it wake up."""
     model = SlowlyLoadingModel()
     slot = residency.add(CatalogEntry("slow", None, lambda config: model))
@@ -247,7 +247,7 @@ async def test_idle_models_are_released_and_come_back(residency: Residency) -> N
     assert len(factory.built) == 2
 
 
-async def test_what_is_in_use_or_kept_or_the_only_one_is_not_released(residency: Residency) -> None:
+async def test_a_model_in_use_or_the_default_or_the_only_one_is_not_released(residency: Residency) -> None:
     slot = await loaded(residency, Factory().entry())
     await loaded(residency, registered_entry(WordsModel()))
     assert slot.instance is not None

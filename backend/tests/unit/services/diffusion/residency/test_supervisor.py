@@ -134,7 +134,7 @@ async def test_a_look_that_fails_is_not_the_last(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize(("budget_mb", "loaded"), [(0, "abc"), (30, "abc"), (29, "ac"), (19, "a"), (1, "a")], ids=str)
-async def test_beyond_the_budget_the_least_recently_used_leave_and_the_default_stays(
+async def test_above_the_budget_the_least_recently_used_models_are_released_but_not_the_default(
     budget_mb: int, loaded: str
 ) -> None:
     house = await House(model_memory_mb=budget_mb).move_in()
@@ -187,7 +187,7 @@ async def test_a_model_that_was_used_a_moment_ago_stays_though_memory_is_short(
     await house.residency.close()
 
 
-async def test_cleaning_up_tells_what_came_back() -> None:
+async def test_cleaning_up_reports_the_freed_memory() -> None:
     house = await House().move_in()
     report = await house.supervisor.clean_up()
     assert sorted(report.released_models) == ["b", "c"]
