@@ -70,7 +70,7 @@ def test_json_is_one_object_and_jsonl_one_event_a_line(server: Server) -> None:
     assert "step" in {event["type"] for event in events}
 
 
-def test_a_file_is_filled_where_it_stands(server: Server, tmp_path: Path) -> None:
+def test_a_file_is_filled_in_place(server: Server, tmp_path: Path) -> None:
     path = tmp_path / "module.py"
     path.write_bytes(b"def f():\r\n    <FILL>\r\n")
     options = ("--model", "dreamon", "--max-length", "8", "--seed", "1")
@@ -240,7 +240,7 @@ def test_a_pipe_that_breaks_ends_it_quietly(server: Server) -> None:
     assert server.wait_until_idle()["cancelled_requests"] == before + 1
 
 
-def test_without_a_server_it_answers_itself(tmp_path: Path) -> None:
+def test_a_command_answers_from_its_own_process_without_a_server(tmp_path: Path) -> None:
     """In an environment in which nothing runs at the default address, and the settings are those of this folder."""
     (tmp_path / ".env").write_text(
         f"DIFFUSION_LLADA_PATH={CHECKPOINTS / 'llada-tiny'}\nDIFFUSION_DEFAULT_MODEL=llada\n"

@@ -37,7 +37,7 @@ def in_flight(number: int) -> object:
     ],
     ids=["endless", "silent", "llada"],
 )
-def test_a_gone_client_frees_its_place(server: Server, path: str, body: Json) -> None:
+def test_a_client_that_left_frees_its_slot(server: Server, path: str, body: Json) -> None:
     before = server.wait_until_idle()
     connection = connect_and_ask(server, path, body)
     server.wait_for(in_flight(1))
@@ -50,7 +50,7 @@ def test_a_gone_client_frees_its_place(server: Server, path: str, body: Json) ->
 
 
 @pytest.mark.parametrize("path", ["/infill", "/infill/stream"])
-def test_a_gone_client_of_infilling_frees_its_place(server: Server, path: str) -> None:
+def test_a_client_of_infilling_that_left_frees_its_slot(server: Server, path: str) -> None:
     before = server.wait_until_idle()
     connection = connect_and_ask(server, path, {"prefix": "x", "model_id": "endless"})
     server.wait_for(in_flight(1))

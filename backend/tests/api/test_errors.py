@@ -166,7 +166,7 @@ def test_queue_full(server: Server, path: str) -> None:
     assert int(response.headers["retry-after"]) > 0
 
 
-def test_a_queued_request_gets_the_next_place(server: Server) -> None:
+def test_a_queued_request_gets_the_next_slot(server: Server) -> None:
     answers: list[int] = []
 
     def ask() -> None:

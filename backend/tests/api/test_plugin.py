@@ -31,7 +31,7 @@ def test_it_is_reloaded_and_cleaned_up(server: Server) -> None:
     assert server.answer("/generate", {"text": "x", "model_id": "words", "max_length": 1})["model_id"] == "words"
 
 
-def test_a_broken_entry_point_harms_nobody(server: Server) -> None:
+def test_a_broken_entry_point_affects_no_other_model(server: Server) -> None:
     health = server.get("/admin/health").json()
     assert "Absent" in health["models"]["not-there"]["detail"]
     with server.configured(model_fallback=False):

@@ -93,7 +93,7 @@ def test_the_next_head_has_no_more_time(strict: Server) -> None:
         trickle(connection, b"x")
 
 
-def test_a_connection_in_use_is_kept(strict: Server) -> None:
+def test_a_connection_in_use_stays_open(strict: Server) -> None:
     """For longer than the head of one request may take."""
     with connect(strict) as connection:
         began_s = time.monotonic()
@@ -140,7 +140,7 @@ def ask_and_read_nothing(server: Server, body: Json, *, receive_buffer_bytes: in
     return connection
 
 
-def test_a_stream_that_nobody_reads_is_cut_and_its_request_cancelled(strict: Server) -> None:
+def test_an_unread_stream_is_cut_and_its_request_cancelled(strict: Server) -> None:
     before, num_files = strict.wait_until_idle(), num_open_files(strict)
     with ask_and_read_nothing(strict, {"text": "endless"}):
         strict.wait_for(lambda statistics: statistics["requests_in_flight"] == 1)
@@ -171,7 +171,7 @@ def test_a_slow_reader_gets_everything(strict: Server) -> None:
     assert answer.count(b"x" * 4096) == 1024
 
 
-def test_a_client_that_closes_one_half_frees_its_place(strict: Server) -> None:
+def test_a_client_that_closes_one_half_frees_its_slot(strict: Server) -> None:
     strict.wait_until_idle()
     with ask_and_read_nothing(strict, {"text": "endless"}) as connection:
         connection.shutdown(socket.SHUT_WR)

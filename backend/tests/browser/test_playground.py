@@ -158,7 +158,7 @@ def test_the_code_really_asks_the_same(server: Server, open_page: OpenPage) -> N
 
 
 @pytest.mark.parametrize("way", ["Escape", "Stop"])
-def test_stopping_frees_the_place(server: Server, open_page: OpenPage, way: str) -> None:
+def test_stopping_frees_the_slot(server: Server, open_page: OpenPage, way: str) -> None:
     page = open_page(address(**LONG))
     before = server.wait_until_idle()
     page.get_by_role("button", name="Denoise").click()

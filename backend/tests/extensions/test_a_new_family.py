@@ -93,7 +93,9 @@ def test_it_runs_as_graphs_and_as_modules_alike(runner: ModelRunner) -> None:
         ({"suffix": (8,)}, "toy models see no text behind a gap; leave the suffix out"),
     ],
 )
-def test_what_it_does_not_take_is_refused_by_name(runner: ModelRunner, given: dict[str, object], refused: str) -> None:
+def test_a_parameter_that_it_does_not_take_is_refused_by_name(
+    runner: ModelRunner, given: dict[str, object], refused: str
+) -> None:
     with pytest.raises(InvalidRequest, match=re.escape(refused)):
         traces.run(runner, [request_of(**given)], together=True)  # type: ignore[arg-type]
 

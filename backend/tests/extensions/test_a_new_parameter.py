@@ -88,7 +88,7 @@ def test_a_class_that_disagrees_is_named(row: None) -> None:
     assert disagreements(toy_request(), Narrow) == ["min_p: Narrow refuses some of what the row allows"]
 
 
-def test_with_a_line_in_two_classes_it_reaches_the_engine(row: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_parameter_with_a_line_in_two_classes_reaches_the_engine(row: None, monkeypatch: pytest.MonkeyPatch) -> None:
     kind: Any = toy_request()
     monkeypatch.setattr(native, "DecodingParams", ToyParams)
     decoding: Any = native.decoding_params(LLADA, kind.model_validate({"max_length": 8, "min_p": 0.25}))
@@ -96,7 +96,7 @@ def test_with_a_line_in_two_classes_it_reaches_the_engine(row: None, monkeypatch
     assert native.decoding_params(LLADA, kind(max_length=8)) == ToyParams(8, block_length=32)
 
 
-def test_with_a_line_in_two_classes_everything_else_knows_it(row: None) -> None:
+def test_a_parameter_with_a_line_in_two_classes_is_known_everywhere(row: None) -> None:
     kind = toy_request()
     with pytest.raises(ValidationError, match=r"less than or equal to 0\.5"):
         kind.model_validate({"min_p": 0.6})

@@ -83,7 +83,9 @@ def test_a_family_without_its_signals_refuses_it_by_name() -> None:
         ({"steps": 4}, "least_distance takes as many steps as it needs; leave steps out"),
     ],
 )
-def test_what_does_not_go_with_it_is_refused_from_its_declaration(given: dict[str, Any], refused: str) -> None:
+def test_a_combination_that_the_rule_excludes_is_refused_from_its_declaration(
+    given: dict[str, Any], refused: str
+) -> None:
     with pytest.raises(InvalidRequest, match=refused):
         traces.run(runner_of("llada-tiny"), [request_of(**{"least_distance": 2, **given})], together=True)
 

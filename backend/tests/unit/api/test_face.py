@@ -49,7 +49,7 @@ def test_an_undeclared_path_belongs_to_no_face() -> None:
     assert faces.at("/").face is TWO
 
 
-def test_a_request_knows_what_its_face_declares() -> None:
+def test_a_request_has_the_declarations_of_its_face() -> None:
     scope = {"type": "http", "method": "GET", "path": "/one/things", "state": {"other": 1}}
     Faces([ONE]).note(scope)
     assert (kind_of(scope), form_of(scope)) == (Kind.READING, OPENAI_FORM)

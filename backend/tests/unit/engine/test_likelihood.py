@@ -28,7 +28,7 @@ def test_samples_mask_different_positions_of_the_answer_only(
 
 
 @given(lengths, seeds)
-def test_as_many_samples_as_tokens_have_every_number_of_masks_once(answer_length: int, seed: int) -> None:
+def test_samples_as_many_as_tokens_have_every_number_of_masks_once(answer_length: int, seed: int) -> None:
     samples = draw_samples(3, answer_length, answer_length, np.random.default_rng(seed))
     assert sorted(len(sample.masked) for sample in samples) == list(range(1, answer_length + 1))
 

@@ -126,7 +126,7 @@ def test_a_broken_request_ends_with_the_step_and_no_other_does(
 @pytest.mark.parametrize(
     "options", [{}, {"temperature": 1.0, "alg_temp": 0.5, "top_k": 5}, {"algorithm": "topk_margin", "top_p": 0.5}]
 )
-def test_every_family_knows_a_broken_request(name: str, options: dict[str, Any], breaking: Breaking) -> None:
+def test_every_family_recognises_a_broken_request(name: str, options: dict[str, Any], breaking: Breaking) -> None:
     broken = GenerationRequest("broken", (7, 8, 9), (10,), DecodingParams(8, cache="dual", **options))
     for value in BROKEN:
         _, events = run(breaking[name, "auto"].breaking(value, 2), [broken])
@@ -239,7 +239,7 @@ def test_graphs_that_are_demanded_of_a_model_that_has_none_are_an_error(llada: M
         ModelRunner(small_llada().bfloat16(), cpu_runtime="onnx")
 
 
-def test_a_lack_of_memory_in_a_graph_is_no_reason_to_leave_it(llada: ModelRunner) -> None:
+def test_a_graph_stays_in_use_after_a_lack_of_memory(llada: ModelRunner) -> None:
     class Session:
         def run(self, *_: object) -> None:
             raise RuntimeError("std::bad_alloc")

@@ -144,7 +144,7 @@ def check(hall: Hall) -> None:
 
 
 @pytest.mark.parametrize("at_once", [True, False])
-def test_of_four_requests_two_run_and_two_wait_however_they_arrive(at_once: bool, by_modules: ModelRunner) -> None:
+def test_two_of_four_requests_run_and_two_wait_in_any_order_of_arrival(at_once: bool, by_modules: ModelRunner) -> None:
     hall = Hall(by_modules, int(2.5 * one_request(by_modules)))
     for name in "abcd":
         hall.arrive(name)
@@ -198,7 +198,7 @@ def test_a_request_that_waits_for_room_can_be_cancelled_and_closed(by_modules: M
     assert not hall.engine.has_work
 
 
-def test_what_is_cached_already_is_counted_once(by_modules: ModelRunner) -> None:
+def test_keys_that_are_cached_already_are_counted_once(by_modules: ModelRunner) -> None:
     """It is in the memory that is used, so it is not among what a request may need still."""
     state = RequestState(
         GenerationRequest("a", (5,) * 20, (6,), DecodingParams(4, cache="dual")),
@@ -311,7 +311,7 @@ def test_a_pass_that_fits_nowhere_waits_for_those_that_fit(by_modules: ModelRunn
     assert hall.names(Finished) == ["a", "late"]
 
 
-def test_where_no_request_can_go_on_the_last_one_fails(by_modules: ModelRunner) -> None:
+def test_the_last_request_fails_if_no_request_can_continue(by_modules: ModelRunner) -> None:
     runner = FaultyRunner(by_modules.model, lambda number, _: number > 3, cpu_runtime="torch")
     runner.device_name = "cpu"
     hall = Hall(runner, PLENTY)

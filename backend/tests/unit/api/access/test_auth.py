@@ -102,7 +102,7 @@ def test_the_right_token_opens_from_anywhere(authorization: str) -> None:
     [{}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic secret"}, {"Authorization": "secret"},
      {"Authorization": "Bearer"}, {"Authorization": "Bearer \xff"}, {"Authorization": "Bearer secretsecret"}],
 )  # fmt: skip
-def test_with_a_token_loopback_is_not_enough(headers: dict[str, str]) -> None:
+def test_loopback_is_not_enough_if_a_token_is_set(headers: dict[str, str]) -> None:
     with pytest.raises(AdminTokenRequired) as caught:
         check_admin(request({**HERE, **headers}), "secret")
     assert "secret" not in str(caught.value)

@@ -94,7 +94,7 @@ def test_an_open_span_is_not_read_until_a_pass_that_stores_it_has_come_to_its_en
     assert store.holds(5, 3)
 
 
-def test_a_copy_shares_nothing_and_knows_what_is_open() -> None:
+def test_a_copy_shares_nothing_and_has_the_same_open_spans() -> None:
     store = filled(6)
     store.open(2, 2, 2, ROTARY)
     copy, expected = store.copied(torch.device("cpu"), torch.float32), contents(store)
@@ -103,7 +103,7 @@ def test_a_copy_shares_nothing_and_knows_what_is_open() -> None:
     assert not copy.holds(3, 2)
 
 
-def test_what_was_written_is_where_the_drawing_in_the_module_shows_it() -> None:
+def test_written_text_is_where_the_drawing_in_the_module_shows_it() -> None:
     store = filled(8, num_layers=1)
     keys = next(store.layers())[0].clone()
     store.open(3, 2, 3, ROTARY)

@@ -50,7 +50,7 @@ def test_the_pieces_in_their_order_are_the_answer_whatever_the_steps_were(
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=8), st.randoms(use_true_random=False))
-def test_what_was_sent_is_never_taken_back(span: list[int], rng: random.Random) -> None:
+def test_sent_text_is_never_taken_back(span: list[int], rng: random.Random) -> None:
     transcript = Transcript((END,))
     canvas = Canvas([], len(span), [], MASK)
     sent: list[int] = []
@@ -72,7 +72,7 @@ def test_several_ids_may_end_the_text() -> None:
     assert transcript.take_unsent() == (4,)
 
 
-def test_a_mask_that_nobody_fills_is_left_out_when_the_round_is_closed() -> None:
+def test_an_unfilled_mask_is_dropped_when_the_round_is_closed() -> None:
     transcript = Transcript((END,))
     canvas = Canvas([], 3, [], MASK)
     canvas.commit(0, 4)

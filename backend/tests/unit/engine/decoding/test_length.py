@@ -82,7 +82,7 @@ def test_deletions_make_room_for_expansions() -> None:
 
 
 @given(spans, given_text)
-def test_pad_delete_to_right_deletes_every_open_place_behind_the_first_delete(
+def test_pad_delete_to_right_deletes_every_open_position_behind_the_first_delete(
     span: list[int], suffix: list[int]
 ) -> None:
     canvas = canvas_of([WORD], span, suffix)

@@ -420,7 +420,7 @@ def delete_at(position: int) -> bool:
     return sampler.text_ended
 
 
-def test_only_a_deletion_of_the_last_place_ends_the_text() -> None:
+def test_only_a_deletion_of_the_last_position_ends_the_text() -> None:
     assert [delete_at(position) for position in (1, 2, 3)] == [False, False, True]
 
 

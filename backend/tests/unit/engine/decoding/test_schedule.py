@@ -96,7 +96,7 @@ def test_dream_commits_what_the_published_sampler_commits(num_masks: int, steps:
 
 
 @pytest.mark.parametrize("length", [4, 8, 16, 64])
-def test_with_a_step_per_token_the_first_commits_nothing_and_the_last_several(length: int) -> None:
+def test_a_step_per_token_commits_nothing_at_first_and_several_at_last(length: int) -> None:
     counts = our_counts(length, length, 1e-3)
     assert counts[0] == 0
     assert counts[-1] >= 2

@@ -58,7 +58,7 @@ def test_a_device_that_is_none_has_no_memory() -> None:
     free_caches("the cloud")
 
 
-def test_what_pytorch_has_reserved_for_later_is_not_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_that_pytorch_has_reserved_is_not_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (20, 100))
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 50)

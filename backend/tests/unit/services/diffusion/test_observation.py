@@ -28,7 +28,7 @@ async def test_running_and_waiting_requests_are_reported() -> None:
         await until(lambda: service.observation().num_in_flight == 0)
 
 
-async def test_what_is_loaded() -> None:
+async def test_loaded_models_are_reported() -> None:
     async with serving(CountingModel(), UnloadableModel("broken")) as service:
         models = {model.model_id: model for model in service.observation().models}
     assert models["words"].is_available

@@ -106,7 +106,7 @@ async def test_a_filter_that_breaks_lets_nothing_through(caplog: pytest.LogCaptu
     assert "secret detail" in caplog.text
 
 
-async def test_a_filter_that_knows_no_canvas_hides_all_of_it() -> None:
+async def test_a_filter_without_canvas_support_hides_the_whole_canvas() -> None:
     async with serving(Stepping()) as service:
         plain = [event.data async for event in service.generate_stream("x", stream_mode="canvas")]
         service.content_filter = Shouting()

@@ -55,7 +55,7 @@ def test_at_no_time_has_a_term_left(some: list[str], others: list[str], mask: st
 
 @examples(150)
 @given(RULES, TEXTS)
-def test_all_but_the_matches_is_kept(rules: list[Rule], text: str) -> None:
+def test_all_text_but_the_matches_stays(rules: list[Rule], text: str) -> None:
     covered = {
         place
         for rule in rules

@@ -16,7 +16,7 @@ def snapshot(folder: Path, name: str = "dream-tiny") -> Path:
     return Path(shutil.copytree(CHECKPOINTS[name], folder / "snapshot"))
 
 
-def test_a_folder_is_taken_as_it_stands(tmp_path: Path) -> None:
+def test_a_folder_is_used_unchanged(tmp_path: Path) -> None:
     assert checkpoint_folder(str(tmp_path)) == tmp_path
 
 

@@ -24,7 +24,7 @@ def test_names_that_are_taken_at_the_same_time_differ_and_begin_with_the_id(
             open_blocks.pop(ended)[1].close()
 
 
-def test_an_id_that_nobody_else_has_is_the_name() -> None:
+def test_a_unique_id_is_the_name() -> None:
     names = EngineNames()
     for _ in range(2):
         with names.taken("a") as name:

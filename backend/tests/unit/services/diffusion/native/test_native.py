@@ -292,7 +292,7 @@ async def test_long_texts_are_tokenised_elsewhere(
     assert threads[0] == threading.main_thread().name != threads[1]
 
 
-async def test_the_engine_knows_a_request_by_the_id_that_everybody_knows(
+async def test_the_engine_uses_the_same_id_of_a_request_as_the_service(
     model: NativeDiffusionModel, engine: ScriptedEngine
 ) -> None:
     label_log_lines("theirs")

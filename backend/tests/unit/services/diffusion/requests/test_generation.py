@@ -192,7 +192,7 @@ async def test_a_models_own_timeout_error_is_a_failure() -> None:
             await service.generate_stream("x")
 
 
-async def test_closing_frees_the_place() -> None:
+async def test_closing_frees_the_slot() -> None:
     model = GatedModel()
     async with serving(model, max_concurrent_requests=1) as service:
         async with service.generate_stream("x") as generation:
@@ -204,7 +204,7 @@ async def test_closing_frees_the_place() -> None:
         assert (await service.generate_stream("y")).text == "before after"
 
 
-async def test_an_abandoned_iterator_frees_its_place() -> None:
+async def test_an_abandoned_iterator_frees_its_slot() -> None:
     model = GatedModel()
     async with serving(model) as service:
         async for _event in service.generate_stream("x"):
@@ -242,7 +242,7 @@ async def test_a_consumer_learns_that_another_closed_the_request() -> None:
             await consumer
 
 
-async def test_closing_in_the_turn_of_the_first_use_leaves_nobody_waiting() -> None:
+async def test_closing_during_the_first_use_leaves_no_request_waiting() -> None:
     async with serving(GatedModel()) as service:
         generation = service.generate_stream("x")
         consumer = asyncio.ensure_future(generation)
@@ -464,7 +464,7 @@ async def test_logprobs_are_refused_where_there_are_none() -> None:
             await service.generate_stream("x", logprobs=1)
 
 
-async def test_logprobs_are_refused_where_they_would_tell_what_a_filter_hides() -> None:
+async def test_logprobs_are_refused_where_they_would_reveal_hidden_text() -> None:
     async with serving(TellingModel()) as service:
         service.content_filter = Shouting()
         with pytest.raises(InvalidParameters, match="content filter") as refusal:

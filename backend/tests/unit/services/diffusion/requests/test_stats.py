@@ -86,7 +86,7 @@ def test_observers_get_a_report_after_the_counters_are_updated() -> None:
     assert seen == [(ENDED, 0)]
 
 
-def test_an_observer_that_breaks_harms_nobody(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_observer_that_breaks_affects_no_request(caplog: pytest.LogCaptureFixture) -> None:
     statistics = Statistics()
     seen: list[RunReport] = []
 

@@ -261,7 +261,7 @@ async def test_a_model_in_use_or_the_default_or_the_only_one_is_not_released(res
     assert slot.idle_s > 0.0
 
 
-async def test_the_least_recently_used_stands_first(residency: Residency) -> None:
+async def test_the_least_recently_used_is_first(residency: Residency) -> None:
     slots = {}
     for name in "abc":
         factory = Factory()
