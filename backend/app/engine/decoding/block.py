@@ -1,4 +1,12 @@
-"""LLaDA's sampler: blocks from left to right."""
+"""LLaDA's sampler: blocks from left to right.
+
+A prompt of 1 token, 10 masks, `block_length` 4 and 8 `steps`:
+
+    block       [1, 5)    [5, 9)    [9, 11)
+    steps       3         3         2            8 spread over the blocks, the first ones get more
+    commits     2 1 1     2 1 1     1 1          without a rule: the masks spread over the block's steps
+    at least    2 1 1     2 1 1     1 1          with a rule: what fills the block in the steps that are left
+"""
 
 from __future__ import annotations
 

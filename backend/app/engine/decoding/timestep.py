@@ -1,4 +1,11 @@
-"""Dream's sampler: the number of commits follows a time schedule."""
+"""Dream's sampler: the number of commits follows a time schedule.
+
+8 masks in 4 steps from time 1 to 0.001, at each of which masks · (1 - s / t) are committed, rounded down:
+
+    time t to s     1 to 0.75    0.75 to 0.50    0.50 to 0.25    0.25 to 0.001
+    masks           8            7               5               3
+    commits         1            2               2               3, for the last step commits all
+"""
 
 from __future__ import annotations
 

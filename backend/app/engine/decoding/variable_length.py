@@ -1,4 +1,14 @@
-"""DreamOn's sampler: the canvas grows and shrinks while it is denoised."""
+"""DreamOn's sampler: the canvas grows and shrinks while it is denoised.
+
+A prefix of 2 tokens, 3 masks and a suffix of 1; E expands, D deletes, and a step commits 2:
+
+    position      0 1 2 3 4 5 6
+    before        p p _ _ _ s
+    predicted     p p E b _ s         positions 2 and 3 were the best
+    expanded      p p _ _ b _ s       E at 2 became two masks, what is behind it moved by one
+    next step     p p a _ b D s       positions 2 and 5 were the best
+    deleted       p p a _ b s         D at 5 is gone: the last position of the span, so nothing is to follow it
+"""
 
 from __future__ import annotations
 

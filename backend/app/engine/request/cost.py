@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from app.engine.decoding.commit.registry import rule_of
 from app.engine.decoding.step import Signal
 from app.engine.device.memory import Need
 from app.engine.interface.params import DecodingParams
@@ -26,6 +25,8 @@ class Cost:
 
     params: DecodingParams
     window: ContextWindow
+    signals: frozenset[Signal]
+    """Signals that its commit rule needs."""
 
     @property
     def max_tokens(self) -> int:
@@ -48,12 +49,12 @@ class Cost:
             num_cached: tokens of the last step, whose keys and values are cached if any are.
             num_distributions: rows of the last step, whose distributions are cached if any are.
         """
-        max_cached = 0 if self.params.cache == "none" else self.max_tokens
+        max_tokens = self.max_tokens
+        max_cached = 0 if self.params.cache == "none" else max_tokens
         # Distributions of this step stand beside those of the last one until they have been compared.
-        needs_divergences = Signal.DIVERGENCES in rule_of(self.params).NEEDS
-        max_distributions = 2 * self.window.capacity if needs_divergences else 0
+        max_distributions = 2 * self.window.capacity if Signal.DIVERGENCES in self.signals else 0
         return Need(
-            self.max_tokens,
+            max_tokens,
             self.max_rows,
             min(num_cached, max_cached),
             max_cached,
@@ -64,6 +65,6 @@ class Cost:
     @property
     def _max_revisable(self) -> int:
         """The commits of a block, each of which gets a row of its own where it may be revoked."""
-        if Signal.SUPPORT not in rule_of(self.params).NEEDS:
+        if Signal.SUPPORT not in self.signals:
             return 0
         return min(self.params.block_length or self.params.max_new_tokens, self.params.max_new_tokens)

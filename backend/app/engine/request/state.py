@@ -11,6 +11,7 @@ import numpy as np
 from app.engine.cache.span import WHOLE
 from app.engine.canvas.canvas import Canvas
 from app.engine.canvas.edits import Edits
+from app.engine.decoding.commit.registry import rule_of
 from app.engine.decoding.guidance import unconditional_ids
 from app.engine.decoding.step import Prediction, StepPlan
 from app.engine.device.memory import Need
@@ -74,6 +75,7 @@ class RequestState:
         self._rounds = Rounds(request, config, self._rng)
         self.num_truncated = self._rounds.window.num_truncated
         self._lengths = candidate_lengths(request.params, self._rounds.window)  # until one has been chosen
+        self._signals = rule_of(request.params).NEEDS
         self._plan: StepPlan
         self._num_cached_tokens = 0
         self._num_distributions = 0  # cached rows of the last step
@@ -92,7 +94,7 @@ class RequestState:
 
     @property
     def _cost(self) -> Cost:
-        return Cost(self.request.params, self._rounds.window)
+        return Cost(self.request.params, self._rounds.window, self._signals)
 
     @property
     def max_tokens(self) -> int:

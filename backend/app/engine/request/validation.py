@@ -61,7 +61,7 @@ def _check_family(params: DecodingParams, family: Family) -> None:
             field="algorithm",
         )
     for name in (field.name for field in fields(params)):
-        if not family.takes(name) and asks_for(params, name):
+        if asks_for(params, name) and not family.takes(name):
             raise _meaningless(name, params, family, "leave it out")
     commit_rules.check(params)
     family.sampler.check(params)
