@@ -1,5 +1,4 @@
-"""The choice of requests that run: first come, first served, as many as fit. No tensors, so it is tested without a
-model."""
+"""The choice of requests that run: first come, first served, as many as fit; tested without a model."""
 
 from __future__ import annotations
 

@@ -1,2 +1,1 @@
-"""Cached keys and values: which part of a canvas a step computes (plans), and where the rest is stored (store,
-lanes)."""
+"""Cached keys and values: plans of what a step computes, and where everything else is stored."""

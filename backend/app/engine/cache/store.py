@@ -6,14 +6,15 @@ the rest without a copy:
     cached, 8 tokens                      a b c d e f g h
     a pass computes [3, 5), two tokens          D E
     what its attention reads              a b c D E f g h
-    the next one computes [3, 6)          a b c D E F f g h     three tokens now, and f g h stand one further right
+    the next one computes [3, 6)          a b c D E X f g h     three tokens now, and f g h stand one further right
 
 Keys are cached before rotation too, so that they can stand elsewhere when a span has become longer or shorter.
 
 What a pass that does not store has written is of use to that pass alone, and so is what a failed pass has left behind.
 That span is *open* until a pass that stores it comes to its end. So a step that fails half-way leaves everything
 outside the span that it computes as it was, and nobody reads what is inside: the next pass either computes all of the
-open span anew, as the same step does when it is run again, or takes the sequence for one that is not cached."""
+open span anew, as the same step does when it is run again, or takes the sequence for one that is not cached.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Forward passes of small models on a CPU, as graphs: what goes together, what is cached, and what modules do
-better."""
+"""Forward passes of small models on a CPU, as graphs: what goes together, and what modules do better."""
 
 from __future__ import annotations
 
