@@ -158,6 +158,6 @@ def xz_size(data: bytes) -> int:
 
 
 def chosen_documents(corpus: Corpus, count: int) -> list[list[int]]:
-    """At most `count` documents, the same for every model and baseline."""
+    """The first `count` documents of a fixed order, the same for every model and baseline."""
     order = np.random.default_rng(0).permutation(len(corpus))
     return [corpus[int(i)].tolist() for i in sorted(order[:count])]

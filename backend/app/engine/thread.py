@@ -197,7 +197,7 @@ class EngineThread:
 
 
 def _load_where_there_is_room(folder: Path, config: EngineConfig) -> FamilyModel:
-    """On the device of the configuration; `auto` makes do with the CPU where the weights do not fit the best one."""
+    """The model on the device of the configuration; `auto` takes the CPU if the weights do not fit the best device."""
     device = choose_device(config.device, config.memory_threshold, _bytes_on_cuda(folder, config))
     try:
         return load_model(folder, device, choose_dtype(config.dtype, device), config.quantization)

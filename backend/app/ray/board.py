@@ -24,9 +24,9 @@ STALE_S = 5.0
 LOOK_EVERY_S = 1.0
 """The interval at which a question drops replicas that are gone."""
 SETTLING_S = STALE_S
-"""By then, every replica that is there has reported to a board that took the place of another one."""
+"""The seconds after which every live replica has reported to a board that replaced another one."""
 FORGET_S = 3600.0
-"""After so long nothing more of it can come, and its counters become part of one sum."""
+"""The seconds after which nothing more can come from a lost replica, and its counters become part of one sum."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from app.ray.board_caller import BoardCaller
 from app.ray.errors import RAY_ERRORS, one_line
 
 TELLING_TIMEOUT_S = 5.0
-"""For what a replica answers at once; one that does not hears of changes at its next exchange all the same."""
+"""The seconds for questions that a replica answers at once; one that does not gets changes at its next exchange."""
 
 logger = logging.getLogger(__name__)
 

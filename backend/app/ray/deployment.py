@@ -1,4 +1,4 @@
-"""From settings to deployments: which there are, how many replicas of each, and what one of them needs."""
+"""Makes the deployments from the settings: their replicas, and the resources of each."""
 
 from __future__ import annotations
 

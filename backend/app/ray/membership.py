@@ -49,7 +49,7 @@ class Membership:
         """Model id -> its replicas -> what they say, as of the last exchange."""
 
     def begin(self) -> None:
-        """From now on it reports and answers by itself."""
+        """Begins to report and to answer in the background."""
         self._tasks.start(self._again_and_again(self._report_soon), name="report to the board")
         self._tasks.start(self._again_and_again(self._listen), name="hear the board")
 

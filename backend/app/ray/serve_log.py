@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 SERVE_LOGGER = "ray.serve"
 QUIET_S = 10.0
-"""After a line, the same one is left out for so long."""
+"""The seconds for which a repeated line is left out."""
 MAX_KNOWN = 1000
 
 
@@ -34,7 +34,7 @@ class PlainSpeech(logging.Filter):
 
 
 def speak_plainly() -> None:
-    """From now on, in this process."""
+    """Filters Serve's log lines in this process from now on."""
     logger = logging.getLogger(SERVE_LOGGER)
     if not any(isinstance(one, PlainSpeech) for one in logger.filters):
         logger.addFilter(PlainSpeech())

@@ -27,9 +27,9 @@ from app.services.diffusion.reports import (
 from app.services.diffusion.residency.health import with_component
 
 FIXED_SETTINGS = frozenset({"max_concurrent_requests", "max_queued_requests", "extra_models"})
-"""They shape the deployments, and so cannot change without deploying again."""
+"""The settings that shape the deployments, and so cannot change without deploying again."""
 WORKING_TIMEOUT_S = 600.0
-"""For what takes its time, such as loading a model."""
+"""The seconds for calls that take long, such as loading a model."""
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ class ClusterService(DiffusionLLMService):
     # -- administration ----------------------------------------------------------------------------------------------
 
     async def configure(self, changes: dict[str, Any]) -> ConfigurationChange:
-        """As anywhere, and every replica has adopted the changes on return.
+        """Changes settings as on one server; every replica has adopted the changes on return.
 
         Raises:
             InvalidParameters: names the setting, the value and what is allowed.

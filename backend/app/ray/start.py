@@ -29,8 +29,10 @@ logger = logging.getLogger(__name__)
 
 
 def deploy(settings: Settings) -> None:
-    """On the cluster that is named, or that this process is part of; it goes on there without this process, until
-    `serve shutdown`. Where it is deployed already, it is updated replica by replica.
+    """Deploys on the cluster that is named, or that this process is part of.
+
+    The application runs there without this process, until `serve shutdown`. If it is deployed already, it is updated
+    replica by replica.
 
     Raises:
         WrongSetting: the settings do not go together.

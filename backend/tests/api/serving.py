@@ -26,7 +26,7 @@ CHECKPOINTS = BACKEND / "tests" / "conformance" / "vectors"
 START_TIMEOUT_S = 120.0
 ANSWER_TIMEOUT_S = 120.0
 PATIENCE_S = 60.0
-"""For what takes no time on an idle machine."""
+"""The seconds for work that takes no time on an idle machine."""
 WITHOUT_WEIGHTS = {"DEFAULT_MODEL": "words", "PRELOAD": "default"}
 """Settings of a server that is asked only for models of the plug-in: it listens and is ready at once, since it loads no
 checkpoint and imports no torch before it has to."""

@@ -19,7 +19,7 @@ CHANGING = {"date", "x-request-id", "content-length"}
 
 
 def exchange(server: Server, method: str, path: str) -> tuple[int, dict[str, str], bytes]:
-    """By a library that reads a body wherever there is one."""
+    """The status, headers and body of a call by a library that reads a body wherever there is one."""
     connection = http.client.HTTPConnection("localhost", server.port, timeout=60)
     connection.request(method, path)
     response = connection.getresponse()

@@ -48,7 +48,7 @@ PARSERS: Mapping[str, Callable[[str], object]] = {
     "toml": tomllib.loads,
     "yaml": yaml.safe_load,
 }
-"""By language, for what is not run but has to be right."""
+"""The parsers by language, for blocks that are not run but have to be right."""
 
 
 class NotRunnable(Exception):
@@ -104,7 +104,7 @@ class Reader:
         )
 
     def _run_python(self, text: str) -> None:
-        """As a notebook would: in a running event loop, and `await` also works outside of functions."""
+        """Runs the text as a notebook would: in a running event loop, with `await` outside of functions."""
         self._loop.run(self._run_in_loop(compile(text, "<page>", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)))
 
     async def _run_in_loop(self, code: CodeType) -> None:

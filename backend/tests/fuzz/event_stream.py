@@ -75,6 +75,6 @@ def messages_of(pieces: Iterable[bytes]) -> list[Message]:
 
 
 def lines_of(pieces: Iterable[bytes]) -> list[Any]:
-    """As a client does that decodes the whole, splits it wherever Python sees the end of a line and passes over lines
-    that are empty, as signs of life are."""
+    """The lines for a client that decodes the whole, splits it at Python's line ends and skips empty lines, which are
+    signs of life."""
     return [json.loads(line) for line in b"".join(pieces).decode().splitlines() if line]

@@ -39,7 +39,7 @@ def test_only_a_name_of_this_machine_counts_as_this_machine(host: str, origins: 
 
 
 def _bare(authority: str) -> str:
-    """Without the port, by plain cutting; brackets hold an IPv6 address."""
+    """The authority without its port, by plain cutting; brackets hold an IPv6 address."""
     end = authority.find("]") if authority.startswith("[") else -1
     return authority[1:end].lower() if end > 0 else authority.partition(":")[0].lower()
 

@@ -13,7 +13,7 @@ from tests.ray.fakes import Method
 pytestmark = pytest.mark.ray
 
 errors: Any = exceptions
-"""Without types, as Ray has them."""
+"""Ray's exceptions, which have no types."""
 
 
 class Dying:

@@ -34,7 +34,7 @@ LONG: Json = {"text": "Once", "model_id": "llada", "max_length": 256, "block_len
 LLADA = "ServeReplica:reynard:model-llada"
 SHORT: Json = {"text": "Once", "model_id": "llada", "max_length": 4, "seed": 1}
 AS_CONFIGURED: Json = {"text": "Once", "model_id": "llada", "seed": 1}
-"""As long as `max_length` allows: with another seed, the text might end before."""
+"""The request whose text is as long as `max_length` allows; with another seed it might end before."""
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def wait_until(condition: Callable[[], bool], cluster: Server) -> None:
 
 
 def num_replicas(cluster: Server) -> int:
-    """That are there and well; 0 while nobody can say."""
+    """The number of healthy replicas; 0 while it is unknown."""
     response = cluster.get("/admin/health")
     if response.status_code != 200:
         return 0

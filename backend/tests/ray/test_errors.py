@@ -22,11 +22,11 @@ from app.services.diffusion.errors import InvalidParameters, ServiceError
 pytestmark = pytest.mark.ray
 
 errors: Any = exceptions
-"""Without types, as Ray has them."""
+"""Ray's exceptions, which have no types."""
 
 
 def wrapped(cause: Exception) -> Exception:
-    """As Ray raises at the caller what an actor's method raised."""
+    """The exception that Ray raises at the caller for one of an actor's method."""
     text = "Traceback (most recent call last):\n" * 45
     error = errors.RayTaskError("answer", text, cause)
     if isinstance(cause, ServiceError):

@@ -21,7 +21,7 @@ from tests.ray.world import START, World
 pytestmark = pytest.mark.ray
 
 errors: Any = exceptions
-"""Without types, as Ray has them."""
+"""Ray's exceptions, which have no types."""
 
 Json = dict[str, Any]
 FULL = BackPressureError(num_queued_requests=64, max_queued_requests=64)

@@ -23,7 +23,7 @@ from tests.ray.world import START, World
 pytestmark = pytest.mark.ray
 
 errors: Any = exceptions
-"""Without types, as Ray has them."""
+"""Ray's exceptions, which have no types."""
 
 
 @pytest_asyncio.fixture

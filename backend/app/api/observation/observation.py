@@ -33,7 +33,7 @@ def add_observation(app: FastAPI, service: DiffusionLLMService, *, otel_endpoint
 
 @asynccontextmanager
 async def observing(app: FastAPI) -> AsyncIterator[None]:
-    """While the application runs: watches the event loop, and sends the last traces at the end."""
+    """Watches the event loop while the application runs, and sends the last traces at the end."""
     watching = asyncio.create_task(watch_event_loop(app.state.instruments.note_lag))
     try:
         yield

@@ -40,7 +40,7 @@ class DualCache:
     """Reads the text before the block and what is behind it from the cache."""
 
     refresh: int | None
-    """As in `PrefixCache`."""
+    """The blocks from one whole pass to the next, as in `PrefixCache`."""
 
     def span(self, moment: Moment) -> ComputedSpan | None:
         """See `CachePlan.span`."""

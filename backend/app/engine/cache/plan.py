@@ -55,7 +55,7 @@ class CachePlan(Protocol):
 
 
 MakePlan = Callable[[int | None], CachePlan]
-"""From the request's `cache_refresh`."""
+"""A function that makes a plan from the request's `cache_refresh`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class NoCache:
     """Computes the whole canvas at every step."""
 
     refresh: int | None = None
-    """Without effect."""
+    """The request's `cache_refresh`, which has no effect here."""
 
     def span(self, moment: Moment) -> ComputedSpan | None:
         """See `CachePlan.span`."""

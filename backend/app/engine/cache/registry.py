@@ -7,10 +7,10 @@ from app.engine.cache.plan import MakePlan, NoCache
 from app.engine.cache.span_cache import SpanCache
 
 NO_CACHES: dict[str, MakePlan] = {"none": NoCache}
-"""For samplers that compute the whole canvas at every step."""
+"""The plans for samplers that compute the whole canvas at every step."""
 
 BLOCK_CACHES: dict[str, MakePlan] = {"none": NoCache, "prefix": PrefixCache, "dual": DualCache}
-"""For samplers that denoise blocks from left to right."""
+"""The plans for samplers that denoise blocks from left to right."""
 
 SPAN_CACHES: dict[str, MakePlan] = {"none": NoCache, "dual": SpanCache}
-"""For samplers that denoise all of the span together."""
+"""The plans for samplers that denoise all of the span together."""

@@ -21,7 +21,7 @@ MAX_ARENAS = 2
 outside the numeric kernels, which allocate large blocks and seldom."""
 
 _M_ARENA_MAX = -8
-"""From glibc's malloc.h."""
+"""The option's number in glibc's malloc.h."""
 
 
 def limit_arenas() -> bool:

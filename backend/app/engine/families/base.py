@@ -44,8 +44,8 @@ class Family:
 
     # How a canvas is denoised.
     sampler: type[Sampler]
-    """It names the algorithms, the default first, the caches, and the signals that decide which commit rules the family
-    takes."""
+    """The sampler, which names the algorithms, the default first, the caches, and the signals that decide which commit
+    rules the family takes."""
     span: Span
     """The beginning of a round's span, and whether it changes its length."""
     parameters: frozenset[str] = frozenset()

@@ -25,8 +25,8 @@ class EngineConfig:
     quantization: QuantizationName = "none"
     """The form of the weights of all layers (`models/quantisation.py`); nf4 needs bitsandbytes."""
     cpu_runtime: RuntimeName = "auto"
-    """On a CPU: auto runs small float32 models as ONNX Runtime graphs (`passes/graphs.py`) where that is installed and
-    works, others and elsewhere by PyTorch modules; onnx and torch are these two, or an error."""
+    """The runtime on a CPU: auto runs small float32 models as ONNX Runtime graphs (`passes/graphs.py`) where that is
+    installed and works, others and elsewhere by PyTorch modules; onnx and torch are these two, or an error."""
     max_waiting: int = 1024
     """Requests that may wait for a place in the batch; one more raises `QueueFull`."""
     max_running: int = 256

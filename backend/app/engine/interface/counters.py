@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class EngineCounters:
-    """Only ever grows. The engine thread writes, anyone may read: each number is right, if a step late."""
+    """The counters of an engine, which only grow.
+
+    The engine thread writes them, any thread may read: each number is right, if a step late.
+    """
 
     num_passes: int = 0
     """Forward passes."""

@@ -29,7 +29,7 @@ class DecodingParams:
     """
 
     max_new_tokens: Count
-    """At most so many new tokens; the size of the canvas where the family cannot change it."""
+    """The largest number of new tokens; the size of the canvas if the family cannot change it."""
     temperature: Amount = 0.0
     """0 is greedy and deterministic."""
     top_p: Share | None = None
@@ -58,7 +58,8 @@ class DecodingParams:
     """Commits predictions whose entropies, but for the largest, sum up to at most this many nats (EB-Sampler,
     arXiv 2505.24857). Positions are then ranked by entropy."""
     local_threshold: Share | None = None
-    """Beside a confidence threshold: enough near a position that reaches it (LocalLeap, arXiv 2510.07081)."""
+    """The confidence that is enough near a position that reaches the confidence threshold (LocalLeap,
+    arXiv 2510.07081)."""
     stability_bound: Amount | None = None
     """LLaDA, beside a confidence threshold: only where the distribution moved by less, in nats, in each of the last two
     steps (KLASS, arXiv 2511.05664)."""

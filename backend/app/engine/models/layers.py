@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 
 class Linear(nn.Linear):
-    """Without a start value on the meta device: drawing one there imports seconds' worth of torch for nothing."""
+    """A linear layer without a start value on the meta device, where drawing one imports seconds' worth of torch."""
 
     def reset_parameters(self) -> None:
         if not self.weight.is_meta:

@@ -54,7 +54,7 @@ class PositionDefaults:
     """The values that the published classes of a family take for granted."""
 
     family: str
-    """As messages name it."""
+    """The family's name in messages."""
     context_length: int
     window_needs_switch: bool
     """`sliding_window` means nothing unless `use_sliding_window` is set."""

@@ -36,7 +36,7 @@ class _Entry:
 
     @cached_property
     def kind(self) -> int:
-        """Only sequences of a kind share a pass: whole ones (0), or spans with the same number of slots."""
+        """The kind, as only sequences of a kind share a pass: whole ones (0), or spans by their number of slots."""
         return 0 if self.part.cached is None else self.part.num_slots
 
     @cached_property

@@ -41,7 +41,7 @@ class SequenceInput:
 
     @property
     def whole(self) -> SequenceInput:
-        """This sequence, computed from its beginning to its end."""
+        """The sequence, computed from its beginning to its end."""
         return self if self.span.bounds is None else replace(self, span=WHOLE)
 
 

@@ -60,7 +60,7 @@ class RequestState:
     """
 
     work: Work
-    """For the next engine step, while it is running."""
+    """The work for the next engine step, while the request is running."""
 
     def __init__(self, request: GenerationRequest, config: ModelConfig, on_event: OnEvent) -> None:
         validate(request, config)

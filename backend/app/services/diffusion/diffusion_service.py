@@ -201,7 +201,7 @@ class DiffusionLLMService:
         )
 
     def announce_end(self) -> None:
-        """From now on it is not ready, so that nobody sends more; what comes all the same is answered until `close`."""
+        """Marks the service as not ready, so that clients send no more; those that come are answered until `close`."""
         self._state.is_ending = True
 
     def subscribe(self, observer: Observer) -> None:

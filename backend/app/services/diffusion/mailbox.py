@@ -1,4 +1,4 @@
-"""From any thread to one reader on an event loop, with a bound on what may wait there."""
+"""A bounded mailbox from any thread to one reader on an event loop."""
 
 from __future__ import annotations
 

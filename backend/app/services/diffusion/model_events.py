@@ -31,7 +31,7 @@ class Piece:
     num_tokens: int = 1
     """Tokens that it stands for."""
     num_denoising_steps: int | None = None
-    """So far."""
+    """The number of denoising steps so far."""
     logprobs: tuple[Mapping[str, Any], ...] = ()
     """One object for each token, as it leaves in the `token` event."""
 
@@ -41,7 +41,7 @@ class CanvasStep:
     """The canvas after a denoising step."""
 
     data: Any
-    """As it leaves in the `step` event; `NativeDiffusionModel` describes its own."""
+    """The data of the `step` event; `NativeDiffusionModel` describes its own."""
 
 
 @dataclass(frozen=True, slots=True)

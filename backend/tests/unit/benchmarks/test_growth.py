@@ -40,7 +40,7 @@ def test_the_first_steps_of_a_long_request_represent_the_rest() -> None:
 
 
 def test_the_peak_is_that_of_the_work_alone() -> None:
-    """In a process that does nothing else: what others give back meanwhile would make it smaller."""
+    """The process does nothing else, since memory that is freed meanwhile would make the peak smaller."""
     done = subprocess.run([sys.executable, "-c", PROGRAM], cwd=ROOT, env=_environment(), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     of_work, of_nothing = map(int, done.stdout.split())

@@ -11,7 +11,7 @@ from benchmarks.shapes import LLADA_8B
 
 CONFIG = family_of(LLADA_8B).config_of(LLADA_8B)
 WEIGHTS = 32 * (4 * 4096**2 + 3 * 4096 * 12288) + 4096 * 126464
-"""Without the embedding, of which a pass reads a few rows."""
+"""The number of weights without the embedding, of which a pass reads a few rows."""
 
 
 def test_a_whole_canvas_multiplies_every_weight_by_every_token() -> None:

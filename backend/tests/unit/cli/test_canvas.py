@@ -49,7 +49,7 @@ def test_a_user_s_own_model_may_report_less() -> None:
 
 @given(st.data())
 def test_with_every_snapshot_every_confidence_is_known(data: st.DataObject) -> None:
-    """Against cells that are edited one by one."""
+    """The cells equal those that are edited one by one."""
     truth: list[Cell] = [MASK] * data.draw(st.integers(1, 8))
     state = CanvasState()
     for number in range(data.draw(st.integers(1, 8))):

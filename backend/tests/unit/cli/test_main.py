@@ -19,7 +19,7 @@ def test_every_command_is_there_and_says_what_it_does(name: str) -> None:
 
 
 def test_help_imports_nothing_heavy() -> None:
-    """So it is there at once."""
+    """Help is printed at once because it imports nothing heavy."""
     heavy = ["torch", "pydantic", "httpx", "rich", "app.client"]
     code = (
         f"import sys; from app.cli.main import main; main(); print([name for name in {heavy} if name in sys.modules])"

@@ -14,7 +14,7 @@ from tests.unit.engine.checkpoints import BY_MODULES, CHECKPOINTS
 
 @pytest.fixture(scope="session")
 def runners() -> Mapping[str, ModelRunner]:
-    """By the names in `CHECKPOINTS`, in float32 on the CPU; two of them also without graphs (`BY_MODULES`)."""
+    """The runners by the names in `CHECKPOINTS`, in float32 on the CPU; two also without graphs (`BY_MODULES`)."""
     cpu = torch.device("cpu")
     graphed = {name: ModelRunner(load_model(folder, cpu, torch.float32)) for name, folder in CHECKPOINTS.items()}
     by_modules = {name: ModelRunner(graphed[of].model, cpu_runtime="torch") for name, of in BY_MODULES.items()}

@@ -72,7 +72,7 @@ def engine_infills(gaps: list[Gap], masks: int) -> list[Outcome]:
 
 @cache
 def scores(masks: int | None) -> dict[str, float]:
-    """On the stored lines: of the engine from a number of masks, or of the plain loop at the true length."""
+    """The scores on the stored lines: of the engine from a number of masks, or of the plain loop at the true length."""
     model, language = shipped("dreamon")
     if masks is None:
         return line_scores(lines(), infill(model, language, lines(), fixed(language, None)))

@@ -29,5 +29,5 @@ class ContentFilters:
         return await asyncio.to_thread(configured_filter, path, self._count_hit)
 
     def in_force(self) -> list[ContentFilter]:
-        """In the order in which text passes them."""
+        """The filters in the order in which text passes them."""
         return [content_filter for content_filter in (self.rules, self.own) if content_filter is not None]

@@ -27,7 +27,7 @@ class TextFamily:
     """Declares one family to the service."""
 
     name: str
-    """As the engine's family is called."""
+    """The name of the engine's family."""
     max_length: int
     """New tokens at most."""
     always_begins: bool
@@ -41,7 +41,7 @@ class TextFamily:
     infills: bool = True
     """Whether there may be text behind an answer, as for the engine."""
     presets: Mapping[str, Preset]
-    """By what `decoding` calls them, chosen by benchmarks/quality.py; any other is exact."""
+    """The presets by their value of `decoding`, chosen by benchmarks/quality.py; any other is exact."""
 
     @property
     def changes_length(self) -> bool:

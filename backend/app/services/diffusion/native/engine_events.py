@@ -1,4 +1,4 @@
-"""From the engine's events to the model's: ids become text."""
+"""Turns the engine's events into the model's: ids become text."""
 
 from __future__ import annotations
 

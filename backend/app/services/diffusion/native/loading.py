@@ -1,4 +1,4 @@
-"""From a checkpoint's folder to what answers requests: a tokenizer and an engine that fit each other."""
+"""Loads a checkpoint's folder: a tokenizer and an engine that fit each other."""
 
 from __future__ import annotations
 

@@ -135,7 +135,7 @@ class NativeDiffusionModel(DiffusionModel):
         self._why_not_loaded = problem
 
     def differences(self, successor: NativeDiffusionModel) -> set[str]:
-        """In what a model that is not loaded yet would be another one: fields of EngineConfig, and `location`."""
+        """The differences to a model that is not loaded yet: fields of EngineConfig, and `location`."""
         mine, other = self._config, successor._config
         if self._loaded is not None:
             mine, other = map(self._loaded.engine.in_effect, (mine, other))
@@ -163,7 +163,7 @@ class NativeDiffusionModel(DiffusionModel):
         return self._loaded.engine.counters if self._loaded is not None else None
 
     def prepare_request(self, params: Params) -> Prepared:
-        """Beside `check`, what only the checkpoint knows: whether it can carry out these parameters together."""
+        """The request, checked by `check` and by the checkpoint, which knows which parameters go together."""
         self.check(params)
         from app.engine.request.validation import validate_params  # imports torch, which is there by now
 

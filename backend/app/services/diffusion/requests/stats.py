@@ -47,9 +47,9 @@ class RunReport:
     """The model that answered; empty like `requested_model` and `device` where it did not come to that."""
     device: str = ""
     queue_time_s: float | None = None
-    """Until its model began; `None` where it did not."""
+    """The seconds until its model began; `None` if it did not."""
     first_text_s: float | None = None
-    """Until the first text left; `None` where there was none."""
+    """The seconds until the first text was sent; `None` if there was none."""
     num_tokens: int = 0
     num_denoising_steps: int = 0
 

@@ -139,7 +139,7 @@ def _extra(model_id: str, location: str) -> Callable[[DiffusionConfig], Diffusio
 def _outdated(
     location_setting: str, build: Callable[[DiffusionConfig], DiffusionModel]
 ) -> Callable[[DiffusionModel, DiffusionConfig, DiffusionConfig], frozenset[str]]:
-    """By what is loaded: two settings that come to the same are no difference."""
+    """A function that gives the settings that would change an instance; equivalent values are no difference."""
     if location_setting not in RELOAD_SETTINGS:
         location_setting = "extra_models"
     names = {"location": location_setting, "device": "device_preference"}

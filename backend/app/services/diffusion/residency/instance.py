@@ -29,7 +29,7 @@ class Instance:
 
     @contextmanager
     def hold(self) -> Iterator[DiffusionModel]:
-        """While held, the model is not closed."""
+        """Holds the model, which is not closed until the block ends."""
         self._num_users += 1
         self._unused.clear()
         try:

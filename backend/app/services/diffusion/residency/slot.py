@@ -80,12 +80,12 @@ class Slot:
 
     @property
     def is_out_of_order(self) -> bool:
-        """It failed, broke down, or is being loaded again; not: it waits for its first load."""
+        """Whether it failed, broke down, or is being loaded again; a model that waits for its first load did not."""
         return self.instance is None and self.state in (State.READY, State.FAILED)
 
     @property
     def is_broken(self) -> bool:
-        """It was loaded, and then broke down; nobody is repairing it yet."""
+        """Whether it was loaded, then broke down, and is not being repaired yet."""
         has_broken_down = self._instance is not None and self._instance.model.problem is not None
         return (has_broken_down or self._is_to_be_repaired) and not self.is_loading
 
@@ -107,7 +107,7 @@ class Slot:
 
     @property
     def may_be_released(self) -> bool:
-        """It is loaded, nobody uses it or is about to, and it can be made again."""
+        """Whether it is loaded, not in use or about to be, and can be made again."""
         instance = self.instance
         is_wanted = self._num_waiting > 0 or self.is_loading
         return instance is not None and instance.is_idle and self.entry.rebuild is not None and not is_wanted
@@ -170,8 +170,10 @@ class Slot:
         return details.model_copy(update={"is_available": self.is_available, "error": self.problem})
 
     async def _load_once(self) -> None:
-        """Beside the instance that answers. It is the only one: one that an earlier load replaced and that still has
-        requests is waited for, so that there are never more than two in memory."""
+        """Loads a new instance beside the one that answers.
+
+        It waits for an older instance that still has requests, so that there are never more than two in memory.
+        """
         old = self._instance
         try:
             if old is not None and (self.entry.rebuild is None or old.model.problem is not None):

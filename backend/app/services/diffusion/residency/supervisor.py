@@ -74,7 +74,7 @@ class Supervisor:
         self._is_short: dict[str, bool] = {}
 
     async def run(self) -> None:
-        """Until it is cancelled. A look that fails is logged, and the next one follows."""
+        """Supervises until it is cancelled; a look that fails is logged, and the next one follows."""
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
             try:
