@@ -1,6 +1,6 @@
 """Measures the parts of a step: `python -m benchmarks.profile`, from the repository root.
 
-The embedded `llada` denoises a canvas of 128 tokens, computing all of it at each step (`exact`) and windows of 8 rows
+The embedded `llada` denoises a canvas of 128 tokens, computing all of it at each step (`exact`) and spans of 8 rows
 (`fast`), with layers of torch modules and, where ONNX Runtime is installed, of graphs. Each part of a step is timed
 without the parts inside it. The stopwatch itself costs a few per cent, as the two totals show. The program prints
 tables, and writes `results/profile.json`. For a GPU, which works on while a clock is read, use
@@ -126,7 +126,7 @@ def main() -> None:
     runners |= {"graphs": graphed} if can_run(graphed.model) else {}
     prompt = Tokenizer.load(MODELS / "llada").encode(PROSE * 2)[: POINT.prompt_tokens]
     rows = {}
-    for preset, what in (("exact", "a canvas of 128"), ("fast", "windows of 8")):
+    for preset, what in (("exact", "a canvas of 128"), ("fast", "spans of 8")):
         for layers, runner in runners.items():
             name = f"{what}, {layers}"
             rows[name] = measure(runner, requests_of(POINT, prompt, preset), options.rounds)

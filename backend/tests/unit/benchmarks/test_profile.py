@@ -32,7 +32,7 @@ def test_every_part_of_a_step_has_its_time(capsys: pytest.CaptureFixture[str]) -
     assert list(row["parts"]) == [name for name, _, _ in PARTS if "graph" not in name]
     assert all(part_ms > 0 for part_ms in row["parts"].values())
     assert row["watched_ms"] == pytest.approx(sum(row["parts"].values()), abs=0.01)
-    show("windows of 8", row)
+    show("spans of 8", row)
     assert "linears" in capsys.readouterr().out
 
 
