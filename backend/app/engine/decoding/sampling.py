@@ -1,7 +1,7 @@
 """Logits to predictions: temperature, top-p, top-k, the choice of a token and its score.
 
 Shapes: R rows (candidate positions of one or more requests), V vocabulary. Every operation works on each row
-by itself, so a row's result does not depend on the rows beside it.
+alone, so a row's result does not depend on the rows beside it.
 """
 
 from __future__ import annotations

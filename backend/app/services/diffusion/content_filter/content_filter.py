@@ -45,7 +45,7 @@ class OutputFilter(ABC):
 
     @abstractmethod
     async def flush(self) -> str:
-        """The text that was kept back, at the end of the answer. Raises as `feed` does."""
+        """The text that was held back, at the end of the answer. Raises as `feed` does."""
 
     async def hidden(self, canvas: Sequence[str | None]) -> Collection[int]:
         """The positions of an unfinished canvas that must not be shown, `None` being a mask. All, unless overridden."""
@@ -127,7 +127,7 @@ class FilteredOutput:
         return self._release(await self._feed(self._outputs, text))
 
     async def flush(self) -> str:
-        """The text that was kept back, at the end of the answer. Raises as `feed` does."""
+        """The text that was held back, at the end of the answer. Raises as `feed` does."""
         rest = ""
         for index, output in enumerate(self._outputs, 1):
             rest += await self._feed(self._outputs[index:], await _guarded(output.flush()))

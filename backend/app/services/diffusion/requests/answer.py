@@ -13,10 +13,10 @@ from app.text.stop import StopStrings
 class Answer:
     """Passes pieces of final text on with the line ends of the given text, and counts tokens.
 
-    What may be the beginning of a stop string is kept back.
+    Text that may be the beginning of a stop string is held back.
 
-    The counting rule: a token counts if its text begins before the end of the kept text. So a token that a stop string
-    cuts in two counts, and one that lies wholly inside or behind the stop string does not.
+    A token counts if its text begins before the end of the released text. So a token that a stop string cuts in two
+    counts, and one that lies wholly inside or behind the stop string does not.
     """
 
     def __init__(self, stops: Sequence[str], line_end: str = AS_WRITTEN) -> None:
@@ -28,7 +28,7 @@ class Answer:
             deque()
         )  # of pieces that do not count yet: where they begin, their tokens
         self.num_tokens = 0
-        """Tokens of the kept text. Text that is still kept back does not count."""
+        """Tokens of the released text. Text that is still held back does not count."""
         self._notes: deque[tuple[int, Any]] = deque()  # what was noted of each token, and where its piece begins
 
     @property
@@ -54,11 +54,11 @@ class Answer:
         return self._keep(self._stops.feed(piece))
 
     def flush(self) -> str:
-        """The text that was kept back, when the model has nothing more to say."""
+        """The text that was held back, when the model has nothing more to say."""
         return self._keep(self._stops.flush())
 
     def take_notes(self) -> list[tuple[int, Any]]:
-        """The offsets of the tokens of the kept text, and what was noted of each; each is given once."""
+        """The offsets of the tokens of the released text, and what was noted of each; each is given once."""
         taken = []
         while self._notes and self._notes[0][0] < self._num_kept_characters:
             taken.append(self._notes.popleft())

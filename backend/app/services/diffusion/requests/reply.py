@@ -80,7 +80,7 @@ class Reply:
                 await send(DiffusionStreamEvent(type="step", data=data))
 
     async def finish(self, send: Send) -> None:
-        """Sends what was kept back, when the model has ended or need not go on. Raises as `feed` does."""
+        """Sends the events that were held back, when the model has ended or need not go on. Raises as `feed` does."""
         await self._start(send)
         await self._send_text(self._joint.feed(await self._output.feed(self._answer.flush())), send)
         await self._send_text(self._joint.feed(await self._output.flush()), send)
