@@ -102,3 +102,21 @@ def test_syntax_is_kept(expression: str) -> None:
 def test_an_expression_that_cannot_be_taken_apart_is_refused(expression: str, complaint: str) -> None:
     with pytest.raises(PatternError, match=complaint):
         parts_of(expression)
+
+
+@pytest.mark.parametrize(
+    ("expression", "beginning", "ending", "middle"),
+    [
+        ("a", {""}, {""}, {""}),
+        ("ab*", {"", "a", "ab", "abb"}, {"", "b", "bb"}, {"", "b", "bb"}),
+        ("ab*c", {"", "a", "ab", "abb"}, {"", "c", "bc", "bbc"}, {"", "b", "bb"}),
+    ],
+)
+def test_the_example_drawn_in_the_module_is_what_it_computes(
+    expression: str, beginning: set[str], ending: set[str], middle: set[str]
+) -> None:
+    parts = parts_of(expression)
+    texts = ["".join(letters) for length in range(4) for letters in itertools.product("abc", repeat=length)]
+    for part, expected in ((parts.beginning, beginning), (parts.ending, ending), (parts.middle, middle)):
+        found = {text for text in texts if re2.fullmatch(part, text)}
+        assert {text for text in found if text.count("b") < 3} == expected

@@ -157,3 +157,11 @@ def test_pieces_beside_gaps_are_shown_if_they_cannot_be_part_of_a_match(
     pieces: list[str | None], at_risk: set[int]
 ) -> None:
     assert pieces_at_risk(patterns_of_terms(["forbidden"])[0], pieces) == at_risk
+
+
+def test_the_example_drawn_in_the_module_is_what_it_computes() -> None:
+    pattern = pattern_of_expression("ab*c")
+    search = PatternSearch(pattern)
+    rows = [(piece, search.feed(piece), search.open_start) for piece in ("xab", "b", "cab", "x")]
+    assert rows == [("xab", [], 1), ("b", [], 1), ("cab", [(1, 5)], 5), ("x", [], 8)]
+    assert pieces_at_risk(pattern, ["za", None, "b", None, "q"]) == {0, 2}
