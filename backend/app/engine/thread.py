@@ -170,7 +170,8 @@ class EngineThread:
         try:
             self._engine.step()
         except Exception as error:
-            log.exception("an engine step failed; its requests are ended")
+            names = ", ".join(state.request.request_id for state in self._engine.scheduler.running)
+            log.exception("an engine step failed; its requests are ended: %s", names)
             if is_broken(error):
                 raise _device_broken(self.device, error) from error
             self._engine.fail_all(_as_engine_error(error))

@@ -157,6 +157,17 @@ def test_no_import_is_relative_to_a_folder_above() -> None:
     ]
 
 
+def test_files_that_others_rely_on_stay_where_they_are() -> None:
+    """Their paths are part of what the project promises."""
+    folders = {
+        "": "main.py requirements.txt diffusion_config_example.env test_diffusion_api.py",
+        "app/services/diffusion": "__init__.py diffusion_service.py models.py base.py",
+        "app/api/diffusion": "__init__.py router.py endpoints.py admin.py models.py service.py",
+    }
+    promised = [Path(folder, name) for folder, names in folders.items() for name in names.split()]
+    assert not [path for path in promised if not (BACKEND / path).is_file()]
+
+
 def test_nothing_is_left_to_be_done() -> None:
     later = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")
     assert not [source.name for source in everything() if source.path != Path(__file__) and later.search(source.text)]

@@ -61,8 +61,8 @@ class DiffusionModel(ABC):
     What a model knows better than the service it says in the metadata of its events; all of it is optional:
     `start` may carry `device`, `prompt_tokens` and `truncated_prompt_tokens`; a `token` event `tokens` (how many tokens
     the piece stands for, 1 by default), `denoising_steps` (so far) and `logprobs` (one object per token); `complete`
-    may carry `finish_reason`, `tokens_generated`, `denoising_steps` and `device`, where it ended. A stream may as well
-    yield the same in typed form: `Started`, `Piece`, `CanvasStep` and `Ended` of `model_events.py`.
+    may carry `finish_reason`, `tokens_generated`, `denoising_steps`, `device`, where it ended, and `prompt_tokens`. A
+    stream may as well yield the same in typed form: `Started`, `Piece`, `CanvasStep` and `Ended` of `model_events.py`.
     """
 
     name: str = ""

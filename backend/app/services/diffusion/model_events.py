@@ -54,6 +54,8 @@ class Ended:
     num_denoising_steps: int | None = None
     device: str | None = None
     """The device on which it ended."""
+    num_prompt_tokens: int | None = None
+    """Tokens of the given text, where the model knows them only now."""
 
 
 ModelEvent: TypeAlias = Started | Piece | CanvasStep | Ended

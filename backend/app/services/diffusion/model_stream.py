@@ -72,6 +72,7 @@ def _ended(said: Mapping[str, Any]) -> Ended:
         num_tokens=_number(said, "tokens_generated"),
         num_denoising_steps=_number(said, "denoising_steps"),
         device=_text(said, "device"),
+        num_prompt_tokens=_number(said, "prompt_tokens"),
     )
 
 

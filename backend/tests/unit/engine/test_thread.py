@@ -295,7 +295,7 @@ def fail_next_steps(monkeypatch: pytest.MonkeyPatch, *errors: Exception) -> None
 
 
 def test_a_pass_that_raises_fails_its_requests_and_the_thread_goes_on(
-    start: Start, monkeypatch: pytest.MonkeyPatch
+    start: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     fail_next_steps(monkeypatch, RuntimeError("the cable was pulled"))
     engine, gate = start(), Gate()
@@ -304,6 +304,7 @@ def test_a_pass_that_raises_fails_its_requests_and_the_thread_goes_on(
     gate.opened.set()
     assert isinstance(gate.error, EngineStopped)
     assert "RuntimeError: the cable was pulled" in str(gate.error)
+    assert "its requests are ended: a" in caplog.text
     assert isinstance(submit(engine, request_of("b")).wait()[-1], Finished)
     assert gate.kinds == ["Admitted", "Failed"]
 

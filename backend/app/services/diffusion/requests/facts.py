@@ -45,6 +45,7 @@ class Facts:
                 self.device = event.device or self.device
                 self.finish_reason = event.finish_reason or self.finish_reason
                 self.num_tokens = event.num_tokens
+                self.num_prompt_tokens = _newer(event.num_prompt_tokens, self.num_prompt_tokens)
                 self.num_denoising_steps = _newer(event.num_denoising_steps, self.num_denoising_steps)
 
     def of_start(self) -> AnswerMetadata:

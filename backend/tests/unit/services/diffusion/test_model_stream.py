@@ -32,6 +32,7 @@ SAME = [
         Event(type="complete", metadata={"finish_reason": "length", "tokens_generated": 5, "denoising_steps": 2}),
         Ended(finish_reason="length", num_tokens=5, num_denoising_steps=2),
     ),
+    (Event(type="complete", metadata={"prompt_tokens": 4}), Ended(num_prompt_tokens=4)),
 ]
 
 

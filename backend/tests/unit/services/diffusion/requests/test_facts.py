@@ -43,6 +43,7 @@ def test_the_given_text_is_reported_where_it_was_given_as_ids(is_of_ids: bool) -
 
 
 def test_a_stop_string_is_the_reason() -> None:
+    assert after(Started(), Ended(num_prompt_tokens=4)).of_end(**END)["prompt_tokens"] == 4
     facts = after(Ended(finish_reason="length"))
     assert facts.of_end(**END)["finish_reason"] == "length"
     assert facts.of_end(**{**END, "stop_string": "x"})["finish_reason"] == "stop"
