@@ -31,8 +31,6 @@ OnEvent = Callable[[EngineEvent], None]
 
 
 class Status(Enum):
-    """The life of a request."""
-
     """The stages of a request's life; `_TRANSITIONS` says which may follow which."""
 
     WAITING = "waiting"
