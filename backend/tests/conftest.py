@@ -7,11 +7,13 @@ import pytest
 from tests.profiles import is_thorough, register_profiles
 from tests.signals import heed_in_children
 from tests.surroundings import forget_surroundings
+from tests.threads import share_cores
 from tests.timings import lines_by_folder, place_in_order
 
 register_profiles()
 heed_in_children()
 forget_surroundings()
+share_cores()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

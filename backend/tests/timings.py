@@ -11,15 +11,21 @@ import pytest
 LONGEST_FIRST = (
     "tests/ray/test_cluster.py",
     "tests/unit/training/test_quick.py",
-    "tests/api/test_schema.py",
-    "tests/unit/training/test_shipped.py",
-    "tests/api/test_faults.py",
     "tests/soak/test_soak.py",
     "tests/browser/test_playground.py",
-    "tests/api/test_worst_day.py",
-    "tests/api/test_cli.py",
-    "tests/api/test_logs.py",
+    "tests/api/test_faults.py",
     "tests/unit/engine/test_recovery.py",
+    "tests/unit/services/diffusion/native/test_native.py",
+    "tests/unit/training/test_shipped.py",
+    "tests/api/test_start.py",
+    "tests/api/test_cli.py",
+    "tests/api/test_worst_day.py",
+    "tests/docs/test_pages.py",
+    "tests/unit/engine/test_moves.py",
+    "tests/api/test_slow_clients.py",
+    "tests/browser/test_accessibility.py",
+    "tests/unit/engine/test_thread.py",
+    "tests/api/test_schema.py",
 )
 """The files that take long; begun last, one would run while the other test processes have nothing to do."""
 

@@ -29,7 +29,7 @@ from training.objectives import Language
 
 HELDOUT = Path(__file__).parent / "heldout"
 MAX_LENGTH = 64
-NUM_COMPARED = 20 if is_thorough() else 4
+NUM_COMPARED = 20 if is_thorough() else 2
 """Lines on which the engine is compared with the plain loop, which takes seconds for each."""
 MARGIN = 0.08
 """About two standard errors of a share measured on the stored lines."""
