@@ -108,7 +108,7 @@ PIECES = st.sampled_from(
 )  # fmt: skip
 
 
-@examples(150)
+@examples(75)
 @given(st.lists(PIECES | st.binary(max_size=8), max_size=12).map(b"".join))
 def test_any_bytes_are_answered_or_cut_off(server: Server, sent: bytes) -> None:
     for status in statuses(answers(server, sent)):

@@ -14,6 +14,7 @@ LIMITS = {"float32_gflops": 100.0, "read_gb_per_s": 10.0}
 CUDA_IS_MISSING = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=[pytest.mark.gpu, CUDA_IS_MISSING])])
 def test_the_program_runs_with_and_without_a_gpu(
     device: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -20,6 +20,7 @@ print(peak_of(lambda: bytearray(30 * 2**20)), peak_of(lambda: None))
 """
 
 
+@pytest.mark.thorough
 def test_a_point_is_measured_for_every_system(capsys: pytest.CaptureFixture[str]) -> None:
     point = Point(prompt_tokens=8, new_tokens=8, requests=2)
     rows = measure(point, load_runner(), Tokenizer.load(MODELS / "llada"), rounds=1)

@@ -46,13 +46,8 @@ def test_plain_sampling_stays_within_its_filters(temperature: float) -> None:
     assert all(token in row for token, row in zip(tokens.tolist(), best.tolist(), strict=True))
 
 
-@pytest.mark.parametrize(
-    "workload",
-    [
-        pytest.param(generating("llada", 32, SAMPLED), id="llada", marks=pytest.mark.thorough),
-        pytest.param(infilling(SAMPLED), id="dreamon"),
-    ],
-)
+@pytest.mark.thorough
+@pytest.mark.parametrize("workload", [generating("llada", 32, SAMPLED), infilling(SAMPLED)], ids=["llada", "dreamon"])
 def test_a_measurement_has_every_system(workload: Workload, capsys: pytest.CaptureFixture[str]) -> None:
     row = measure(workload, rounds=1)
     names = {system["system"] for system in row["systems"]}

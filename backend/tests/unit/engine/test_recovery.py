@@ -101,7 +101,7 @@ def without_devices(events: Events) -> Events:
 # -- the same text ----------------------------------------------------------------------------------------------------
 
 
-@examples(5, HealthCheck.function_scoped_fixture)
+@examples(2, HealthCheck.function_scoped_fixture)
 @given(data=st.data())
 @pytest.mark.parametrize("name", ["llada-tiny", "dream-tiny", "dreamon-tiny"])
 def test_passes_that_do_not_fit_change_no_event(

@@ -49,7 +49,7 @@ def test_a_line_end_is_a_line_end(line_end: str) -> None:
     assert pieces_at_risk(pattern, ["a key", line_end, "ABC"]) == {0, 1, 2}
 
 
-@examples(300)
+@examples(200)
 @given(TERMS, LETTERS)
 def test_every_term_is_found(terms: list[str], text: str) -> None:
     """The plain search finds the same: at each position the longest term, in a text that needs no folding."""
@@ -112,7 +112,7 @@ DENSE = st.sampled_from(
 )
 
 
-@examples(1_000)
+@examples(300)
 @given(
     st.one_of(DENSE, patterns()),
     st.lists(st.tuples(st.text("ab ", min_size=1, max_size=3), st.booleans()), max_size=10),

@@ -43,6 +43,7 @@ def test_batches_depend_on_the_step(drawing: Drawing) -> None:
     assert not are_equal(drawing.take(4, PLAIN), drawing.take(5, PLAIN))
 
 
+@pytest.mark.thorough
 def test_batches_drawn_ahead_equal_those_drawn_on_demand_across_stages_and_jumps(
     drawing: Drawing, queue: BatchQueue
 ) -> None:

@@ -144,7 +144,9 @@ def decodings(language: Language) -> list[Decoding]:
 
 
 @pytest.mark.parametrize("family", ["llada", "dream"])
-@pytest.mark.parametrize("batch_tokens", [1, 100, 10_000])
+@pytest.mark.parametrize(
+    "batch_tokens", [1, pytest.param(100, marks=pytest.mark.thorough), pytest.param(10_000, marks=pytest.mark.thorough)]
+)
 def test_a_canvas_decoded_in_lockstep_gives_the_same_text_as_alone(
     family: str, batch_tokens: int, request: pytest.FixtureRequest
 ) -> None:

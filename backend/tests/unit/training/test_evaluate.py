@@ -61,7 +61,7 @@ def results_of(family: str, folders: Path) -> dict[str, Any]:
     return Evaluation(recipe_for(family), folders / family, log, FEW).results()
 
 
-@pytest.mark.parametrize("family", ["llada", "dream"])
+@pytest.mark.parametrize("family", ["llada", pytest.param("dream", marks=pytest.mark.thorough)])
 def test_every_score_has_a_baseline_and_is_on_the_card(family: str, folders: Path) -> None:
     recipe, results = recipe_for(family), results_of(family, folders)
     parts = {"heldout"} if family == "llada" else {"heldout", "heldout-prose"}

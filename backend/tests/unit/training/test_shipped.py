@@ -21,7 +21,6 @@ from app.engine.interface.params import DecodingParams, GenerationRequest
 from app.engine.models.base import FamilyModel
 from app.engine.passes.runner import ModelRunner
 from app.engine.request.state import RequestState
-from tests.profiles import is_thorough
 from training.bits import NATS_PER_BIT, estimate_bound
 from training.evaluate import ASSETS, RESULTS, load_exported
 from training.infilling import Gap, HiddenLine, Outcome, fixed, gap_of, infill, line_scores, variable
@@ -29,7 +28,7 @@ from training.objectives import Language
 
 HELDOUT = Path(__file__).parent / "heldout"
 MAX_LENGTH = 64
-NUM_COMPARED = 20 if is_thorough() else 2
+NUM_COMPARED = 20
 """Lines on which the engine is compared with the plain loop, which takes seconds for each."""
 MARGIN = 0.08
 """About two standard errors of a share measured on the stored lines."""
@@ -80,7 +79,8 @@ def scores(masks: int | None) -> dict[str, float]:
     return line_scores(lines(), engine_infills(gaps, masks))
 
 
-@pytest.mark.parametrize("masks", [4, pytest.param(16, marks=pytest.mark.thorough)])
+@pytest.mark.thorough
+@pytest.mark.parametrize("masks", [4, 16])
 def test_the_engine_decodes_as_the_plain_loop_of_the_evaluation_does(masks: int) -> None:
     model, language = shipped("dreamon")
     some = lines()[:NUM_COMPARED]
