@@ -14,8 +14,9 @@ PRESET ?= cpu
 VECTORS ?= backend/tests/conformance/vectors
 # One build of torch for everybody; any release from 2.6 on works.
 TORCH ?= torch==2.13.0
-# Test processes beside each other. A file stays with one of them, so its server is started once.
-WORKERS ?= 2
+# Test processes beside each other, one more than two cores, for tests wait now and then. A file stays with one of them, so
+# its server is started once.
+WORKERS ?= 3
 # Tests wait now and then: with types checked beside them, two cores are busy.
 LINT_AND_TESTS = $(MAKE) --no-print-directory --jobs 2 lint tests
 PYTEST = cd backend && $(TIMED) tests "$(BIN)/python" -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
