@@ -151,14 +151,21 @@ def test_an_unread_stream_is_cut_and_its_request_cancelled(strict: Server) -> No
 
 
 def test_a_request_that_is_over_by_then_was_successful(strict: Server) -> None:
-    """On a machine too busy to finish it in time it is cut off, which counts as a cancellation; once in any case."""
+    """On a machine too busy to finish it in time it is cut off, and asked for again. Each is counted once."""
+    assert any(ends_of_an_unread_request(strict) == (1, 0, 0) for _ in range(5))
+
+
+def ends_of_an_unread_request(strict: Server) -> tuple[int, ...]:
+    """The numbers of requests that it adds to those successful, cancelled and failed."""
     before, num_files = strict.wait_until_idle(), num_open_files(strict)
     with ask_and_read_nothing(strict, {"text": "much", "max_length": 2048}):
-        after = strict.wait_for(lambda statistics: statistics["total_requests"] == before["total_requests"] + 1)
+        strict.wait_for(lambda statistics: statistics["total_requests"] == before["total_requests"] + 1)
         after = strict.wait_until_idle(PATIENCE_S)
         wait_for_open_files(strict, num_files)
-    ends = [after[name] - before[name] for name in ("successful_requests", "cancelled_requests", "failed_requests")]
-    assert ends in ([1, 0, 0], [0, 1, 0])
+    names = ("successful_requests", "cancelled_requests", "failed_requests")
+    ends = tuple(after[name] - before[name] for name in names)
+    assert ends in {(1, 0, 0), (0, 1, 0)}
+    return ends
 
 
 def test_a_slow_reader_gets_everything(strict: Server) -> None:
