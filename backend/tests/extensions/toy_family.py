@@ -39,6 +39,7 @@ def parse_config(raw: Mapping[str, Any], family: str) -> ModelConfig:
         num_layers=fields.integer("depth"),
         num_heads=2,
         num_kv_heads=2,
+        head_dim=fields.integer("width") // 2,
         mlp_width=2 * fields.integer("width"),
         context_length=64,
         rope_theta=1e4,
@@ -70,7 +71,8 @@ class ToyLayer(Layer):
     def parts(self) -> LayerParts:
         attention_norm, mlp_norm = cast(Sequence[RMSNorm], self.norms)
         q, k, v, out = cast(Sequence[Linear], self.inner)
-        return LayerParts(attention_norm, q, k, v, out, mlp_norm, *cast(Sequence[Linear], self.outer))
+        gate, up, down = cast(Sequence[Linear], self.outer)
+        return LayerParts(attention_norm, q, k, v, out, mlp_norm, gate, up, down)
 
 
 class Toy(FamilyModel):

@@ -34,14 +34,17 @@ def _check_shape(config: ModelConfig) -> None:
         "layers": config.num_layers,
         "heads": config.num_heads,
         "key/value heads": config.num_kv_heads,
+        "head_dim": config.head_dim,
         "MLP width": config.mlp_width,
         "context length": config.context_length,
     }
     for name, size in sizes.items():
         if size < 1:
             raise CheckpointError(f"config.json: {name} is {size}; it must be at least 1")
-    if config.width % config.num_heads or config.head_dim % 2:
-        raise CheckpointError(f"config.json: width {config.width} does not split into {config.num_heads} even heads")
+    if config.head_dim % 2:
+        raise CheckpointError(
+            f"config.json: head_dim is {config.head_dim}; halves of a head are rotated, so it is even"
+        )
     if config.num_heads % config.num_kv_heads:
         raise CheckpointError(
             f"config.json: {config.num_heads} heads cannot share {config.num_kv_heads} key/value heads"

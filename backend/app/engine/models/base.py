@@ -29,6 +29,8 @@ class ModelConfig:
     num_layers: int
     num_heads: int
     num_kv_heads: int
+    head_dim: int
+    """Even. All heads together may be wider than the states, or narrower."""
     mlp_width: int
     context_length: int
     rope_theta: float
@@ -38,10 +40,13 @@ class ModelConfig:
     special: SpecialIds
     prediction_shift: int
     """The prediction for position i is read at row max(i - shift, 0): 1 in the Dream family."""
-
-    @property
-    def head_dim(self) -> int:
-        return self.width // self.num_heads
+    qkv_biases: bool = False
+    """Whether queries, keys and values have biases; nothing else ever has."""
+    qk_norms: bool = False
+    """Whether each head's queries and keys are normed before they are rotated."""
+    block_length: int | None = None
+    """Positions that see each other: a token sees its own block and those before it, and blocks lie on absolute
+    positions. `None`: every token sees every other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,9 @@ class LayerParts:
     gate: Linear
     up: Linear
     down: Linear
+    q_norm: RMSNorm | None = None
+    """Norm of each head's queries, [D], between their product and their rotation."""
+    k_norm: RMSNorm | None = None
 
     @property
     def linears(self) -> tuple[Linear, ...]:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from app.engine.canvas.special import SpecialIds
 from app.engine.models.attention import PackedAttention
 from app.engine.models.base import FamilyModel, Layer, LayerParts, ModelConfig, Stack
-from app.engine.models.fields import ConfigFields
+from app.engine.models.fields import ConfigFields, even_share
 from app.engine.models.layers import Embedding, Linear, RMSNorm, Rotary, chosen, swiglu
 from app.engine.models.positions import PositionDefaults, read_positions
 
@@ -32,7 +32,8 @@ def parse_config(raw: Mapping[str, Any], family: str) -> ModelConfig:
     fields.refuse_other_than(_ONLY_VARIANT, "Dream")
     width, num_layers = fields.integer("hidden_size"), fields.integer("num_hidden_layers")
     num_heads = fields.integer("num_attention_heads")
-    positions = read_positions(raw, _POSITION_DEFAULTS, num_layers=num_layers, head_dim=width // max(num_heads, 1))
+    head_dim = even_share(width, num_heads)
+    positions = read_positions(raw, _POSITION_DEFAULTS, num_layers=num_layers, head_dim=head_dim)
     return ModelConfig(
         family=family,
         vocab_size=fields.integer("vocab_size"),
@@ -40,6 +41,7 @@ def parse_config(raw: Mapping[str, Any], family: str) -> ModelConfig:
         num_layers=num_layers,
         num_heads=num_heads,
         num_kv_heads=fields.integer("num_key_value_heads", num_heads),
+        head_dim=head_dim,
         mlp_width=fields.integer("intermediate_size"),
         context_length=positions.context_length,
         rope_theta=positions.theta,
@@ -53,6 +55,7 @@ def parse_config(raw: Mapping[str, Any], family: str) -> ModelConfig:
             expand=fields.integer_or_none("expand_token_id"),
         ),
         prediction_shift=1,
+        qkv_biases=True,
     )
 
 

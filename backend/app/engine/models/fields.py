@@ -73,5 +73,18 @@ class ConfigFields:
                 raise CheckpointError(f"config.json: {key}={given} is not supported for {family}; expected {value!r}")
 
 
+def even_share(width: int, num_heads: int) -> int:
+    """Gives the dimensions of a head where the heads share the width, as in families whose config names none.
+
+    Raises:
+        CheckpointError: the shares are not whole, or cannot be rotated in halves. A number of heads below 1 is left to
+            the check of all sizes (`families/build.py`).
+    """
+    head_dim = width // max(num_heads, 1)
+    if num_heads > 0 and (width % num_heads or head_dim % 2):
+        raise CheckpointError(f"config.json: width {width} does not split into {num_heads} even heads")
+    return head_dim
+
+
 def _wrong(key: str, value: Any, expected: str) -> CheckpointError:
     return CheckpointError(f"config.json: {key}={reprlib.repr(value)} must be {expected}")

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from app.engine.canvas.special import SpecialIds
 from app.engine.models.attention import PackedAttention
 from app.engine.models.base import FamilyModel, Layer, LayerParts, ModelConfig, Stack
-from app.engine.models.fields import ConfigFields
+from app.engine.models.fields import ConfigFields, even_share
 from app.engine.models.layers import Embedding, Linear, RMSNorm, Rotary, chosen, swiglu
 from app.engine.models.positions import PositionDefaults, read_positions
 
@@ -41,7 +41,8 @@ def parse_config(raw: Mapping[str, Any], family: str) -> ModelConfig:
     fields.refuse_other_than(_ONLY_VARIANT, "LLaDA")
     width, num_heads = fields.integer("d_model"), fields.integer("n_heads")
     num_layers = fields.integer("n_layers")
-    positions = read_positions(raw, _POSITION_DEFAULTS, num_layers=num_layers, head_dim=width // max(num_heads, 1))
+    head_dim = even_share(width, num_heads)
+    positions = read_positions(raw, _POSITION_DEFAULTS, num_layers=num_layers, head_dim=head_dim)
     return ModelConfig(
         family=family,
         vocab_size=fields.integer("embedding_size", fields.integer_or_none("vocab_size")),
@@ -49,6 +50,7 @@ def parse_config(raw: Mapping[str, Any], family: str) -> ModelConfig:
         num_layers=num_layers,
         num_heads=num_heads,
         num_kv_heads=fields.integer("n_kv_heads", num_heads),
+        head_dim=head_dim,
         mlp_width=fields.integer("mlp_hidden_size", width * fields.integer("mlp_ratio", 4)),
         context_length=positions.context_length,
         rope_theta=positions.theta,

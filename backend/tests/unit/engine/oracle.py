@@ -38,6 +38,7 @@ def config_of(family: str, context_length: int = 64, other_ends: tuple[int, ...]
         num_layers=1,
         num_heads=2,
         num_kv_heads=1,
+        head_dim=4,
         mlp_width=16,
         rope_theta=1e4,
         norm_eps=1e-5,

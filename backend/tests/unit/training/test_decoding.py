@@ -35,7 +35,7 @@ class Oracle(FamilyModel):
     def __init__(self, wish: Callable[[list[int]], list[int]], shift: int) -> None:
         super().__init__()
         special = SpecialIds(mask=MASK, eos=EOS, pad=EOS, expand=EXPAND)
-        self.config = ModelConfig("dreamon", 20, 4, 1, 1, 1, 4, 64, 1e4, 1e-6, False, special, shift)
+        self.config = ModelConfig("dreamon", 20, 4, 1, 1, 1, 4, 4, 64, 1e4, 1e-6, False, special, shift)
         self.wish = wish
 
     def hidden(self, ids: Tensor, positions: Tensor, lengths: Sequence[int], *_: Any, **__: Any) -> Tensor:
