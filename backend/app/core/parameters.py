@@ -93,6 +93,9 @@ class DecodingParameters(TypedDict, total=False):
     confidence_factor: Annotated[
         float, Parameter("Commit the n surest while (n + 1)(1 - the n-th) is below it.", gt=0.0, le=100.0)
     ]
+    confidence_margin: Annotated[
+        float, Parameter("Commit the n surest while all of them together lead by more than it.", ge=0.0, le=1.0)
+    ]
     entropy_bound: Annotated[
         float, Parameter("Commit the surest whose entropy adds up to at most so many nats.", ge=0.0, le=100.0)
     ]

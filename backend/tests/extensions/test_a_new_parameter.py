@@ -123,7 +123,9 @@ def naming(name: str) -> set[str]:
     return {str(path.relative_to(root)) for path in root.rglob("*.py") if word.search(path.read_text(encoding="utf-8"))}
 
 
-@pytest.mark.parametrize("name", ["confidence_factor", "entropy_bound", "stability_bound", "revoke_threshold"])
+@pytest.mark.parametrize(
+    "name", ["confidence_factor", "confidence_margin", "entropy_bound", "stability_bound", "revoke_threshold"]
+)
 def test_the_parameter_of_a_commit_rule_is_named_in_four_files(name: str) -> None:
     (reading,) = naming(name) - DECLARED
     assert reading.startswith("engine/decoding/commit/")

@@ -54,6 +54,9 @@ class DecodingParams:
     schedule's count (Fast-dLLM, arXiv 2505.22618, section 3.3)."""
     confidence_factor: Amount | None = None
     """Commits the n most confident while (n + 1)(1 - the n-th confidence) < factor (Fast-dLLM, section 3.3)."""
+    confidence_margin: Share | None = None
+    """Commits the n most confident while 1 - (the sum of their doubts) - (the n-th doubt) > margin, a doubt being 1 - a
+    confidence (Fast-dLLM++, arXiv 2606.02955): their joint probability leads by so much, however they depend."""
     entropy_bound: Amount | None = None
     """Commits predictions whose entropies, but for the largest, sum up to at most this many nats (EB-Sampler,
     arXiv 2505.24857). Positions are then ranked by entropy."""

@@ -38,6 +38,7 @@ class Sampling(BaseModel):
     alg_temp: float | None = field_of("alg_temp")
     confidence_threshold: float | None = field_of("confidence_threshold")
     confidence_factor: float | None = field_of("confidence_factor")
+    confidence_margin: float | None = field_of("confidence_margin")
     entropy_bound: float | None = field_of("entropy_bound")
     local_threshold: float | None = field_of("local_threshold")
     stability_bound: float | None = field_of("stability_bound")

@@ -12,7 +12,12 @@ from app.engine.models.base import ModelConfig
 _LEAPING = {"confidence_threshold": 0.3, "local_threshold": 0.1}
 _STABLE = {"confidence_threshold": 0.1, "stability_bound": 0.5}
 _REVOCABLE = {"confidence_threshold": 0.1, "revoke_threshold": 0.3}
-_COMMITS: tuple[dict[str, Any], ...] = ({"confidence_threshold": 0.3}, {"confidence_factor": 1.5}, _LEAPING)
+_COMMITS: tuple[dict[str, Any], ...] = (
+    {"confidence_threshold": 0.3},
+    {"confidence_factor": 1.5},
+    {"confidence_margin": 0.1},
+    _LEAPING,
+)
 
 _LLADA_COMMITS: tuple[dict[str, Any], ...] = (
     {},

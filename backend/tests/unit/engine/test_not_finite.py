@@ -87,6 +87,7 @@ KINDS: Mapping[str, dict[str, Any]] = {
     "ban": {"eos_never_predicted": True},
     "threshold": {"confidence_threshold": 0.5},
     "factor": {"confidence_factor": 1.5},
+    "margin": {"confidence_margin": 0.1},
     "entropy": {"entropy_bound": 1.0},
     "klass": {"confidence_threshold": 0.1, "stability_bound": 0.5},
     "wino": {"confidence_threshold": 0.01, "revoke_threshold": 0.9},

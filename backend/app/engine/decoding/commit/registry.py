@@ -6,6 +6,7 @@ from app.engine.decoding.commit.counts import Counts
 from app.engine.decoding.commit.entropy import EntropyBound
 from app.engine.decoding.commit.factor import Factor
 from app.engine.decoding.commit.local import LocalLeap
+from app.engine.decoding.commit.margin import Margin
 from app.engine.decoding.commit.revoke import Revoke
 from app.engine.decoding.commit.rule import CommitRule
 from app.engine.decoding.commit.stability import Stability
@@ -16,6 +17,7 @@ from app.engine.interface.params import DecodingParams
 RULES: list[type[CommitRule]] = [
     Threshold,
     Factor,
+    Margin,
     EntropyBound,
     LocalLeap,
     Stability,

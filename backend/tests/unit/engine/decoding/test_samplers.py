@@ -139,7 +139,7 @@ def test_a_threshold_commits_all_confident_predictions_and_at_least_the_best(
     assert canvases(steps_of("llada", canvas, params, Oracle(seed))) == expected
 
 
-@pytest.mark.parametrize("rule", [{"confidence_factor": 2.0}, {"entropy_bound": 0.5}])
+@pytest.mark.parametrize("rule", [{"confidence_factor": 2.0}, {"confidence_margin": 0.1}, {"entropy_bound": 0.5}])
 @given(seed=seeds)
 def test_other_commit_rules_fill_one_block_after_the_other_too(rule: dict[str, float], seed: int) -> None:
     canvas = Canvas([5], 9, [], MASK)

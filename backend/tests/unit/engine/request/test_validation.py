@@ -19,6 +19,7 @@ OWNERS: Mapping[str, tuple[tuple[str, ...], Any]] = {
     "cfg_scale": (("llada",), 1.5),
     "confidence_threshold": (("llada", "dreamon"), 0.9),
     "confidence_factor": (("llada", "dreamon"), 1.5),
+    "confidence_margin": (("llada", "dreamon"), 0.25),
     "entropy_bound": (("llada", "dreamon"), 0.5),
     "block_length": (("llada",), 4),
     "eos_last": (("llada",), True),

@@ -23,7 +23,12 @@ def test_the_rule_that_refines_another_decides_in_its_place(rule: type[CommitRul
 
 @pytest.mark.parametrize(
     "given",
-    [{"confidence_factor": 0.1}, {"confidence_threshold": 0.9, "local_threshold": 0.5}, {"confidence_threshold": 0.9}],
+    [
+        {"confidence_factor": 0.1},
+        {"confidence_margin": 0.0},
+        {"confidence_threshold": 0.9, "local_threshold": 0.5},
+        {"confidence_threshold": 0.9},
+    ],
 )
 def test_the_best_is_committed_if_nothing_is_confident(given: dict[str, float]) -> None:
     params = DecodingParams(3, **given)  # type: ignore[arg-type]

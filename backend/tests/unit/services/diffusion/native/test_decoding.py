@@ -72,7 +72,14 @@ def test_a_preset_of_llada_has_its_own_blocks() -> None:
 
 
 @pytest.mark.parametrize(
-    "own", [{"confidence_factor": 1.0}, {"entropy_bound": 1.0}, {"steps": 8}, {"algorithm": "random"}]
+    "own",
+    [
+        {"confidence_factor": 1.0},
+        {"confidence_margin": 0.0},
+        {"entropy_bound": 1.0},
+        {"steps": 8},
+        {"algorithm": "random"},
+    ],
 )
 def test_the_threshold_of_a_preset_gives_way_to_a_rule_of_the_request(own: dict[str, Any]) -> None:
     assert decoding_params(LLADA, generating(decoding="fast")).confidence_threshold == 0.9
@@ -91,6 +98,7 @@ SILENT: list[tuple[str, dict[str, Any], str, str]] = [
     ("dreamon", {"decoding": "fast", "cache": "none", "cache_refresh": 4}, "cache_refresh", "cache"),
     ("llada", {"algorithm": "random", "confidence_threshold": 0.9}, "confidence_threshold", "algorithm"),
     ("llada", {"algorithm": "random", "confidence_factor": 0.9}, "confidence_factor", "algorithm"),
+    ("llada", {"algorithm": "random", "confidence_margin": 0.25}, "confidence_margin", "algorithm"),
     ("dream", {"algorithm": "origin", "alg_temp": 0.5}, "alg_temp", "algorithm"),
     ("llada", {"confidence_threshold": 0.5, "local_threshold": 0.5}, "local_threshold", "confidence_threshold"),
 ]
