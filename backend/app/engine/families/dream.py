@@ -6,13 +6,14 @@ from app.engine.decoding.timestep import TimestepSampler
 from app.engine.families.base import Family
 from app.engine.families.span import FixedSpan
 from app.engine.models import dream
+from app.engine.models.qwen import Qwen
 
 DREAM = Family(
     name="dream",
     published_names=("Dream", "DreamModel", "DreamOn", "DreamOnModel"),
     is_variant=lambda raw: raw.get("expand_token_id") is None,
     parse_config=dream.parse_config,
-    build=dream.Dream,
+    build=Qwen,
     sampler=TimestepSampler,
     span=FixedSpan(),
     parameters=frozenset({"alg_temp", "transfer_counts", "timestep_eps", "eos_never_predicted", "mask_lengths"}),

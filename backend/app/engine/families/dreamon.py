@@ -6,13 +6,14 @@ from app.engine.decoding.variable_length import VariableLengthSampler
 from app.engine.families.base import Family
 from app.engine.families.span import GrowingSpan
 from app.engine.models import dream
+from app.engine.models.qwen import Qwen
 
 DREAMON = Family(
     name="dreamon",
     published_names=("DreamOn", "DreamOnModel", "Dream", "DreamModel"),
     is_variant=lambda raw: raw.get("expand_token_id") is not None,
     parse_config=dream.parse_config,
-    build=dream.Dream,
+    build=Qwen,
     sampler=VariableLengthSampler,
     span=GrowingSpan(default_length=16),
     parameters=frozenset(

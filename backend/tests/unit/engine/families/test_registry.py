@@ -14,7 +14,7 @@ from app.engine.families.llada import LLADA
 from app.engine.families.registry import family_of, register
 from app.engine.interface.errors import CheckpointError
 from app.engine.interface.params import DecodingParams
-from app.engine.models import dream, llada
+from app.engine.models import llada, qwen
 from tests.unit.engine.checkpoints import DREAM_CONFIG
 
 RULE_PARAMETERS = {rule.PARAMETER for rule in RULES}
@@ -24,7 +24,7 @@ RULE_PARAMETERS = {rule.PARAMETER for rule in RULES}
     ("name", "module"),
     [
         *[(name, llada.LLaDA) for name in ("llada", "LLaDA", "LLADA")],
-        *[(name, dream.Dream) for name in ("Dream", "dream", "DreamOn", "dreamon", "DREAMON")],
+        *[(name, qwen.Qwen) for name in ("Dream", "dream", "DreamOn", "dreamon", "DREAMON")],
     ],
 )
 def test_model_types_in_any_case(name: str, module: type) -> None:
@@ -35,7 +35,7 @@ def test_model_types_in_any_case(name: str, module: type) -> None:
     ("name", "module"),
     [
         *[(name, llada.LLaDA) for name in ("LLaDAModelLM", "lladamodellm")],
-        *[(name, dream.Dream) for name in ("DreamModel", "dreammodel", "DreamOnModel")],
+        *[(name, qwen.Qwen) for name in ("DreamModel", "dreammodel", "DreamOnModel")],
     ],
 )
 @pytest.mark.parametrize("model_type", [None, "custom"])
