@@ -16,8 +16,7 @@ from app.engine.device.devices import choose_device, choose_dtype, first_line, h
 from app.engine.device.memory import free_caches
 from app.engine.engine import Engine
 from app.engine.families.checkpoint import load_model, weight_bytes
-from app.engine.families.checkpoint_files import read_config
-from app.engine.families.registry import family_named
+from app.engine.families.registry import family_named, read_config
 from app.engine.interface.config import DTypeName, EngineConfig, RuntimeName
 from app.engine.interface.counters import EngineCounters
 from app.engine.interface.errors import DeviceBroken, EngineError, EngineStopped, OutOfDeviceMemory, QueueFull

@@ -21,6 +21,7 @@ from app.engine.interface.events import EngineEvent, Failed, Finished
 from app.engine.interface.params import DecodingParams, GenerationRequest
 from app.engine.likelihood import MaskedSample, cross_entropies, log_likelihood, round_loss
 from app.engine.passes.runner import ModelRunner
+from tests.conformance.block_mask import BlockMask
 from tests.conformance.traces import Trace
 
 Raw = Mapping[str, Any]
@@ -304,7 +305,8 @@ def judge_forward(case: Case, runner: ModelRunner, *, together: bool) -> None:
     golden = load_file(case.file.with_suffix(".safetensors"))[case.raw["logits"]]
     rows = [_visible_row(case.raw, index, runner) for index in range(len(case.raw["input_ids"]))]
     groups = [rows] if together else [[row] for row in rows]
-    logits = [part for group in groups for part in _forward(runner, group)]
+    block_length = case.raw.get("block_length")
+    logits = [part for group in groups for part in _forward(runner, group, block_length)]
     for index, (columns, _, _) in enumerate(rows):
         expected = golden[index, columns]
         close = torch.allclose(logits[index].float(), expected, atol=LOGITS_ATOL, rtol=LOGITS_RTOL)
@@ -328,11 +330,12 @@ def _visible_row(raw: Raw, index: int, runner: ModelRunner) -> Row:
 
 
 @torch.inference_mode()
-def _forward(runner: ModelRunner, rows: Sequence[Row]) -> list[Tensor]:
+def _forward(runner: ModelRunner, rows: Sequence[Row], block_length: int | None) -> list[Tensor]:
     ids = torch.tensor([i for _, row_ids, _ in rows for i in row_ids])
     positions = torch.tensor([p for _, _, row_positions in rows for p in row_positions])
     lengths = [len(row_ids) for _, row_ids, _ in rows]
-    logits = runner.model.head(runner.model.hidden(ids, positions, lengths))
+    variants = [BlockMask(block_length)] * len(rows) if block_length else ()
+    logits = runner.model.head(runner.model.hidden(ids, positions, lengths, variants=variants))
     return list(torch.split(logits, lengths))
 
 

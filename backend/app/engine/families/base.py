@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from app.engine.decoding.commit.registry import RULES
 from app.engine.decoding.step import Sampler
+from app.engine.families.completion import TokenizerCompletion
 from app.engine.families.span import Span
 from app.engine.models.base import FamilyModel, ModelConfig
 
@@ -41,6 +43,8 @@ class Family:
     parse_config: Callable[[Mapping[str, Any], str], ModelConfig]
     """Reads a `config.json`, given the family's name."""
     build: Callable[[ModelConfig], FamilyModel]
+    completion: TokenizerCompletion | None = None
+    """Files beside `config.json` that say what it leaves out; `None`: it leaves nothing out."""
 
     # How a canvas is denoised.
     sampler: type[Sampler]
@@ -62,6 +66,14 @@ class Family:
     def caches(self) -> tuple[str, ...]:
         """Values of `cache`."""
         return tuple(self.sampler.CACHES)
+
+    def completed(self, raw_config: dict[str, Any], folder: Path) -> dict[str, Any]:
+        """Gives the family's `config.json` with what other files of its folder add.
+
+        Raises:
+            CheckpointError: a file is damaged, or none says what is needed.
+        """
+        return raw_config if self.completion is None else self.completion.complete(raw_config, folder)
 
     def config_of(self, raw_config: Mapping[str, Any]) -> ModelConfig:
         """Reads a `config.json` of the family.

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from app.engine.device.devices import is_out_of_memory
 from app.engine.families.build import build_model
-from app.engine.families.checkpoint_files import open_weights, read_config, weight_files
+from app.engine.families.checkpoint_files import open_weights, weight_files
+from app.engine.families.registry import read_config
 from app.engine.interface.config import QuantizationName
 from app.engine.interface.errors import CheckpointError, OutOfDeviceMemory
 from app.engine.models.base import FamilyModel

@@ -40,7 +40,7 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def read_config(folder: Path) -> dict[str, Any]:
+def read_config_file(folder: Path) -> dict[str, Any]:
     """`config.json`, with the ends of the text that only `generation_config.json` names behind its own.
 
     Raises:
@@ -73,7 +73,7 @@ def weight_files(folder: Path) -> list[Path]:
 
 def check_is_whole(folder: Path) -> None:
     """Raises CheckpointError if a configuration or a weight file is missing, or one was cut off."""
-    read_config(folder)
+    read_config_file(folder)
     files = weight_files(folder)
     for path in files:
         with open_weights(path, framework="numpy"):

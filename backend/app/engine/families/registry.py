@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import Any
 
 from app.engine.families.base import Family
+from app.engine.families.checkpoint_files import read_config_file
 from app.engine.families.dream import DREAM
 from app.engine.families.dreamon import DREAMON
 from app.engine.families.llada import LLADA
@@ -53,3 +55,14 @@ def family_of(raw_config: Mapping[str, Any]) -> Family:
         f"config.json names no known family: model_type={raw_config.get('model_type')!r}, "
         f"architectures={raw_config.get('architectures')!r}; known model types are {', '.join(first)} and {last}"
     )
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Gives the `config.json` of a folder, with all that its family finds in other files there: what every reader of a
+    checkpoint begins with.
+
+    Raises:
+        CheckpointError: a file is missing or damaged, or the family unknown.
+    """
+    raw = read_config_file(folder)
+    return family_of(raw).completed(raw, folder)

@@ -29,15 +29,15 @@ class ConfigFields:
             raise CheckpointError(f"config.json lacks {key!r}")
         return value
 
-    def integers(self, key: str) -> tuple[int, ...]:
+    def integers(self, key: str, default: tuple[int, ...] | None = None) -> tuple[int, ...]:
         """One number or a list of them, each once and in their order."""
         value = self._raw.get(key)
         values = value if isinstance(value, list) else [value]
         found = (ConfigFields({key: each}).integer_or_none(key) for each in values)
         numbers = tuple(dict.fromkeys(number for number in found if number is not None))
-        if not numbers:
+        if not numbers and default is None:
             raise CheckpointError(f"config.json lacks {key!r}")
-        return numbers
+        return numbers or default or ()
 
     def integer_or_none(self, key: str) -> int | None:
         value = self._raw.get(key)

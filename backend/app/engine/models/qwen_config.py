@@ -29,9 +29,7 @@ class Published:
     """Switches that no release uses, and the values that are computed."""
 
 
-def read_qwen_config(
-    raw: Mapping[str, Any], family: str, published: Published, special: SpecialIds, block_length: int | None = None
-) -> ModelConfig:
+def read_qwen_config(raw: Mapping[str, Any], family: str, published: Published, special: SpecialIds) -> ModelConfig:
     """Reads a published `config.json`; absent keys take the published defaults.
 
     Raises:
@@ -61,7 +59,6 @@ def read_qwen_config(
         prediction_shift=published.prediction_shift,
         qkv_biases=published.qkv_biases,
         qk_norms=published.qk_norms,
-        block_length=block_length,
     )
 
 
