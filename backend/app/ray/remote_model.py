@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing, suppress
-from typing import Any
+from typing import Any, cast
 
 from app.core.logging import current_request_id
 from app.ray.arrivals import Arrivals
@@ -14,7 +14,7 @@ from app.ray.errors import RAY_ERRORS, one_line, service_error
 from app.services.diffusion.base import DiffusionModel
 from app.services.diffusion.errors import Overloaded, ServiceError
 from app.services.diffusion.model_events import Ended, ModelEvent
-from app.services.diffusion.models import DiffusionGenerationParams, DiffusionInfillingParams, Operation, Params
+from app.services.diffusion.models import Capability, DiffusionGenerationParams, DiffusionInfillingParams, Params
 from app.services.diffusion.reports import DiffusionModelDetails
 
 LOOK_EVERY_S = 0.1
@@ -66,8 +66,8 @@ class RemoteModel(DiffusionModel):
         return error if replicas else f"no replica of {self.model_id!r} is running; Ray starts another"
 
     @property
-    def capabilities(self) -> tuple[Operation, ...]:
-        return tuple(self._known.capabilities)
+    def capabilities(self) -> tuple[Capability, ...]:
+        return cast(tuple[Capability, ...], tuple(self._known.capabilities))
 
     @property
     def device(self) -> str:

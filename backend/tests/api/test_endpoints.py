@@ -78,6 +78,7 @@ def test_models(server: Server) -> None:
     for model in models.values():
         assert set(model) == {
             "model_id", "name", "description", "max_length", "is_available", "device", "memory_usage",
+            "capabilities",
         }  # fmt: skip
     assert models["dreamon"]["max_length"] == 2048
     assert models["llada"]["max_length"] == 1024
@@ -88,7 +89,7 @@ def test_model_details(server: Server) -> None:
     models = {model["model_id"]: model for model in server.get("/admin/models").json()["models"]}
     llada = models["llada"]
     assert llada["is_available"]
-    assert llada["capabilities"] == ["generate", "infill"]
+    assert llada["capabilities"] == ["generate", "infill", "chat"]
     assert llada["parameters"]["max_length"] == {"minimum": 1, "maximum": 1024}
     assert llada["checkpoint"].endswith("llada-tiny")
     assert llada["dtype"] == "float32"

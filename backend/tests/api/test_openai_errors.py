@@ -45,7 +45,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory, plugin: Path) -> Iterator[
         ({"logprobs": 1}, "logprobs", "model 'words' gives no logprobs"),
         ({"extra_body": {"temprature": 1}}, "temprature", "unknown field 'temprature'"),
         ({"model": "llada", "extra_body": {"initial_masks": 1}}, "initial_masks", "initial_masks"),
-        ({"model": "silent", "suffix": "b"}, "model", "model 'silent' cannot infill"),
+        ({"model": "silent", "suffix": "b"}, "suffix", "model 'silent' cannot infill: it sees no text"),
     ],
 )
 def test_an_impossible_value_is_a_bad_request(client: OpenAI, asked: dict[str, Any], param: str, message: str) -> None:

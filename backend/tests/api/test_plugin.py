@@ -9,8 +9,8 @@ from tests.api.serving import Server
 def test_it_is_listed_with_its_bounds(server: Server) -> None:
     models = {model["model_id"]: model for model in server.get("/admin/models").json()["models"]}
     assert models["words"]["is_available"]
-    assert models["words"]["capabilities"] == ["generate", "infill"]
-    assert models["silent"]["capabilities"] == ["generate"]
+    assert models["words"]["capabilities"] == ["generate", "infill", "chat"]
+    assert models["silent"]["capabilities"] == ["generate", "chat"]
     assert models["words"]["parameters"]["max_length"] == {"minimum": 1, "maximum": 2048}
 
 

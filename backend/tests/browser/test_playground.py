@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from urllib.parse import urlencode
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from tests.api.serving import Json, Server, serving
 from tests.browser.conftest import OpenPage, run, visiting, wait_for_end
@@ -302,3 +302,29 @@ def test_a_key_is_asked_for_and_stays_in_the_tab(browser: Browser, keyed: Server
         expect(page.locator("#curl")).to_contain_text('-H "X-API-Key: $API_KEY"')
         page.reload()
         expect(page.get_by_role("button", name="Denoise")).to_be_enabled()
+
+
+def test_a_model_that_cannot_infill_is_offered_no_gap(open_page: OpenPage) -> None:
+    page = open_page(address(**PROSE))
+
+    def without_infilling(route: Route) -> None:
+        answer = route.fetch()
+        models = [
+            {**model, "capabilities": ["generate", "chat"]} if model["model_id"] == "llada" else model
+            for model in answer.json()["models"]
+        ]
+        route.fulfill(response=answer, json={"models": models})
+
+    page.route("**/api/diffusion/admin/models", without_infilling)
+    page.goto(f"/?{address(**{**PROSE, 'mode': 'infill', 'prefix': 'x'})}")
+    task, text, suffix = (page.locator(selector) for selector in ("#task", "#text", "#suffix"))
+    expect(text).to_be_visible()
+    expect(suffix).to_be_hidden()
+    expect(task).to_be_hidden()
+    run(page)
+    settings_of(page).get_by_label("model_id").select_option("dreamon")
+    expect(task).to_be_visible()
+    page.get_by_role("radio", name="Fill a gap").check()
+    expect(suffix).to_be_visible()
+    settings_of(page).get_by_label("model_id").select_option("llada")
+    expect(suffix).to_be_hidden()

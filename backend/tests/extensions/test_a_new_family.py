@@ -17,7 +17,7 @@ from app.engine.interface.config import EngineConfig
 from app.engine.interface.errors import CheckpointError, InvalidRequest
 from app.engine.interface.params import DecodingParams, GenerationRequest
 from app.engine.passes.runner import ModelRunner
-from app.services.diffusion.errors import InvalidParameters
+from app.services.diffusion.errors import UnsupportedOperation
 from app.services.diffusion.families import registry as text_registry
 from app.services.diffusion.model_events import Ended, Piece
 from app.services.diffusion.models import DiffusionGenerationParams, DiffusionInfillingParams
@@ -109,13 +109,19 @@ async def test_the_service_serves_its_text(folder: Path) -> None:
     model = NativeDiffusionModel("mine", location=str(folder), config=EngineConfig())
     assert await model.initialize(), model.problem
     try:
-        assert (model.max_length, model.capabilities, model.details().algorithms) == (32, ("generate",), ["sequential"])
+        assert (model.max_length, model.capabilities, model.details().algorithms) == (
+            32,
+            ("generate", "chat"),
+            ["sequential"],
+        )
         params = DiffusionGenerationParams(text="Once upon", max_length=8, seed=1)
         events = [event async for event in model.prepared_stream(model.prepare_request(params))]
         assert any(isinstance(event, Piece) for event in events)
         assert isinstance(events[-1], Ended)
-        with pytest.raises(InvalidParameters, match="model 'mine' cannot infill"):
+        with pytest.raises(UnsupportedOperation, match="model 'mine' cannot infill"):
             model.prepare_request(DiffusionInfillingParams(prefix="a", suffix="b", max_length=8))
+        gap = DiffusionInfillingParams(prefix=params.text, max_length=8, seed=1)
+        assert model.prepare_request(gap).decoding == model.prepare_request(params).decoding
     finally:
         await model.close()
 

@@ -51,6 +51,7 @@ from app.services.diffusion.errors import (
     ServiceDisabled,
     ServiceError,
     UnknownModel,
+    UnsupportedOperation,
 )
 from app.services.diffusion.public_words import public_text
 from app.services.diffusion.requests.stats import UNFORESEEN
@@ -175,6 +176,7 @@ PROBLEMS: dict[type[Exception], tuple[int, str]] = {
     UnsupportedMediaType: (415, "The body is not declared as JSON"),
     InvalidBody: (422, "A value is not allowed"),
     InvalidParameters: (422, "A value is not allowed"),
+    UnsupportedOperation: (422, "The model cannot do this"),
     ContentRejected: (422, "The content filter refuses it"),
     RateLimited: (429, "Too many requests"),
     GenerationFailed: (500, "The model failed"),

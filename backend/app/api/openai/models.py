@@ -22,6 +22,9 @@ class Model(BaseModel):
     is_available: bool = Field(description="Where it is not, another model answers, unless that is switched off.")
     context_length: int | None = Field(description="Tokens that it sees at a time; null until it is loaded.")
     max_output_length: int = Field(description="The greatest `max_tokens`.")
+    capabilities: list[str] = Field(
+        description="Operations that it is known to answer: `generate`, `infill` (with a `suffix`), `chat`."
+    )
 
     @classmethod
     def of(cls, details: DiffusionModelDetails) -> Model:
@@ -30,6 +33,7 @@ class Model(BaseModel):
             is_available=details.is_available,
             context_length=details.context_length,
             max_output_length=details.max_length,
+            capabilities=details.capabilities,
         )
 
 

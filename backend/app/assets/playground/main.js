@@ -67,6 +67,9 @@ function restore(state) {
 
 /** Shows what belongs to the chosen mode, models and comparison. */
 function arrange() {
+  const infills = shownSides().every(({ settings }) => settings.infills);
+  $("#task").hidden = !infills;
+  if (!infills) form.elements.mode.value = "generate";
   for (const [name, fields] of Object.entries(TEXTS)) {
     for (const field of fields) $(`#${field}`).closest(".field").hidden = name !== mode();
   }
@@ -76,7 +79,7 @@ function arrange() {
   $("#settings-a").hidden = isComparing && form.elements.side.value !== "a";
   $("#settings-b").hidden = !isComparing || form.elements.side.value !== "b";
   sideB.sheet.isHidden = !isComparing;
-  if (isReady) for (const { settings } of sides) settings.fit(mode());
+  if (isReady) for (const { settings } of sides) settings.fit();
   for (const { run, settings, sheet } of sides) if (!run) preview(sheet, bodyOf(settings));
 }
 

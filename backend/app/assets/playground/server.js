@@ -8,7 +8,7 @@ const ON_THIS_MACHINE = ["localhost", "127.0.0.1", "[::1]"];
  * @typedef {{title: string, detail?: string, status?: number, errors?: {field: string, message: string}[]}} Facts
  * @typedef {{type: string, data: any, metadata: Record<string, any>}} StreamEvent
  * @typedef {{model_id: string, name: string, description: string, max_length: number, is_available: boolean,
- *   capabilities?: string[], parameters?: Record<string, {minimum: number, maximum: number}>}} Model
+ *   capabilities: string[], parameters?: Record<string, {minimum: number, maximum: number}>}} Model
  */
 
 /** Why there is no answer, in sentences. */

@@ -54,18 +54,24 @@ export class Settings {
     for (const [name, input] of Object.entries(this.#inputs)) input.title = parameters[name].description ?? "";
   }
 
-  /** Shows what the chosen model takes, and marks the models that cannot do `mode`. */
-  fit(mode) {
-    const model = this.models.find(({ model_id }) => model_id === this.#inputs.model_id.value);
+  /** Whether the chosen model sees text behind a gap; one that is not loaded may not have said so yet. */
+  get infills() {
+    const model = this.#model;
+    return !model?.is_available || model.capabilities.includes("infill");
+  }
+
+  /** Shows what the chosen model takes. */
+  fit() {
+    const model = this.#model;
     for (const name of Object.keys(NUMBERS)) {
       const isTaken = name === "seed" || !model?.is_available || !model.parameters || name in model.parameters;
       this.#inputs[name].closest(".field").hidden = !isTaken;
       this.#bound(name, boundsOf(name, model, this.parameters));
     }
-    for (const option of this.#inputs.model_id.options) {
-      const { capabilities = [mode] } = this.models.find(({ model_id }) => model_id === option.value) ?? {};
-      option.disabled = !capabilities.includes(mode);
-    }
+  }
+
+  get #model() {
+    return this.models.find(({ model_id }) => model_id === this.#inputs.model_id.value);
   }
 
   /** What is in the fields that are shown and not empty, as it was typed. */

@@ -20,9 +20,10 @@ def command(is_json: bool, target: Target) -> None:
     if is_json:
         click.echo(json.dumps([model.model_dump() for model in models]))
         return
-    rows = [("MODEL", "LOADED", "DEVICE", "MB", "MAX LENGTH", "")]
+    rows = [("MODEL", "LOADED", "DEVICE", "MB", "MAX LENGTH", "CAN", "")]
     for model in models:
         available = "yes" if model.is_available else "no"
         numbers = (f"{model.memory_usage:.1f}", str(model.max_length))
-        rows.append((model.model_id, available, model.device, *numbers, model.description))
+        can = ", ".join(model.capabilities)
+        rows.append((model.model_id, available, model.device, *numbers, can, model.description))
     click.echo(table(rows))

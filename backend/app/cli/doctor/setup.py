@@ -13,6 +13,7 @@ from app.cli.doctor.finding import Finding, ok, problem, warning
 
 if TYPE_CHECKING:
     from app.core.settings import Settings
+    from app.services.diffusion.models import DiffusionModelInfo
 
 
 def check_setup(url: str | None, api_key: str) -> Iterator[Finding]:
@@ -87,15 +88,18 @@ def _room(model_id: str, folder: Path, settings: Settings) -> Finding:
     from app.engine.device.devices import choose_device
     from app.engine.device.memory import device_memory
     from app.engine.families.checkpoint import load_model, stored_bytes
+    from app.services.diffusion.families.registry import text_family
     from app.text.tokenizer import Tokenizer
 
-    special = load_model(folder, torch.device("meta"), torch.float32).config.special
+    config = load_model(folder, torch.device("meta"), torch.float32).config
+    special = config.special
     tokenizer = Tokenizer.load(folder)
     tokenizer.check_ids(vocab_size=1 << 31, mask=special.mask, eos=special.eos, expand=special.expand)
     size_bytes = stored_bytes(folder)
     device = choose_device(settings.device_preference, settings.memory_threshold, size_bytes)
     memory = device_memory(device)
-    fact = f"{model_id}: the checkpoint in {folder} is readable, {size_bytes / 1e6:,.0f} MB"
+    fact = f"{model_id}: the checkpoint in {folder} is readable, {size_bytes / 1e6:,.0f} MB, "
+    fact += f"and can {', '.join(text_family(config.family).capabilities)}"
     if memory is not None and size_bytes > memory.free_bytes:
         return warning(f"{fact}; {device} has only {memory.free_bytes / 1e6:,.0f} MB free")
     return ok(f"{fact}.")
@@ -127,7 +131,7 @@ def _server(url: str, api_key: str) -> Iterator[Finding]:
     try:
         with DiffusionClient(url, api_key=api_key, timeout_s=10, connect_timeout_s=5) as client:
             client.ping()
-            available = [model.model_id for model in client.models() if model.is_available]
+            available = [_with_capabilities(model) for model in client.models() if model.is_available]
     except AccessDenied as error:
         yield problem(f"the server at {url} runs, and refuses: {error}")
     except (DiffusionError, ValueError) as error:
@@ -135,3 +139,7 @@ def _server(url: str, api_key: str) -> Iterator[Finding]:
     else:
         fact = f"The server at {url} runs; "
         yield ok(f"{fact}{', '.join(available)} can answer.") if available else warning(f"{fact}no model is loaded")
+
+
+def _with_capabilities(model: DiffusionModelInfo) -> str:
+    return f"{model.model_id} ({', '.join(model.capabilities)})"

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         ServiceDisabled,
         ServiceError,
         UnknownModel,
+        UnsupportedOperation,
     )
     from app.services.diffusion.models import (
         ChatMessage,
@@ -59,6 +60,7 @@ __all__ = [
     "ServiceDisabled",
     "ServiceError",
     "UnknownModel",
+    "UnsupportedOperation",
 ]
 
 _HOMES = {

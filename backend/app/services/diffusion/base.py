@@ -24,9 +24,10 @@ from typing import TypeAlias
 
 from app.engine.interface.counters import EngineCounters
 from app.engine.interface.params import DecodingParams
-from app.services.diffusion.errors import InvalidParameters
+from app.services.diffusion.errors import InvalidParameters, UnsupportedOperation
 from app.services.diffusion.model_events import ModelEvent
 from app.services.diffusion.models import (
+    Capability,
     DiffusionGenerationParams,
     DiffusionInfillingParams,
     DiffusionStreamEvent,
@@ -90,14 +91,18 @@ class DiffusionModel(ABC):
         """Loads what the model needs. `False`, or an exception, makes the model unavailable until it is reloaded."""
         return True
 
+    async def describe_itself(self) -> None:
+        """Learns what can be known without loading, for a model that waits for its first request. Raises nothing."""
+
     @abstractmethod
     def generate_stream(self, params: DiffusionGenerationParams) -> AsyncIterator[StreamItem]:
         """An async generator of events. The service has filled in the defaults: `model_id`, `max_length`, `seed` and
         the sampling parameters are set. The other ones are `None` where the caller left them out."""
 
     def infill_stream(self, params: DiffusionInfillingParams) -> AsyncIterator[StreamItem]:
-        """An async generator of events between a prefix and a suffix. Override it to offer infilling."""
-        raise InvalidParameters(f"model {self.model_id!r} cannot infill", field="model_id")
+        """An async generator of events between a prefix and a suffix. Override it to offer infilling; a model without
+        it gets a gap with nothing behind it as a text to continue."""
+        raise self._cannot("infill")
 
     async def close(self) -> None:
         """Releases what `initialize` took. Called once no request uses the model any more; `initialize` may follow."""
@@ -108,9 +113,7 @@ class DiffusionModel(ABC):
         Raises:
             InvalidParameters: names the field, the value and what is allowed.
         """
-        operation: Operation = "infill" if isinstance(params, DiffusionInfillingParams) else "generate"
-        if operation not in self.capabilities:
-            raise InvalidParameters(f"model {self.model_id!r} cannot {operation}", field="model_id")
+        self.check_operation(params)
         if params.max_length is not None and params.max_length > self.max_length:
             raise InvalidParameters(
                 f"max_length={params.max_length} is above {self.max_length}, the maximum of model {self.model_id!r}",
@@ -129,11 +132,27 @@ class DiffusionModel(ABC):
         if params.logprobs is not None and not self.gives_logprobs:
             raise InvalidParameters(f"model {self.model_id!r} gives no logprobs", field="logprobs")
 
+    def check_operation(self, params: Request) -> None:
+        """Refuses what this model cannot do, whatever the values. It may be asked of a model that is not loaded.
+
+        Raises:
+            UnsupportedOperation: names the operation.
+        """
+        operation: Operation = "infill" if _has_text_behind(params) else "generate"
+        if operation not in self.capabilities:
+            raise self._cannot(operation)
+
     def prepare_request(self, params: Params) -> Prepared:
         """Prepares a request before it waits for its place: `check`, and for a model with an engine the same in its
         words, so that nothing is translated twice. Raises as `check` does."""
         self.check(params)
-        return Prepared(params)
+        return Prepared(self.as_it_can(params))
+
+    def as_it_can(self, params: Params) -> Params:
+        """Gives a request in a form that this model can answer: a gap with nothing behind it is a text to continue."""
+        if isinstance(params, DiffusionInfillingParams) and "infill" not in self.capabilities:
+            return params.continuation()
+        return params
 
     def prepared_stream(self, prepared: Prepared) -> AsyncIterator[StreamItem]:
         """The answer to a request that `prepare_request` gave: `generate_stream` or `infill_stream`."""
@@ -142,9 +161,17 @@ class DiffusionModel(ABC):
         return self.generate_stream(prepared.params)
 
     @property
-    def capabilities(self) -> tuple[Operation, ...]:
+    def capabilities(self) -> tuple[Capability, ...]:
+        """The operations that it is known to answer. Whatever continues a text can chat: a conversation is one."""
         infills = type(self).infill_stream is not DiffusionModel.infill_stream
-        return ("generate", "infill") if infills else ("generate",)
+        return ("generate", "infill", "chat") if infills else ("generate", "chat")
+
+    def _cannot(self, operation: Operation) -> UnsupportedOperation:
+        if operation == "generate":
+            return UnsupportedOperation(f"model {self.model_id!r} cannot generate", field="model_id")
+        return UnsupportedOperation(
+            f"model {self.model_id!r} cannot infill: it sees no text behind a gap", field="suffix"
+        )
 
     @property
     def device(self) -> str:
@@ -179,3 +206,7 @@ class DiffusionModel(ABC):
                 **{name: ParameterBound.of(name) for name in ("temperature", "top_p", "top_k", "repetition_penalty")},
             },
         )
+
+
+def _has_text_behind(params: Request) -> bool:
+    return isinstance(params, DiffusionInfillingParams) and bool(params.suffix)

@@ -3,6 +3,7 @@
 ServiceError
 ├── Refusal               the caller has to change something
 │   ├── InvalidParameters     a value that this model cannot take
+│   │   └── UnsupportedOperation  this model cannot do what is asked, whatever the values
 │   ├── ContentRejected       the content filter refuses the request or the answer
 │   └── UnknownModel          no model has this id
 ├── ModelUnavailable      the model, and every model that could stand in for it, cannot be had now
@@ -39,6 +40,12 @@ class InvalidParameters(Refusal):
     def __init__(self, message: str, *, field: str = "") -> None:
         super().__init__(message)
         self.field = field
+
+
+class UnsupportedOperation(InvalidParameters):
+    """This model cannot do what is asked, whatever the values; the message names models that can."""
+
+    code = "unsupported_operation"
 
 
 class ContentRejected(Refusal):

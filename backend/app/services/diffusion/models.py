@@ -12,6 +12,7 @@ from app.core.parameters import CacheName, DecodingName, StreamMode, field_of
 
 EventType = Literal["start", "token", "step", "complete", "error"]
 Operation = Literal["generate", "infill"]
+Capability = Literal["generate", "infill", "chat"]
 
 MAX_STOP_CHARACTERS = 200
 MAX_STOP_STRINGS = 16
@@ -136,6 +137,11 @@ class DiffusionInfillingParams(Request):
     prefix: str = Field("", max_length=MAX_SIDE_CHARACTERS)
     suffix: str = Field("", max_length=MAX_SIDE_CHARACTERS, validate_default=True)
 
+    def continuation(self) -> DiffusionGenerationParams:
+        """Gives the request to continue the prefix, which it is where nothing stands behind the gap."""
+        common = {name: getattr(self, name) for name in Request.model_fields}
+        return DiffusionGenerationParams.model_construct(text=self.prefix, **common)
+
     @field_validator("suffix")
     @classmethod
     def _one_side_is_given(cls, suffix: str, info: Any) -> str:
@@ -185,3 +191,7 @@ class DiffusionModelInfo(BaseModel):
     is_available: bool
     device: str
     memory_usage: float = Field(description="Megabytes of weights on the device.")
+    capabilities: list[str] = Field(
+        description="Operations that it is known to answer: `generate`, `infill` (with text behind the gap), `chat`. "
+        "Other names may come."
+    )

@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.core.parameters import PARAMETERS
-from app.services.diffusion.models import DiffusionModelInfo, Operation
+from app.services.diffusion.models import DiffusionModelInfo
 
 
 class ParameterBound(BaseModel):
@@ -26,7 +26,6 @@ class ParameterBound(BaseModel):
 class DiffusionModelDetails(DiffusionModelInfo):
     """A model as the admin path describes it."""
 
-    capabilities: list[Operation]
     algorithms: list[str]
     parameters: dict[str, ParameterBound]
     checkpoint: str | None = None

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from app.core.parameters import CacheName
-from app.services.diffusion.models import Operation
+from app.services.diffusion.models import Capability, Operation
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,11 @@ class TextFamily:
     """Whether there may be text behind an answer, as for the engine."""
     presets: Mapping[str, Preset]
     """The presets by their value of `decoding`, chosen by benchmarks/quality.py; any other is exact."""
+
+    @property
+    def capabilities(self) -> tuple[Capability, ...]:
+        """The operations of its models. Whatever continues a text can chat: a conversation is one."""
+        return ("generate", "infill", "chat") if self.infills else ("generate", "chat")
 
     @property
     def changes_length(self) -> bool:

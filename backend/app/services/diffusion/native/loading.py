@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from app.engine.families.checkpoint_files import read_config
 from app.engine.interface.config import EngineConfig
+from app.engine.interface.errors import EngineError
 from app.services.diffusion.families.base import TextFamily
 from app.services.diffusion.families.registry import text_family
 from app.services.diffusion.models import DiffusionInfillingParams
-from app.services.diffusion.native.checkpoints import checkpoint_folder
+from app.services.diffusion.native.checkpoints import checkpoint_folder, download, is_hub_id
 from app.services.diffusion.native.prompt import prompt_ids
 from app.text.chat_template import check_chat_template
 from app.text.errors import TextError
@@ -55,6 +58,18 @@ def load(location: str, config: EngineConfig) -> Loaded:
         engine.close()
         raise
     return Loaded(tokenizer, engine)
+
+
+def family_at(location: str) -> TextFamily | None:
+    """The family of a checkpoint on this machine, by its configuration alone; `None` where that cannot be said."""
+    from app.engine.families.registry import family_of  # imports torch, which takes seconds
+
+    try:
+        is_remote = is_hub_id(location) and not Path(location).expanduser().is_dir()
+        folder = download(location, is_online=False) if is_remote else checkpoint_folder(location)
+        return text_family(family_of(read_config(folder)).name)
+    except (EngineError, OSError):
+        return None
 
 
 def _check_agreement(tokenizer: Tokenizer, config: ModelConfig) -> None:

@@ -20,21 +20,23 @@ from app.engine.interface.params import GenerationRequest
 from app.engine.request.context import text_room
 from app.services.diffusion.base import DiffusionModel, Prepared
 from app.services.diffusion.errors import GenerationFailed, InvalidParameters
+from app.services.diffusion.families.base import TextFamily
 from app.services.diffusion.mailbox import Mailbox
 from app.services.diffusion.model_events import ModelEvent
 from app.services.diffusion.models import (
+    Capability,
     DiffusionChatParams,
     DiffusionGenerationParams,
     DiffusionInfillingParams,
-    Operation,
     Params,
+    Request,
 )
 from app.services.diffusion.native.decoding import check_combination, decoding_params
 from app.services.diffusion.native.engine_errors import failure, refusal
 from app.services.diffusion.native.engine_events import MAX_WAITING_EVENTS, Translator, is_last, merge_steps
 from app.services.diffusion.native.engine_names import EngineNames
 from app.services.diffusion.native.engine_request import check_ids, engine_request, is_of_ids
-from app.services.diffusion.native.loading import Loaded, load
+from app.services.diffusion.native.loading import Loaded, family_at, load
 from app.services.diffusion.native.prompt import prompt_ids
 from app.services.diffusion.reports import DiffusionModelDetails, ParameterBound
 from app.text.errors import ChatTemplateError, ConversationRefused, TextError
@@ -93,6 +95,7 @@ class NativeDiffusionModel(DiffusionModel):
         self._location = location
         self._config = config
         self._loaded: Loaded | None = None
+        self._family: TextFamily | None = None
         self._names = EngineNames()
         self._why_not_loaded: str | None = None
 
@@ -106,11 +109,16 @@ class NativeDiffusionModel(DiffusionModel):
             logger.error("model %r could not be loaded: %s", self.model_id, error)
             self.problem = str(error) or type(error).__name__
             return False
-        self.max_length = self._loaded.family.max_length
+        self._family = self._loaded.family
+        self.max_length = self._family.max_length
         self.algorithms = self._loaded.engine.algorithms
         self.special_tokens = self._loaded.tokenizer.markers
         self.context_length = self._loaded.config.context_length
         return True
+
+    async def describe_itself(self) -> None:
+        family = await asyncio.to_thread(family_at, self._location)
+        self._family = self._family or family
 
     async def close(self) -> None:
         loaded, self._loaded = self._loaded, None
@@ -145,10 +153,13 @@ class NativeDiffusionModel(DiffusionModel):
     # -- what the service asks ---------------------------------------------------------------------------------------
 
     @property
-    def capabilities(self) -> tuple[Operation, ...]:
-        """The operations of its family; both until that is known."""
-        infills = self._loaded is None or self._loaded.family.infills
-        return super().capabilities if infills else ("generate",)
+    def capabilities(self) -> tuple[Capability, ...]:
+        """The operations of its family; what every family can until that is known."""
+        return ("generate", "chat") if self._family is None else self._family.capabilities
+
+    def check_operation(self, params: Request) -> None:
+        if self._family is not None:
+            super().check_operation(params)
 
     @property
     def device(self) -> str:
@@ -170,6 +181,7 @@ class NativeDiffusionModel(DiffusionModel):
         loaded = self._require()
         if is_of_ids(params):
             check_ids(params.token_ids, loaded.tokenizer)
+        params = self.as_it_can(params)
         decoding = decoding_params(loaded.family, params, end_of_turn=loaded.tokenizer.end_of_turn_id)
         try:
             validate_params(decoding, loaded.config)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 from app.core.parameters import PARAMETERS
 from app.core.settings import DiffusionConfig
 from app.services.diffusion.base import DiffusionModel, Prepared
-from app.services.diffusion.errors import InvalidParameters, ModelUnavailable
+from app.services.diffusion.errors import InvalidParameters, ModelUnavailable, UnsupportedOperation
 from app.services.diffusion.models import Params
 from app.services.diffusion.residency.instance import Instance
 from app.services.diffusion.residency.residency import Residency
@@ -71,8 +71,13 @@ class Router:
         if not self._residency.is_complete.is_set():
             return None
         config = self._config()
-        instance = self._residency.slot(params.model_id or config.default_model).instance
-        return None if instance is None else _fit(instance, params, config)
+        slot = self._residency.slot(params.model_id or config.default_model)
+        with self._naming_others():
+            if slot.instance is not None:
+                return _fit(slot.instance, params, config)
+            if not slot.is_out_of_order:  # else another may answer
+                slot.check_operation(params)
+        return None
 
     @asynccontextmanager
     async def chosen(self, params: Params, examined: Fit | None = None) -> AsyncIterator[Choice]:
@@ -110,7 +115,18 @@ class Router:
             raise ModelUnavailable(f"model {requested!r} is not available, nor is another in its place: {why}")
         if examined is not None and _is_still_true(examined, instance, params, config):
             return examined
-        return _fit(instance, params, config)
+        with self._naming_others():
+            return _fit(instance, params, config)
+
+    @contextmanager
+    def _naming_others(self) -> Iterator[None]:
+        """Tells a client whose model cannot do what is asked which others can."""
+        try:
+            yield
+        except UnsupportedOperation as error:
+            able = [slot.model_id for slot in self._residency.slots if slot.infills and not slot.is_out_of_order]
+            others = f"ask another model: {', '.join(able)}" if able else "no other model of this server can"
+            raise UnsupportedOperation(f"{error}; leave the suffix out, or {others}", field=error.field) from None
 
     async def _stand_in(self, missing: Slot, params: Params, config: DiffusionConfig) -> Fit | None:
         for slot in self._candidates(missing, config):

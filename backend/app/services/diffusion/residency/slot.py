@@ -12,6 +12,7 @@ from enum import Enum
 from app.core.settings import DiffusionConfig
 from app.services.diffusion.base import DiffusionModel
 from app.services.diffusion.errors import ModelUnavailable
+from app.services.diffusion.models import Request
 from app.services.diffusion.public_words import public_text
 from app.services.diffusion.reports import DiffusionModelDetails
 from app.services.diffusion.residency.background import BackgroundTasks
@@ -73,6 +74,11 @@ class Slot:
     @property
     def is_available(self) -> bool:
         return self.instance is not None or self.state is State.RELEASED
+
+    @property
+    def infills(self) -> bool:
+        """Whether the model is known to see text behind a gap."""
+        return self._described is not None and "infill" in self._described.capabilities
 
     @property
     def is_loading(self) -> bool:
@@ -143,6 +149,13 @@ class Slot:
         """A model that was never loaded is available all the same: its first request loads it."""
         if self.state is State.NEW and not self.is_loading:
             self.state = State.RELEASED
+            if self._described is not None:
+                self._tasks.start(self._described.describe_itself(), name=f"describe {self.model_id}")
+
+    def check_operation(self, params: Request) -> None:
+        """Refuses what the model is known to be unable to do, loaded or not. Raises UnsupportedOperation."""
+        if self._described is not None:
+            self._described.check_operation(params)
 
     def release(self) -> Instance | None:
         """Lets the model go, if it may be. The caller closes it."""

@@ -37,6 +37,7 @@ from app.services.diffusion.errors import (
     ServiceDisabled,
     ServiceError,
     UnknownModel,
+    UnsupportedOperation,
 )
 from app.services.diffusion.requests.call import Call
 from tests.unit.api.asgi import http_scope
@@ -53,6 +54,7 @@ EXPECTED: list[tuple[Exception, int, str, dict[str, str]]] = [
     (UnsupportedMediaType("m"), 415, "unsupported_media_type", {}),
     (InvalidBody([FieldError(field="a", message="m")]), 422, "invalid_parameters", {}),
     (InvalidParameters("m", field="a"), 422, "invalid_parameters", {}),
+    (UnsupportedOperation("m", field="a"), 422, "unsupported_operation", {}),
     (ContentRejected("m"), 422, "content_rejected", {}),
     (RateLimited("m", retry_after_s=7), 429, "rate_limited", {"retry-after": "7"}),
     (GenerationFailed("m"), 500, "generation_failed", {}),

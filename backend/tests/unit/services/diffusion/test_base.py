@@ -7,14 +7,14 @@ from tests.fakes import GatedModel, WordsModel
 
 
 def test_a_model_that_implements_infilling_can_infill() -> None:
-    assert GatedModel().capabilities == ("generate",)
-    assert WordsModel().capabilities == ("generate", "infill")
+    assert GatedModel().capabilities == ("generate", "chat")
+    assert WordsModel().capabilities == ("generate", "infill", "chat")
 
 
 @pytest.mark.parametrize(
     ("model", "params", "field", "message"),
     [
-        (GatedModel(), DiffusionInfillingParams(prefix="a"), "model_id", "'gated' cannot infill"),
+        (GatedModel(), DiffusionInfillingParams(prefix="a", suffix="b"), "suffix", "'gated' cannot infill"),
         (
             WordsModel(),
             DiffusionGenerationParams(text="a", algorithm="sideways"),
@@ -33,6 +33,13 @@ def test_a_parameter_that_a_model_does_not_take_is_refused_by_name(
     with pytest.raises(InvalidParameters, match=message) as caught:
         model.check(params)
     assert caught.value.field == field
+
+
+def test_a_gap_with_nothing_behind_it_is_a_text_to_continue_to_a_model_that_cannot_infill() -> None:
+    gap = DiffusionInfillingParams(prefix="a", max_length=7, seed=3, stop=["x"], stream_mode="canvas")
+    continued = DiffusionGenerationParams(text="a", max_length=7, seed=3, stop=["x"], stream_mode="canvas")
+    assert GatedModel().prepare_request(gap).params == continued
+    assert WordsModel().prepare_request(gap).params == gap
 
 
 def test_the_bound_of_max_length_is_the_models() -> None:

@@ -12,6 +12,7 @@ from app.services.diffusion.errors import (
     InvalidParameters,
     ModelUnavailable,
     UnknownModel,
+    UnsupportedOperation,
 )
 from app.services.diffusion.models import DiffusionGenerationParams, Params
 from app.services.diffusion.residency.catalog import registered_entry
@@ -62,6 +63,44 @@ async def test_a_refused_parameter_is_no_reason_to_ask_another() -> None:
         with pytest.raises(InvalidParameters) as caught:
             await service.generate_stream("x", algorithm="forward")
         assert caught.value.field == "algorithm"
+
+
+GAP = {"prefix": "x", "suffix": "y"}
+
+
+async def test_a_gap_that_a_model_cannot_fill_is_refused_with_the_names_of_those_that_can() -> None:
+    gated = GatedModel()
+    async with serving(gated, WordsModel(), WordsModel("more")) as service:
+        with pytest.raises(UnsupportedOperation) as caught:
+            await service.infill_stream(**GAP, model_id="gated")
+    assert str(caught.value) == (
+        "model 'gated' cannot infill: it sees no text behind a gap; leave the suffix out, or ask another model: words, "
+        "more"
+    )
+    assert (caught.value.field, gated.num_open) == ("suffix", 0)
+
+
+async def test_a_gap_that_no_model_can_fill_is_refused_as_such() -> None:
+    async with serving(GatedModel()) as service:
+        with pytest.raises(UnsupportedOperation, match="leave the suffix out, or no other model of this server can"):
+            await service.infill_stream(**GAP, model_id="gated")
+
+
+async def test_a_gap_with_nothing_behind_it_is_continued_by_a_model_that_cannot_infill() -> None:
+    gated = GatedModel()
+    gated.release.set()
+    async with serving(gated) as service:
+        result = await service.infill_stream("x", "")
+    assert result.text == "before after"
+
+
+async def test_a_model_that_waits_for_its_first_use_refuses_a_gap_without_being_loaded() -> None:
+    gated = GatedModel()
+    async with serving(WordsModel(), gated, preload="default") as service:
+        assert service._residency.slot("gated").instance is None
+        with pytest.raises(UnsupportedOperation, match="ask another model: words"):
+            await service.infill_stream(**GAP, model_id="gated")
+        assert service._residency.slot("gated").instance is None
 
 
 async def test_a_request_waits_for_a_model_that_is_still_loading() -> None:
