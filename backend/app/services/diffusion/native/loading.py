@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app.engine.families.checkpoint_files import read_config
 from app.engine.interface.config import EngineConfig
 from app.engine.interface.errors import EngineError
 from app.services.diffusion.families.base import TextFamily
@@ -62,7 +61,7 @@ def load(location: str, config: EngineConfig) -> Loaded:
 
 def family_at(location: str) -> TextFamily | None:
     """The family of a checkpoint on this machine, by its configuration alone; `None` where that cannot be said."""
-    from app.engine.families.registry import family_of  # imports torch, which takes seconds
+    from app.engine.families.registry import family_of, read_config  # imports torch, which takes seconds
 
     try:
         is_remote = is_hub_id(location) and not Path(location).expanduser().is_dir()
