@@ -63,9 +63,9 @@ def memory_rows() -> list[Row]:
             f"{scheme}_gb": weight_bytes(raw_config, torch.bfloat16, scheme) / 1e9 for scheme in ("none", "int8", "nf4")
         }
         canvas = {
-            "layers_gb": runner.bytes_of_pass(CANVAS, 0) / 1e9,
-            "logits_gb": runner.bytes_per_row * CANVAS / 1e9,
-            "kept_gb": runner.bytes_cached(CANVAS) / 1e9,
+            "layers_gb": runner.footprint.of_states(CANVAS) / 1e9,
+            "logits_gb": runner.footprint.bytes_per_row * CANVAS / 1e9,
+            "kept_gb": runner.footprint.cached(CANVAS) / 1e9,
         }
         rows.append({"model": name, "float32_gb": runner.memory_bytes * 2 / 1e9, **weights, **canvas})
     return rows

@@ -24,7 +24,7 @@ class Engine:
         self.recovery = Recovery(runner, config, home=home)
         budget = logits_budget(config.max_logits_bytes, runner.device_name)
         config = replace(config, max_logits_bytes=budget)
-        self.scheduler: Scheduler[RequestState] = Scheduler(config, runner.bytes_per_row)
+        self.scheduler: Scheduler[RequestState] = Scheduler(config, runner.footprint.bytes_per_row)
         self._resting: dict[str, OutOfDeviceMemory] = {}
         """Running requests whose last pass fitted nowhere, and why."""
 

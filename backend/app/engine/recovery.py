@@ -274,14 +274,14 @@ class Recovery:
 
     def _bytes_needed(self, needs: Sequence[Need]) -> int:
         """Bytes that a step of all these takes and none of them holds yet."""
-        in_pass = self.runner.bytes_of_pass(sum(n.num_tokens for n in needs), sum(n.num_rows for n in needs))
-        return in_pass + self.runner.bytes_cached(
+        in_pass = self.runner.footprint.of_pass(sum(n.num_tokens for n in needs), sum(n.num_rows for n in needs))
+        return in_pass + self.runner.footprint.cached(
             sum(n.max_cached - n.num_cached for n in needs),
             sum(n.max_distributions - n.num_distributions for n in needs),
         )
 
     def _bytes_held(self, needs: Sequence[Need]) -> int:
-        return self.runner.bytes_cached(sum(n.num_cached for n in needs), sum(n.num_distributions for n in needs))
+        return self.runner.footprint.cached(sum(n.num_cached for n in needs), sum(n.num_distributions for n in needs))
 
     def _bytes_of_cpu_copy(self) -> int:
         """Bytes that a request on the CPU takes beside its own need: the weights, where they are not there yet."""

@@ -18,12 +18,10 @@ from app.engine.interface.errors import EngineError, OutOfDeviceMemory
 from app.engine.models.base import FamilyModel
 from app.engine.passes import graphs, reading
 from app.engine.passes.divergence import LastDistributions
-from app.engine.passes.graph_forward import MAX_SCORE_BYTES, GraphForward
+from app.engine.passes.footprint import Footprint
+from app.engine.passes.graph_forward import GraphForward
 from app.engine.passes.module_forward import Forward, ModuleForward
 from app.engine.passes.work import SequenceInput, Work
-
-# float32 logits, their filtered copy and probabilities, and the float64 distribution that tokens are drawn from.
-_BYTES_PER_LOGIT = 4 * 3 + 8 * 2
 
 log = logging.getLogger(__name__)
 
@@ -75,32 +73,15 @@ class ModelRunner:
         return isinstance(self._forward, GraphForward)
 
     @property
-    def bytes_per_row(self) -> int:
-        """Memory that one row of logits needs while it is decoded."""
-        return self.model.config.vocab_size * _BYTES_PER_LOGIT
+    def footprint(self) -> Footprint:
+        """The memory that it takes beside the weights."""
+        return Footprint(self.model.config, self.dtype, self.is_graphed)
 
     @property
     def memory_bytes(self) -> int:
         """Bytes of the weights, and of the copies of them that the two graphs hold."""
         weights = (*self.model.parameters(), *self.model.buffers())
         return sum(weight.numel() * weight.element_size() for weight in weights) * (3 if self.is_graphed else 1)
-
-    def bytes_of_pass(self, num_tokens: int, num_rows: int) -> int:
-        """Bytes that a forward pass takes beside the weights, estimated from above. `num_rows`: of logits."""
-        config = self.model.config
-        # The residual stream and its normalised copy, float32 copies of queries and keys, and the gate, up and product.
-        values_per_token = 4 * config.width + 3 * config.width * 2 + 3 * config.mlp_width
-        num_bytes = num_tokens * values_per_token * max(self.dtype.itemsize, 4) + num_rows * self.bytes_per_row
-        if self.is_graphed:  # scores and their mask; modules never hold them all
-            num_bytes += min(4 * (config.num_heads + 1) * num_tokens**2, 2 * MAX_SCORE_BYTES)
-        return num_bytes
-
-    def bytes_cached(self, num_tokens: int, num_rows: int = 0) -> int:
-        """Bytes of the cached keys and values of `num_tokens`, and of `num_rows` of distributions (`divergence.py`)."""
-        config = self.model.config
-        num_each = 2 if self.is_graphed else 3  # modules cache keys before and after rotation
-        per_token = num_each * config.num_layers * config.num_kv_heads * config.head_dim * self.dtype.itemsize
-        return num_tokens * per_token + num_rows * config.vocab_size * torch.float32.itemsize
 
     @torch.inference_mode()
     def run(self, works: Sequence[Work]) -> list[Prediction]:

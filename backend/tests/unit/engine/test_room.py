@@ -68,7 +68,7 @@ class Hall:
     def bytes_of(self, names: Sequence[str]) -> int:
         """Bytes that a step of these takes."""
         needs = [self.states[name].need for name in names]
-        return self.runner.bytes_of_pass(sum(n.num_tokens for n in needs), sum(n.num_rows for n in needs))
+        return self.runner.footprint.of_pass(sum(n.num_tokens for n in needs), sum(n.num_rows for n in needs))
 
     def names(self, kind: type[EngineEvent]) -> list[str]:
         """Names of the requests that were sent such an event, in the order of these events."""
@@ -210,7 +210,7 @@ def test_keys_that_are_cached_already_are_counted_once(by_modules: ModelRunner) 
     assert (state.need.num_cached, state.need.max_cached) == (0, 25)
     engine.step()
     assert (state.need.num_cached, state.need.max_cached) == (25, 25)
-    assert engine.recovery._bytes_needed([state.need]) == by_modules.bytes_of_pass(25, 4)
+    assert engine.recovery._bytes_needed([state.need]) == by_modules.footprint.of_pass(25, 4)
 
 
 # -- on an accelerator ------------------------------------------------------------------------------------------------
@@ -253,7 +253,7 @@ def test_cached_keys_of_running_requests_are_room_to_wait_for(llada: ModelRunner
     hall.engine.add(first)
     hall.engine.step()
     hall.free_bytes = one - 1  # its keys have taken the rest
-    assert runner.bytes_cached(first.need.num_cached) >= 1
+    assert runner.footprint.cached(first.need.num_cached) >= 1
     hall.arrive("b")
     hall.engine.admit()
     assert hall.waiting == ["b"]

@@ -93,7 +93,7 @@ def test_memory_is_counted_from_the_weights_and_the_vocabulary(llada: ModelRunne
     assert ModelRunner(llada.model, cpu_runtime="torch").memory_bytes == 4 * num_weights
     assert llada.memory_bytes == 3 * 4 * num_weights  # as modules and as two graphs
     # At least the float32 logits and the float64 distribution that a token is drawn from.
-    assert llada.bytes_per_row >= llada.model.config.vocab_size * (4 + 8)
+    assert llada.footprint.bytes_per_row >= llada.model.config.vocab_size * (4 + 8)
 
 
 def test_a_device_that_is_full_is_an_error_of_its_own(llada: ModelRunner, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -286,9 +286,9 @@ def test_admission_counts_the_distributions_that_are_cached_of_a_request(llada: 
     max_rows = state.need.max_distributions
     while state.status is Status.RUNNING:
         before = _bytes_of_distributions(llada)
-        assert llada.bytes_cached(0, state.need.num_distributions) == before
+        assert llada.footprint.cached(0, state.need.num_distributions) == before
         (predicted,) = llada.run([state.work])
-        assert before + _bytes_of_distributions(llada) <= llada.bytes_cached(0, max_rows)
+        assert before + _bytes_of_distributions(llada) <= llada.footprint.cached(0, max_rows)
         state.advance(predicted)
     llada.forget("r")
     assert _bytes_of_distributions(llada) == 0
