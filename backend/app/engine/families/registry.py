@@ -11,6 +11,7 @@ from app.engine.families.checkpoint_files import read_config_file
 from app.engine.families.dream import DREAM
 from app.engine.families.dreamon import DREAMON
 from app.engine.families.llada import LLADA
+from app.engine.families.unsupported import why_unsupported
 from app.engine.interface.errors import CheckpointError
 
 _FAMILIES: dict[str, Family] = {}
@@ -41,11 +42,13 @@ def family_of(raw_config: Mapping[str, Any]) -> Family:
     """Gives the family that `model_type` or `architectures` of a `config.json` names.
 
     Raises:
-        CheckpointError: neither names a family that this engine runs.
+        CheckpointError: neither names a family that this engine runs; for well-known models it says why.
     """
     architectures = raw_config.get("architectures") or []
     if not isinstance(architectures, list):
         raise CheckpointError(f"config.json: architectures={architectures!r} must be a list of names")
+    if why := why_unsupported(raw_config):  # first, because LLaDA-MoE calls itself llada too
+        raise CheckpointError(why)
     for name in [raw_config.get("model_type"), *architectures]:
         for family in _FAMILIES.values():
             if family.publishes(str(name), raw_config):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from app.core.connections import unusable_variables
-from app.engine.families.checkpoint_files import check_is_whole
+from app.engine.families.checkpoint_files import check_is_whole, read_json
+from app.engine.families.unsupported import why_unsupported
 from app.engine.interface.errors import CheckpointError
 from app.text.errors import TextError
 from app.text.tokenizer_files import read_tokenizer_files
@@ -15,6 +17,7 @@ EMBEDDED_FOLDER = Path(__file__).resolve().parents[3] / "assets" / "models"
 
 # Weights as safetensors, configuration and tokenizer as text: no pickle and no code is ever fetched.
 DOWNLOADED_FILES = ("*.safetensors", "*.json", "*.txt", "*.jinja")
+_CONFIG_ALONE = ("config.json",)
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 
@@ -58,7 +61,10 @@ def download(
     try:
         if not shows_progress:
             _hide_progress()
-        folder = _fetched(hub_id, to, revision, is_online)
+        _refuse_unsupported(_fetched(hub_id, to, revision, is_online, _CONFIG_ALONE), hub_id)
+        folder = _fetched(hub_id, to, revision, is_online, DOWNLOADED_FILES)
+    except CheckpointError:
+        raise
     except Exception as error:  # the hub's client and the HTTP client under it have no common root
         reason = "; ".join(filter(None, [" ".join(str(error).split()), _blamed_on_the_environment()]))
         raise CheckpointError(
@@ -72,15 +78,26 @@ def download(
     return folder
 
 
-def _fetched(hub_id: str, to: Path | None, revision: str | None, is_online: bool) -> Path:
+def _refuse_unsupported(folder: Path, hub_id: str) -> None:
+    """Refuses what is known not to be computed before its weights are fetched, which may take hours."""
+    try:
+        raw_config = read_json(folder / "config.json")
+    except CheckpointError:
+        return  # said with all else that is missing, once the rest has come
+    if why := why_unsupported(raw_config):
+        raise CheckpointError(f"checkpoint {hub_id!r}: {why}")
+
+
+def _fetched(hub_id: str, to: Path | None, revision: str | None, is_online: bool, files: Sequence[str]) -> Path:
     from huggingface_hub import HfApi, snapshot_download  # slow to import, and most installations never need it
 
     if to is not None:
         # Where the hub cannot be asked, its library takes any folder that exists for the one that is wanted.
         revision = HfApi().model_info(hub_id, revision=revision or "main").sha
-    files = list(DOWNLOADED_FILES)
     return Path(
-        snapshot_download(hub_id, allow_patterns=files, local_dir=to, revision=revision, local_files_only=not is_online)
+        snapshot_download(
+            hub_id, allow_patterns=list(files), local_dir=to, revision=revision, local_files_only=not is_online
+        )
     )
 
 

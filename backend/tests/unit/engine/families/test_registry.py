@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
@@ -11,7 +12,8 @@ from app.engine.families.base import COMMON, Family
 from app.engine.families.dream import DREAM
 from app.engine.families.dreamon import DREAMON
 from app.engine.families.llada import LLADA
-from app.engine.families.registry import family_of, register
+from app.engine.families.registry import families, family_of, register
+from app.engine.families.unsupported import why_unsupported
 from app.engine.interface.errors import CheckpointError
 from app.engine.interface.params import DecodingParams
 from app.engine.models import llada, qwen
@@ -45,11 +47,37 @@ def test_architectures_in_any_case(name: str, module: type, model_type: str | No
 
 @pytest.mark.parametrize(
     "raw",
-    [{}, {"model_type": "qwen2", "architectures": ["Qwen2ForCausalLM"]}, {"model_type": 5, "architectures": None}],
+    [{}, {"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"]}, {"model_type": 5, "architectures": None}],
 )
 def test_an_unknown_family_is_named(raw: Mapping[str, Any]) -> None:
     with pytest.raises(CheckpointError, match=f"model_type={raw.get('model_type')!r}.*known model types are"):
         family_of(raw)
+
+
+@pytest.mark.parametrize(
+    ("raw", "sentence"),
+    [
+        (
+            {"model_type": "llada2_moe", "architectures": ["LLaDA2MoeModelLM"]},
+            "config.json says llada2_moe: LLaDA2 is not supported, because it is a mixture of experts, and only dense",
+        ),
+        ({"model_type": "llada", "architectures": ["LLaDAMoEModelLM"]}, "LLaDA-MoE is not supported"),
+        ({"architectures": ["SDARMoeForCausalLM"]}, "SDAR with experts is not supported, because it is a mixture"),
+        ({"model_type": "diffusion_gemma"}, "DiffusionGemma is not supported, because it has an encoder"),
+        ({"model_type": "nemotron_labs_diffusion"}, "Nemotron-Labs-Diffusion is not supported"),
+        ({"model_type": "custom", "architectures": ["WeDLMForCausalLM"]}, "WeDLM is not supported"),
+        ({"model_type": "qwen2", "architectures": ["Qwen2ForCausalLM"]}, "Qwen is not supported, because it is auto"),
+    ],
+)
+def test_a_model_that_is_not_computed_is_refused_with_the_reason(raw: Mapping[str, Any], sentence: str) -> None:
+    with pytest.raises(CheckpointError, match=re.escape(sentence)):
+        family_of(raw)
+
+
+def test_no_family_has_a_name_that_is_refused() -> None:
+    for family in families():
+        for name in family.published_names:
+            assert why_unsupported({"model_type": name, "architectures": [name]}) is None
 
 
 def test_one_network_is_another_family_where_its_canvas_can_grow() -> None:

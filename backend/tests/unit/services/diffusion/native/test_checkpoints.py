@@ -1,3 +1,4 @@
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -30,20 +31,38 @@ def test_a_missing_folder_is_named(location: str, tmp_path: Path, monkeypatch: p
         checkpoint_folder(location)
 
 
-def test_a_hub_id_is_downloaded_without_code_or_pickle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: dict[str, Any] = {}
-    came = snapshot(tmp_path)
+def recorded_downloads(came: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, list[str]]]:
+    """Ids and patterns of the downloads that follow; each of them finds its files in `came`."""
+    asked: list[tuple[str, list[str]]] = []
 
     def snapshot_download(hub_id: str, *, allow_patterns: list[str], **_: Any) -> str:
-        asked.update(hub_id=hub_id, allow_patterns=allow_patterns)
+        asked.append((hub_id, allow_patterns))
         return str(came)
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    return asked
+
+
+def test_a_hub_id_is_downloaded_without_code_or_pickle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    came = snapshot(tmp_path)
+    asked = recorded_downloads(came, monkeypatch)
     assert checkpoint_folder("organisation/model-7B") == came
-    assert asked == {
-        "hub_id": "organisation/model-7B",
-        "allow_patterns": ["*.safetensors", "*.json", "*.txt", "*.jinja"],
-    }
+    assert asked == [
+        ("organisation/model-7B", ["config.json"]),
+        ("organisation/model-7B", ["*.safetensors", "*.json", "*.txt", "*.jinja"]),
+    ]
+
+
+def test_a_model_that_is_not_supported_is_refused_before_its_weights_are_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "llada2_moe"}))
+    asked = recorded_downloads(tmp_path, monkeypatch)
+    with pytest.raises(
+        CheckpointError, match=r"checkpoint 'o/big': .*LLaDA2 is not supported, because it is a mixture"
+    ):
+        checkpoint_folder("o/big")
+    assert asked == [("o/big", ["config.json"])]
 
 
 def test_a_failed_download_says_what_was_tried(monkeypatch: pytest.MonkeyPatch) -> None:
