@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from app.engine.device.devices import is_out_of_memory
 from app.engine.families.registry import family_named
 from app.engine.models.base import FamilyModel, LayerParts
-from app.engine.models.layers import Linear
+from app.engine.models.layers import Linear, RMSNorm
 from app.engine.models.quantisation import Int8Linear, QuantisedLinear, multiplies_int8
 from app.engine.passes.graph_builder import Array, GraphBuilder
 
@@ -163,29 +163,34 @@ class _PassBuilder(GraphBuilder):
         values is computed for the wanted rows only -> [R, d]."""
         normed = self.norm(x, parts.attention_norm, f"{name}_attention_norm")
         rotated, plain = (f"{name}_k", f"{name}_k_plain") if not self._unrotated else (f"{name}_k_rotated", f"{name}_k")
-        spread = self._spread(self.linear(normed, parts.k, f"{name}_keys"), plain)
+        keys = self._by_head(self.linear(normed, parts.k, f"{name}_keys"), parts.k_norm)
+        spread = self.node("Gather", keys, "key_rows", name=plain)
         k = self.node("RotaryEmbedding", spread, "cos", "sin", "key_positions", name=rotated)
-        v = self._spread(self.linear(normed, parts.v, f"{name}_values"), f"{name}_v")
+        values = self._by_head(self.linear(normed, parts.v, f"{name}_values"))
+        v = self.node("Gather", values, "key_rows", name=f"{name}_v")
         positions = "positions"
         if prefix:
             x = self.node("Gather", x, "rows", name=f"{name}_rows")
             normed = self.node("Gather", normed, "rows", name=f"{name}_normed_rows")
             positions = "row_positions"
-        q = self._rotated(self.linear(normed, parts.q, f"{name}_q"), positions, self._config.num_heads)
+        queries = self.linear(normed, parts.q, f"{name}_q")
+        if parts.q_norm is not None:
+            queries = self._by_head(queries, parts.q_norm)
+        q = self._rotated(queries, positions, self._config.num_heads)
         attended = self._attention(q, k, v, name, prefix)
         x = self.node("Add", x, self.linear(attended, parts.out, f"{name}_out"), name=f"{name}_attended")
         return self._mlp(x, parts, name)
 
     def _rotated(self, x: str, positions: str, num_heads: int) -> str:
-        """x [N, heads·D], not yet by heads -> [1, N, heads·D]"""
+        """x [N, heads·D] or [N·heads, D] -> [1, N, heads·D]"""
         stacked = self.shaped(x, 1, -1, num_heads * self._config.head_dim, name=f"{x}_stacked")
         inputs = (stacked, "cos", "sin", positions)
         return self.node("RotaryEmbedding", *inputs, name=f"{x}_rotated", num_heads=num_heads)
 
-    def _spread(self, x: str, name: str) -> str:
-        """x [N, K·D] -> [B, K, T, D]"""
+    def _by_head(self, x: str, norm: RMSNorm | None = None) -> str:
+        """x [N, heads·D] -> [N·heads, D], each head normed where there is a norm."""
         by_head = self.shaped(x, -1, self._config.head_dim, name=f"{x}_by_head")
-        return self.node("Gather", by_head, "key_rows", name=name)
+        return by_head if norm is None else self.norm(by_head, norm, f"{x}_normed")
 
     def _attended(self, q: str, k: str, v: str, mask: str, name: str) -> str:
         """q [B, C, L, D] -> the same shape"""

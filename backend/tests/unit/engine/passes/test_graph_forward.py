@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from app.engine.cache.span import WHOLE, ComputedSpan
 from app.engine.cache.store import KeyValues
+from app.engine.models.qwen import Qwen
 from app.engine.passes import graph_forward
 from app.engine.passes.graph_forward import GraphForward
 from app.engine.passes.graphs import PassGraph
@@ -45,6 +47,16 @@ def test_graphs_compute_what_the_modules_compute(name: str, runners: Mapping[str
 def test_biases_and_heads_that_share_keys_are_not_forgotten() -> None:
     sequences = [SequenceInput(range(1, 9), [3, 7]), SequenceInput(range(10), range(10))]
     assert_same(GraphForward(SHARED).logits(sequences), ModuleForward(SHARED).logits(sequences))
+
+
+@torch.inference_mode()
+def test_norms_of_queries_and_keys_and_heads_wider_than_the_states_are_not_forgotten() -> None:
+    torch.manual_seed(0)
+    model = Qwen(replace(SHARED.config, qk_norms=True, head_dim=6)).requires_grad_(False)
+    for weight in model.parameters():
+        weight.normal_()
+    sequences = [SequenceInput(range(1, 9), [3, 7]), SequenceInput(range(10), range(10))]
+    assert_same(GraphForward(model).logits(sequences), ModuleForward(model).logits(sequences))
 
 
 @given(st.lists(st.tuples(st.integers(1, 9), st.integers(0, 5), st.integers(1, 9)), min_size=1, max_size=4), st.data())
