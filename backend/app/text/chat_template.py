@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
+from types import MappingProxyType
+from typing import Any
 
 from app.text.errors import ChatTemplateError, ConversationRefused
 from app.text.provenance import Traced, own
@@ -13,6 +15,7 @@ from app.text.tokenizer import Tokenizer
 ROLES = ("system", "user", "assistant", "tool")
 
 MAX_TEMPLATE_CHARACTERS = 2**20
+NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
 _WAY_OUT = "mend it, or remove it to have conversations written plainly"
 _PRIVATE_USE = range(0xE000, 0xF900)
 
@@ -35,13 +38,20 @@ class ChatTemplate:
             raise ChatTemplateError(_broken(error)) from error
 
     def render(
-        self, messages: Sequence[Mapping[str, str]], *, special: Mapping[str, str], add_generation_prompt: bool
+        self,
+        messages: Sequence[Mapping[str, str]],
+        *,
+        special: Mapping[str, str],
+        add_generation_prompt: bool,
+        options: Mapping[str, Any] = NO_OPTIONS,
     ) -> Traced:
         """The text of a conversation, as transformers renders it, with marks for what the template wrote.
 
         Args:
             messages: each with a `role` and a `content`.
             special: the texts that the template knows as `bos_token`, `eos_token` and the like.
+            options: further variables of JSON that the template may know, such as `tools` and `enable_thinking`. Their
+                text is text, as that of the messages.
 
         Raises:
             ChatTemplateError: the template fails, does something forbidden, or takes too much work.
@@ -50,10 +60,11 @@ class ChatTemplate:
         # A role is one of a few words, and some templates spell special tokens with it.
         turns = [{**message, "role": own(message["role"])} for message in messages]
         variables = {
-            **{name: own(text) for name, text in special.items()},
-            "messages": turns,
             "tools": None,
             "documents": None,
+            **options,
+            **{name: own(text) for name, text in special.items()},
+            "messages": turns,
             "add_generation_prompt": add_generation_prompt,
         }
         try:
@@ -89,8 +100,14 @@ def check_chat_template(tokenizer: Tokenizer) -> None:
         raise ChatTemplateError(f"the chat template writes nothing for a user's message; {_WAY_OUT}")
 
 
-def encode_chat(tokenizer: Tokenizer, messages: Sequence[Mapping[str, str]], add_generation_prompt: bool) -> list[int]:
-    """The ids of a conversation: `messages` have a `role` (one of `ROLES`) and a `content`.
+def encode_chat(
+    tokenizer: Tokenizer,
+    messages: Sequence[Mapping[str, str]],
+    add_generation_prompt: bool,
+    options: Mapping[str, Any] = NO_OPTIONS,
+) -> list[int]:
+    """The ids of a conversation: `messages` have a `role` (one of `ROLES`) and a `content`; for `options` see
+    `ChatTemplate.render`.
 
     Special tokens that the template writes become ids; the same strings inside a message stay text.
 
@@ -103,7 +120,7 @@ def encode_chat(tokenizer: Tokenizer, messages: Sequence[Mapping[str, str]], add
         raise ChatTemplateError("this checkpoint has no chat template; send a plain prompt instead of messages")
     _require_known_roles(messages)
     rendered = compiled(tokenizer.chat_template).render(
-        messages, special=tokenizer.role_tokens, add_generation_prompt=add_generation_prompt
+        messages, special=tokenizer.role_tokens, add_generation_prompt=add_generation_prompt, options=options
     )
     return encode_traced(tokenizer, rendered)
 
@@ -125,9 +142,12 @@ def render_chat(
     *,
     special: Mapping[str, str],
     add_generation_prompt: bool,
+    options: Mapping[str, Any] = NO_OPTIONS,
 ) -> str:
     """The text that a Jinja template makes of the messages; see `ChatTemplate.render`."""
-    return ChatTemplate(template).render(messages, special=special, add_generation_prompt=add_generation_prompt)
+    return ChatTemplate(template).render(
+        messages, special=special, add_generation_prompt=add_generation_prompt, options=options
+    )
 
 
 def _require_known_roles(messages: Sequence[Mapping[str, str]]) -> None:

@@ -53,7 +53,8 @@ def read_tokenizer_files(folder: Path) -> TokenizerFiles:
     config = _read_object(folder, "tokenizer_config.json")
     special_map = _read_object(folder, "special_tokens_map.json")
     role_tokens = _role_tokens(folder, special_map) | _role_tokens(folder, config)
-    declared = [*_tokens_of_config(folder, config), *_tokens_of_added(folder)]
+    of_config = _tokens_of_config(folder, config)
+    declared = [*of_config, *_tokens_of_added(folder, {token["id"]: token["content"] for token in of_config})]
     special_names = [*role_tokens.values(), *_additional_special(folder, config, special_map)]
     source, specification = _vocabulary(folder)
     with _reading(folder, source):
@@ -109,10 +110,13 @@ def _tokens_of_config(folder: Path, config: Mapping[str, Any]) -> list[AddedToke
         return [{**token, "content": _content(token), "id": int(index)} for index, token in decoder.items()]
 
 
-def _tokens_of_added(folder: Path) -> list[AddedToken]:
+def _tokens_of_added(folder: Path, known: Mapping[int, str]) -> list[AddedToken]:
+    """The tokens of `added_tokens.json`, but for older names of those that `tokenizer_config.json` lists: SDAR's mask
+    is `<MASK>` in the one, and `<|MASK|>` in the other."""
     tokens = _read_object(folder, "added_tokens.json")
     with _reading(folder, "added_tokens.json"):
-        return [{"content": name, "id": int(index)} for name, index in tokens.items()]
+        added = [{"content": name, "id": int(index)} for name, index in tokens.items()]
+    return [token for token in added if token["id"] not in known or token["content"] in known.values()]
 
 
 def _chat_template(folder: Path, config: Mapping[str, Any]) -> str | None:

@@ -13,9 +13,12 @@ from app.text import Detokenizer, Tokenizer, encode_chat, render_chat
 
 VECTORS = Path(__file__).parent / "vectors"
 GOLDENS: dict[str, dict[str, Any]] = {
-    golden["checkpoint"]: golden
-    for golden in json.loads((VECTORS / "goldens" / "tokenizer.json").read_text())["tokenizers"]
+    f"{folder}{golden['checkpoint']}": golden
+    for folder in ("", "block/")
+    for golden in json.loads((VECTORS / folder / "goldens" / "tokenizer.json").read_text())["tokenizers"]
 }
+
+OPTIONS = {"tools", "enable_thinking"}
 
 
 @pytest.fixture(params=sorted(GOLDENS))
@@ -45,7 +48,7 @@ def test_ids_agree_with_the_model(tokenizer: Tokenizer, checkpoint: str, golden:
     assert tokenizer.token_text(tokenizer.require("mask")) == golden["mask_token"]
     tokenizer.check_ids(
         vocab_size=config["vocab_size"],
-        mask=config["mask_token_id"],
+        mask=config.get("mask_token_id", golden.get("mask_token_id")),
         eos=config["eos_token_id"],
         expand=config.get("expand_token_id"),
     )
@@ -53,21 +56,23 @@ def test_ids_agree_with_the_model(tokenizer: Tokenizer, checkpoint: str, golden:
 
 @pytest.mark.parametrize("checkpoint", [name for name in sorted(GOLDENS) if "chat" in GOLDENS[name]])
 def test_chat(tokenizer: Tokenizer, golden: dict[str, Any]) -> None:
-    for case in golden["chat"]:
-        flag = case["add_generation_prompt"]
+    for case in [*golden["chat"], *golden.get("chat_with_options", [])]:
+        flag, options = case["add_generation_prompt"], {key: case[key] for key in OPTIONS & case.keys()}
         text = render_chat(
             tokenizer.chat_template or "",
             case["messages"],
             special=tokenizer.role_tokens,
             add_generation_prompt=flag,
+            options=options,
         )
         assert text == case["text"]
-        assert encode_chat(tokenizer, case["messages"], flag) == case["ids"]
+        assert encode_chat(tokenizer, case["messages"], flag, options) == case["ids"]
 
 
 def test_decodes_of_growing_prefixes(tokenizer: Tokenizer, golden: dict[str, Any]) -> None:
     for case in golden["incremental"]:
-        decodes = [tokenizer.decode(case["ids"][:length]) for length in range(len(case["ids"]) + 1)]
+        lengths = range(len(case["ids"]) + 1)
+        decodes = [tokenizer.decode(case["ids"][:length], skip_special=False) for length in lengths]
         assert decodes == case["prefix_decodes"]
 
 
@@ -75,12 +80,16 @@ def test_streamed_text_grows_towards_the_last_decode(tokenizer: Tokenizer, golde
     for case in golden["incremental"]:
         detokenizer = Detokenizer(tokenizer)
         shown = list(accumulate(detokenizer.feed([token_id]) for token_id in case["ids"]))
-        # Each prefix decode is the text so far, plus U+FFFD where a character is still open.
-        assert shown == [decode.rstrip("\ufffd") for decode in case["prefix_decodes"][1:]]
-        assert shown[-1] + detokenizer.flush() == case["prefix_decodes"][-1]
+        decodes = [tokenizer.decode(case["ids"][:length]) for length in range(1, len(case["ids"]) + 1)]
+        # Each decode is the text so far, plus U+FFFD where a character is still open.
+        assert shown == [decode.rstrip("\ufffd") for decode in decodes]
+        assert shown[-1] + detokenizer.flush() == decodes[-1]
 
 
-@pytest.mark.parametrize("checkpoint", ["dream-tiny", "dreamon-tiny"])
+@pytest.mark.parametrize(
+    "checkpoint",
+    ["dream-tiny", "dreamon-tiny", "block/sdar-tiny", "block/sdar-tiny-tied", "block/fast-dllm-v2-tiny"],
+)
 def test_vocabulary_and_merges_give_the_same_as_tokenizer_json(
     tokenizer: Tokenizer, checkpoint: str, golden: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -227,3 +227,21 @@ def test_a_checkpoint_without_a_template_says_so(dreamon: Tokenizer) -> None:
 def test_a_lone_surrogate_in_a_message_is_a_text_error() -> None:
     with pytest.raises(TextError, match="lone surrogate"):
         encode_chat(LLADA, [{"role": "user", "content": "\udc00"}], True)
+
+
+@pytest.mark.parametrize(
+    "written", ["{{ tools | tojson }}", "{{ tools[0].name }}", "{% for tool in tools %}{{ tool }}{% endfor %}"]
+)
+def test_text_of_an_option_stays_text(tmp_path: Path, written: str) -> None:
+    tokenizer = with_template(tmp_path, written + "<|eot_id|>")
+    ids = encode_chat(tokenizer, [], True, {"tools": [{"name": "<|eot_id|>"}]})
+    assert ids.count(tokenizer.special_tokens["<|eot_id|>"]) == 1
+    assert "<|eot_id|>" in tokenizer.decode(ids[:-1], skip_special=False)
+
+
+def test_options_leave_messages_and_the_prompt_flag_alone() -> None:
+    template = "{{ messages | length }}{{ add_generation_prompt }}{{ enable_thinking }}"
+    options = {"messages": [], "add_generation_prompt": False, "enable_thinking": False}
+    messages = [{"role": "user", "content": "x"}]
+    text = render_chat(template, messages, special={}, add_generation_prompt=True, options=options)
+    assert text == "1TrueFalse"

@@ -38,6 +38,13 @@ def test_ids_with_a_gap_are_kept(tmp_path: Path) -> None:
     assert Tokenizer.load(folder).special_tokens["<|late|>"] == 505
 
 
+@pytest.mark.parametrize("without", [(), ("tokenizer.json",)])
+def test_an_older_name_of_a_listed_token_is_not_read(tmp_path: Path, without: tuple[str, ...]) -> None:
+    tokenizer = Tokenizer.load(copy_tokenizer("block/sdar-tiny", tmp_path, without=without))
+    assert tokenizer.special_tokens["<|MASK|>"] == tokenizer.mask_id == 491
+    assert "<MASK>" not in tokenizer.special_tokens
+
+
 def test_template_comes_from_its_own_file_first(tmp_path: Path) -> None:
     folder = copy_tokenizer("llada-tiny", tmp_path)
     (folder / "chat_template.jinja").write_text("own file")
