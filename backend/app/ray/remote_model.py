@@ -32,7 +32,7 @@ class RemoteModel(DiffusionModel):
         arrivals: counts the requests of this ingress that are at the model.
     """
 
-    takes_token_ids = gives_logprobs = True  # or the replica refuses
+    takes_token_ids = takes_template_options = gives_logprobs = True  # or the replica refuses
 
     def __init__(
         self,

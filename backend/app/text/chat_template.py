@@ -7,7 +7,9 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
-from app.text.errors import ChatTemplateError, ConversationRefused
+from jinja2.meta import find_undeclared_variables
+
+from app.text.errors import ChatTemplateError, ConversationRefused, OptionRefused
 from app.text.provenance import Traced, own
 from app.text.template_sandbox import Sandbox
 from app.text.tokenizer import Tokenizer
@@ -16,6 +18,8 @@ ROLES = ("system", "user", "assistant", "tool")
 
 MAX_TEMPLATE_CHARACTERS = 2**20
 NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
+_GIVEN = frozenset({"messages", "tools", "documents", "add_generation_prompt"})
+"""Variables that a template gets anyway, beside the special tokens; an option of a request has another name."""
 _WAY_OUT = "mend it, or remove it to have conversations written plainly"
 _PRIVATE_USE = range(0xE000, 0xF900)
 
@@ -34,8 +38,25 @@ class ChatTemplate:
             )
         try:
             self._code = Sandbox().compile_template(source)
+            self._read = find_undeclared_variables(Sandbox().parse(source))
         except Exception as error:  # whatever Jinja or Python raise for what they cannot compile
             raise ChatTemplateError(_broken(error)) from error
+
+    def check_options(self, options: Mapping[str, Any], special: Mapping[str, str]) -> None:
+        """Refuses an option that would hide what every template gets, and one that asks for something that this
+        template does not read. `None`, `False`, 0 and an empty text ask for nothing.
+
+        Args:
+            special: as for `render`.
+
+        Raises:
+            OptionRefused: names the option.
+        """
+        for name, value in options.items():
+            if name in _GIVEN or name in special or name in Sandbox().globals:
+                raise OptionRefused(f"{name!r} is set by the server, and is no option of a chat template; leave it out")
+            if value and name not in self._read:
+                raise OptionRefused(f"the chat template of this model does not read {name!r}; leave it out")
 
     def render(
         self,
@@ -98,6 +119,18 @@ def check_chat_template(tokenizer: Tokenizer) -> None:
         raise ChatTemplateError(f"{error}; {_WAY_OUT}") from error
     if not ids:
         raise ChatTemplateError(f"the chat template writes nothing for a user's message; {_WAY_OUT}")
+
+
+def check_options(tokenizer: Tokenizer, options: Mapping[str, Any]) -> None:
+    """Refuses options that the checkpoint's chat template has no use for; see `ChatTemplate.check_options`.
+
+    Raises:
+        OptionRefused: names the option.
+    """
+    if tokenizer.chat_template is not None:
+        compiled(tokenizer.chat_template).check_options(options, tokenizer.role_tokens)
+    elif asking := next((name for name, value in options.items() if value), None):
+        raise OptionRefused(f"this model has no chat template that could read {asking!r}; leave it out")
 
 
 def encode_chat(

@@ -3,7 +3,8 @@
 TextError               text that is not valid Unicode; root of the others
 ├── TokenizerError      tokenizer files are damaged, incomplete, or lack a token that is needed
 ├── ChatTemplateError   a chat template is missing or broken
-│   └── ConversationRefused   the template works, but refuses this conversation or writes nothing
+│   ├── ConversationRefused   the template works, but refuses this conversation or writes nothing
+│   └── OptionRefused         the template works, and has no use for an option
 └── PatternError        a term or regular expression cannot be searched for
 """
 
@@ -22,6 +23,10 @@ class ChatTemplateError(TextError):
 
 class ConversationRefused(ChatTemplateError):
     """The chat template refuses a conversation, or writes nothing for it."""
+
+
+class OptionRefused(ChatTemplateError):
+    """A chat template has no use for an option of a request."""
 
 
 class PatternError(TextError):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from app.text.chat_template import encode_chat
+from app.text.chat_template import NO_OPTIONS, encode_chat
 from app.text.conversation import Message, fitted
 from app.text.errors import ConversationRefused
 from app.text.tokenizer import Tokenizer
@@ -35,18 +36,29 @@ def continuation(tokenizer: Tokenizer, text: str, *, bos: bool) -> PromptIds:
     return infilling(tokenizer, text, "", bos=bos, eos=False)
 
 
-def chat(tokenizer: Tokenizer, messages: Sequence[Mapping[str, str]], *, room: int | None = None) -> PromptIds:
+def chat(
+    tokenizer: Tokenizer,
+    messages: Sequence[Mapping[str, str]],
+    *,
+    room: int | None = None,
+    options: Mapping[str, Any] = NO_OPTIONS,
+) -> PromptIds:
     """The ids of a conversation, up to where the model's turn begins.
 
     Args:
         room: the largest number of tokens; a longer conversation loses its oldest turns.
+        options: variables of the template that the request sets.
 
     Raises:
         ChatTemplateError: the checkpoint has no template, or it fails.
         ConversationRefused: the template refuses the messages, or writes nothing of them.
         TextError: a message is not valid Unicode.
     """
-    prompt = conversation(lambda kept: encode_chat(tokenizer, kept, add_generation_prompt=True), messages, room=room)
+
+    def encode(kept: Sequence[Message]) -> list[int]:
+        return encode_chat(tokenizer, kept, add_generation_prompt=True, options=options)
+
+    prompt = conversation(encode, messages, room=room)
     if not prompt.prefix:
         raise ConversationRefused("the chat template writes nothing of these messages")
     return prompt

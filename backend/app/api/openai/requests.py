@@ -28,7 +28,10 @@ from app.services.diffusion.models import (
     MAX_SIDE_CHARACTERS,
     MAX_STOP_CHARACTERS,
     MAX_STOP_STRINGS,
+    MAX_TEMPLATE_OPTIONS,
     DiffusionTokensParams,
+    OptionName,
+    OptionValue,
     Params,
     Sampling,
 )
@@ -332,6 +335,11 @@ class ChatRequest(OpenAIRequest):
     max_completion_tokens: int | None = Field(None, ge=1, description="The newer name of `max_tokens`.")
     logprobs: bool | None = None
     top_logprobs: int | None = field_of("logprobs", description="Alternatives per token; needs `logprobs`.")
+    chat_template_kwargs: dict[OptionName, OptionValue] | None = Field(
+        None,
+        max_length=MAX_TEMPLATE_OPTIONS,
+        description="Variables of the model's chat template, such as `enable_thinking`.",
+    )
     safety_identifier: Annotated[Any, Ignored()] = None
     prompt_cache_key: Annotated[Any, Ignored()] = None
     prompt_cache_options: Annotated[Any, Ignored()] = None
@@ -363,6 +371,7 @@ class ChatRequest(OpenAIRequest):
     def params(self, max_length: int) -> list[Params]:
         turns = [message.turn() for message in self.messages]
         given = {"messages": turns, **self._common(max_length)}
+        given |= {"chat_template_kwargs": self.chat_template_kwargs or {}}
         return [_checked(DiffusionChatParams, choice) for choice in self._choices(given)]
 
     @field_validator("max_completion_tokens")

@@ -28,6 +28,7 @@ from app.services.diffusion.errors import InvalidParameters, UnsupportedOperatio
 from app.services.diffusion.model_events import ModelEvent
 from app.services.diffusion.models import (
     Capability,
+    DiffusionChatParams,
     DiffusionGenerationParams,
     DiffusionInfillingParams,
     DiffusionStreamEvent,
@@ -78,6 +79,8 @@ class DiffusionModel(ABC):
     """Texts of tokens that stand for no text, such as the end of it: some editors send one where a text is empty."""
     takes_token_ids: bool = False
     """Whether it continues `DiffusionTokensParams`. It then says their text as `prompt_text` in its `start` event."""
+    takes_template_options: bool = False
+    """Whether it has a chat template that reads `chat_template_kwargs`, or refuses them itself."""
     gives_logprobs: bool = False
     """Whether its `token` events carry `logprobs` where a request asks for them."""
     problem: str | None = None
@@ -129,6 +132,8 @@ class DiffusionModel(ABC):
             raise InvalidParameters(
                 f"token ids are not taken by model {self.model_id!r}; send the text itself", field="token_ids"
             )
+        if isinstance(params, DiffusionChatParams) and not self.takes_template_options:
+            self._refuse_template_options(params)
         if params.logprobs is not None and not self.gives_logprobs:
             raise InvalidParameters(f"model {self.model_id!r} gives no logprobs", field="logprobs")
 
@@ -165,6 +170,15 @@ class DiffusionModel(ABC):
         """The operations that it is known to answer. Whatever continues a text can chat: a conversation is one."""
         infills = type(self).infill_stream is not DiffusionModel.infill_stream
         return ("generate", "infill", "chat") if infills else ("generate", "chat")
+
+    def _refuse_template_options(self, params: DiffusionChatParams) -> None:
+        asking = [name for name, value in params.chat_template_kwargs.items() if value]
+        if asking:
+            raise InvalidParameters(
+                f"chat_template_kwargs: model {self.model_id!r} has no chat template that could read {asking[0]!r}; "
+                "leave it out",
+                field="chat_template_kwargs",
+            )
 
     def _cannot(self, operation: Operation) -> UnsupportedOperation:
         if operation == "generate":

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from app.core.parameters import CacheName, DecodingName, StreamMode, field_of
+from app.core.parameters import MAX_SEED, CacheName, DecodingName, StreamMode, field_of
 
 EventType = Literal["start", "token", "step", "complete", "error"]
 Operation = Literal["generate", "infill"]
@@ -17,6 +18,22 @@ Capability = Literal["generate", "infill", "chat"]
 MAX_STOP_CHARACTERS = 200
 MAX_STOP_STRINGS = 16
 StopString = Annotated[str, Field(min_length=1, max_length=MAX_STOP_CHARACTERS)]
+
+MAX_TEMPLATE_OPTIONS = 16
+
+
+def _is_option_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,63}", name):
+        rule = "a letter, then at most 63 letters, digits and underscores"
+        raise ValueError(f"chat_template_kwargs has {name[:40]!r}, which is no name of an option: {rule}")
+    return name
+
+
+OptionName = Annotated[str, AfterValidator(_is_option_name)]
+OptionNumber = Annotated[int, Field(ge=-MAX_SEED, le=MAX_SEED)]
+OptionText = Annotated[str, Field(max_length=MAX_STOP_CHARACTERS)]
+OptionValue = bool | OptionNumber | float | OptionText | None
+"""A value of `chat_template_kwargs`; `None` is one that asks for nothing."""
 
 MAX_TEXT_CHARACTERS = 10_000
 MAX_SIDE_CHARACTERS = 5_000
@@ -103,6 +120,7 @@ class DiffusionChatParams(DiffusionGenerationParams):
 
     text: str = ""
     messages: list[ChatMessage] = Field(min_length=1)
+    chat_template_kwargs: dict[OptionName, OptionValue] = Field({}, max_length=MAX_TEMPLATE_OPTIONS)
 
     @field_validator("messages")
     @classmethod

@@ -107,7 +107,13 @@ async def _filtered_conversation(params: DiffusionChatParams, filters: Sequence[
         await _through(filters, message.content, f"messages[{index}]") if message.content else ""
         for index, message in enumerate(params.messages)
     ]
-    return params.with_contents(contents)
+    options = {
+        name: await _through(filters, value, f"chat_template_kwargs.{name}")
+        if isinstance(value, str) and value
+        else value
+        for name, value in params.chat_template_kwargs.items()
+    }
+    return params.with_contents(contents).model_copy(update={"chat_template_kwargs": options})
 
 
 class FilteredOutput:

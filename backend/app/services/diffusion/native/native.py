@@ -39,7 +39,8 @@ from app.services.diffusion.native.engine_request import check_ids, engine_reque
 from app.services.diffusion.native.loading import Loaded, family_at, load
 from app.services.diffusion.native.prompt import prompt_ids
 from app.services.diffusion.reports import DiffusionModelDetails, ParameterBound
-from app.text.errors import ChatTemplateError, ConversationRefused, TextError
+from app.text.chat_template import check_options
+from app.text.errors import ChatTemplateError, ConversationRefused, OptionRefused, TextError
 from app.text.prompt import PromptIds
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class NativeDiffusionModel(DiffusionModel):
         max_length: what is reported until the checkpoint is loaded and its family known.
     """
 
-    takes_token_ids = True
+    takes_token_ids = takes_template_options = True
     gives_logprobs = True
     special_tokens: tuple[str, ...] = ("<|endoftext|>",)  # of the published families, until the tokenizer is there
 
@@ -181,6 +182,8 @@ class NativeDiffusionModel(DiffusionModel):
         loaded = self._require()
         if is_of_ids(params):
             check_ids(params.token_ids, loaded.tokenizer)
+        if isinstance(params, DiffusionChatParams):
+            self._check_options(loaded, params)
         params = self.as_it_can(params)
         decoding = decoding_params(loaded.family, params, end_of_turn=loaded.tokenizer.end_of_turn_id)
         try:
@@ -222,6 +225,12 @@ class NativeDiffusionModel(DiffusionModel):
                 async for event in events:
                     for sent in translator.feed(event):
                         yield sent
+
+    def _check_options(self, loaded: Loaded, params: DiffusionChatParams) -> None:
+        try:
+            check_options(loaded.tokenizer, params.chat_template_kwargs)
+        except OptionRefused as error:
+            raise InvalidParameters(f"chat_template_kwargs: {error}", field="chat_template_kwargs") from error
 
     async def _prompt(self, loaded: Loaded, params: Params) -> PromptIds:
         # How long a template takes is up to whoever wrote it.
