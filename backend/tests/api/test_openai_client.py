@@ -31,7 +31,12 @@ def test_models(client: OpenAI) -> None:
     listed = {model.id: model for model in client.models.list()}
     assert {"dreamon", "llada", "words"} <= listed.keys()
     assert client.models.retrieve("llada") == listed["llada"]
-    assert listed["llada"].model_extra == {"is_available": True, "context_length": 4096, "max_output_length": 1024}
+    assert listed["llada"].model_extra == {
+        "is_available": True,
+        "context_length": 4096,
+        "max_output_length": 1024,
+        "capabilities": ["generate", "infill", "chat"],
+    }
 
 
 @pytest.mark.parametrize("model", ["llada", "dreamon"])

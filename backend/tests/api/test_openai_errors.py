@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,40 @@ def test_chat_refuses_by_name_too(client: OpenAI, asked: dict[str, Any]) -> None
     with pytest.raises(openai.BadRequestError) as refusal:
         client.chat.completions.create(**{"model": "words", "messages": [{"role": "user", "content": "a"}], **asked})
     assert refusal.value.param == name
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "message"),
+    [
+        ("words", {"enable_thinking": True}, "model 'words' has no chat template that could read 'enable_thinking'"),
+        ("dreamon", {"style": "brief"}, "this model has no chat template that could read 'style'; leave it out"),
+        ("llada", {"enable_thinking": True}, "the chat template of this model does not read 'enable_thinking'"),
+        ("llada", {"messages": []}, "must be true or false or an integer"),
+        ("llada", {"tools": "x"}, "'tools' is set by the server, and is no option of a chat template; leave it out"),
+        ("llada", {"bos_token": False}, "'bos_token' is set by the server"),
+        ("llada", {"raise_exception": 0}, "'raise_exception' is set by the server"),
+        ("llada", {"a b": 1}, "has 'a b', which is no name of an option: a letter, then at most 63 letters"),
+    ],
+)
+def test_an_option_that_no_template_reads_is_refused_by_name(
+    client: OpenAI, model: str, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(openai.BadRequestError, match=re.escape(message)) as refusal:
+        client.chat.completions.create(
+            model=model, messages=[{"role": "user", "content": "a"}], extra_body={"chat_template_kwargs": options}
+        )
+    assert (refusal.value.param or "").startswith("chat_template_kwargs")
+
+
+@pytest.mark.parametrize("options", [{}, {"enable_thinking": False}, {"style": "", "level": 0, "other": None}])
+@pytest.mark.parametrize("model", ["words", "llada"])
+def test_an_option_that_asks_for_nothing_passes(client: OpenAI, model: str, options: dict[str, Any]) -> None:
+    client.chat.completions.create(
+        model=model,
+        messages=[{"role": "user", "content": "a"}],
+        max_tokens=1,
+        extra_body={"chat_template_kwargs": options, "enable_thinking": False},
+    )
 
 
 def test_an_unknown_model_lists_the_known_ones(client: OpenAI) -> None:

@@ -340,6 +340,7 @@ class ChatRequest(OpenAIRequest):
         max_length=MAX_TEMPLATE_OPTIONS,
         description="Variables of the model's chat template, such as `enable_thinking`.",
     )
+    enable_thinking: bool | None = Field(None, description="The same in `chat_template_kwargs`, which wins.")
     safety_identifier: Annotated[Any, Ignored()] = None
     prompt_cache_key: Annotated[Any, Ignored()] = None
     prompt_cache_options: Annotated[Any, Ignored()] = None
@@ -371,7 +372,8 @@ class ChatRequest(OpenAIRequest):
     def params(self, max_length: int) -> list[Params]:
         turns = [message.turn() for message in self.messages]
         given = {"messages": turns, **self._common(max_length)}
-        given |= {"chat_template_kwargs": self.chat_template_kwargs or {}}
+        thinking = {} if self.enable_thinking is None else {"enable_thinking": self.enable_thinking}
+        given |= {"chat_template_kwargs": {**thinking, **(self.chat_template_kwargs or {})}}
         return [_checked(DiffusionChatParams, choice) for choice in self._choices(given)]
 
     @field_validator("max_completion_tokens")

@@ -1,10 +1,13 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from app.text import ChatTemplateError, TextError, Tokenizer, encode_chat, render_chat
+from app.text.chat_template import check_options
+from app.text.errors import OptionRefused
 from tests.unit.text.folders import VECTORS, copy_tokenizer
 
 LLADA = Tokenizer.load(VECTORS / "llada-tiny")
@@ -237,6 +240,31 @@ def test_text_of_an_option_stays_text(tmp_path: Path, written: str) -> None:
     ids = encode_chat(tokenizer, [], True, {"tools": [{"name": "<|eot_id|>"}]})
     assert ids.count(tokenizer.special_tokens["<|eot_id|>"]) == 1
     assert "<|eot_id|>" in tokenizer.decode(ids[:-1], skip_special=False)
+
+
+@pytest.mark.parametrize(
+    ("options", "refused"),
+    [
+        ({"enable_thinking": True}, None),
+        ({"enable_thinking": False, "unknown": None, "other": 0, "third": ""}, None),
+        ({"unknown": True}, "the chat template of this model does not read 'unknown'; leave it out"),
+        ({"inner": 1}, "does not read 'inner'"),
+        ({"add_generation_prompt": False}, "'add_generation_prompt' is set by the server"),
+        ({"bos_token": "x"}, "'bos_token' is set by the server"),
+        ({"namespace": 1}, "'namespace' is set by the server"),
+    ],
+)
+def test_an_option_that_a_template_has_no_use_for_is_refused_by_name(
+    tmp_path: Path, options: dict[str, Any], refused: str | None
+) -> None:
+    tokenizer = with_template(
+        tmp_path, "{% set inner = 1 %}{{ messages }}{% if enable_thinking %}{{ inner }}{% endif %}"
+    )
+    if refused is None:
+        check_options(tokenizer, options)
+    else:
+        with pytest.raises(OptionRefused, match=refused):
+            check_options(tokenizer, options)
 
 
 def test_options_leave_messages_and_the_prompt_flag_alone() -> None:

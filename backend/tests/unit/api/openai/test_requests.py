@@ -136,6 +136,43 @@ def test_a_conversation_keeps_its_turns() -> None:
 
 
 @pytest.mark.parametrize(
+    ("asked", "options"),
+    [
+        ({}, {}),
+        ({"chat_template_kwargs": None, "enable_thinking": None}, {}),
+        ({"chat_template_kwargs": {"enable_thinking": False}}, {"enable_thinking": False}),
+        ({"enable_thinking": True}, {"enable_thinking": True}),
+        (
+            {"enable_thinking": True, "chat_template_kwargs": {"enable_thinking": False, "level": 2, "style": "x"}},
+            {"enable_thinking": False, "level": 2, "style": "x"},
+        ),
+    ],
+)
+def test_options_of_the_template_are_handed_on(asked: dict[str, Any], options: dict[str, Any]) -> None:
+    choices = ChatRequest.model_validate({"messages": [TURN], "n": 2, **asked}).params(MAX_LENGTH)
+    for params in choices:
+        assert isinstance(params, DiffusionChatParams)
+        assert params.chat_template_kwargs == options
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"x": [1]}, "valid"),
+        ({"x": {"y": 1}}, "valid"),
+        ({"x": 10**400}, "less than or equal"),
+        ({"x": "y" * 201}, "at most 200 characters"),
+        ({"1x": 1}, "'1x', which is no name of an option"),
+        ({"x" * 65: 1}, "no name of an option"),
+        ({f"x{number}": 1 for number in range(17)}, "at most 16 items"),
+    ],
+)
+def test_options_of_the_template_are_few_and_small(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        ChatRequest.model_validate({"messages": [TURN], "chat_template_kwargs": options})
+
+
+@pytest.mark.parametrize(
     ("asked", "message"),
     [
         ({"tools": [{"type": "function"}]}, "is not supported"),

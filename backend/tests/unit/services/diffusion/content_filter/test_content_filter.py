@@ -1,5 +1,6 @@
 import logging
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -163,3 +164,14 @@ async def test_each_turn_of_a_conversation_is_filtered() -> None:
             DiffusionChatParams(messages=[*turns, ChatMessage(role="user", content="b?")]), [Shouting()]
         )
     assert refusal.value.field == "messages[2]"
+
+
+async def test_texts_among_the_options_of_a_template_are_filtered_too() -> None:
+    turns = [ChatMessage(role="user", content="a")]
+    options: dict[str, Any] = {"style": "b", "level": 2, "nothing": "", "thinks": False}
+    filtered = await filtered_input(DiffusionChatParams(messages=turns, chat_template_kwargs=options), [Shouting()])
+    assert isinstance(filtered, DiffusionChatParams)
+    assert filtered.chat_template_kwargs == {**options, "style": "<b>"}
+    with pytest.raises(ContentRejected) as refusal:
+        await filtered_input(DiffusionChatParams(messages=turns, chat_template_kwargs={"style": "b?"}), [Shouting()])
+    assert refusal.value.field == "chat_template_kwargs.style"

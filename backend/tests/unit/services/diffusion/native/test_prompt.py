@@ -56,6 +56,19 @@ def test_a_conversation_is_written_by_the_checkpoints_template() -> None:
     assert prompt.prefix.count(tokenizer.special_tokens["<|eot_id|>"]) == 2
 
 
+def test_a_conversation_is_written_by_the_template_with_the_options_of_the_request() -> None:
+    tokenizer = Tokenizer.load(VECTORS / "block" / "sdar-tiny")
+    turns = [ChatMessage(role="user", content="Hi")]
+    thinking, silent = (
+        prompt_ids(
+            LLADA, tokenizer, DiffusionChatParams(messages=turns, chat_template_kwargs={"enable_thinking": thinks})
+        )
+        for thinks in (True, False)
+    )
+    assert thinking == prompt_ids(LLADA, tokenizer, DiffusionChatParams(messages=turns))
+    assert tokenizer.decode(silent.prefix[len(thinking.prefix) :], skip_special=False) == "<think>\n\n</think>\n\n"
+
+
 def test_a_checkpoint_without_a_template_continues_the_conversation_as_text() -> None:
     tokenizer = Tokenizer.load(VECTORS / "dreamon-tiny")
     chat = DiffusionChatParams(messages=[ChatMessage(role="user", content="Hi")])
