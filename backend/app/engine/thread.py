@@ -15,12 +15,21 @@ import torch
 from app.engine.device.devices import choose_device, choose_dtype, first_line, home_device, is_broken
 from app.engine.device.memory import free_caches
 from app.engine.engine import Engine
+from app.engine.families.adapter import load_adapter
 from app.engine.families.checkpoint import load_model, weight_bytes
 from app.engine.families.registry import family_named, read_config
 from app.engine.interface.config import DTypeName, EngineConfig, RuntimeName
 from app.engine.interface.counters import EngineCounters
-from app.engine.interface.errors import DeviceBroken, EngineError, EngineStopped, OutOfDeviceMemory, QueueFull
+from app.engine.interface.errors import (
+    DeviceBroken,
+    EngineError,
+    EngineStopped,
+    InvalidRequest,
+    OutOfDeviceMemory,
+    QueueFull,
+)
 from app.engine.interface.params import GenerationRequest
+from app.engine.models.adapters import Adapter
 from app.engine.models.base import FamilyModel
 from app.engine.passes.runner import ModelRunner
 from app.engine.recovery import CPU, Home
@@ -42,6 +51,7 @@ class EngineThread:
     def __init__(self, model: FamilyModel, config: EngineConfig, home: Home | None = None) -> None:
         self._engine = Engine(ModelRunner(model, cpu_runtime=config.cpu_runtime), config, home)
         self._config = config
+        self._adapters: dict[str, Adapter] = {}
         self._wake = threading.Condition()
         self._arrived: deque[RequestState] = deque()
         self._to_abort: deque[str] = deque()
@@ -112,6 +122,20 @@ class EngineThread:
             cpu_runtime=runtime,
         )
 
+    def load_adapter(self, name: str, folder: Path) -> Adapter:
+        """Reads the adapter in a folder; from then on requests may name it. It goes to the device with the first one.
+
+        Raises:
+            CheckpointError: the folder is damaged, not supported, or an adapter of another base.
+        """
+        adapter = load_adapter(folder, self.model.config, self._engine.runner.dtype)
+        self._adapters[name] = adapter
+        return adapter
+
+    def remove_adapter(self, name: str) -> None:
+        """Takes no more requests for an adapter; its memory is free when those that have it are over."""
+        self._adapters.pop(name, None)
+
     def is_alive(self) -> bool:
         return self._thread.is_alive()
 
@@ -119,11 +143,11 @@ class EngineThread:
         """Hands a request over. `on_event` then gets Admitted, Steps, and exactly one of Finished, Cancelled, Failed.
 
         Raises:
-            InvalidRequest: the checkpoint cannot run it.
+            InvalidRequest: the checkpoint cannot run it, or there is no such adapter.
             QueueFull: too many requests wait.
             EngineStopped: the engine has been closed.
         """
-        state = RequestState(request, self.model.config, on_event)
+        state = RequestState(request, self.model.config, on_event, self._adapter_of(request))
         with self._wake:
             if self._is_closing:
                 raise EngineStopped(self.problem or "the engine has been closed")
@@ -146,6 +170,14 @@ class EngineThread:
             self._wake.notify()
         if threading.current_thread() is not self._thread:
             self._thread.join()
+
+    def _adapter_of(self, request: GenerationRequest) -> Adapter | None:
+        if request.adapter is None:
+            return None
+        adapter = self._adapters.get(request.adapter)
+        if adapter is None:
+            raise InvalidRequest(f"the engine has no adapter {request.adapter!r}", field="adapter")
+        return adapter
 
     def _run(self) -> None:
         """Ends every request with `Failed` when it ends itself, however that comes."""

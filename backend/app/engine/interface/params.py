@@ -131,6 +131,8 @@ class GenerationRequest:
     """Send a `CanvasSnapshot` with every step."""
     num_logprobs: int | None = None
     """Send the log-probability of every token, and of so many alternatives beside it."""
+    adapter: str | None = None
+    """The name under which the engine has the adapter that changes the model for this request."""
     checked_for: object = None
     """The `ModelConfig` of the checkpoint that `params` are valid for already (`request/validation.py`). Where it is
     none, or that of another checkpoint, the engine checks them."""

@@ -20,7 +20,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
+from app.engine.models.adapters import AdaptedRows
 from app.engine.passes.work import SequenceInput
 
 
@@ -65,3 +67,19 @@ def pack(
     num_rows = len(rows)
     rows += [0] * (-num_rows % quantum)
     return PackedBatch(ids, positions, lengths, rows, num_rows)
+
+
+def adapted_rows(sequences: Sequence[SequenceInput], lengths: Sequence[int]) -> list[AdaptedRows]:
+    """The rows of the sequences that have an adapter. In the example above, with one for the second sequence: tokens 3
+    to 5 of the pass, and of the wanted rows the second and the third.
+
+    Args:
+        lengths: as `pack` gives them.
+    """
+    token_ends = accumulate(lengths)
+    wanted_ends = accumulate(sequence.num_rows for sequence in sequences)
+    return [
+        AdaptedRows(sequence.adapter, range(end - length, end), range(wanted_end - sequence.num_rows, wanted_end))
+        for sequence, length, end, wanted_end in zip(sequences, lengths, token_ends, wanted_ends, strict=True)
+        if sequence.adapter is not None
+    ]

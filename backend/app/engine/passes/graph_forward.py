@@ -124,7 +124,10 @@ class GraphForward:
         return by_graphs | by_modules
 
     def _is_for_modules(self, sequence: SequenceInput) -> bool:
-        """Decided by its own size alone, and so the same in any batch. A span goes where its cached keys are."""
+        """Decided by itself alone, and so the same in any batch. Graphs have no adapters; a span goes where its cached
+        keys are, and otherwise size decides."""
+        if sequence.adapter is not None:
+            return True
         name = sequence.cache_name
         if name is not None and sequence.span.bounds is not None:
             if name in self._lanes:

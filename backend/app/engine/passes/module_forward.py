@@ -10,9 +10,10 @@ from torch import Tensor
 
 from app.engine.cache.store import KeyValues
 from app.engine.device.devices import row_quantum
+from app.engine.models.adapters import AdaptedModel
 from app.engine.models.attention import AttentionVariant, FillsCache, ReadsCache, Revisable
 from app.engine.models.base import FamilyModel
-from app.engine.passes.batch import pack
+from app.engine.passes.batch import adapted_rows, pack
 from app.engine.passes.work import SequenceInput
 
 
@@ -57,6 +58,7 @@ class ModuleForward:
     def __init__(self, model: FamilyModel) -> None:
         self._model = model
         self._device = next(model.parameters()).device
+        self._adapted = AdaptedModel(model)
         self._cached: dict[str, KeyValues] = {}
 
     def logits(self, sequences: Sequence[SequenceInput]) -> Tensor:
@@ -66,7 +68,11 @@ class ModuleForward:
         batch = pack(sequences, config.prediction_shift, special.pad, special.mask, row_quantum(self._device))
         variants = [self._variant(sequence) for sequence in sequences]
         ids, positions, rows = map(self._indices, (batch.ids, batch.positions, batch.rows))
-        logits = self._model.head(self._model.hidden(ids, positions, batch.lengths, rows, variants))
+        adapted = adapted_rows(sequences, batch.lengths)
+        with self._adapted.adapted(adapted):
+            states = self._model.hidden(ids, positions, batch.lengths, rows, variants)
+        logits = self._model.head(states)
+        self._adapted.adapt_head(adapted, states, logits)
         for sequence, variant in zip(sequences, variants, strict=True):  # now that nothing can fail
             self._store(sequence, variant)
         return logits[: batch.num_rows]

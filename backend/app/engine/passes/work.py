@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from app.engine.cache.span import WHOLE, ComputedSpan
 from app.engine.decoding.rules import LogitRules
+from app.engine.models.adapters import Adapter
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,8 @@ class SequenceInput:
     revisable: Sequence[int] = ()
     """Positions whose token is looked at again: behind the wanted rows follows one of logits for each, of a mask that
     stands there and sees all of the sequence but this token (WINO's shadow block, arXiv 2507.18578)."""
+    adapter: Adapter | None = None
+    """The adapter that changes the model for this sequence; `None`: the model as it is."""
 
     @property
     def num_rows(self) -> int:

@@ -12,6 +12,7 @@ from app.engine.decoding.gap import choose_length
 from app.engine.decoding.rules import LogitRules, Score
 from app.engine.decoding.step import Prediction
 from app.engine.interface.params import DecodingParams
+from app.engine.models.adapters import Adapter
 from app.engine.passes.work import SequenceInput, Work
 from app.engine.request.context import ContextWindow
 
@@ -22,9 +23,11 @@ def candidate_lengths(params: DecodingParams, window: ContextWindow) -> tuple[in
     return tuple(sorted(fitting)) if len(fitting) > 1 else ()
 
 
-def probe(canvases: Sequence[Canvas], banned: tuple[int, ...]) -> Work:
+def probe(canvases: Sequence[Canvas], banned: tuple[int, ...], adapter: Adapter | None = None) -> Work:
     """Gives the pass over one canvas per length, in which the banned ids cannot be predicted."""
-    sequences = tuple(SequenceInput(canvas.ids, range(canvas.span_start, canvas.span_end)) for canvas in canvases)
+    sequences = tuple(
+        SequenceInput(canvas.ids, range(canvas.span_start, canvas.span_end), adapter=adapter) for canvas in canvases
+    )
     return Work(sequences, LogitRules(Score.PROBABILITY, 0.0, None, None, scores_see_filters=False, banned=banned))
 
 

@@ -18,6 +18,7 @@ from app.engine.device.memory import Need
 from app.engine.interface.errors import LogitsNotFinite
 from app.engine.interface.events import CanvasSnapshot, EngineEvent, Finished, FinishReason, Step
 from app.engine.interface.params import GenerationRequest
+from app.engine.models.adapters import Adapter
 from app.engine.models.base import ModelConfig
 from app.engine.passes.work import SequenceInput, Work
 from app.engine.request.cost import Cost, num_branches
@@ -60,8 +61,11 @@ class RequestState:
     work: Work
     """The work for the next engine step, while the request is running."""
 
-    def __init__(self, request: GenerationRequest, config: ModelConfig, on_event: OnEvent) -> None:
+    def __init__(
+        self, request: GenerationRequest, config: ModelConfig, on_event: OnEvent, adapter: Adapter | None = None
+    ) -> None:
         validate(request, config)
+        self._adapter = adapter
         self.request = request
         self._on_event = on_event
         self._prediction_shift = config.prediction_shift
@@ -129,7 +133,7 @@ class RequestState:
         self.move_to(Status.RUNNING)
         if self._lengths:
             canvases = [self._rounds.blank_canvas(length) for length in self._lengths]
-            self.work = probe(canvases, self._rounds.banned)
+            self.work = probe(canvases, self._rounds.banned, self._adapter)
         else:
             self._rounds.open(self._rounds.first_length)
             self._plan_next()
@@ -179,10 +183,10 @@ class RequestState:
         params, canvas = self.request.params, self.canvas
         names = (None, None) if plan.span is None else self.cache_names
         span = (plan.span or WHOLE).reaching_back(self._prediction_shift)
-        sequences = [SequenceInput(tuple(canvas.ids), plan.positions, names[0], span, plan.revisable)]
+        sequences = [SequenceInput(tuple(canvas.ids), plan.positions, names[0], span, plan.revisable, self._adapter)]
         if params.cfg_scale > 0:
             blind = unconditional_ids(canvas.ids, self._rounds.given, canvas.mask_id)
-            sequences.append(SequenceInput(blind, plan.positions, names[1], span))
+            sequences.append(SequenceInput(blind, plan.positions, names[1], span, adapter=self._adapter))
         return Work(
             tuple(sequences),
             plan.rules,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from hypothesis import strategies as st
@@ -73,5 +74,5 @@ def requests(draw: st.DrawFn, family: str) -> GenerationRequest:
     )
 
 
-def request_of(max_new_tokens: int, *, prefix: Sequence[int] = (5, 6), **options: bool) -> GenerationRequest:
+def request_of(max_new_tokens: int, *, prefix: Sequence[int] = (5, 6), **options: Any) -> GenerationRequest:
     return GenerationRequest("r", tuple(prefix), (), DecodingParams(max_new_tokens), **options)
