@@ -15,7 +15,7 @@ from app.text.specification import Specification, is_byte_level, text_only
 from app.text.tokenizer_files import TokenizerFiles, read_tokenizer_files
 
 # Names that the families agree on where no file assigns the role.
-_MASK_NAMES = ("<|mdm_mask|>", "<|mask|>", "<|MASK|>", "|<MASK>|", "<[MASK_TOKEN]>")
+_MASK_NAMES = ("<|mdm_mask|>", "<|mask|>", "<|MASK|>", "|<MASK>|", "<[MASK_TOKEN]>", "<[MASK]>")
 _END_OF_TURN_NAMES = ("<|eot_id|>", "<|im_end|>")
 _EXPAND_NAME = "<|expand|>"
 

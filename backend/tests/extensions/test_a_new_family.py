@@ -101,7 +101,7 @@ def test_a_parameter_that_it_does_not_take_is_refused_by_name(
 
 
 def test_an_error_about_families_names_it() -> None:
-    with pytest.raises(CheckpointError, match="known model types are llada, Dream, DreamOn and Toy"):
+    with pytest.raises(CheckpointError, match=r"known model types are llada, .*, DreamOn.* and Toy"):
         build_model({"model_type": "other"})
 
 
@@ -129,7 +129,7 @@ async def test_the_service_serves_its_text(folder: Path) -> None:
 # -- what it touches ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["llada", "dream", "dreamon"])
+@pytest.mark.parametrize("name", ["llada", "illada", "dream", "dreamon"])
 def test_a_family_is_known_to_its_declarations_and_to_the_two_registries(name: str) -> None:
     declared = re.compile(rf"\b{name.upper()}\b")
     files = {file.relative_to(APP).as_posix() for file in APP.rglob("*.py") if declared.search(file.read_text())}

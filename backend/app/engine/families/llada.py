@@ -1,4 +1,4 @@
-"""LLaDA (arXiv 2502.09992): blocks of fixed length from left to right. LLaDA-8B, LLaDA-1.5, iLLaDA."""
+"""LLaDA (arXiv 2502.09992): blocks of fixed length from left to right. LLaDA-8B and LLaDA-1.5."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from app.engine.families.base import Family
 from app.engine.families.checkpoint_files import read_config_file
 from app.engine.families.dream import DREAM
 from app.engine.families.dreamon import DREAMON
+from app.engine.families.illada import ILLADA
 from app.engine.families.llada import LLADA
 from app.engine.families.unsupported import why_unsupported
 from app.engine.interface.errors import CheckpointError
@@ -24,6 +25,7 @@ def register(family: Family) -> None:
 
 
 register(LLADA)
+register(ILLADA)
 register(DREAM)
 register(DREAMON)
 

@@ -1,4 +1,4 @@
-"""LLaDA: a LLaMA-like transformer without causal mask (arXiv 2502.09992); LLaDA-8B, LLaDA-1.5, iLLaDA.
+"""LLaDA: a LLaMA-like transformer without causal mask (arXiv 2502.09992); LLaDA-8B and LLaDA-1.5.
 
 No biases; the prediction for position i is read at row i. Module names are the published tensor names.
 Two names mislead: `ff_out` is both a block's down projection and the head, and `ff_proj` is the gate.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from app.services.diffusion.families.base import TextFamily
 from app.services.diffusion.families.dream import DREAM
 from app.services.diffusion.families.dreamon import DREAMON
+from app.services.diffusion.families.illada import ILLADA
 from app.services.diffusion.families.llada import LLADA
 
 TEXT_FAMILIES: dict[str, TextFamily] = {}
@@ -17,6 +18,7 @@ def register(family: TextFamily) -> None:
 
 
 register(LLADA)
+register(ILLADA)
 register(DREAM)
 register(DREAMON)
 
