@@ -71,6 +71,8 @@ class GraphForward:
         for sequence in sequences:
             if sequence.cache_name is not None and sequence.span.bounds is None:
                 self.forget(sequence.cache_name)  # of no use from here on, whether modules or graphs have cached it
+            if sequence.adapter is not None:
+                self._leave_lane(sequence.cache_name)
         for_modules = [index for index, sequence in enumerate(sequences) if self._is_for_modules(sequence)]
         entries = [self._entry(*each) for each in enumerate(sequences) if each[0] not in for_modules]
         groups = _groups(entries, MAX_SCORE_BYTES // (4 * self._heads.queries))
@@ -122,6 +124,15 @@ class GraphForward:
         by_graphs, by_modules = self._lanes.checked_names(), self._modules.cached_names()
         assert not by_graphs & by_modules, f"{by_graphs & by_modules} are cached twice"
         return by_graphs | by_modules
+
+    def _leave_lane(self, name: str | None) -> None:
+        """Has the modules cache what came from another device before anybody knew that its sequence has an adapter."""
+        if name is None or name not in self._lanes:
+            return
+        cached = self.cached(name)
+        if cached is not None:
+            self._modules.adopt(name, cached)
+            self._lanes.drop(name)
 
     def _is_for_modules(self, sequence: SequenceInput) -> bool:
         """Decided by itself alone, and so the same in any batch. Graphs have no adapters; a span goes where its cached

@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from app.engine.cache.span import ComputedSpan
 from app.engine.engine import Engine
 from app.engine.families.adapter import load_adapter
 from app.engine.families.checkpoint import load_model
@@ -106,11 +107,29 @@ def test_an_adapter_goes_where_its_request_goes(
     runner = ModelRunner(runners["dreamon-tiny"].model, cpu_runtime=runtime)
     adapters = [None, *adapters_of(runner, tmp_path)]
     requests = mixed_requests(runner.model.config, seed=9, count=8)
-    expected = answered(runner, requests, adapters)
+    expected = answered(runner, requests, adapters, cpu_runtime=runtime)
     for after in (0, 3):
         device = FaultyRunner(runner.model, lambda number, _, after=after: number > after, runtime)  # type: ignore[misc]
-        assert answered(device, requests, adapters) == expected
+        assert answered(device, requests, adapters, cpu_runtime=runtime) == expected
         assert device.num_passes > after, "it was struck"
+
+
+def test_cached_keys_of_an_adapter_go_to_a_runner_of_graphs_too(
+    runners: Mapping[str, ModelRunner], tmp_path: Path
+) -> None:
+    """Where its sequence goes on by modules all the same."""
+    model = runners["dreamon-tiny"].model
+    (adapter,) = adapters_of(runners["dreamon-tiny"], tmp_path, 1)
+    span = SequenceInput(range(20, 40), [6, 7], "a", ComputedSpan((5, 9)), adapter=adapter)
+    logits = []
+    with torch.inference_mode():
+        for runtime in ("torch", "auto"):
+            device, other = ModelRunner(model, cpu_runtime="torch"), ModelRunner(model, cpu_runtime=runtime)
+            device.logits([replace(span.whole, ids=range(60, 80))])  # another text, so that keys anew are other keys
+            device.hand_over(["a"], other)
+            logits.append(other.logits([span]))
+            assert other.cached_names() == {"a"}
+    assert torch.equal(*logits)
 
 
 @pytest.mark.parametrize("kind", ["device", "defect"])
