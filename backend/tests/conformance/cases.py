@@ -7,41 +7,33 @@ What is not understood is a failure, never a skip.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
 from app.engine.decoding.schedule import dream_transfer_count, timesteps
-from app.engine.interface.events import EngineEvent, Failed, Finished
 from app.engine.interface.params import DecodingParams, GenerationRequest
 from app.engine.likelihood import MaskedSample, cross_entropies, log_likelihood, round_loss
 from app.engine.passes.runner import ModelRunner
-from tests.conformance.block_mask import BlockMask
+from app.engine.passes.work import SequenceInput
+from tests.conformance.block_cases import block_case
+from tests.conformance.judging import (
+    Case,
+    DecodingCase,
+    Mismatch,
+    Raw,
+    compare_canvases,
+    expect,
+    expect_one_end,
+    only_known,
+)
 from tests.conformance.traces import Trace
 
-Raw = Mapping[str, Any]
 LOGITS_ATOL, LOGITS_RTOL = 2e-4, 1e-4
 LIKELIHOOD_ATOL, LIKELIHOOD_RTOL = 1e-3, 1e-4
-
-
-class Mismatch(Exception):
-    """The case failed; the message says where."""
-
-
-@dataclass(frozen=True)
-class Case:
-    """One golden case, or one tokenizer."""
-
-    label: str
-    """Unique in its folder."""
-    file: Path
-    checkpoint: Path
-    raw: Raw
 
 
 def find_cases(folder: Path) -> list[Case]:
@@ -75,26 +67,7 @@ def _checkpoint(folder: Path, name: str | None) -> Path:
     return found[0] if found else folder / str(name)
 
 
-def expect(is_so: bool, message: str) -> None:
-    """Raises `Mismatch` with `message` unless `is_so`."""
-    if not is_so:
-        raise Mismatch(message)
-
-
-def only_known(raw: Raw, known: Iterable[str]) -> None:
-    surplus = sorted(raw.keys() - set(known))
-    expect(not surplus, f"parameters that are not understood: {', '.join(surplus)}")
-
-
 # -- decoding cases --------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class DecodingCase:
-    """A case that is one or more requests, judged by their traces."""
-
-    requests: tuple[GenerationRequest, ...]
-    judge: Callable[[Sequence[Trace]], None]
 
 
 def decoding_case(case: Case, runner: ModelRunner) -> DecodingCase | None:
@@ -108,6 +81,8 @@ def decoding_case(case: Case, runner: ModelRunner) -> DecodingCase | None:
         return None
     if "history" in case.raw:
         return _dreamon_case(case, params, runner)
+    if "family" in params:
+        return block_case(case, params, runner.model.config)
     if "remasking" in params:
         return _llada_case(case, params, runner)
     if "alg" in params:
@@ -215,23 +190,12 @@ def _rows_case(case: Case, params: DecodingParams) -> DecodingCase:
             columns = visible[index] + list(range(len(prompts[index]), len(case.raw["final_ids"][index])))
             canvases = [[canvas[index][c] for c in columns] for canvas in case.raw["canvases"]]
             final = [case.raw["final_ids"][index][c] for c in columns]
-            _compare_canvases(trace.canvases, canvases, f"row {index}")
+            compare_canvases(trace.canvases, canvases, f"row {index}")
             expect(trace.canvases[-1] == final, f"row {index}: final ids differ")
             expect(trace.nfe == case.raw["nfe"], f"row {index}: nfe is {trace.nfe}, expected {case.raw['nfe']}")
             expect_one_end(trace.events)
 
     return DecodingCase(requests, judge)
-
-
-def _compare_canvases(actual: Sequence[Sequence[int]], golden: Sequence[Sequence[int]], where: str) -> None:
-    for step, (ours, theirs) in enumerate(zip(actual, golden, strict=False)):
-        expect(list(ours) == list(theirs), f"{where}: the canvas after step {step} differs")
-    expect(len(actual) == len(golden), f"{where}: {len(actual)} canvases, expected {len(golden)}")
-
-
-def expect_one_end(events: Sequence[EngineEvent]) -> None:
-    ends = [event for event in events if isinstance(event, Finished | Failed)]
-    expect(len(ends) == 1 and ends[0] is events[-1], "the request did not end exactly once")
 
 
 _DREAMON_PARAMS = {
@@ -265,7 +229,7 @@ def _dreamon_case(case: Case, raw: Raw, runner: ModelRunner) -> DecodingCase:
 def _judge_dreamon(raw: Raw, trace: Trace, mask_id: int) -> None:
     history, kinds = _history(trace, mask_id)
     expect(kinds == raw["history_kinds"], "the kinds of events differ")
-    _compare_canvases(history, raw["history"], "history")
+    compare_canvases(history, raw["history"], "history")
     expect(trace.canvases[-1] == raw["final_ids"], "final ids differ")
     expect(len(trace.canvases[-1]) == raw["final_length"], "the final length differs")
     start, end = trace.span
@@ -334,9 +298,14 @@ def _forward(runner: ModelRunner, rows: Sequence[Row], block_length: int | None)
     ids = torch.tensor([i for _, row_ids, _ in rows for i in row_ids])
     positions = torch.tensor([p for _, _, row_positions in rows for p in row_positions])
     lengths = [len(row_ids) for _, row_ids, _ in rows]
-    variants = [BlockMask(block_length)] * len(rows) if block_length else ()
-    logits = runner.model.head(runner.model.hidden(ids, positions, lengths, variants=variants))
-    return list(torch.split(logits, lengths))
+    if block_length is None:
+        logits = runner.model.head(runner.model.hidden(ids, positions, lengths))
+        return list(torch.split(logits, lengths))
+    shift = runner.model.config.prediction_shift  # the row of the last token predicts the next position
+    sequences = [
+        SequenceInput(row_ids, range(shift, len(row_ids) + shift), block_length=block_length) for _, row_ids, _ in rows
+    ]
+    return list(torch.split(runner.logits(sequences), lengths))
 
 
 # -- likelihood ------------------------------------------------------------------------------------------------------

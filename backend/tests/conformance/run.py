@@ -18,15 +18,9 @@ from app.engine.interface.errors import EngineError
 from app.engine.passes.runner import ModelRunner
 from app.text.errors import TextError
 from tests.conformance import traces
-from tests.conformance.cases import (
-    Case,
-    DecodingCase,
-    Mismatch,
-    decoding_case,
-    find_cases,
-    judge_forward,
-    judge_likelihood,
-)
+from tests.conformance.block_cases import judge_distribution
+from tests.conformance.cases import decoding_case, find_cases, judge_forward, judge_likelihood
+from tests.conformance.judging import Case, DecodingCase, Mismatch
 from tests.conformance.text_cases import judge_tokenizer
 
 Verdicts = Mapping[str, str | None]
@@ -61,7 +55,9 @@ def _judge_checkpoint(checkpoint: Path, cases: Sequence[Case]) -> Verdicts:
             if prepared is None:
                 _judge_single(case, runner)
             else:
-                prepared.judge(traces.run(runner, prepared.requests, together=False))
+                prepared.judge(
+                    traces.run(runner, prepared.requests, together=False, special=prepared.special_by_request)
+                )
                 decoding[case.label] = prepared
 
         verdicts[case.label] = _verdict(judge)
@@ -76,6 +72,8 @@ def _judge_single(case: Case, runner: ModelRunner) -> None:
     elif "logits" in case.raw:
         judge_forward(case, runner, together=False)
         judge_forward(case, runner, together=True)
+    elif "probabilities" in case.raw:
+        judge_distribution(case, runner)
     else:
         raise Mismatch("a case of an unknown kind")
 
@@ -83,8 +81,9 @@ def _judge_single(case: Case, runner: ModelRunner) -> None:
 def _judge_together(runner: ModelRunner, decoding: Mapping[str, DecodingCase]) -> Verdicts:
     """All requests of all cases that passed alone, once more in one batch."""
     requests = [request for case in decoding.values() for request in case.requests]
+    special = {name: ids for case in decoding.values() for name, ids in case.special_by_request.items()}
     try:
-        batch = traces.run(runner, requests, together=True)
+        batch = traces.run(runner, requests, together=True, special=special)
     except EngineError as error:
         return dict.fromkeys(decoding, f"in one batch: {error}")
     verdicts: dict[str, str | None] = {}

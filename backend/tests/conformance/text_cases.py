@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import accumulate
 
 from app.text import Detokenizer, Tokenizer, encode_chat, render_chat
-from tests.conformance.cases import Case, Raw, expect
+from tests.conformance.judging import Case, Raw, expect
 
 _OF_A_CHAT = {"name", "messages", "add_generation_prompt", "text", "ids"}
 """The fields of a chat that are no options of its template."""

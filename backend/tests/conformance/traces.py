@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from app.engine.canvas.edits import Edits
+from app.engine.canvas.special import SpecialIds
+from app.engine.decoding.step import StepPlan
 from app.engine.engine import Engine
 from app.engine.interface.config import EngineConfig
 from app.engine.interface.events import EngineEvent, Failed
 from app.engine.interface.params import GenerationRequest
 from app.engine.passes.runner import ModelRunner
+from app.engine.passes.work import Work
 from app.engine.request.state import RequestState
 
 
@@ -28,15 +31,33 @@ class Trace:
     events: list[EngineEvent] = field(default_factory=list)
 
 
-def run(runner: ModelRunner, requests: Sequence[GenerationRequest], *, together: bool) -> list[Trace]:
-    """Traces in the order of `requests`; `together` puts all of them into one batch."""
+class _MostProbable(RequestState):
+    """Takes the most probable token of the distribution from which it would draw."""
+
+    def _work_for(self, plan: StepPlan) -> Work:
+        return replace(super()._work_for(plan), uniforms=())
+
+
+def run(
+    runner: ModelRunner,
+    requests: Sequence[GenerationRequest],
+    *,
+    together: bool,
+    special: Mapping[str, SpecialIds | None] | None = None,
+) -> list[Trace]:
+    """Traces in the order of `requests`; `together` puts all of them into one batch.
+
+    Args:
+        special: ids with a role by the name of a request, where it has others than the checkpoint. Such a request draws
+            nothing: it takes what is most probable.
+    """
     if not together:
-        return [run(runner, [request], together=True)[0] for request in requests]
+        return [run(runner, [request], together=True, special=special)[0] for request in requests]
     engine = Engine(runner, EngineConfig(max_running=10_000, max_batch_tokens=10**9, max_logits_bytes=10**12))
     traces = [Trace() for _ in requests]
     states = []
     for request, trace in zip(requests, traces, strict=True):
-        states.append(RequestState(request, runner.model.config, trace.events.append))
+        states.append(_state(runner, request, trace, (special or {}).get(request.request_id)))
         engine.add(states[-1])
     _record_start(engine, states, traces)
     while engine.has_work:
@@ -44,6 +65,12 @@ def run(runner: ModelRunner, requests: Sequence[GenerationRequest], *, together:
         for state, trace in zip(states, traces, strict=True):
             _record_step(state, trace)
     return traces
+
+
+def _state(runner: ModelRunner, request: GenerationRequest, trace: Trace, special: SpecialIds | None) -> RequestState:
+    if special is None:
+        return RequestState(request, runner.model.config, trace.events.append)
+    return _MostProbable(request, replace(runner.model.config, special=special), trace.events.append)
 
 
 def _record_start(engine: Engine, states: Sequence[RequestState], traces: Sequence[Trace]) -> None:

@@ -101,7 +101,7 @@ def test_a_parameter_that_it_does_not_take_is_refused_by_name(
 
 
 def test_an_error_about_families_names_it() -> None:
-    with pytest.raises(CheckpointError, match=r"known model types are llada, .*, DreamOn.* and Toy"):
+    with pytest.raises(CheckpointError, match=r"known model types are llada, .*, DreamOn, .* and Toy"):
         build_model({"model_type": "other"})
 
 

@@ -21,6 +21,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from app.engine.cache.growing import room_for
+
 Floats = npt.NDArray[np.float32]
 Stack = list[Floats]
 """Keys of the first layer, its values, those of the next: [B, K, S, D] each."""
@@ -75,15 +77,30 @@ class CachedLanes:
         # A few sequences must not hold the memory of many that are over.
         if is_there and len(first.stack[0]) <= 2 * len(names):
             return [array[indices.start : indices.stop] for array in first.stack]
-        stack = _stacked(lanes)
-        self.store(names, [lane.length for lane in lanes], stack)
-        return stack
+        self._move(names, max(lane.length for lane in lanes))
+        return self._lanes[names[0]].stack
 
     def refresh(self, name: str, start: int, fresh: Sequence[Floats]) -> None:
         """Puts fresh keys and values, [K, L, D] each, in place of those of L tokens from `start` on."""
         lane = self._lanes[name]
         for cached, new in zip(lane.stack, fresh, strict=True):
             cached[lane.index, :, start : start + new.shape[1]] = new
+
+    def extend(self, name: str, start: int, fresh: Sequence[Floats]) -> None:
+        """Puts keys and values, [K, L, D] each, of L tokens behind the first `start`; what was cached there goes. Where
+        the stack has too few slots, all of its sequences move to a larger one."""
+        lane = self._lanes[name]
+        end = start + fresh[0].shape[1]
+        if end > lane.stack[0].shape[2]:
+            self._move([other for other, at in self._lanes.items() if at.stack is lane.stack], room_for(end))
+            lane = self._lanes[name]
+        for cached, new in zip(lane.stack, fresh, strict=True):
+            cached[lane.index, :, start:end] = new
+        self._lanes[name] = _Lane(lane.stack, lane.index, end)
+
+    def _move(self, names: Sequence[str], num_slots: int) -> None:
+        lanes = [self._lanes[name] for name in names]
+        self.store(names, [lane.length for lane in lanes], _stacked(lanes, num_slots))
 
     def read(self, name: str) -> Stack:
         """Keys and values of one sequence: [K, length, D] each."""
@@ -111,13 +128,12 @@ class CachedLanes:
         self._lanes.pop(name, None)
 
 
-def _stacked(lanes: Sequence[_Lane]) -> Stack:
-    """Copies the lanes into one stack, each filled up with zeros to the longest."""
-    max_length = max(lane.length for lane in lanes)
+def _stacked(lanes: Sequence[_Lane], num_slots: int) -> Stack:
+    """Copies the lanes into one stack, each filled up with zeros."""
     stack = []
     for number, array in enumerate(lanes[0].stack):
         _, num_heads, _, head_dim = array.shape
-        stacked = np.zeros((len(lanes), num_heads, max_length, head_dim), np.float32)
+        stacked = np.zeros((len(lanes), num_heads, num_slots, head_dim), np.float32)
         for index, lane in enumerate(lanes):
             stacked[index, :, : lane.length] = lane.stack[number][lane.index, :, : lane.length]
         stack.append(stacked)

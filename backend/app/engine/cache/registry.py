@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from app.engine.cache.exact import ExactCache
 from app.engine.cache.fast_dllm import DualCache, PrefixCache
 from app.engine.cache.plan import MakePlan, NoCache
 from app.engine.cache.span_cache import SpanCache
@@ -14,3 +15,11 @@ BLOCK_CACHES: dict[str, MakePlan] = {"none": NoCache, "prefix": PrefixCache, "du
 
 SPAN_CACHES: dict[str, MakePlan] = {"none": NoCache, "dual": SpanCache}
 """The plans for samplers that denoise all of the span together."""
+
+EXACT_CACHES: dict[str, MakePlan] = {"none": ExactCache}
+"""The plan for samplers of models that see nothing to the right of a block: an exact one, and always on."""
+
+
+def stores(make_plan: MakePlan) -> bool:
+    """Whether anything is cached by such a plan."""
+    return make_plan is not NoCache

@@ -4,6 +4,9 @@
     ComputedSpan((4, 8))     r r r r C C C C r r r r      C is computed, r is read from the cache
     WHOLE                    C C C C C C C C C C C C      and all of it is cached
 
+    ComputedSpan((4, 8), cached_to=6)
+                             r r r r S S C C . . . .      S stays cached, and nothing sees what is behind
+
 Has nothing to do with the context window, which is the part of a long text that becomes a canvas.
 """
 
@@ -23,6 +26,9 @@ class ComputedSpan:
     """Whether keys and values of these positions are cached, for passes that will not compute them. There must be as
     many of them as there were when they were last cached. A whole sequence is always stored. What is computed and not
     stored must be computed again by the next pass, whatever else that computes."""
+    cached_to: int | None = None
+    """The position before which the sequence is cached after the pass, where it is finished from left to right and no
+    token sees what is behind its block; `None`: every token sees every other, and the fields above say it all."""
 
     def within(self, positions: tuple[int, ...]) -> tuple[int, ...]:
         """The positions that lie in the span."""
@@ -35,8 +41,14 @@ class ComputedSpan:
         """The span and `num_positions` before it, as far as there are any: Dream predicts position i at row i - 1."""
         if self.bounds is None:
             return self
+        if self.cached_to is not None:  # what is cached before the span is final, its predictions too
+            return self
         start, end = self.bounds
         return ComputedSpan((max(start - num_positions, 0), end), self.stores)
+
+    def num_cached(self, length: int) -> int:
+        """Tokens that are cached after a pass over a sequence of `length`."""
+        return length if self.cached_to is None else self.cached_to
 
 
 WHOLE = ComputedSpan()

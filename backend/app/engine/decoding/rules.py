@@ -31,3 +31,7 @@ class LogitRules:
     """Token ids that cannot be predicted in this step."""
     unscored: tuple[int, ...] = ()
     """Token ids that can be predicted, but count as impossible when the prediction is scored."""
+    undrawn: tuple[int, ...] = ()
+    """Token ids that cannot be predicted, but count as possible when a prediction is scored."""
+    top_k_first: bool = False
+    """Whether top-p looks at what top-k has left; else top-k at what top-p has left."""

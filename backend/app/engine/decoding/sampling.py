@@ -29,20 +29,38 @@ def predict(logits: Tensor, rules: LogitRules, uniforms: Tensor | None) -> Tenso
     logits = _forbid(logits.float(), rules.banned)
     if not _only_the_best_count(rules, logits.shape[-1]):
         return _predict_from_all(logits, rules, uniforms)
-    predicted, is_tied = _predict_from_best(logits, rules, uniforms)
-    if bool(is_tied.any()):  # more than k tokens stay there; row by row, so that no row hangs on another
-        tied_uniforms = None if uniforms is None else uniforms[is_tied]
-        predicted[:, is_tied] = _predict_from_all(logits[is_tied], rules, tied_uniforms)
+    predicted, needs_all = _predict_from_best(logits, rules, uniforms)
+    if bool(needs_all.any()):  # row by row, so that no row hangs on another
+        uniforms_left = None if uniforms is None else uniforms[needs_all]
+        predicted[:, needs_all] = _predict_from_all(logits[needs_all], rules, uniforms_left)
     return predicted
 
 
 def _predict_from_all(logits: Tensor, rules: LogitRules, uniforms: Tensor | None) -> Tensor:
     shaped = logits
     if uniforms is not None or rules.scores_see_filters:  # else the best token is what counts, and no filter drops that
-        shaped = keep_top_k(keep_top_p(_warmed(logits, rules), rules), rules)
-    tokens = most_probable(shaped) if uniforms is None else draw(shaped, uniforms)
+        shaped = filtered(_warmed(logits, rules), rules)
+    drawn_from = _drawable(shaped, logits, rules)
+    tokens = most_probable(drawn_from) if uniforms is None else draw(drawn_from, uniforms)
     seen = shaped if rules.scores_see_filters else _forbid(logits, rules.unscored)
     return _scored(tokens, tokens, seen.softmax(-1), rules)
+
+
+def filtered(logits: Tensor, rules: LogitRules) -> Tensor:
+    """logits [R, V], warmed -> the same, without what top-p and top-k drop."""
+    if rules.top_k_first:
+        return keep_top_p(keep_top_k(logits, rules), rules)
+    return keep_top_k(keep_top_p(logits, rules), rules)
+
+
+def _drawable(shaped: Tensor, logits: Tensor, rules: LogitRules) -> Tensor:
+    """Gives the logits that a token is drawn from: `shaped` [R, V] without the ids that are not drawn. Where the
+    filters left nothing else of a row, its own `logits` [R, V] without them."""
+    if not rules.undrawn:
+        return shaped
+    allowed = _forbid(shaped, rules.undrawn)
+    is_empty = allowed.amax(-1, keepdim=True) == -torch.inf
+    return torch.where(is_empty, _forbid(logits, rules.undrawn), allowed)
 
 
 def most_probable(logits: Tensor) -> Tensor:
@@ -69,22 +87,27 @@ def _only_the_best_count(rules: LogitRules, vocab_size: int) -> bool:
 
 
 def _predict_from_best(logits: Tensor, rules: LogitRules, uniforms: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Gives the same from the k best tokens of each row, in the order of the vocabulary; and [R] whether the k-th has
-    equals among those that are left out."""
+    """Gives the same from the k best tokens of each row, in the order of the vocabulary; and [R] whether they do not
+    suffice: the k-th has equals among those that are left out, or none of them may be drawn."""
     assert rules.top_k is not None, "asked before"
     warmed = _warmed(logits, rules)
     best, by_rank = largest(warmed, rules.top_k + 1)
-    is_tied = best[:, -2] == best[:, -1]
+    needs_all = best[:, -2] == best[:, -1]  # more than k tokens stay
     best[:, -1] = -torch.inf
     columns, order = by_rank.sort(-1)
     shaped = _above_top_p(best, warmed, by_rank, rules).gather(-1, order)
-    chosen = shaped.argmax(-1) if uniforms is None else draw(shaped, uniforms)
+    allowed = shaped
+    if rules.undrawn:
+        is_undrawn = torch.isin(columns, torch.tensor(rules.undrawn, device=columns.device))
+        allowed = shaped.masked_fill(is_undrawn, -torch.inf)
+        needs_all |= allowed.amax(-1) == -torch.inf
+    chosen = allowed.argmax(-1) if uniforms is None else draw(allowed, uniforms)
     tokens = columns.gather(-1, chosen[:, None])[:, 0]
     if rules.scores_see_filters:
-        return _scored(tokens, chosen, shaped.softmax(-1), rules), is_tied
+        return _scored(tokens, chosen, shaped.softmax(-1), rules), needs_all
     seen = _forbid(logits, rules.unscored)
     confidence = seen.softmax(-1).gather(-1, tokens[:, None])[:, 0]
-    return torch.stack((tokens.double(), confidence.double(), confidence.double())), is_tied
+    return torch.stack((tokens.double(), confidence.double(), confidence.double())), needs_all
 
 
 def largest(x: Tensor, count: int) -> tuple[Tensor, Tensor]:
@@ -104,7 +127,7 @@ def _above_top_p(best: Tensor, warmed: Tensor, columns: Tensor, rules: LogitRule
     """`keep_top_p` for the best logits of each row, in falling order, which stand in these columns of `warmed`."""
     if rules.top_p is None or rules.top_p >= 1.0:
         return best
-    probabilities = warmed.softmax(-1).gather(-1, columns)
+    probabilities = best.softmax(-1) if rules.top_k_first else warmed.softmax(-1).gather(-1, columns)
     dropped = probabilities.cumsum(-1) - probabilities > rules.top_p
     dropped[:, 0] = False
     return best.masked_fill(dropped, -torch.inf)

@@ -33,6 +33,9 @@ class StepPlan:
     """Positions whose token may be taken back: how probable is it, seen from the rest of the canvas?"""
     needs_divergences: bool = False
     """Whether the step needs to know how far each distribution has moved since the last one."""
+    block_length: int | None = None
+    """Positions of a block, where the pass ends with the last one that is planned and a token sees nothing to the right
+    of its block; `None`: tokens see each other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +99,16 @@ class Sampler(ABC):
         Raises:
             InvalidRequest: names them.
         """
+
+    @classmethod
+    def max_positions(cls, params: DecodingParams, capacity: int) -> int:
+        """Gives the positions where a step may choose a token at most, of a span of `capacity`."""
+        return capacity
+
+    @classmethod
+    def max_computed(cls, params: DecodingParams, num_given: int, capacity: int) -> int:
+        """Gives the tokens that a pass may compute at most, beside `num_given` of given text."""
+        return num_given + capacity
 
     @abstractmethod
     def plan(self, canvas: Canvas, rng: np.random.Generator) -> StepPlan | None:

@@ -11,6 +11,7 @@ from app.engine.decoding.commit.registry import RULES
 from app.engine.decoding.step import Sampler
 from app.engine.families.completion import TokenizerCompletion
 from app.engine.families.span import Span
+from app.engine.interface.params import DecodingParams
 from app.engine.models.base import FamilyModel, ModelConfig
 
 COMMON = frozenset(
@@ -25,6 +26,10 @@ COMMON = frozenset(
 
 def _any_config(_: Mapping[str, Any]) -> bool:
     return True
+
+
+def _as_asked(params: DecodingParams, _: ModelConfig) -> DecodingParams:
+    return params
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +59,8 @@ class Family:
     """The beginning of a round's span, and whether it changes its length."""
     parameters: frozenset[str] = frozenset()
     """Parameters that it takes beside `COMMON` and those of its commit rules."""
+    resolve: Callable[[DecodingParams, ModelConfig], DecodingParams] = _as_asked
+    """Fills in what a request leaves to the checkpoint. It may raise InvalidRequest."""
     infills: bool = True
     """Whether there may be text behind the span."""
 

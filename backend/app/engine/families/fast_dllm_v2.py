@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from app.engine.decoding.block import BlockSampler
+from app.engine.decoding.block_causal import FastDllmSampler
 from app.engine.families.base import Family
+from app.engine.families.blocks import BLOCK_PARAMETERS, with_block_length
 from app.engine.families.completion import TokenizerCompletion
-from app.engine.families.span import FixedSpan
+from app.engine.families.span import SpanOfBlocks
 from app.engine.models.block_causal import BlockCausalConfig
 from app.engine.models.qwen import Qwen
 from app.engine.models.qwen_config import Published
@@ -25,8 +26,9 @@ FAST_DLLM_V2 = Family(
     parse_config=BlockCausalConfig(_PUBLISHED, block_key="bd_size", block_length=32, several_ends=False).parse,
     build=Qwen,
     completion=TokenizerCompletion(mask_text="|<MASK>|"),
-    sampler=BlockSampler,
-    span=FixedSpan(),
-    parameters=frozenset({"block_length"}),
+    sampler=FastDllmSampler,
+    span=SpanOfBlocks(fills_last_block=True),
+    parameters=BLOCK_PARAMETERS | {"sub_block_length"},
+    resolve=with_block_length,
     infills=False,
 )

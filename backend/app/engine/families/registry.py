@@ -11,8 +11,11 @@ from app.engine.families.checkpoint_files import read_config_file
 from app.engine.families.dream import DREAM
 from app.engine.families.dreamon import DREAMON
 from app.engine.families.illada import ILLADA
+from app.engine.families.fast_dllm_v2 import FAST_DLLM_V2
 from app.engine.families.llada import LLADA
 from app.engine.families.unsupported import why_unsupported
+from app.engine.families.sdar import SDAR
+from app.engine.families.stable_diffcoder import STABLE_DIFFCODER
 from app.engine.interface.errors import CheckpointError
 
 _FAMILIES: dict[str, Family] = {}
@@ -28,6 +31,9 @@ register(LLADA)
 register(ILLADA)
 register(DREAM)
 register(DREAMON)
+register(SDAR)
+register(STABLE_DIFFCODER)
+register(FAST_DLLM_V2)
 
 
 def families() -> Collection[Family]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from app.engine.decoding.block import BlockSampler
+from app.engine.decoding.block_causal import BlockCausalSampler
 from app.engine.families.base import Family
+from app.engine.families.blocks import BLOCK_PARAMETERS, with_block_length
 from app.engine.families.completion import TokenizerCompletion
-from app.engine.families.span import FixedSpan
+from app.engine.families.span import SpanOfBlocks
 from app.engine.models.block_causal import BlockCausalConfig
 from app.engine.models.qwen import Qwen
 from app.engine.models.qwen_config import Published
@@ -26,8 +27,9 @@ SDAR = Family(
     parse_config=BlockCausalConfig(_PUBLISHED, block_key="block_size", block_length=4).parse,
     build=Qwen,
     completion=TokenizerCompletion(mask_text="<|MASK|>"),
-    sampler=BlockSampler,
-    span=FixedSpan(),
-    parameters=frozenset({"block_length"}),
+    sampler=BlockCausalSampler,
+    span=SpanOfBlocks(fills_last_block=True),
+    parameters=BLOCK_PARAMETERS,
+    resolve=with_block_length,
     infills=False,
 )

@@ -33,6 +33,10 @@ class Span(ABC):
     def first_length(self, params: DecodingParams, room: int) -> int:
         """Gives the positions that a round begins with, `room` at most."""
 
+    def num_masks_behind(self, params: DecodingParams, end: int, context_length: int) -> int:
+        """Gives the masks that are denoised behind a span that ends at `end`, and belong to no answer."""
+        return 0
+
     @abstractmethod
     def spend_steps(self, params: DecodingParams, share: RoundShare) -> DecodingParams:
         """Gives the parameters of a round whose request asks for a number of steps. Its `steps` are the round's own, or
@@ -52,11 +56,34 @@ class FixedSpan(Span):
     def spend_steps(self, params: DecodingParams, share: RoundShare) -> DecodingParams:
         """Spreads the steps over the rounds by their tokens. 100 steps for 200 tokens, 120 of them in this round: 60.
         Where that leaves less than a step to a block, blocks become longer."""
-        wanted = round(share.steps_left * share.span_length / share.num_left)
-        steps = max(1, min(wanted, share.steps_left - share.num_later))
+        steps = self.round_steps(share)
         if params.block_length is None:
             return replace(params, steps=steps)
         return replace(params, steps=steps, block_length=max(params.block_length, -(-share.span_length // steps)))
+
+    def round_steps(self, share: RoundShare) -> int:
+        """Gives the steps of a round."""
+        wanted = round(share.steps_left * share.span_length / share.num_left)
+        return max(1, min(wanted, share.steps_left - share.num_later))
+
+
+@dataclass(frozen=True, slots=True)
+class SpanOfBlocks(FixedSpan):
+    """The span lies on blocks that are counted from the beginning of the text (block-causal models)."""
+
+    fills_last_block: bool
+    """Whether the last block has its whole length: of 11 tokens in blocks of 4, one more is denoised."""
+
+    def num_masks_behind(self, params: DecodingParams, end: int, context_length: int) -> int:
+        """Gives what is missing to whole blocks, as far as the context goes."""
+        if not self.fills_last_block or params.block_length is None:
+            return 0
+        return max(min(-end % params.block_length, context_length - end), 0)
+
+    def spend_steps(self, params: DecodingParams, share: RoundShare) -> DecodingParams:
+        """Spreads the steps over the rounds by their tokens. Blocks keep their length, and take a step each at
+        least."""
+        return replace(params, steps=self.round_steps(share))
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from app.engine.decoding.block import BlockSampler
+from app.engine.decoding.block_causal import StableDiffCoderSampler
 from app.engine.families.base import Family
+from app.engine.families.blocks import BLOCK_PARAMETERS, with_block_length
 from app.engine.families.completion import TokenizerCompletion
-from app.engine.families.span import FixedSpan
+from app.engine.families.span import SpanOfBlocks
 from app.engine.models.block_causal import BlockCausalConfig
 from app.engine.models.qwen import Qwen
 from app.engine.models.qwen_config import Published
@@ -38,8 +39,9 @@ STABLE_DIFFCODER = Family(
     parse_config=BlockCausalConfig(_PUBLISHED, block_key="block_size", block_length=4).parse,
     build=Qwen,
     completion=TokenizerCompletion(mask_text="<[MASK_TOKEN]>"),
-    sampler=BlockSampler,
-    span=FixedSpan(),
-    parameters=frozenset({"block_length"}),
+    sampler=StableDiffCoderSampler,
+    span=SpanOfBlocks(fills_last_block=False),
+    parameters=BLOCK_PARAMETERS,
+    resolve=with_block_length,
     infills=False,
 )

@@ -71,7 +71,13 @@ class DecodingParams:
     again, its place masked, become masks once more (WINO, arXiv 2507.18578)."""
     block_length: Count | None = None
     """LLaDA: masks denoised together, left to right. Default: the whole canvas is one block. Blocks are longer where
-    there would be more of them than `steps`, for each takes one at least."""
+    there would be more of them than `steps`, for each takes one at least. Block-causal models: the positions that see
+    each other, counted from the beginning of the text; default what the checkpoint was trained with."""
+    steps_per_block: Count | None = None
+    """Block-causal models: denoising steps of each block, instead of `steps`; default one per position. A step commits
+    its share, and beside a rule what is confident too."""
+    sub_block_length: Count | None = None
+    """Fast-dLLM v2: positions of a block that are denoised together, the first ones first; default 8."""
     eos_never_predicted: bool = False
     """LLaDA's `logits_eos_inf`, for Dream too: no token may be the end of the text. For gaps with text behind them."""
     eos_last: bool = False

@@ -1,7 +1,8 @@
 """Attention of one packed pass, in which each sequence may attend in a way of its own.
 
 A sequence whose keys and values are cached fills its store (`cache/store.py`) or reads it; one whose commits are looked
-at again has a token for each of them beside it. All others attend to all of themselves.
+at again has a token for each of them beside it; in one of blocks a token sees nothing to the right of its block. All
+others attend to all of themselves.
 Shapes: N tokens of the pass, n of one sequence in it, T of the whole sequence; H query heads, K key heads, D.
 """
 
@@ -9,11 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from app.engine.cache.growing import GrowingKeyValues
 from app.engine.cache.store import KeyValues
 from app.engine.models.layers import Rotary, attend, attend_across
 
@@ -73,6 +76,56 @@ class Revisable:
         seen[range(count), list(self.positions)] = False
         sequence = attend(q[:length], rotated_k[:length], v[:length], [length])
         return torch.cat((sequence, attend_across(q[length:], rotated_k, v, seen)))
+
+
+_MAX_CHUNK = 512
+"""Queries whose mask is made together: a long prompt has the square of its tokens in pairs."""
+
+
+@dataclass(frozen=True)
+class BlockCausal:
+    """Each token sees its own block and all before it. Blocks lie on absolute positions. Those of 2, tokens 2 to 5 in
+    the pass, and 2 in the store:
+
+        query   sees 0 1 2 3 4 5
+        2            r r x x
+        3            r r x x        x fresh   r read from the store
+        4            r r x x x x
+        5            r r x x x x
+    """
+
+    start: int
+    """Position of the first token in the pass."""
+    num_tokens: int
+    block_length: int
+    device: torch.device
+    store: GrowingKeyValues | None = None
+    """Holds the tokens before the first one, and takes those of the pass; `None`: there are none before."""
+
+    def attend(self, layer: int, q: Tensor, k: Tensor, rotated_k: Tensor, v: Tensor) -> Tensor:
+        """See `AttentionVariant.attend`."""
+        keys, values = (rotated_k, v) if self.store is None else self.store.write(layer, rotated_k, v)
+        pieces = [
+            attend_across(q[low - self.start : high - self.start], keys[:high], values[:high], seen)
+            for low, high, seen in self._chunks
+        ]
+        return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
+
+    @cached_property
+    def _chunks(self) -> list[tuple[int, int, Tensor | None]]:
+        """Positions [low, high) whose queries attend together, and what each sees of [0, high); `None`: all of it."""
+        size = max(_MAX_CHUNK // self.block_length, 1) * self.block_length
+        end = self.start + self.num_tokens
+        first = self.start - self.start % self.block_length  # chunks end where blocks end
+        lows = [max(low, self.start) for low in range(first, end, size)]
+        return [(low, high, self._seen(low, high)) for low, high in zip(lows, [*lows[1:], end], strict=True)]
+
+    def _seen(self, low: int, high: int) -> Tensor | None:
+        """[high - low, high]: whether the query sees the key."""
+        if low // self.block_length == (high - 1) // self.block_length:
+            return None
+        blocks = torch.arange(high, device=self.device) // self.block_length
+        return blocks[low:, None] >= blocks
 
 
 class PackedAttention:

@@ -47,7 +47,17 @@ class _Entry:
     @property
     def stores(self) -> bool:
         """Whether its fresh keys and values are to be cached."""
-        return self.sequence.cache_name is not None and (self.part.cached is None or self.sequence.span.stores)
+        return self.num_stored > 0
+
+    @property
+    def num_stored(self) -> int:
+        """Tokens of the pass, from its first on, whose keys and values are to be cached."""
+        start, end = self.sequence.bounds
+        if self.sequence.cache_name is None:
+            return 0
+        if self.sequence.span.cached_to is not None:
+            return self.sequence.span.cached_to - start
+        return end - start if self.part.cached is None or self.sequence.span.stores else 0
 
 
 class GraphForward:
@@ -69,7 +79,7 @@ class GraphForward:
     def logits(self, sequences: Sequence[SequenceInput]) -> Tensor:
         """See `Forward.logits`."""
         for sequence in sequences:
-            if sequence.cache_name is not None and sequence.span.bounds is None:
+            if sequence.cache_name is not None and sequence.is_whole:
                 self.forget(sequence.cache_name)  # of no use from here on, whether modules or graphs have cached it
             if sequence.adapter is not None:
                 self._leave_lane(sequence.cache_name)
@@ -140,10 +150,10 @@ class GraphForward:
         if sequence.adapter is not None:
             return True
         name = sequence.cache_name
-        if name is not None and sequence.span.bounds is not None:
+        if name is not None and not sequence.is_whole:
             if name in self._lanes:
                 return False
-            if self._modules.cached(name) is not None:
+            if name in self._modules:
                 return True
         return self._has_too_many_scores(len(sequence.ids) + len(sequence.revisable))
 
@@ -161,7 +171,9 @@ class GraphForward:
         rows = [max(position - shift, 0) - start for position in sequence.wanted]
         rows += range(end - start, end - start + len(sequence.revisable))
         ids = [*sequence.ids[start:end], *[mask_id] * len(sequence.revisable)]
-        part = Part(ids, [*range(start, end), *sequence.revisable], rows, sequence.revisable, cached)
+        positions = [*range(start, end), *sequence.revisable]
+        block_length = sequence.block_length or self._model.config.block_length
+        part = Part(ids, positions, rows, sequence.revisable, cached, block_length)
         assert self._may_move or not part.shift, "tokens move in families whose length can change, and in no others"
         return _Entry(index, sequence, part)
 
@@ -169,9 +181,11 @@ class GraphForward:
         """The keys that the span of a sequence finds in the cache. Of 10 cached tokens of a sequence that has 12 by
         now, a span [4, 9) finds all but [4, 7): 3 tokens are behind it, as many as there were."""
         name = sequence.cache_name
-        if name is None or sequence.span.bounds is None or name not in self._lanes:
+        if name is None or sequence.is_whole or name not in self._lanes:
             return None
         length = self._lanes.length(name)
+        if sequence.span.cached_to is not None and length < sequence.bounds[0]:
+            return None
         return CachedKeys(length, sequence.bounds[0], length - sequence.num_behind)
 
     def _run(self, group: Sequence[_Entry]) -> PassOutput:
@@ -192,13 +206,14 @@ class GraphForward:
 
     def _store(self, group: Sequence[_Entry], fresh: Stack) -> None:
         if group[0].part.cached is None:
-            names = [entry.sequence.cache_name for entry in group]
-            self._lanes.store(names, [entry.part.num_queries for entry in group], fresh)
+            names = [entry.sequence.cache_name if entry.stores else None for entry in group]
+            self._lanes.store(names, [entry.num_stored for entry in group], fresh)
             return
         for lane, entry in enumerate(group):
             if entry.stores:
-                new = [array[lane, :, : entry.part.num_queries] for array in fresh]
-                self._lanes.refresh(entry.sequence.cache_name or "", entry.sequence.bounds[0], new)
+                new = [array[lane, :, : entry.num_stored] for array in fresh]
+                put = self._lanes.refresh if entry.sequence.span.cached_to is None else self._lanes.extend
+                put(entry.sequence.cache_name or "", entry.sequence.bounds[0], new)
 
     def _table(self, num_positions: int) -> Arrays:
         """Angles of at least `num_positions`: cos and sin, [P, D / 2] each."""

@@ -79,6 +79,9 @@ class Part:
     each sees the sequence without the token at its position, and itself; no other sees it."""
     cached: CachedKeys | None = None
     """The keys that are read from the cache; `None`: the whole sequence is computed."""
+    block_length: int | None = None
+    """Positions of a block, where a token of the pass sees those of its own block and of blocks before it; `None`: it
+    sees all of them."""
 
     @cached_property
     def num_queries(self) -> int:
@@ -97,7 +100,17 @@ class Part:
     @property
     def shift(self) -> int:
         """Number of positions by which the tokens behind a span have moved since their keys were cached."""
-        return 0 if self.cached is None else self.num_queries - (self.cached.end - self.cached.start)
+        if self.cached is None or self.cached.end == self.cached.length:
+            return 0
+        return self.num_queries - (self.cached.end - self.cached.start)
+
+    @cached_property
+    def blocks(self) -> Indices | None:
+        """The block of each token, [n]; `None` where every token sees every other: the pass has a single block, too."""
+        if self.block_length is None:
+            return None
+        blocks = np.array(self.positions, np.int64) // self.block_length
+        return None if blocks[0] == blocks[-1] else blocks
 
     @cached_property
     def num_keys(self) -> int:
@@ -139,7 +152,8 @@ def arrays_of(parts: Sequence[Part], heads: Heads, num_threads: int, num_cached:
     num_slots = max(part.num_slots for part in parts)
     arrays["key_rows"] = _key_rows(lengths, num_slots, heads.keys)
     arrays["key_positions"] = packed[arrays["key_rows"][:, 0] // heads.keys]
-    max_threads = 1 if any(part.revisable for part in parts) else num_threads
+    # A mask has a row for each query of a chunk: where they differ, there can be one chunk only.
+    max_threads = 1 if any(part.revisable or part.blocks is not None for part in parts) else num_threads
     for prefix, asking, filling in (("", lengths, num_filling), ("last_", counts, num_filling_rows)):
         queries = _queries(asking, filling, heads.queries, max_threads)
         tokens = [range(length) for length in lengths] if not prefix else [part.rows for part in parts]
@@ -187,6 +201,9 @@ def _mask(parts: Sequence[Part], tokens: Sequence[Sequence[int]], length: int, n
         if part.cached is not None:
             mask[number, 0, :, num_slots + part.cached.start : num_slots + part.cached.end] = -np.inf
             mask[number, 0, :, num_slots + part.cached.length :] = -np.inf
+        if part.blocks is not None:
+            asking = part.blocks[list(tokens[number])]
+            mask[number, 0, : len(asking), :num_own][asking[:, None] < part.blocks] = -np.inf
         for row, token in enumerate(tokens[number] if part.revisable else ()):
             if token >= num_own:
                 mask[number, 0, row, token] = 0.0

@@ -8,10 +8,11 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from app.engine.cache.growing import GrowingKeyValues
 from app.engine.cache.store import KeyValues
 from app.engine.device.devices import row_quantum
 from app.engine.models.adapters import AdaptedModel
-from app.engine.models.attention import AttentionVariant, FillsCache, ReadsCache, Revisable
+from app.engine.models.attention import AttentionVariant, BlockCausal, FillsCache, ReadsCache, Revisable
 from app.engine.models.base import FamilyModel
 from app.engine.passes.batch import adapted_rows, pack
 from app.engine.passes.work import SequenceInput
@@ -36,7 +37,8 @@ class Forward(Protocol):
         ...
 
     def cached(self, name: str) -> KeyValues | None:
-        """Gives what is cached under `name`, for another way to compute the same model."""
+        """Gives what is cached under `name`, for another way to compute the same model; `None` where nothing is, or
+        where it is exact, and computing it anew gives the same."""
         ...
 
     def adopt(self, name: str, cached: KeyValues) -> None:
@@ -60,6 +62,10 @@ class ModuleForward:
         self._device = next(model.parameters()).device
         self._adapted = AdaptedModel(model)
         self._cached: dict[str, KeyValues] = {}
+        self._growing: dict[str, GrowingKeyValues] = {}
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._cached or name in self._growing
 
     def logits(self, sequences: Sequence[SequenceInput]) -> Tensor:
         """See `Forward.logits`."""
@@ -80,6 +86,7 @@ class ModuleForward:
     def forget(self, name: str) -> None:
         """See `Forward.forget`."""
         self._cached.pop(name, None)
+        self._growing.pop(name, None)
 
     def cached(self, name: str) -> KeyValues | None:
         """See `Forward.cached`."""
@@ -91,9 +98,12 @@ class ModuleForward:
 
     def cached_names(self) -> set[str]:
         """See `Forward.cached_names`."""
+        num_layers = len(self._model.stack().layers)
         for name, store in self._cached.items():
-            store.check(name, len(self._model.stack().layers))
-        return {*self._cached}
+            store.check(name, num_layers)
+        for name, growing in self._growing.items():
+            growing.check(name, num_layers)
+        return {*self._cached, *self._growing}
 
     def _readable(self, sequence: SequenceInput) -> SequenceInput:
         """The whole sequence where not all that its span does not compute can be read: it has come from another device,
@@ -105,12 +115,18 @@ class ModuleForward:
         return sequence.whole
 
     def _holds(self, name: str, sequence: SequenceInput) -> bool:
+        start, _ = sequence.bounds
+        if sequence.span.cached_to is not None:
+            return start > 0 and name in self._growing and start <= len(self._growing[name])
         store = self._cached.get(name)
         if store is None or sequence.span.bounds is None:
             return False
-        return store.holds(sequence.bounds[0], sequence.num_behind)
+        return store.holds(start, sequence.num_behind)
 
     def _variant(self, sequence: SequenceInput) -> AttentionVariant | None:
+        block_length = sequence.block_length or self._model.config.block_length
+        if block_length is not None:
+            return self._block_causal(sequence, block_length)
         if sequence.cache_name is None:
             return Revisable(sequence.revisable) if sequence.revisable else None
         if sequence.span.bounds is None:
@@ -119,11 +135,22 @@ class ModuleForward:
         store.open(start, end - start, sequence.num_behind, self._model.rotary)
         return ReadsCache(store)
 
+    def _block_causal(self, sequence: SequenceInput, block_length: int) -> BlockCausal:
+        (start, end), store = sequence.bounds, None
+        if sequence.cache_name is not None and (start > 0 or sequence.span.cached_to):
+            store = self._growing.get(sequence.cache_name) or GrowingKeyValues()
+            store.open(start, end - start)
+        return BlockCausal(start, end - start, block_length, self._device, store)
+
     def _store(self, sequence: SequenceInput, variant: AttentionVariant | None) -> None:
         if sequence.cache_name is None:
             return
         if isinstance(variant, FillsCache):
             self._cached[sequence.cache_name] = variant.store
+        elif isinstance(variant, BlockCausal):
+            if variant.store is not None:
+                variant.store.close(sequence.span.cached_to or 0)
+                self._growing[sequence.cache_name] = variant.store
         elif sequence.span.stores:
             self._cached[sequence.cache_name].close()
 

@@ -21,6 +21,8 @@ class SequenceInput:
     """Name under which its keys and values are cached from one pass to the next; `None`: they are not."""
     span: ComputedSpan = WHOLE
     """The part of it that the pass computes: everything, where nothing is cached."""
+    block_length: int | None = None
+    """Positions of a block, where a token sees its own block and those before it; `None`: as the model has it."""
     revisable: Sequence[int] = ()
     """Positions whose token is looked at again: behind the wanted rows follows one of logits for each, of a mask that
     stands there and sees all of the sequence but this token (WINO's shadow block, arXiv 2507.18578)."""
@@ -43,8 +45,15 @@ class SequenceInput:
         return len(self.ids) - self.bounds[1]
 
     @property
+    def is_whole(self) -> bool:
+        """Whether it is computed from its beginning to its end, whatever is cached of it."""
+        return self.span.bounds is None or (self.span.cached_to is not None and self.span.bounds[0] == 0)
+
+    @property
     def whole(self) -> SequenceInput:
         """The sequence, computed from its beginning to its end."""
+        if self.span.cached_to is not None:
+            return replace(self, span=replace(self.span, bounds=(0, len(self.ids))))
         return self if self.span.bounds is None else replace(self, span=WHOLE)
 
 

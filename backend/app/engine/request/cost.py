@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from app.engine.decoding.step import Signal
+from app.engine.cache.registry import stores
+from app.engine.decoding.step import Sampler, Signal
 from app.engine.device.memory import Need
 from app.engine.interface.params import DecodingParams
 from app.engine.request.context import ContextWindow
@@ -27,19 +28,22 @@ class Cost:
     window: ContextWindow
     signals: frozenset[Signal]
     """Signals that its commit rule needs."""
+    sampler: type[Sampler]
+    """The sampler of its family."""
 
     @property
     def max_tokens(self) -> int:
         """Tokens in one forward pass at most."""
         given = self.window.num_given
-        decoding = (given + self.window.capacity) * num_branches(self.params) + self._max_revisable
+        computed = self.sampler.max_computed(self.params, given, self.window.capacity)
+        decoding = computed * num_branches(self.params) + self._max_revisable
         return max(decoding, sum(given + length for length in candidate_lengths(self.params, self.window)))
 
     @property
     def max_rows(self) -> int:
         """Rows of logits in one forward pass at most."""
         # A position is wanted or revisable, never both.
-        decoding = self.window.capacity * num_branches(self.params)
+        decoding = self.sampler.max_positions(self.params, self.window.capacity) * num_branches(self.params)
         return max(decoding, sum(candidate_lengths(self.params, self.window)))
 
     def need(self, num_cached: int, num_distributions: int) -> Need:
@@ -49,18 +53,25 @@ class Cost:
             num_cached: tokens of the last step, whose keys and values are cached if any are.
             num_distributions: rows of the last step, whose distributions are cached if any are.
         """
-        max_tokens = self.max_tokens
-        max_cached = 0 if self.params.cache == "none" else max_tokens
+        max_cached = self._max_cached
         # Distributions of this step stand beside those of the last one until they have been compared.
         max_distributions = 2 * self.window.capacity if Signal.DIVERGENCES in self.signals else 0
         return Need(
-            max_tokens,
+            self.max_tokens,
             self.max_rows,
             min(num_cached, max_cached),
             max_cached,
             min(num_distributions, max_distributions),
             max_distributions,
         )
+
+    @property
+    def _max_cached(self) -> int:
+        """Tokens whose keys and values may be cached: the text, and what fills up the last block."""
+        if not stores(self.sampler.CACHES[self.params.cache]):
+            return 0
+        whole = self.window.num_given + self.window.capacity + self.sampler.max_positions(self.params, 0)
+        return max(self.max_tokens, whole * num_branches(self.params))
 
     @property
     def _max_revisable(self) -> int:

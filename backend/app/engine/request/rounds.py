@@ -47,8 +47,11 @@ class Rounds:
         self.canvas = self.blank_canvas(0)
 
     def blank_canvas(self, span_length: int) -> Canvas:
-        """Gives a canvas with the window's text and a span of masks."""
-        return Canvas(self.window.prefix, span_length, self.window.suffix, self._config.special.mask)
+        """Gives a canvas with the window's text and a span of masks, and behind them those that fill a block."""
+        params, mask = self._request.params, self._config.special.mask
+        end = len(self.window.prefix) + span_length
+        num_behind = self._family.span.num_masks_behind(params, end, self._config.context_length)
+        return Canvas(self.window.prefix, span_length, (*self.window.suffix, *[mask] * num_behind), mask)
 
     @property
     def first_length(self) -> int:
@@ -98,19 +101,24 @@ class Rounds:
         committed = {*self.transcript.closed, *self.canvas.span_ids}
         return tuple(sorted(committed - {self.canvas.mask_id, *self.transcript.end_ids}))
 
-    def snapshot(self, edits: Edits, span_start: int) -> CanvasSnapshot:
-        """Gives the new part after a step; indices count from its start, closed rounds included.
+    def snapshot(self, edits: Edits, span: tuple[int, int]) -> CanvasSnapshot:
+        """Gives the new part after a step; indices count from its start, closed rounds included. Commits elsewhere are
+        not part of it.
 
         Args:
             edits: of the step.
-            span_start: where the span began before it.
+            span: where the span began and ended before it.
         """
         closed = self.transcript.closed
-        offset = len(closed) - span_start
+        offset = len(closed) - span[0]
         return CanvasSnapshot(
             ids=(*closed, *self.canvas.span_ids),
             mask_id=self.canvas.mask_id,
-            commits=tuple(Commit(index + offset, token_id, sure) for index, token_id, sure in edits.committed),
+            commits=tuple(
+                Commit(index + offset, token_id, sure)
+                for index, token_id, sure in edits.committed
+                if index in range(*span)
+            ),
             expanded=tuple(index + offset for index in edits.expanded),
             deleted=tuple(index + offset for index in edits.deleted),
             revoked=tuple(index + offset for index in edits.revoked),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from enum import Enum
 
 import numpy as np
@@ -15,6 +16,7 @@ from app.engine.decoding.commit.registry import rule_of
 from app.engine.decoding.guidance import unconditional_ids
 from app.engine.decoding.step import Prediction, StepPlan
 from app.engine.device.memory import Need
+from app.engine.families.registry import family_named
 from app.engine.interface.errors import LogitsNotFinite
 from app.engine.interface.events import CanvasSnapshot, EngineEvent, Finished, FinishReason, Step
 from app.engine.interface.params import GenerationRequest
@@ -66,7 +68,8 @@ class RequestState:
     ) -> None:
         validate(request, config)
         self._adapter = adapter
-        self.request = request
+        family = family_named(config.family)
+        self.request = replace(request, params=family.resolve(request.params, config))
         self._on_event = on_event
         self._prediction_shift = config.prediction_shift
         self.status = Status.WAITING
@@ -74,10 +77,11 @@ class RequestState:
         self.edits = Edits()
         """Changes of the last step."""
         self._rng = np.random.Generator(np.random.Philox(key=request.params.seed))
-        self._rounds = Rounds(request, config, self._rng)
+        self._rounds = Rounds(self.request, config, self._rng)
         self.num_truncated = self._rounds.window.num_truncated
         self._lengths = candidate_lengths(request.params, self._rounds.window)  # until one has been chosen
         self._signals = rule_of(request.params).NEEDS
+        self._sampler = family.sampler
         self._plan: StepPlan
         self._num_cached_tokens = 0
         self._num_distributions = 0  # cached rows of the last step
@@ -96,7 +100,7 @@ class RequestState:
 
     @property
     def _cost(self) -> Cost:
-        return Cost(self.request.params, self._rounds.window, self._signals)
+        return Cost(self.request.params, self._rounds.window, self._signals, self._sampler)
 
     @property
     def max_tokens(self) -> int:
@@ -183,7 +187,9 @@ class RequestState:
         params, canvas = self.request.params, self.canvas
         names = (None, None) if plan.span is None else self.cache_names
         span = (plan.span or WHOLE).reaching_back(self._prediction_shift)
-        sequences = [SequenceInput(tuple(canvas.ids), plan.positions, names[0], span, plan.revisable, self._adapter)]
+        seen = span.bounds[1] if plan.block_length is not None and span.bounds is not None else len(canvas)
+        ids = tuple(canvas.ids[:seen])
+        sequences = [SequenceInput(ids, plan.positions, names[0], span, plan.block_length, plan.revisable, self._adapter)]
         if params.cfg_scale > 0:
             blind = unconditional_ids(canvas.ids, self._rounds.given, canvas.mask_id)
             sequences.append(SequenceInput(blind, plan.positions, names[1], span, adapter=self._adapter))
@@ -191,7 +197,7 @@ class RequestState:
             tuple(sequences),
             plan.rules,
             params.cfg_scale,
-            tuple(self._rng.random(len(plan.positions))) if params.temperature > 0 else (),
+            tuple(self._rng.random(len(plan.positions))) if plan.rules.temperature > 0 else (),
             params.repetition_penalty,
             self._rounds.committed_ids if params.repetition_penalty != 1.0 else (),
             self.request.num_logprobs,
@@ -200,11 +206,12 @@ class RequestState:
         )
 
     def _apply(self, predicted: Prediction) -> None:
-        span_start = self.canvas.span_start
+        span = self.canvas.span_start, self.canvas.span_end
         self.edits = self._rounds.apply(self._plan, predicted)
-        self._num_cached_tokens = len(self.canvas) * num_branches(self.request.params)
+        num_cached = self._plan.span.num_cached(len(self.canvas)) if self._plan.span is not None else 0
+        self._num_cached_tokens = num_cached * num_branches(self.request.params)
         self._num_distributions = len(self._plan.positions)
-        self._send_new(self._rounds.snapshot(self.edits, span_start) if self.request.snapshots else None)
+        self._send_new(self._rounds.snapshot(self.edits, span) if self.request.snapshots else None)
 
     def _send_new(self, snapshot: CanvasSnapshot | None) -> None:
         new, logprobs = self._rounds.take_new()

@@ -100,7 +100,7 @@ def test_a_family_takes_the_rules_whose_signals_its_sampler_gives() -> None:
     assert rules(DREAMON) == RULE_PARAMETERS - {"stability_bound", "revoke_threshold"}
 
 
-@pytest.mark.parametrize("family", [LLADA, DREAM, DREAMON], ids=lambda family: family.name)
+@pytest.mark.parametrize("family", [*families()], ids=lambda family: family.name)
 def test_a_declaration_names_parameters_that_there_are(family: Family) -> None:
     assert family.parameters | COMMON <= {field.name for field in fields(DecodingParams)}
     assert not family.parameters & (COMMON | RULE_PARAMETERS)
@@ -108,4 +108,4 @@ def test_a_declaration_names_parameters_that_there_are(family: Family) -> None:
 
 def test_every_parameter_is_taken_by_some_family() -> None:
     for field in fields(DecodingParams):
-        assert any(family.takes(field.name) for family in (LLADA, DREAM, DREAMON)), field.name
+        assert any(family.takes(field.name) for family in families()), field.name
