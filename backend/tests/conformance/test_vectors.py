@@ -13,7 +13,7 @@ from tests.conformance.cases import find_cases
 from tests.conformance.run import Verdicts, judge_folder, main
 
 VECTORS = Path(__file__).parent / "vectors"
-CASES = {case.label: case for case in find_cases(VECTORS) if not case.label.startswith("block/goldens/tokenizer")}
+CASES = {case.label: case for case in find_cases(VECTORS)}
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,9 @@ from app.engine.families.dreamon import DREAMON
 from app.engine.families.illada import ILLADA
 from app.engine.families.fast_dllm_v2 import FAST_DLLM_V2
 from app.engine.families.llada import LLADA
-from app.engine.families.unsupported import why_unsupported
 from app.engine.families.sdar import SDAR
 from app.engine.families.stable_diffcoder import STABLE_DIFFCODER
+from app.engine.families.unsupported import why_unsupported
 from app.engine.interface.errors import CheckpointError
 
 _FAMILIES: dict[str, Family] = {}
