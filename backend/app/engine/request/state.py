@@ -189,7 +189,9 @@ class RequestState:
         span = (plan.span or WHOLE).reaching_back(self._prediction_shift)
         seen = span.bounds[1] if plan.block_length is not None and span.bounds is not None else len(canvas)
         ids = tuple(canvas.ids[:seen])
-        sequences = [SequenceInput(ids, plan.positions, names[0], span, plan.block_length, plan.revisable, self._adapter)]
+        sequences = [
+            SequenceInput(ids, plan.positions, names[0], span, plan.block_length, plan.revisable, self._adapter)
+        ]
         if params.cfg_scale > 0:
             blind = unconditional_ids(canvas.ids, self._rounds.given, canvas.mask_id)
             sequences.append(SequenceInput(blind, plan.positions, names[1], span, adapter=self._adapter))
