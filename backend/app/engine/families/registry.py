@@ -10,8 +10,8 @@ from app.engine.families.base import Family
 from app.engine.families.checkpoint_files import read_config_file
 from app.engine.families.dream import DREAM
 from app.engine.families.dreamon import DREAMON
-from app.engine.families.illada import ILLADA
 from app.engine.families.fast_dllm_v2 import FAST_DLLM_V2
+from app.engine.families.illada import ILLADA
 from app.engine.families.llada import LLADA
 from app.engine.families.sdar import SDAR
 from app.engine.families.stable_diffcoder import STABLE_DIFFCODER
