@@ -24,6 +24,12 @@ CHECKPOINTS = {
     **{f"embedded-{name}": _EMBEDDED / name for name in ("llada", "dreamon")},
 }
 
+BLOCK_CHECKPOINTS = {
+    name: _VECTORS / "block" / name
+    for name in ("sdar-tiny", "sdar-tiny-tied", "stable-diffcoder-tiny", "fast-dllm-v2-tiny")
+}
+"""Block-causal ones, of every kind."""
+
 BY_MODULES = {f"{name} by modules": name for name in ("llada-tiny", "dreamon-tiny")}
 """Runners that use no graphs, although they could."""
 
@@ -37,6 +43,32 @@ DREAM_CONFIG: Mapping[str, Any] = json.loads("""{
   "num_attention_heads": 2, "num_key_value_heads": 1, "intermediate_size": 16, "vocab_size": 12,
   "max_position_embeddings": 64, "mask_token_id": 11, "eos_token_id": 10, "rope_theta": 1e6, "rms_norm_eps": 1e-06
 }""")
+SDAR_CONFIG: Mapping[str, Any] = json.loads("""{
+  "model_type": "sdar", "architectures": ["SDARForCausalLM"], "attention_bias": false, "head_dim": 6, "hidden_size": 8,
+  "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1, "intermediate_size": 16, "vocab_size": 12,
+  "max_position_embeddings": 64, "mask_token_id": 11, "eos_token_id": 10, "rope_theta": 1e6, "rms_norm_eps": 1e-06
+}""")
+"""Its heads are wider than its states."""
+STABLE_DIFFCODER_CONFIG: Mapping[str, Any] = json.loads("""{
+  "model_type": "llama", "architectures": ["StableDiffcoderForCausalLM"], "attention_bias": false, "mlp_bias": false,
+  "hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1, "intermediate_size": 16,
+  "vocab_size": 12, "max_position_embeddings": 64, "mask_token_id": 11, "eos_token_id": 10, "rope_theta": 5e5
+}""")
+FAST_DLLM_CONFIG: Mapping[str, Any] = json.loads("""{
+  "model_type": "Fast_dLLM_Qwen", "architectures": ["Fast_dLLM_QwenForCausalLM"], "hidden_size": 8,
+  "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1, "intermediate_size": 16, "vocab_size": 12,
+  "max_position_embeddings": 64, "mask_token_id": 11, "eos_token_id": 10, "rope_theta": 1e6
+}""")
+BLOCK_CONFIGS = {"sdar": SDAR_CONFIG, "stable_diffcoder": STABLE_DIFFCODER_CONFIG, "fast_dllm_v2": FAST_DLLM_CONFIG}
+
+
+def small_block_causal(family: str, **changes: Any) -> FamilyModel:
+    """A network of a block-causal family with random weights, biases and norms too."""
+    torch.manual_seed(0)
+    model = build_model({**BLOCK_CONFIGS[family], **changes}).requires_grad_(False)
+    for weight in model.parameters():
+        weight.normal_()
+    return model
 
 
 def small_llada(**changes: Any) -> FamilyModel:

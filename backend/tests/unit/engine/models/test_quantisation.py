@@ -12,6 +12,7 @@ from torch import Tensor
 from app.engine.families import checkpoint
 from app.engine.families.checkpoint import load_model, weight_bytes
 from app.engine.families.checkpoint_files import read_json
+from app.engine.families.registry import read_config
 from app.engine.interface.config import QuantizationName
 from app.engine.models import quantisation
 from app.engine.models.layers import Linear
@@ -30,13 +31,15 @@ from app.engine.passes.work import SequenceInput
 from app.engine.recovery import CPU, copied
 from tests.conformance import traces
 from tests.profiles import examples
-from tests.unit.engine.checkpoints import CHECKPOINTS
+from tests.unit.engine.checkpoints import BLOCK_CHECKPOINTS, CHECKPOINTS
 from tests.unit.engine.mixture import mixed_requests
 
 CUDA = torch.device("cuda", 0)
 SCHEMES: tuple[QuantizationName, ...] = ("int8", "nf4")
 MOST_ERROR = {"int8": 0.06, "nf4": 0.3}
 """The error of a trained model's logits, as a share of their spread."""
+MOST_ERROR_AT_RANDOM = {"int8": 0.06, "nf4": 0.8}
+"""The error of states of random weights, which rounding changes more; those of another network are 1.4 apart."""
 
 schemes = pytest.mark.parametrize("scheme", SCHEMES)
 tiny = pytest.mark.parametrize("name", ["llada-tiny", "dream-tiny", "dreamon-tiny"])
@@ -194,6 +197,22 @@ def test_the_memory_of_quantised_weights_is_known_before_they_are_loaded(name: s
     folder = CHECKPOINTS[name]
     loaded = ModelRunner(load_model(folder, CPU, torch.bfloat16, scheme)).memory_bytes
     assert weight_bytes(read_json(folder / "config.json"), torch.bfloat16, scheme) == loaded
+
+
+@pytest.mark.parametrize("name", BLOCK_CHECKPOINTS)
+@schemes
+@torch.inference_mode()
+def test_block_causal_networks_are_quantised_too(name: str, scheme: QuantizationName) -> None:
+    """Some of their heads are wider together than the states, and queries and keys have norms."""
+    folder = BLOCK_CHECKPOINTS[name]
+    exact, model = load_model(folder, CPU, torch.float32), load_model(folder, CPU, torch.float32, scheme)
+    assert len(weights_to_quantise(exact)) == 7 * exact.config.num_layers
+    assert not weights_to_quantise(model)
+    runner = ModelRunner(model, cpu_runtime="torch")
+    assert runner.memory_bytes == weight_bytes(read_config(folder), torch.float32, scheme)
+    ids = torch.arange(40)
+    states = [network.hidden(ids, ids, [40]) for network in (model, exact)]
+    assert 0 < relative_error(*states) < MOST_ERROR_AT_RANDOM[scheme]
 
 
 @schemes
