@@ -45,6 +45,59 @@ DREAMON_7B: dict[str, Any] = {
     "pad_token_id": 151643,
     "expand_token_id": 151667,
 }
+_SDAR: dict[str, Any] = {
+    "architectures": ["SDARForCausalLM"],
+    "model_type": "sdar",
+    "attention_bias": False,
+    "block_size": 4,
+    "head_dim": 128,
+    "num_key_value_heads": 8,
+    "vocab_size": 151936,
+    "max_position_embeddings": 32768,
+    "rope_theta": 1000000,
+    "rms_norm_eps": 1e-6,
+    "tie_word_embeddings": False,
+    "mask_token_id": 151669,
+    "eos_token_id": 151643,
+}
+_SDAR_1_7B = {"hidden_size": 2048, "num_hidden_layers": 28, "num_attention_heads": 16, "intermediate_size": 6144}
+_SDAR_4B = {"hidden_size": 2560, "num_hidden_layers": 36, "num_attention_heads": 32, "intermediate_size": 9728}
+_SDAR_8B = {"hidden_size": 4096, "num_hidden_layers": 36, "num_attention_heads": 32, "intermediate_size": 12288}
+BLOCK_CAUSAL: dict[str, dict[str, Any]] = {
+    "sdar-1.7b": {**_SDAR, **_SDAR_1_7B},
+    "sdar-4b": {**_SDAR, **_SDAR_4B},
+    "sdar-8b": {**_SDAR, **_SDAR_8B},
+    "stable-diffcoder-8b": {
+        "architectures": ["StableDiffcoderForCausalLM"],
+        "model_type": "llama",
+        "hidden_size": 4096,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+        "intermediate_size": 14336,
+        "vocab_size": 155136,
+        "max_position_embeddings": 8192,
+        "rope_theta": 500000.0,
+        "rms_norm_eps": 1e-6,
+        "tie_word_embeddings": False,
+    },
+    "fast-dllm-v2-7b": {
+        "architectures": ["Fast_dLLM_QwenForCausalLM"],
+        "model_type": "Fast_dLLM_Qwen",
+        "bd_size": 32,
+        "hidden_size": 3584,
+        "num_hidden_layers": 28,
+        "num_attention_heads": 28,
+        "num_key_value_heads": 4,
+        "intermediate_size": 18944,
+        "vocab_size": 152064,
+        "max_position_embeddings": 32768,
+        "rope_theta": 1000000.0,
+        "rms_norm_eps": 1e-6,
+        "tie_word_embeddings": False,
+    },
+}
+"""Block-causal models by name. Ids are missing where published files leave them to the tokenizer, or were not read."""
 _TINY_IDS = {"mask_token_id": 508, "eos_token_id": 509, "pad_token_id": 509, "vocab_size": 512}
 _TINY_LLADA = {"d_model": 64, "n_layers": 2, "n_heads": 4, "n_kv_heads": 4, "mlp_hidden_size": 192}
 _TINY_DREAMON = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2}
