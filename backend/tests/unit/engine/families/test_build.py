@@ -13,9 +13,9 @@ from app.engine.families.build import build_model
 from app.engine.interface.errors import CheckpointError
 from app.engine.models import llada
 from tests.profiles import examples
-from tests.unit.engine.checkpoints import DREAM_CONFIG, LLADA_CONFIG
+from tests.unit.engine.checkpoints import BLOCK_CONFIGS, DREAM_CONFIG, LLADA_CONFIG
 
-CONFIGS = {"llada": LLADA_CONFIG, "dream": DREAM_CONFIG}
+CONFIGS = {"llada": LLADA_CONFIG, "dream": DREAM_CONFIG, **BLOCK_CONFIGS}
 families = pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 
 
@@ -122,11 +122,17 @@ json_values = st.recursive(
 )
 
 
+OTHER_KEYS = (
+    *("n_kv_heads", "expand_token_id", "weight_tying", "head_dim", "block_size", "bd_size", "auto_map"),
+    *("use_sliding_window", "sliding_window", "unusable_token_ids"),
+)
+
+
 @families
 @examples(60)
 @given(data=st.data())
 def test_any_value_under_any_key_is_built_or_refused(config: Mapping[str, Any], data: st.DataObject) -> None:
-    keys = data.draw(st.lists(st.sampled_from([*config, "n_kv_heads", "expand_token_id", "weight_tying"]), max_size=3))
+    keys = data.draw(st.lists(st.sampled_from([*config, *OTHER_KEYS]), max_size=3))
     changed = {**config, **{key: data.draw(json_values, label=key) for key in keys}}
     with torch.device("meta"), suppress(CheckpointError):
         build_model(changed)

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from app.engine.families.build import build_model
 from app.engine.families.checkpoint import load_model
 from app.engine.families.registry import read_config
 from app.engine.interface.errors import CheckpointError
+from tests.profiles import examples
 from tests.unit.engine.checkpoints import BLOCK_CHECKPOINTS, SDAR_CONFIG, write_config
 
 folders = pytest.mark.parametrize("name", BLOCK_CHECKPOINTS)
@@ -113,3 +117,27 @@ def test_damaged_files_are_named(tmp_path: Path, file: str, content: str, reason
     (tmp_path / file).write_text(content)
     with pytest.raises(CheckpointError, match=reason):
         read_config(tmp_path)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3) | st.just("content"), inner),
+    max_leaves=6,
+)
+KEYS = ("model", "vocab", "added_tokens", "added_tokens_decoder", "mask_token", "0", "11")
+
+
+@examples(60)
+@given(
+    file=st.sampled_from(["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.json"]),
+    content=st.dictionaries(st.sampled_from(KEYS), json_values | st.fixed_dictionaries({"vocab": json_values})),
+    has_mask=st.booleans(),
+)
+def test_any_value_in_any_file_is_read_or_refused(
+    file: str, content: dict[str, Any], has_mask: bool, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("any")
+    write_config(folder, SDAR_CONFIG if has_mask else {**SDAR_CONFIG, "mask_token_id": None})
+    (folder / file).write_text(json.dumps(content))
+    with torch.device("meta"), suppress(CheckpointError):
+        build_model(read_config(folder))
