@@ -7,6 +7,7 @@ alone, so a row's result does not depend on the rows beside it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -143,10 +144,20 @@ def _scored(tokens: Tensor, columns: Tensor, probabilities: Tensor, rules: Logit
     return torch.stack((tokens.double(), score(probabilities, confidence, rules.score).double(), confidence.double()))
 
 
-def _forbid(logits: Tensor, token_ids: Sequence[int]) -> Tensor:
+def _forbid(logits: Tensor, token_ids: tuple[int, ...]) -> Tensor:
     if not token_ids:
         return logits
-    return logits.index_fill(-1, torch.tensor(token_ids, device=logits.device), -torch.inf)
+    return torch.where(_columns(token_ids, logits.shape[-1], logits.device), -torch.inf, logits)
+
+
+@lru_cache(maxsize=16)
+def _columns(token_ids: tuple[int, ...], vocab_size: int, device: torch.device) -> Tensor:
+    """[V]: whether the column is one of the ids, which are asked for at every step. Where a head is much wider than its
+    tokenizer, there are 100,000 of them."""
+    with torch.inference_mode(False):
+        columns = torch.zeros(vocab_size, dtype=torch.bool)
+        columns[list(token_ids)] = True
+        return columns.to(device)
 
 
 def penalise_repetition(logits: Tensor, seen_ids: Sequence[int], penalty: float) -> None:
