@@ -1,4 +1,4 @@
-"""What the files beside `config.json` say of a block-causal checkpoint."""
+"""The files beside `config.json` complete what it says of a block-causal checkpoint."""
 
 from __future__ import annotations
 
