@@ -117,7 +117,7 @@ def test_an_adapter_goes_where_its_request_goes(
 def test_cached_keys_of_an_adapter_go_to_a_runner_of_graphs_too(
     runners: Mapping[str, ModelRunner], tmp_path: Path
 ) -> None:
-    """Where its sequence goes on by modules all the same."""
+    """The sequence goes on by modules there all the same."""
     model = runners["dreamon-tiny"].model
     (adapter,) = adapters_of(runners["dreamon-tiny"], tmp_path, 1)
     span = SequenceInput(range(20, 40), [6, 7], "a", ComputedSpan((5, 9)), adapter=adapter)
