@@ -43,7 +43,7 @@ class TokenizerCompletion:
             if text is not None and text not in tokens:
                 raise CheckpointError(
                     f"{file}: mask_token={text!r} has no id in {_TOKENIZER}, {_VOCABULARY}, {_ADDED} or {_CONFIG}; "
-                    "add the token to one of them, or mask_token_id to config.json"
+                    "add the token to one of them"
                 )
             if text is not None:
                 return tokens[text]
@@ -51,7 +51,7 @@ class TokenizerCompletion:
             return tokens[self.mask_text]
         raise CheckpointError(
             f"config.json lacks 'mask_token_id', and no file of the tokenizer says it: {_CONFIG} or {_SPECIAL} has no "
-            f"'mask_token', and no token is {self.mask_text!r}; add mask_token_id to config.json"
+            f"'mask_token', and no token is {self.mask_text!r}; name the mask as mask_token in {_CONFIG}"
         )
 
 

@@ -90,7 +90,8 @@ def test_a_checkpoint_without_a_mask_anywhere_is_refused(name: str, tmp_path: Pa
         name, tmp_path, "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"
     )
     with pytest.raises(
-        CheckpointError, match=r"config\.json lacks 'mask_token_id'.*tokenizer_config\.json.*add mask_token_id"
+        CheckpointError,
+        match=r"config\.json lacks 'mask_token_id'.*tokenizer_config\.json.*name the mask as mask_token in",
     ):
         load_model(folder, torch.device("meta"), torch.float32)
 
