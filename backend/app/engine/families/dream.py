@@ -11,7 +11,8 @@ from app.engine.models.qwen import Qwen
 DREAM = Family(
     name="dream",
     published_names=("Dream", "DreamModel", "DreamOn", "DreamOnModel"),
-    is_variant=lambda raw: raw.get("expand_token_id") is None,
+    # DreamReasoner shares the name, and is block-causal.
+    is_variant=lambda raw: raw.get("expand_token_id") is None and raw.get("block_size") is None,
     parse_config=dream.parse_config,
     build=Qwen,
     sampler=TimestepSampler,

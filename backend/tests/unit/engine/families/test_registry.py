@@ -13,6 +13,7 @@ from app.engine.families.dream import DREAM
 from app.engine.families.dreamon import DREAMON
 from app.engine.families.llada import LLADA
 from app.engine.families.registry import families, family_of, register
+from app.engine.families.sdar import SDAR
 from app.engine.families.unsupported import why_unsupported
 from app.engine.interface.errors import CheckpointError
 from app.engine.interface.params import DecodingParams
@@ -52,6 +53,14 @@ def test_architectures_in_any_case(name: str, module: type, model_type: str | No
 def test_an_unknown_family_is_named(raw: Mapping[str, Any]) -> None:
     with pytest.raises(CheckpointError, match=f"model_type={raw.get('model_type')!r}.*known model types are"):
         family_of(raw)
+
+
+def test_a_dream_with_blocks_is_block_causal() -> None:
+    reasoner = {**DREAM_CONFIG, "architectures": ["DreamForCausalLM"], "block_size": 32}
+    assert family_of(reasoner) is SDAR
+    assert family_of({**reasoner, "block_size": None}) is DREAM
+    config = SDAR.config_of({**reasoner, "head_dim": 4})
+    assert (config.block_length, config.qk_norms, config.qkv_biases, config.prediction_shift) == (32, True, False, 0)
 
 
 @pytest.mark.parametrize(
