@@ -82,10 +82,17 @@ class DecodingParameters(TypedDict, total=False):
     block_length: Annotated[
         int,
         Parameter(
-            "Masks denoised together, left to right; more where there would be more blocks than steps.",
+            "Masks denoised together, left to right; more where there would be more blocks than steps. Block-causal "
+            "models: positions that see each other; default the checkpoint's.",
             ge=1,
             le=MAX_NEW_TOKENS,
         ),
+    ]
+    steps_per_block: Annotated[
+        int, Parameter("Denoising steps of each block, instead of `steps`; default one per position.", ge=1, le=4096)
+    ]
+    sub_block_length: Annotated[
+        int, Parameter("Fast-dLLM v2: positions of a block denoised together; default 8.", ge=1, le=MAX_NEW_TOKENS)
     ]
     algorithm: Annotated[str, Parameter("How positions are chosen.", characters=40)]
     alg_temp: Annotated[float, Parameter("Randomness in choosing positions.", ge=0.0, le=10.0)]

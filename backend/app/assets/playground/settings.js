@@ -6,6 +6,8 @@ const NUMBERS = {
   max_length: "",
   steps: "auto",
   block_length: "auto",
+  steps_per_block: "auto",
+  sub_block_length: "auto",
   initial_masks: "auto",
   temperature: "",
   top_p: "",

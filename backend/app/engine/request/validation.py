@@ -49,7 +49,9 @@ def validate(request: GenerationRequest, config: ModelConfig) -> None:
 def validate_params(params: DecodingParams, config: ModelConfig) -> None:
     """Refuses parameters that this checkpoint cannot decode by. Raises as `validate` does."""
     _check_bounds(params)
-    _check_family(params, family_named(config.family))
+    family = family_named(config.family)
+    _check_family(params, family)
+    family.resolve(params, config)  # refuses what does not go with the checkpoint's own numbers
     if params.end_of_turn is not None:
         _check_id(params.end_of_turn, config, "end_of_turn", field="end_of_turn")
 

@@ -52,6 +52,8 @@ class Sampling(BaseModel):
     seed: int | None = field_of("seed")
     steps: int | None = field_of("steps")
     block_length: int | None = field_of("block_length")
+    steps_per_block: int | None = field_of("steps_per_block")
+    sub_block_length: int | None = field_of("sub_block_length")
     algorithm: str | None = field_of("algorithm")
     alg_temp: float | None = field_of("alg_temp")
     confidence_threshold: float | None = field_of("confidence_threshold")

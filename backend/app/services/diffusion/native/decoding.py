@@ -16,6 +16,9 @@ from app.services.diffusion.models import (
     Request,
 )
 
+_WITHOUT_CONFIDENCE = ("random", "sequential")
+"""Algorithms that choose positions by chance, or from left to right."""
+
 
 def decoding_params(family: TextFamily, params: Params, *, end_of_turn: int | None = None) -> DecodingParams:
     """The request in the engine's words. Every parameter is handed on, so that the engine can refuse what the family
@@ -53,7 +56,8 @@ def _threshold(params: Request, preset: Preset) -> float | None:
     if params.confidence_threshold is not None:
         return params.confidence_threshold
     has_own_rule = any(rule.REFINES is None for rule in rules_on(params))
-    has_own_rule |= params.steps is not None or params.algorithm == "random"
+    has_own_rule |= params.steps is not None or params.steps_per_block is not None
+    has_own_rule |= params.algorithm in _WITHOUT_CONFIDENCE
     return None if has_own_rule else preset.confidence_threshold
 
 
