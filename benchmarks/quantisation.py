@@ -25,7 +25,8 @@ from torch import Tensor, nn
 from app.core.settings import DiffusionConfig
 from app.engine.device.devices import choose_dtype
 from app.engine.families.build import build_model
-from app.engine.families.checkpoint import load_model, weight_bytes
+from app.engine.families.checkpoint import load_model
+from app.engine.families.weight_sizes import weight_sizes
 from app.engine.interface.config import DTypeName, QuantizationName
 from app.engine.models.quantisation import Int8Linear, Nf4Linear
 from app.engine.passes.runner import ModelRunner
@@ -46,6 +47,8 @@ SCHEMES: list[tuple[DTypeName, QuantizationName]] = [
     ("bfloat16", "nf4"),
 ]
 """The types and schemes; the first is the reference of the others."""
+FORMS: tuple[QuantizationName, ...] = ("none", "int8", "nf4")
+META = torch.device("meta")
 PROJECTIONS = [(192, 576), (512, 192), (1024, 1024), (4096, 4096)]
 ROWS = [8, 32, 128, 512]
 CANVAS = 1024
@@ -60,7 +63,7 @@ def memory_rows() -> list[Row]:
         with torch.device("meta"):
             runner = ModelRunner(build_model(raw_config).to(torch.bfloat16))
         weights = {
-            f"{scheme}_gb": weight_bytes(raw_config, torch.bfloat16, scheme) / 1e9 for scheme in ("none", "int8", "nf4")
+            f"{scheme}_gb": weight_sizes(runner.model, META, torch.bfloat16, scheme, {}).all / 1e9 for scheme in FORMS
         }
         canvas = {
             "layers_gb": runner.footprint.of_states(CANVAS) / 1e9,

@@ -12,13 +12,13 @@ from typing import cast
 
 import torch
 
-from app.engine.device.devices import choose_device, choose_dtype, first_line, home_device, is_broken
+from app.engine.device.devices import choose_dtype, first_line, home_device, is_broken
 from app.engine.device.memory import free_caches
 from app.engine.engine import Engine
 from app.engine.families.adapter import load_adapter
-from app.engine.families.checkpoint import load_model, weight_bytes
-from app.engine.families.registry import family_named, read_config
-from app.engine.interface.config import DTypeName, EngineConfig, RuntimeName
+from app.engine.families.checkpoint import load_model
+from app.engine.families.registry import family_named
+from app.engine.interface.config import DEFAULT_DEMAND, Demand, DTypeName, EngineConfig, RuntimeName
 from app.engine.interface.counters import EngineCounters
 from app.engine.interface.errors import (
     DeviceBroken,
@@ -34,6 +34,8 @@ from app.engine.models.base import FamilyModel
 from app.engine.passes.runner import ModelRunner
 from app.engine.recovery import CPU, Home
 from app.engine.request.state import OnEvent, RequestState
+from app.engine.room.check import check_room, preferred_device
+from app.engine.room.estimate import Estimate, MemoryNeed
 
 MAX_FAILURES_IN_A_ROW = 3
 """Steps that may fail one after the other before the thread gives up: a device that is broken stays broken."""
@@ -58,23 +60,28 @@ class EngineThread:
         self._is_closing = False
         self._num_failures_in_a_row = 0
         self.load_time_s = 0.0
+        self.memory_need: MemoryNeed | None = None
+        """The memory that it was to take where it was loaded; `None` where nobody asked before."""
         self.problem: str | None = None
         """Why the thread has ended, where it was not asked to."""
         self._thread = threading.Thread(target=self._run, name=f"engine-{model.config.family}", daemon=True)
         self._thread.start()
 
     @classmethod
-    def load(cls, folder: Path, config: EngineConfig) -> EngineThread:
+    def load(cls, folder: Path, config: EngineConfig, demand: Demand = DEFAULT_DEMAND) -> EngineThread:
         """Loads a checkpoint folder and starts its thread. Takes seconds, or minutes for a large checkpoint.
 
         Raises:
             CheckpointError: the folder is damaged, incomplete or of an unknown kind.
-            OutOfDeviceMemory: the weights do not fit the device.
+            OutOfDeviceMemory: the weights and a request do not fit the device, which is found before they are loaded.
             EngineError: the device is not there.
         """
         started = time.perf_counter()
-        model = _load_where_there_is_room(folder, config)
-        engine_thread = cls(model, config, _home_of(model, folder, config))
+        estimate = Estimate.of(folder, config, demand)
+        with _LOADING:
+            model, need = _load_where_there_is_room(folder, estimate)
+        engine_thread = cls(model, config, _home_of(model, estimate))
+        engine_thread.memory_need = need
         engine_thread.load_time_s = time.perf_counter() - started
         return engine_thread
 
@@ -228,32 +235,38 @@ class EngineThread:
         return not is_closing
 
 
-def _load_where_there_is_room(folder: Path, config: EngineConfig) -> FamilyModel:
-    """The model on the device of the configuration; `auto` takes the CPU if the weights do not fit the best device."""
-    device = choose_device(config.device, config.memory_threshold, _bytes_on_cuda(folder, config))
+_LOADING = threading.Lock()
+"""Checkpoints are loaded one at a time, or two would count on the same room."""
+
+
+def _load_where_there_is_room(folder: Path, estimate: Estimate) -> tuple[FamilyModel, MemoryNeed]:
+    """The model on the device of the configuration; `auto` takes the CPU if it does not fit the best device."""
+    config = estimate.config
+    device = preferred_device(estimate)
     try:
-        return load_model(folder, device, choose_dtype(config.dtype, device), config.quantization)
+        return _load_on(device, folder, estimate)
     except (OutOfDeviceMemory, RuntimeError) as error:
         why = _device_broken(str(device), error) if is_broken(error) else error
         if isinstance(why, RuntimeError) or config.device != "auto" or device.type == "cpu":
             raise why from error
         log.warning("%s; it is loaded on the CPU", why)
     free_caches(device)
-    return load_model(folder, CPU, choose_dtype(config.dtype, CPU), config.quantization)
+    return _load_on(CPU, folder, estimate)
 
 
-def _home_of(model: FamilyModel, folder: Path, config: EngineConfig) -> Home | None:
+def _load_on(device: torch.device, folder: Path, estimate: Estimate) -> tuple[FamilyModel, MemoryNeed]:
+    need = check_room(estimate, device)
+    return load_model(folder, device, need.dtype, estimate.config.quantization), need
+
+
+def _home_of(model: FamilyModel, estimate: Estimate) -> Home | None:
     """The home of weights that `auto` put on the CPU because others are in the way: those of the instance that they
     replace, say, which leave with its last request."""
+    config = estimate.config
     if config.device != "auto" or next(model.parameters()).device.type != "cpu":
         return None
-    device = home_device(config.memory_threshold, _bytes_on_cuda(folder, config))
+    device = home_device(config.memory_threshold, estimate.least_on_cuda)
     return None if device is None else Home(device, str(device), choose_dtype(config.dtype, device))
-
-
-def _bytes_on_cuda(folder: Path, config: EngineConfig) -> int:
-    dtype = choose_dtype(config.dtype, torch.device("cuda"))
-    return weight_bytes(read_config(folder), dtype, config.quantization)
 
 
 def _device_broken(device: str, error: Exception) -> DeviceBroken:

@@ -85,24 +85,27 @@ def _room(model_id: str, folder: Path, settings: Settings) -> Finding:
     """Reads a whole checkpoint but its numbers: configuration, tokenizer, and the weights' names, types and shapes."""
     import torch
 
-    from app.engine.device.devices import choose_device
-    from app.engine.device.memory import device_memory
     from app.engine.families.checkpoint import load_model, stored_bytes
+    from app.engine.interface.errors import OutOfDeviceMemory
+    from app.engine.room.check import check_room, in_words, preferred_device
+    from app.engine.room.estimate import Estimate
     from app.services.diffusion.families.registry import text_family
+    from app.services.diffusion.residency.catalog import demand_of, engine_config
     from app.text.tokenizer import Tokenizer
 
     config = load_model(folder, torch.device("meta"), torch.float32).config
     special = config.special
     tokenizer = Tokenizer.load(folder)
     tokenizer.check_ids(vocab_size=1 << 31, mask=special.mask, eos=special.eos, expand=special.expand)
-    size_bytes = stored_bytes(folder)
-    device = choose_device(settings.device_preference, settings.memory_threshold, size_bytes)
-    memory = device_memory(device)
-    fact = f"{model_id}: the checkpoint in {folder} is readable, {size_bytes / 1e6:,.0f} MB, "
+    fact = f"{model_id}: the checkpoint in {folder} is readable, {stored_bytes(folder) / 1e6:,.0f} MB, "
     fact += f"and can {', '.join(text_family(config.family).capabilities)}"
-    if memory is not None and size_bytes > memory.free_bytes:
-        return warning(f"{fact}; {device} has only {memory.free_bytes / 1e6:,.0f} MB free")
-    return ok(f"{fact}.")
+    estimate = Estimate.of(folder, engine_config(settings), demand_of(settings))
+    device = preferred_device(estimate)
+    try:
+        need = check_room(estimate, device)
+    except OutOfDeviceMemory as error:
+        return warning(f"{fact}, but there is no room for it now: {error}")
+    return ok(f"{fact}. On {device} it needs {in_words(estimate, need)}.")
 
 
 def _port(settings: Settings) -> Iterator[Finding]:

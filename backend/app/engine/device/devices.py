@@ -59,6 +59,11 @@ def _best_device(memory_threshold: float, needed_bytes: int) -> torch.device:
     return torch.device("cuda", max(roomy, key=roomy.__getitem__)) if roomy else torch.device("cpu")
 
 
+def cuda_devices() -> list[torch.device]:
+    """The CUDA devices that can be used."""
+    return [torch.device("cuda", index) for index in _cuda_memory()]
+
+
 def _cuda_memory() -> dict[int, tuple[int, int]]:
     """Free and all bytes of each CUDA device that can be used; one whose context is broken says nothing. What PyTorch
     has reserved for its next allocations is free."""

@@ -23,7 +23,7 @@ from app.engine.families.registry import read_config
 from app.engine.interface.config import QuantizationName
 from app.engine.interface.errors import CheckpointError, OutOfDeviceMemory
 from app.engine.models.base import FamilyModel
-from app.engine.models.quantisation import QuantisedLinear, quantised_bytes, weights_to_quantise
+from app.engine.models.quantisation import QuantisedLinear, weights_to_quantise
 
 
 def load_model(
@@ -52,21 +52,6 @@ def load_model(
             raise
         raise OutOfDeviceMemory(f"the weights in {folder.name} do not fit {device}: {error}") from error
     return model.requires_grad_(False)
-
-
-def weight_bytes(raw_config: Mapping[str, Any], dtype: torch.dtype, quantization: QuantizationName) -> int:
-    """Gives the bytes that the weights of a `config.json` take once they are loaded. None is made.
-
-    Raises:
-        CheckpointError: see `build_model`.
-    """
-    with torch.device("meta"):
-        model = build_model(raw_config)
-    quantised = weights_to_quantise(model) if quantization != "none" else {}
-    return sum(
-        quantised_bytes(weight, quantization) if name in quantised else weight.numel() * dtype.itemsize
-        for name, weight in model.named_parameters()
-    )
 
 
 def stored_bytes(folder: Path) -> int:

@@ -36,3 +36,20 @@ class EngineConfig:
     max_logits_bytes: int = 2 * 1024**3
     """Bytes of logits in one step: masked positions x vocabulary x the float32 copies that decoding needs. A GPU with
     more room allows more (`memory.logits_budget`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """The requests that a model is to have memory for, beside its weights. One of them decides whether it is loaded."""
+
+    num_requests: int = 1
+    """Requests that are answered at the same time."""
+    num_given: int = 512
+    """Tokens of the text that each comes with."""
+    num_new: int = 512
+    """New tokens of each."""
+    is_cached: bool = False
+    """Whether they cache keys and values, where the family leaves that to the request."""
+
+
+DEFAULT_DEMAND = Demand()

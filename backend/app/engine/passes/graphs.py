@@ -38,9 +38,13 @@ def can_run(model: FamilyModel) -> bool:
         all(weight.device.type == "cpu" for weight in weights)
         and all(weight.dtype == torch.float32 for weight in model.parameters())
         and all(_is_writable(linear) for layer in model.stack().layers for linear in layer.parts().linears)
-        and sum(weight.numel() * weight.element_size() for weight in weights) <= MAX_WEIGHT_BYTES
-        and all(find_spec(name) is not None for name in ("onnx", "onnxruntime"))
+        and may_run(sum(weight.numel() * weight.element_size() for weight in weights))
     )
+
+
+def may_run(weight_bytes: int) -> bool:
+    """Whether so many bytes of weights are few enough for graphs, and ONNX Runtime is installed."""
+    return weight_bytes <= MAX_WEIGHT_BYTES and all(find_spec(name) is not None for name in ("onnx", "onnxruntime"))
 
 
 def _is_writable(linear: nn.Module) -> bool:

@@ -211,6 +211,9 @@ class DiffusionModelInfo(BaseModel):
     is_available: bool
     device: str
     memory_usage: float = Field(description="Megabytes of weights on the device.")
+    memory_needed: float | None = Field(
+        None, description="Megabytes that weights and a full batch of requests take, as estimated; null until loaded."
+    )
     capabilities: list[str] = Field(
         description="Operations that it is known to answer: `generate`, `infill` (with text behind the gap), `chat`. "
         "Other names may come."

@@ -23,6 +23,17 @@ class ParameterBound(BaseModel):
         return cls(minimum=row.least, maximum=row.greatest)
 
 
+class MemoryReport(BaseModel):
+    """Megabytes that a model takes on its device while it answers, as estimated before it was loaded. `cache`, `logits`
+    and `states` are those of a full batch."""
+
+    weights: float
+    cache: float = Field(description="Keys and values that are cached between steps.")
+    logits: float = Field(description="Canvas times vocabulary, in the types that decoding needs.")
+    states: float = Field(description="Of the layer that is computed.")
+    requests: int = Field(description="Requests of the default `max_length` in a full batch.")
+
+
 class DiffusionModelDetails(DiffusionModelInfo):
     """A model as the admin path describes it."""
 
@@ -32,6 +43,7 @@ class DiffusionModelDetails(DiffusionModelInfo):
     context_length: int | None = Field(None, description="Tokens, given and new, that it sees at a time.")
     dtype: str | None = None
     quantization: str | None = Field(None, description="Of the layers' weights.")
+    memory: MemoryReport | None = Field(None, description="The parts of `memory_needed`.")
     load_time: float | None = Field(None, description="Seconds.")
     special_tokens: list[str] = Field([], description="Texts of its tokens that stand for no text.")
     requests_served: int = 0

@@ -11,6 +11,7 @@ import torch
 from onnxruntime.capi.onnxruntime_pybind11_state import RuntimeException as OrtError
 
 from app.engine import thread
+from app.engine.device.memory import DeviceMemory
 from app.engine.engine import Engine
 from app.engine.families.checkpoint import load_model
 from app.engine.interface.config import EngineConfig, QuantizationName
@@ -26,6 +27,7 @@ from app.engine.interface.events import Admitted, Cancelled, EngineEvent, Failed
 from app.engine.interface.params import DecodingParams, GenerationRequest
 from app.engine.models.base import FamilyModel
 from app.engine.passes.runner import ModelRunner
+from app.engine.room import check
 from app.engine.thread import MAX_FAILURES_IN_A_ROW, EngineThread
 from tests.conformance import traces
 from tests.unit.engine.checkpoints import CHECKPOINTS
@@ -154,7 +156,7 @@ def test_auto_makes_do_with_the_cpu_where_the_weights_do_not_fit(monkeypatch: py
         return load_model(folder, device, *how)
 
     monkeypatch.setattr(thread, "load_model", full)
-    monkeypatch.setattr(thread, "choose_device", lambda *_: torch.device("mps"))
+    monkeypatch.setattr(thread, "preferred_device", lambda estimate: torch.device("mps"))
     engine = EngineThread.load(CHECKPOINTS["llada-tiny"], EngineConfig(device="auto"))
     engine.close()
     assert (engine.device, engine.dtype) == ("cpu", "float32")
@@ -181,23 +183,35 @@ def test_weights_that_auto_puts_on_the_cpu_have_a_home_where_they_would_fit(
     else:
         assert home_of_weights is not None
         assert (home_of_weights.name, home_of_weights.dtype) == (expected, torch.bfloat16)
-        assert asked == [engine.memory_bytes // 2], "in the type that it would have there"
+        assert engine.memory_need is not None
+        weights_there, request = engine.memory_bytes // 2, engine.memory_need.one.all
+        assert asked == [weights_there + request], "in the type that it would have there"
 
 
-def test_auto_looks_for_room_for_the_weights_as_they_will_be(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_looks_for_room_for_the_weights_as_they_will_be_and_a_request(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
 
     def choose(preference: str, memory_threshold: float, needed_bytes: int) -> torch.device:
         asked.append(needed_bytes)
         return torch.device("cpu")
 
-    monkeypatch.setattr(thread, "choose_device", choose)
+    monkeypatch.setattr(check, "choose_device", choose)
     schemes: tuple[QuantizationName, ...] = ("none", "int8")
     for quantization in schemes:
         config = EngineConfig(dtype="float32", quantization=quantization, cpu_runtime="torch")
         engine = EngineThread.load(CHECKPOINTS["llada-tiny"], config)
         engine.close()
-        assert asked.pop() == engine.memory_bytes
+        assert engine.memory_need is not None
+        assert asked.pop() == engine.memory_bytes + engine.memory_need.one.all
+
+
+def test_a_checkpoint_without_room_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(thread, "load_model", lambda *_: pytest.fail("it was read"))
+    monkeypatch.setattr(check, "device_memory", lambda device: DeviceMemory(9_000_000, 10_000_000))
+    before = threading.active_count()
+    with pytest.raises(OutOfDeviceMemory, match=r"llada-tiny needs .* 1 MB of 10 MB are free on cpu"):
+        EngineThread.load(CHECKPOINTS["llada-tiny"], EngineConfig(device="cpu"))
+    assert threading.active_count() == before
 
 
 def test_a_folder_without_a_checkpoint_starts_no_thread(tmp_path: Any) -> None:
@@ -363,7 +377,7 @@ def test_weights_that_meet_a_broken_device_are_loaded_elsewhere_only_by_auto(
         return load_model(folder, device, *how)
 
     monkeypatch.setattr(thread, "load_model", broken)
-    monkeypatch.setattr(thread, "choose_device", lambda *_: torch.device("mps"))
+    monkeypatch.setattr(thread, "preferred_device", lambda estimate: torch.device("mps"))
     config = EngineConfig(device=preference)
     if preference == "auto":
         engine = EngineThread.load(CHECKPOINTS["llada-tiny"], config)

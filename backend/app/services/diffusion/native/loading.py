@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app.engine.interface.config import EngineConfig
+from app.engine.interface.config import Demand, EngineConfig
 from app.engine.interface.errors import EngineError
 from app.services.diffusion.families.base import TextFamily
 from app.services.diffusion.families.registry import text_family
@@ -38,11 +38,11 @@ class Loaded:
         return text_family(self.config.family)
 
 
-def load(location: str, config: EngineConfig) -> Loaded:
+def load(location: str, config: EngineConfig, demand: Demand) -> Loaded:
     """Loads a checkpoint, and starts its engine. Blocking: seconds for a small one, minutes for a large one.
 
     Raises:
-        EngineError: the checkpoint is damaged, there is no room for it, or the device is not there.
+        EngineError: the checkpoint is damaged, there is no room for it and such requests, or the device is not there.
         TextError: its tokenizer or chat template is damaged, or does not fit the network.
     """
     folder = checkpoint_folder(location)
@@ -50,7 +50,7 @@ def load(location: str, config: EngineConfig) -> Loaded:
     check_chat_template(tokenizer)
     from app.engine.thread import EngineThread  # imports torch, which takes seconds
 
-    engine = EngineThread.load(folder, config)
+    engine = EngineThread.load(folder, config, demand)
     try:
         _check_agreement(tokenizer, engine.model.config)
     except TextError:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from app.core.logging import current_request_id
 from app.core.parameters import ENGINE_NAMES, PARAMETERS
-from app.engine.interface.config import EngineConfig
+from app.engine.interface.config import DEFAULT_DEMAND, Demand, EngineConfig
 from app.engine.interface.counters import EngineCounters
 from app.engine.interface.errors import EngineError, InvalidRequest
 from app.engine.interface.events import EngineEvent, Failed
@@ -38,12 +38,13 @@ from app.services.diffusion.native.engine_names import EngineNames
 from app.services.diffusion.native.engine_request import check_ids, engine_request, is_of_ids
 from app.services.diffusion.native.loading import Loaded, family_at, load
 from app.services.diffusion.native.prompt import prompt_ids
-from app.services.diffusion.reports import DiffusionModelDetails, ParameterBound
+from app.services.diffusion.reports import DiffusionModelDetails, MemoryReport, ParameterBound
 from app.text.chat_template import check_options
 from app.text.errors import ChatTemplateError, ConversationRefused, OptionRefused, TextError
 from app.text.prompt import PromptIds
 
 if TYPE_CHECKING:
+    from app.engine.room.estimate import MemoryNeed
     from app.engine.thread import EngineThread
 
 LONG_TEXT_CHARACTERS = 2_000
@@ -72,6 +73,7 @@ class NativeDiffusionModel(DiffusionModel):
 
     Args:
         location: folder or hub id of the checkpoint.
+        demand: what it is to have memory for, or it is not loaded.
         max_length: what is reported until the checkpoint is loaded and its family known.
     """
 
@@ -85,6 +87,7 @@ class NativeDiffusionModel(DiffusionModel):
         *,
         location: str,
         config: EngineConfig,
+        demand: Demand = DEFAULT_DEMAND,
         name: str = "",
         description: str = "",
         max_length: int = 2048,
@@ -95,6 +98,7 @@ class NativeDiffusionModel(DiffusionModel):
         self.max_length = max_length
         self._location = location
         self._config = config
+        self._demand = demand
         self._loaded: Loaded | None = None
         self._family: TextFamily | None = None
         self._names = EngineNames()
@@ -105,7 +109,7 @@ class NativeDiffusionModel(DiffusionModel):
     async def initialize(self) -> bool:
         self.problem = None
         try:
-            self._loaded = await asyncio.to_thread(load, self._location, self._config)
+            self._loaded = await asyncio.to_thread(load, self._location, self._config, self._demand)
         except (EngineError, TextError, OSError, MemoryError) as error:
             logger.error("model %r could not be loaded: %s", self.model_id, error)
             self.problem = str(error) or type(error).__name__
@@ -199,6 +203,7 @@ class NativeDiffusionModel(DiffusionModel):
         if self._loaded is not None:
             details.dtype = self._loaded.engine.dtype
             details.quantization = self._config.quantization
+            _report_memory(details, self._loaded.engine.memory_need)
             details.load_time = round(self._loaded.engine.load_time_s, 3)
             details.parameters = _bounds_for(self._loaded.family.name) | details.parameters
         return details
@@ -285,6 +290,17 @@ def _bounds_for(family: str) -> dict[str, ParameterBound]:
 
     takes = family_named(family).takes
     return {name: ParameterBound.of(name) for name in _REPORTED if takes(ENGINE_NAMES[name])}
+
+
+def _report_memory(details: DiffusionModelDetails, need: MemoryNeed | None) -> None:
+    if need is None:
+        return
+    batch = need.batch
+    cache, logits, states = (round(size / 1e6, 1) for size in (batch.cache, batch.logits, batch.states))
+    details.memory_needed = round(need.full / 1e6, 1)
+    details.memory = MemoryReport(
+        weights=round(need.weights.all / 1e6, 1), cache=cache, logits=logits, states=states, requests=need.num_together
+    )
 
 
 def _free_caches(device: str) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 
 from app.core.settings import RELOAD_SETTINGS, DiffusionConfig
-from app.engine.interface.config import EngineConfig
+from app.engine.interface.config import Demand, EngineConfig
 from app.services.diffusion.base import DiffusionModel
 from app.services.diffusion.errors import InvalidParameters
 from app.services.diffusion.families.dreamon import DREAMON
@@ -104,11 +104,32 @@ def check_model_id(model_id: str, *, field: str) -> None:
         raise InvalidParameters(f"{field}: {model_id!r} is not a model id; {_ID_RULE}", field=field)
 
 
+def engine_config(config: DiffusionConfig) -> EngineConfig:
+    """The part of the settings by which an engine is built."""
+    return EngineConfig(
+        device=config.device_preference,
+        memory_threshold=config.memory_threshold,
+        dtype=config.dtype,
+        quantization=config.quantization,
+        cpu_runtime=config.cpu_runtime,
+    )
+
+
+def demand_of(config: DiffusionConfig) -> Demand:
+    """The requests that a model is to have memory for: as many as may run at a time, as they are by default."""
+    return Demand(
+        num_requests=config.max_concurrent_requests,
+        num_new=config.max_length,
+        is_cached=config.decoding != "exact",
+    )
+
+
 def _dreamon(config: DiffusionConfig) -> DiffusionModel:
     return NativeDiffusionModel(
         "dreamon",
         location=config.dreamon_path or str(EMBEDDED_FOLDER / "dreamon"),
-        config=_engine_config(config),
+        config=engine_config(config),
+        demand=demand_of(config),
         name="DreamOn",
         description="Variable-length generation and infilling: the canvas grows and shrinks as the model asks.",
         max_length=DREAMON.max_length,
@@ -119,7 +140,8 @@ def _llada(config: DiffusionConfig) -> DiffusionModel:
     return NativeDiffusionModel(
         "llada",
         location=config.llada_path or str(EMBEDDED_FOLDER / "llada"),
-        config=_engine_config(config),
+        config=engine_config(config),
+        demand=demand_of(config),
         name="LLaDA",
         description="Masked diffusion, denoised block by block from left to right.",
         max_length=LLADA.max_length,
@@ -130,7 +152,11 @@ def _extra(model_id: str, location: str) -> Callable[[DiffusionConfig], Diffusio
     def build(config: DiffusionConfig) -> DiffusionModel:
         current = dict(parse_extra_models(config.extra_models)).get(model_id, location)
         return NativeDiffusionModel(
-            model_id, location=current, config=_engine_config(config), description="A checkpoint from extra_models."
+            model_id,
+            location=current,
+            config=engine_config(config),
+            demand=demand_of(config),
+            description="A checkpoint from extra_models.",
         )
 
     return build
@@ -151,16 +177,6 @@ def _outdated(
         return frozenset(names.get(name, name) for name in model.differences(successor))
 
     return outdated
-
-
-def _engine_config(config: DiffusionConfig) -> EngineConfig:
-    return EngineConfig(
-        device=config.device_preference,
-        memory_threshold=config.memory_threshold,
-        dtype=config.dtype,
-        quantization=config.quantization,
-        cpu_runtime=config.cpu_runtime,
-    )
 
 
 def _plugin_entry(entry_point: EntryPoint) -> CatalogEntry:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,9 +11,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from app.engine.families import checkpoint
-from app.engine.families.checkpoint import load_model, weight_bytes
-from app.engine.families.checkpoint_files import read_json
+from app.engine.families.build import build_model
+from app.engine.families.checkpoint import load_model
 from app.engine.families.registry import read_config
+from app.engine.families.weight_sizes import weight_sizes
 from app.engine.interface.config import QuantizationName
 from app.engine.models import quantisation
 from app.engine.models.layers import Linear
@@ -191,12 +193,19 @@ def test_a_request_gets_the_same_events_alone_and_in_a_batch(
     assert [trace.events for trace in traces.run(runner, requests, together=True)] == [t.events for t in alone]
 
 
+def bytes_before(folder: Path, dtype: torch.dtype, scheme: QuantizationName) -> int:
+    """The bytes of the weights of a checkpoint, none of which is loaded."""
+    with torch.device("meta"):
+        model = build_model(read_config(folder))
+    return weight_sizes(model, CPU, dtype, scheme, {}).all
+
+
 @pytest.mark.parametrize("scheme", ["none", *SCHEMES])
 @pytest.mark.parametrize("name", CHECKPOINTS)
 def test_the_memory_of_quantised_weights_is_known_before_they_are_loaded(name: str, scheme: QuantizationName) -> None:
     folder = CHECKPOINTS[name]
     loaded = ModelRunner(load_model(folder, CPU, torch.bfloat16, scheme)).memory_bytes
-    assert weight_bytes(read_json(folder / "config.json"), torch.bfloat16, scheme) == loaded
+    assert bytes_before(folder, torch.bfloat16, scheme) == loaded
 
 
 @pytest.mark.parametrize("name", BLOCK_CHECKPOINTS)
@@ -209,7 +218,7 @@ def test_block_causal_networks_are_quantised_too(name: str, scheme: Quantization
     assert len(weights_to_quantise(exact)) == 7 * exact.config.num_layers
     assert not weights_to_quantise(model)
     runner = ModelRunner(model, cpu_runtime="torch")
-    assert runner.memory_bytes == weight_bytes(read_config(folder), torch.float32, scheme)
+    assert runner.memory_bytes == bytes_before(folder, torch.float32, scheme)
     ids = torch.arange(40)
     states = [network.hidden(ids, ids, [40]) for network in (model, exact)]
     assert 0 < relative_error(*states) < MOST_ERROR_AT_RANDOM[scheme]

@@ -293,6 +293,8 @@ async def test_models_are_listed_with_their_errors() -> None:
             "is_available",
             "device",
             "memory_usage",
+            "memory_needed",
+            "capabilities",
             "capabilities",
         }
 

@@ -123,7 +123,7 @@ def engine() -> ScriptedEngine:
 
 @pytest.fixture
 async def model(engine: ScriptedEngine, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> NativeDiffusionModel:
-    monkeypatch.setattr(native, "load", lambda location, config: Loaded(tokenizer, cast(Any, engine)))
+    monkeypatch.setattr(native, "load", lambda *_: Loaded(tokenizer, cast(Any, engine)))
     model = NativeDiffusionModel("scripted", location="nowhere", config=CPU)
     assert await model.initialize()
     return model

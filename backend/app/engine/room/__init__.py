@@ -1,0 +1,1 @@
+"""The memory that a checkpoint will take, and whether there is so much, before anything of it is loaded."""
