@@ -78,7 +78,7 @@ def test_models(server: Server) -> None:
     for model in models.values():
         assert set(model) == {
             "model_id", "name", "description", "max_length", "is_available", "device", "memory_usage",
-            "capabilities",
+            "memory_needed", "capabilities",
         }  # fmt: skip
     assert models["dreamon"]["max_length"] == 2048
     assert models["llada"]["max_length"] == 1024

@@ -295,7 +295,6 @@ async def test_models_are_listed_with_their_errors() -> None:
             "memory_usage",
             "memory_needed",
             "capabilities",
-            "capabilities",
         }
 
 
