@@ -206,9 +206,9 @@ def test_a_wrong_value_is_explained_beside_its_field(open_page: OpenPage) -> Non
 def test_the_page_shows_the_fields_that_the_model_takes(server: Server, page: Page) -> None:
     settings = settings_of(page)
     expect(settings.get_by_label("initial_masks")).to_be_visible()
-    expect(settings.get_by_label("block_length")).to_be_hidden()
+    expect(settings.get_by_label("block_length", exact=True)).to_be_hidden()
     settings.get_by_label("model_id").select_option("llada")
-    expect(settings.get_by_label("block_length")).to_be_visible()
+    expect(settings.get_by_label("block_length", exact=True)).to_be_visible()
     expect(settings.get_by_label("initial_masks")).to_be_hidden()
     config = server.get("/config").json()
     for name in ("max_length", "temperature", "top_p", "top_k", "repetition_penalty"):
