@@ -103,6 +103,7 @@ def test_a_file_is_filled_in_place(server: Server, tmp_path: Path) -> None:
         (("bench", "--prompt", "\udce9"), 2, "Invalid value for '--prompt'"),
         (("chat", "--system", "\udce9"), 2, "Invalid value for '--system'"),
         (("chat", "--temperature", "nan"), 2, "nan is no number that can be sent"),
+        (("chat", "--model", "parrot", "--thinking"), 1, "has no chat template that could read 'enable_thinking'"),
         (("models", "--api-key", "\udce9"), 2, "Invalid value for '--api-key'"),
         (("models", "--url", "http://caf\udce9"), 2, "Invalid value for '--url'"),
         (("pull", "o/\udce9"), 2, "byte 0xe9 is no UTF-8"),
@@ -154,8 +155,9 @@ def test_models_and_bench_report_in_tables_and_in_json(server: Server) -> None:
 def test_a_conversation_remembers_until_it_is_reset(server: Server) -> None:
     """The parrot says what it was given."""
     said = output(
-        server.url, "chat", "--model", "parrot", "--system", "Be brief.", given="one\ntwo\n/reset\nthree\n/exit\nx"
-    )
+        server.url, "chat", "--model", "parrot", "--system", "Be brief.", "--no-thinking",
+        given="one\ntwo\n/reset\nthree\n/exit\nx",
+    )  # fmt: skip
     first = "System: Be brief.\n\nUser: one\n\nAssistant:"
     second = f"{first} {first}\n\nUser: two\n\nAssistant:"
     third = "System: Be brief.\n\nUser: three\n\nAssistant:"

@@ -59,6 +59,9 @@ class Conversation:
 @click.option("--model", type=TEXT, help="Which model answers; default the server's.")
 @click.option("--max-tokens", type=click.IntRange(1), help="Length of an answer at most.")
 @click.option("--system", type=TEXT, help="What the model is told first.")
+@click.option(
+    "--thinking/--no-thinking", default=None, help="Whether a model whose chat template knows of that thinks first."
+)
 @target_options
 @parameter_options(Sampling)
 @click.pass_context
@@ -67,6 +70,7 @@ def command(
     model: str | None,
     max_tokens: int | None,
     system: str | None,
+    thinking: bool | None,
     target: Target,
     parameters: dict[str, Any],
 ) -> None:
@@ -77,7 +81,8 @@ def command(
     """
     from app.client import DiffusionError, ServerUnreachable
 
-    own = {name: value for name, value in (("model", model), ("max_tokens", max_tokens)) if value is not None}
+    given = {"model": model, "max_tokens": max_tokens, "enable_thinking": thinking}
+    own = {name: value for name, value in given.items() if value is not None}
     has_failed = False
     with connected(target) as client:
         conversation = Conversation(client, system, parameters | own)
