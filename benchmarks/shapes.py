@@ -63,6 +63,31 @@ _SDAR: dict[str, Any] = {
 _SDAR_1_7B = {"hidden_size": 2048, "num_hidden_layers": 28, "num_attention_heads": 16, "intermediate_size": 6144}
 _SDAR_4B = {"hidden_size": 2560, "num_hidden_layers": 36, "num_attention_heads": 32, "intermediate_size": 9728}
 _SDAR_8B = {"hidden_size": 4096, "num_hidden_layers": 36, "num_attention_heads": 32, "intermediate_size": 12288}
+_FAST_DLLM_V2: dict[str, Any] = {
+    "architectures": ["Fast_dLLM_QwenForCausalLM"],
+    "model_type": "Fast_dLLM_Qwen",
+    "bd_size": 32,
+    "num_hidden_layers": 28,
+    "max_position_embeddings": 32768,
+    "rope_theta": 1000000.0,
+    "rms_norm_eps": 1e-6,
+}
+_FAST_DLLM_V2_1_5B = {
+    "hidden_size": 1536,
+    "num_attention_heads": 12,
+    "num_key_value_heads": 2,
+    "intermediate_size": 8960,
+    "vocab_size": 151936,
+    "tie_word_embeddings": True,
+}
+_FAST_DLLM_V2_7B = {
+    "hidden_size": 3584,
+    "num_attention_heads": 28,
+    "num_key_value_heads": 4,
+    "intermediate_size": 18944,
+    "vocab_size": 152064,
+    "tie_word_embeddings": False,
+}
 BLOCK_CAUSAL: dict[str, dict[str, Any]] = {
     "sdar-1.7b": {**_SDAR, **_SDAR_1_7B},
     "sdar-4b": {**_SDAR, **_SDAR_4B},
@@ -81,23 +106,39 @@ BLOCK_CAUSAL: dict[str, dict[str, Any]] = {
         "rms_norm_eps": 1e-6,
         "tie_word_embeddings": False,
     },
-    "fast-dllm-v2-7b": {
-        "architectures": ["Fast_dLLM_QwenForCausalLM"],
-        "model_type": "Fast_dLLM_Qwen",
-        "bd_size": 32,
-        "hidden_size": 3584,
-        "num_hidden_layers": 28,
-        "num_attention_heads": 28,
-        "num_key_value_heads": 4,
-        "intermediate_size": 18944,
-        "vocab_size": 152064,
-        "max_position_embeddings": 32768,
-        "rope_theta": 1000000.0,
-        "rms_norm_eps": 1e-6,
-        "tie_word_embeddings": False,
-    },
+    "fast-dllm-v2-1.5b": {**_FAST_DLLM_V2, **_FAST_DLLM_V2_1_5B},
+    "fast-dllm-v2-7b": {**_FAST_DLLM_V2, **_FAST_DLLM_V2_7B},
 }
 """Block-causal models by name. Ids are missing where published files leave them to the tokenizer, or were not read."""
+ILLADA_8B: dict[str, Any] = {
+    "architectures": ["ILLaDAForCausalLM"],
+    "hidden_size": 4096,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "intermediate_size": 14336,
+    "vocab_size": 155136,
+    "max_position_embeddings": 8192,
+    "layer_norm_eps": None,
+    "tie_word_embeddings": True,
+    "mask_token_id": 5,
+    "eos_token_id": 2,
+}
+_DREAM_7B = {name: value for name, value in DREAMON_7B.items() if name != "expand_token_id"}
+_IDS = {"mask_token_id": 5, "eos_token_id": 2}
+PUBLISHED: dict[str, dict[str, Any]] = {
+    "LLaDA-8B, LLaDA-1.5": LLADA_8B,
+    "iLLaDA-8B": ILLADA_8B,
+    "Dream-7B, Dream-Coder-7B, DiffuCoder-7B": _DREAM_7B,
+    "DreamOn-7B": DREAMON_7B,
+    "SDAR-1.7B": BLOCK_CAUSAL["sdar-1.7b"],
+    "SDAR-4B, TraDo-4B": BLOCK_CAUSAL["sdar-4b"],
+    "SDAR-8B, TraDo-8B, DreamReasoner-8B": BLOCK_CAUSAL["sdar-8b"],
+    "Stable-DiffCoder-8B": {**_IDS, **BLOCK_CAUSAL["stable-diffcoder-8b"]},
+    "Fast-dLLM v2 1.5B": {**_IDS, **BLOCK_CAUSAL["fast-dllm-v2-1.5b"]},
+    "Fast-dLLM v2 7B": {**_IDS, **BLOCK_CAUSAL["fast-dllm-v2-7b"]},
+}
+"""The shapes of published checkpoints by their names, each with a mask."""
 _TINY_IDS = {"mask_token_id": 508, "eos_token_id": 509, "pad_token_id": 509, "vocab_size": 512}
 _TINY_LLADA = {"d_model": 64, "n_layers": 2, "n_heads": 4, "n_kv_heads": 4, "mlp_hidden_size": 192}
 _TINY_DREAMON = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2}
@@ -127,6 +168,5 @@ def random_model(raw_config: dict[str, Any], device: torch.device, dtype: torch.
         else:
             weight.fill_(0 if name.endswith("bias") else 1)
     special = model.config.special
-    *_, head = model.parameters()  # the last one in both families
-    head[[i for i in (special.mask, special.eos, special.expand) if i is not None]] = 0
+    model.stack().head[[i for i in (special.mask, special.eos, special.expand) if i is not None]] = 0
     return model

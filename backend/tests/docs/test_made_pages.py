@@ -11,7 +11,12 @@ from tests.docs.markdown import ROOT
 
 @pytest.mark.parametrize(
     ("program", "made"),
-    [("build_api_reference.py", "built"), ("build_parameter_table.py", "built"), ("draw_spans.py", "draw")],
+    [
+        ("build_api_reference.py", "built"),
+        ("build_parameter_table.py", "built"),
+        ("build_memory_table.py", "built"),
+        ("draw_spans.py", "draw"),
+    ],
 )
 def test_it_is_up_to_date(program: str, made: str) -> None:
     names = runpy.run_path(str(ROOT / "docs" / program))

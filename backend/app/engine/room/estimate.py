@@ -124,6 +124,10 @@ class Estimate:
         return MemoryNeed(dtype, weights, one, batch, num_together)
 
     @property
+    def model_config(self) -> ModelConfig:
+        return self._model.config
+
+    @property
     def least_on_cuda(self) -> int:
         """Bytes that must be free on a CUDA device, whichever it is."""
         return self.need(CUDA).least
