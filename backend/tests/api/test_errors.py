@@ -101,11 +101,6 @@ def test_a_parameter_that_the_model_does_not_know(server: Server) -> None:
     assert problem["errors"][0]["field"] == "initial_masks"
 
 
-def test_a_model_that_cannot_infill(server: Server) -> None:
-    problem = check_problem(server.post("/infill", body_for("/infill", model_id="silent")), 422, "invalid_parameters")
-    assert "silent" in problem["detail"]
-
-
 @pytest.mark.parametrize("path", ["/no-such", "/generate/", "/admin", "/admin/models/dreamon"])
 def test_unknown_path(server: Server, path: str) -> None:
     check_problem(server.get(path), 404, "not_found")
