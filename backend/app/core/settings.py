@@ -57,6 +57,7 @@ class DiffusionConfig(BaseModel):
     dreamon_path: str = Field("", description="Folder or hub id of the dreamon checkpoint; empty: the embedded one.")
     llada_path: str = Field("", description="Folder or hub id of the llada checkpoint; empty: the embedded one.")
     extra_models: str = Field("", description="Further checkpoints: id=path or hub id, separated by commas.")
+    adapters: str = Field("", description="LoRA adapters of models: id=base:path or hub id, separated by commas.")
     preload: Literal["all", "default"] = Field(
         "all", description="Models that are loaded at start: all, or the default one; others wait for their first use."
     )
@@ -87,6 +88,7 @@ RELOAD_SETTINGS = frozenset(
         "dreamon_path",
         "llada_path",
         "extra_models",
+        "adapters",
     }
 )
 """The settings that take effect when a model is loaded again."""
@@ -94,8 +96,8 @@ RELOAD_SETTINGS = frozenset(
 
 LOCATIONS = frozenset({"dreamon_path", "llada_path", "content_filter"})
 """The settings that hold a location; callers without the admin's rights are sent its last part only."""
-LISTED_LOCATIONS = frozenset({"extra_models"})
-"""The settings that hold several locations, each as id=location."""
+LISTED_LOCATIONS = frozenset({"extra_models", "adapters"})
+"""The settings that hold several locations, each as id=location, or id=base:location."""
 
 
 class Settings(DiffusionConfig, BaseSettings):

@@ -32,8 +32,14 @@ def application(settings: Settings) -> Application:
     """Builds the application that `serve.run` takes. Ray must be initialised.
 
     Raises:
-        WrongSetting: more replicas at least than at most.
+        WrongSetting: more replicas at least than at most, or adapters.
     """
+    if settings.adapters:
+        raise WrongSetting(
+            f"{ENV_PREFIX}ADAPTERS={settings.adapters!r} is not allowed on Ray: each model is a deployment of its own "
+            "there, and an adapter shares its base's weights only in one process; serve without Ray, or merge the "
+            "adapter into a checkpoint and name that in DIFFUSION_EXTRA_MODELS"
+        )
     if settings.ray_min_replicas > settings.ray_max_replicas:
         raise WrongSetting(
             f"{ENV_PREFIX}RAY_MIN_REPLICAS={settings.ray_min_replicas} is not allowed; allowed: up to "

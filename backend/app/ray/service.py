@@ -26,7 +26,7 @@ from app.services.diffusion.reports import (
 )
 from app.services.diffusion.residency.health import with_component
 
-FIXED_SETTINGS = frozenset({"max_concurrent_requests", "max_queued_requests", "extra_models"})
+FIXED_SETTINGS = frozenset({"max_concurrent_requests", "max_queued_requests", "extra_models", "adapters"})
 """The settings that shape the deployments, and so cannot change without deploying again."""
 WORKING_TIMEOUT_S = 600.0
 """The seconds for calls that take long, such as loading a model."""

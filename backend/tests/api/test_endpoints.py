@@ -77,7 +77,7 @@ def test_models(server: Server) -> None:
     assert {"dreamon", "llada", "words"} <= set(models)
     for model in models.values():
         assert set(model) == {
-            "model_id", "name", "description", "max_length", "is_available", "device", "memory_usage",
+            "model_id", "name", "description", "base_model", "max_length", "is_available", "device", "memory_usage",
             "memory_needed", "capabilities",
         }  # fmt: skip
     assert models["dreamon"]["max_length"] == 2048

@@ -35,6 +35,7 @@ def test_models(client: OpenAI) -> None:
         "is_available": True,
         "context_length": 4096,
         "max_output_length": 1024,
+        "parent": None,
         "capabilities": ["generate", "infill", "chat"],
     }
 

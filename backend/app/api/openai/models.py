@@ -19,6 +19,7 @@ class Model(BaseModel):
     object: Literal["model"] = "model"
     created: int = Field(0, description="Unknown, and always 0.")
     owned_by: str = OWNER
+    parent: str | None = Field(None, description="The model whose weights it shares, where it is an adapter.")
     is_available: bool = Field(description="Where it is not, another model answers, unless that is switched off.")
     context_length: int | None = Field(description="Tokens that it sees at a time; null until it is loaded.")
     max_output_length: int = Field(description="The greatest `max_tokens`.")
@@ -30,6 +31,7 @@ class Model(BaseModel):
     def of(cls, details: DiffusionModelDetails) -> Model:
         return cls(
             id=details.model_id,
+            parent=details.base_model,
             is_available=details.is_available,
             context_length=details.context_length,
             max_output_length=details.max_length,

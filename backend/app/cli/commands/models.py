@@ -23,11 +23,12 @@ def command(is_json: bool, target: Target) -> None:
     if is_json:
         click.echo(json.dumps([model.model_dump() for model in models]))
         return
-    rows = [("MODEL", "LOADED", "DEVICE", "MB", "NEEDS", "MAX LENGTH", "CAN", "")]
+    rows = [("MODEL", "LOADED", "DEVICE", "MB", "NEEDS", "MAX LENGTH", "CAN", "BASE", "")]
     for model in models:
         available = "yes" if model.is_available else "no"
         needs = "" if model.memory_needed is None else f"{model.memory_needed:.1f}"
         numbers = (f"{model.memory_usage:.1f}", needs, str(model.max_length))
         can = ", ".join(model.capabilities)
-        rows.append((model.model_id, available, model.device, *numbers, can, model.description))
+        base = model.base_model or ""
+        rows.append((model.model_id, available, model.device, *numbers, can, base, model.description))
     click.echo(table(rows))

@@ -49,7 +49,7 @@ def _app(settings: Settings) -> Iterator[Finding]:
 def _checkpoints(settings: Settings) -> Iterator[Finding]:
     from app.services.diffusion.errors import InvalidParameters
     from app.services.diffusion.native.checkpoints import EMBEDDED_FOLDER
-    from app.services.diffusion.residency.catalog import parse_extra_models
+    from app.services.diffusion.residency.catalog import parse_adapters, parse_extra_models
 
     places = {
         "dreamon": settings.dreamon_path or str(EMBEDDED_FOLDER / "dreamon"),
@@ -59,26 +59,59 @@ def _checkpoints(settings: Settings) -> Iterator[Finding]:
         places |= dict(parse_extra_models(settings.extra_models))
     for model_id, location in places.items():
         yield _checkpoint(model_id, location, settings)
+    with suppress(InvalidParameters):
+        for model_id, base_id, location in parse_adapters(settings.adapters):
+            if base_id in places:
+                yield _adapter(model_id, base_id, location, places[base_id])
+
+
+def _adapter(model_id: str, base_id: str, location: str, base_location: str) -> Finding:
+    """Reads a whole adapter but its numbers, and the configuration of its base."""
+    from app.engine.families.adapter import check_adapter
+    from app.engine.families.registry import family_of, read_config
+    from app.engine.interface.errors import EngineError
+
+    name = f"{model_id}, an adapter of {base_id}"
+    folders = []
+    for place, kind in ((base_location, "checkpoint"), (location, "adapter")):
+        folder = _folder(place, kind)
+        if isinstance(folder, Finding):
+            return Finding(folder.level, f"{name}: {folder.text}")
+        folders.append(folder)
+    base_folder, folder = folders
+    try:
+        raw_config = read_config(base_folder)
+        plan = check_adapter(folder, family_of(raw_config).config_of(raw_config))
+    except EngineError as error:
+        return problem(f"{name}: the adapter in {folder} cannot be used: {error}")
+    return ok(f"{name}: the adapter in {folder} is readable, and changes {len(plan.changed)} projections.")
 
 
 def _checkpoint(model_id: str, location: str, settings: Settings) -> Finding:
-    from app.engine.interface.errors import CheckpointError, EngineError
-    from app.services.diffusion.native.checkpoints import checkpoint_folder, download, is_hub_id
+    from app.engine.interface.errors import EngineError
     from app.text.errors import TextError
 
-    is_remote = is_hub_id(location) and not Path(location).is_dir()
-    try:
-        folder = download(location, is_online=False) if is_remote else checkpoint_folder(location)
-    except CheckpointError as error:
-        if is_remote:
-            return warning(
-                f"{model_id}: {location} is downloaded when it is first used; reynard-diffusion pull gets it"
-            )
-        return problem(f"{model_id}: {error}")
+    folder = _folder(location, "checkpoint")
+    if isinstance(folder, Finding):
+        return Finding(folder.level, f"{model_id}: {folder.text}")
     try:
         return _room(model_id, folder, settings)
     except (EngineError, TextError) as error:
         return problem(f"{model_id}: the checkpoint in {folder} is broken: {error}")
+
+
+def _folder(location: str, kind: str) -> Path | Finding:
+    """The folder of a checkpoint or an adapter, or why there is none."""
+    from app.engine.interface.errors import CheckpointError
+    from app.services.diffusion.native.checkpoints import checkpoint_folder, download, is_hub_id
+
+    is_remote = is_hub_id(location) and not Path(location).is_dir()
+    try:
+        return download(location, is_online=False) if is_remote else checkpoint_folder(location, kind)
+    except CheckpointError as error:
+        if is_remote:
+            return warning(f"{location} is downloaded when it is first used; reynard-diffusion pull gets it")
+        return problem(str(error))
 
 
 def _room(model_id: str, folder: Path, settings: Settings) -> Finding:

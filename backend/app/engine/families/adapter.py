@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from app.engine.families.adapter_config import CONFIG_NAME, AdapterConfig, parse_adapter_config
+from app.engine.families.adapter_files import WEIGHTS_NAME, adapter_weights_file
 from app.engine.families.checkpoint_files import open_weights, read_json
 from app.engine.families.registry import family_named
 from app.engine.interface.errors import CheckpointError
@@ -22,8 +23,6 @@ from app.engine.models.adapters import Adapter, Change, head_name
 from app.engine.models.base import ModelConfig
 from app.engine.models.quantisation import weights_to_quantise
 
-WEIGHTS_NAME = "adapter_model.safetensors"
-_PICKLE_NAME = "adapter_model.bin"
 _PREFIX = "base_model.model."
 _DOWN, _UP = ".lora_A.weight", ".lora_B.weight"
 _FLOATING = {"F64", "F32", "F16", "BF16"}
@@ -43,7 +42,7 @@ def load_adapter(folder: Path, base: ModelConfig, dtype: torch.dtype) -> Adapter
             tensors are not those of this base.
     """
     plan = check_adapter(folder, base)
-    with open_weights(folder / WEIGHTS_NAME) as file:
+    with open_weights(adapter_weights_file(folder)) as file:
         return Adapter({name: _change(file, name, plan.config.scale_of(name), dtype) for name in plan.changed})
 
 
@@ -61,7 +60,7 @@ def check_adapter(folder: Path, base: ModelConfig) -> AdapterPlan:
     config = parse_adapter_config(read_json(folder / CONFIG_NAME))
     projections = _Projections.of(base)
     targets = frozenset(projections.named_by(config))
-    with open_weights(_weights_file(folder)) as file:
+    with open_weights(adapter_weights_file(folder)) as file:
         stored = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - not a dict
         for name, tensor in stored.items():
             _check_tensor(name, tensor, config, projections)
@@ -107,18 +106,6 @@ class _Projections:
     def __str__(self) -> str:
         ends = dict.fromkeys(name.rpartition(".")[2] for name in self.shapes)
         return f"a {self.base.family} model of {self.base.num_layers} layers has {', '.join(ends)}"
-
-
-def _weights_file(folder: Path) -> Path:
-    path = folder / WEIGHTS_NAME
-    if path.is_file():
-        return path
-    if (folder / _PICKLE_NAME).exists():
-        raise CheckpointError(
-            f"{folder / _PICKLE_NAME} is a pickle, which may run code when it is read, and is not opened; save the "
-            f"adapter as {WEIGHTS_NAME} (PEFT: save_pretrained with safe_serialization=True)"
-        )
-    raise CheckpointError(f"{path} is missing; an adapter folder needs it")
 
 
 def _module_of(name: str) -> str:

@@ -83,12 +83,17 @@ class DiffusionModel(ABC):
     """Whether it has a chat template that reads `chat_template_kwargs`, or refuses them itself."""
     gives_logprobs: bool = False
     """Whether its `token` events carry `logprobs` where a request asks for them."""
+    base_id: str | None = None
+    """The model whose weights it uses. That one is loaded first, and stays in memory for as long as this one does."""
     problem: str | None = None
     """Why the model cannot answer, for an operator to read. Set it before `initialize` returns `False`; a model that
     breaks down later sets it too, and others answer in its place until it is reloaded."""
 
     def __init__(self, model_id: str) -> None:
         self.model_id = model_id
+
+    def attach(self, base: DiffusionModel) -> None:
+        """Gets the model `base_id`, loaded. Called before `initialize`, where there is a base."""
 
     async def initialize(self) -> bool:
         """Loads what the model needs. `False`, or an exception, makes the model unavailable until it is reloaded."""
@@ -207,6 +212,7 @@ class DiffusionModel(ABC):
             model_id=self.model_id,
             name=self.name or self.model_id,
             description=self.description,
+            base_model=self.base_id,
             max_length=self.max_length,
             context_length=self.context_length,
             is_available=False,

@@ -207,6 +207,7 @@ class DiffusionModelInfo(BaseModel):
     model_id: str
     name: str
     description: str
+    base_model: str | None = Field(None, description="The model whose weights it shares, where it is an adapter.")
     max_length: int
     is_available: bool
     device: str

@@ -13,6 +13,9 @@ from app.services.diffusion.errors import Refusal, ServiceError
 _QUOTED_PATH = re.compile(r"""(?P<quote>['"`])(?:file://)?(?:[A-Za-z]:)?[/\\~][^'"`\n]*(?P=quote)""")
 _PATH = re.compile(r"""(?:file://|(?<![\w.:/\\~-]))(?:[A-Za-z]:[/\\]|~?/|\\\\)[^\s'"`,;:()<>\[\]]+""")
 
+_BASE = re.compile(r"\s*[A-Za-z0-9][A-Za-z0-9._-]+:")
+"""The base of an adapter; a single letter before a colon is the drive of a path."""
+
 
 def public_text(text: str, *, location: str | None = None) -> str:
     """The text with the last part of each absolute path only.
@@ -52,10 +55,12 @@ def _name(path: str) -> str:
 
 
 def _names(items: str) -> str:
-    """The items, each `id=location` shortened to `id=name`."""
+    """The items, each `id=location` shortened to `id=name`, and `id=base:location` to `id=base:name`."""
     return ",".join(map(_shortened, items.split(",")))
 
 
 def _shortened(item: str) -> str:
     model_id, sign, location = item.partition("=")
-    return f"{model_id}={_name(location)}" if sign else _name(item)
+    base = _BASE.match(location)
+    prefix = base[0] if base else ""
+    return f"{model_id}={prefix}{_name(location.removeprefix(prefix))}" if sign else _name(item)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from app.core.connections import unusable_variables
+from app.engine.families.adapter_files import check_adapter_is_whole, is_adapter
 from app.engine.families.checkpoint_files import check_is_whole, read_json
 from app.engine.families.unsupported import why_unsupported
 from app.engine.interface.errors import CheckpointError
@@ -22,8 +23,12 @@ _CONFIG_ALONE = ("config.json",)
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 
 
-def checkpoint_folder(location: str) -> Path:
-    """The folder of a checkpoint; a hub id (`organisation/name`) is downloaded into the hub's cache. Blocking.
+def checkpoint_folder(location: str, kind: str = "checkpoint") -> Path:
+    """The folder of a checkpoint or an adapter; a hub id (`organisation/name`) is downloaded into the hub's cache.
+    Blocking.
+
+    Args:
+        kind: what it is, for an error.
 
     Raises:
         CheckpointError: there is no such folder, or the download failed.
@@ -33,7 +38,7 @@ def checkpoint_folder(location: str) -> Path:
         return folder
     if is_hub_id(location):
         return download(location)
-    raise CheckpointError(f"checkpoint folder {location!r} does not exist; give an existing folder or a hub id")
+    raise CheckpointError(f"{kind} folder {location!r} does not exist; give an existing folder or a hub id")
 
 
 def is_hub_id(location: str) -> bool:
@@ -49,7 +54,7 @@ def download(
     is_online: bool = True,
     shows_progress: bool = True,
 ) -> Path:
-    """The folder of a hub repository's checkpoint, in the hub's cache or where it is wanted. Blocking.
+    """The folder of a hub repository's checkpoint or adapter, in the hub's cache or where it is wanted. Blocking.
 
     Args:
         is_online: whether the hub may be asked for what is not there yet.
@@ -71,11 +76,18 @@ def download(
             f"checkpoint {hub_id!r} is neither an existing folder nor could it be downloaded: {reason}"
         ) from error
     try:
-        check_is_whole(folder)
-        read_tokenizer_files(folder)
+        _check_is_whole(folder)
     except (CheckpointError, TextError) as error:
         raise CheckpointError(f"checkpoint {hub_id!r} did not come whole: {error}; download it again") from error
     return folder
+
+
+def _check_is_whole(folder: Path) -> None:
+    if is_adapter(folder):  # its tokenizer is that of the base
+        check_adapter_is_whole(folder)
+        return
+    check_is_whole(folder)
+    read_tokenizer_files(folder)
 
 
 def _refuse_unsupported(folder: Path, hub_id: str) -> None:

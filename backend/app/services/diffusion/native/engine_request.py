@@ -16,12 +16,15 @@ if TYPE_CHECKING:
     from app.engine.models.base import ModelConfig
 
 
-def engine_request(name: str, prepared: Prepared, prompt: PromptIds, config: ModelConfig) -> GenerationRequest:
+def engine_request(
+    name: str, prepared: Prepared, prompt: PromptIds, config: ModelConfig, adapter: str | None = None
+) -> GenerationRequest:
     """The job for the engine.
 
     Args:
         name: what the engine calls the request.
         config: of the checkpoint that has prepared it.
+        adapter: what the engine calls the adapter.
     """
     assert prepared.decoding is not None, "prepared by this model"
     params = prepared.params
@@ -33,6 +36,7 @@ def engine_request(name: str, prepared: Prepared, prompt: PromptIds, config: Mod
         open_ended=isinstance(params, DiffusionGenerationParams),
         snapshots=params.stream_mode == "canvas",
         num_logprobs=params.logprobs,
+        adapter=adapter,
         checked_for=config,
     )
 

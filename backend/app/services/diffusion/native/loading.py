@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from app.engine.interface.config import Demand, EngineConfig
 from app.engine.interface.errors import EngineError
@@ -12,6 +14,7 @@ from app.services.diffusion.families.base import TextFamily
 from app.services.diffusion.families.registry import text_family
 from app.services.diffusion.models import DiffusionInfillingParams
 from app.services.diffusion.native.checkpoints import checkpoint_folder, download, is_hub_id
+from app.services.diffusion.native.engine_names import EngineNames
 from app.services.diffusion.native.prompt import prompt_ids
 from app.text.chat_template import check_chat_template
 from app.text.errors import TextError
@@ -22,12 +25,25 @@ if TYPE_CHECKING:
     from app.engine.thread import EngineThread
 
 
+class LoadedAdapter(NamedTuple):
+    """An adapter that an engine has."""
+
+    name: str
+    """The name by which the engine knows it."""
+    num_bytes: int
+    load_time_s: float
+
+
 @dataclass(frozen=True, slots=True)
 class Loaded:
     """A checkpoint in memory."""
 
     tokenizer: Tokenizer
     engine: EngineThread
+    names: EngineNames = field(default_factory=EngineNames)
+    """The requests in its engine, those with adapters too."""
+    adapter: LoadedAdapter | None = None
+    """The adapter, where it is one of this checkpoint."""
 
     @property
     def config(self) -> ModelConfig:
@@ -57,6 +73,21 @@ def load(location: str, config: EngineConfig, demand: Demand) -> Loaded:
         engine.close()
         raise
     return Loaded(tokenizer, engine)
+
+
+def load_adapter(model_id: str, location: str, base: Loaded) -> Loaded:
+    """The base, with an adapter that its engine has from now on. Blocking.
+
+    Raises:
+        EngineError: the adapter is damaged, not supported, or one of another base.
+    """
+    started_s = time.perf_counter()
+    name = f"{model_id} {next(_adapter_numbers)}"  # one that is loaded again stands beside the one before
+    adapter = base.engine.load_adapter(name, checkpoint_folder(location, "adapter"))
+    return replace(base, adapter=LoadedAdapter(name, adapter.num_bytes, time.perf_counter() - started_s))
+
+
+_adapter_numbers = count(1)
 
 
 def family_at(location: str) -> TextFamily | None:

@@ -34,7 +34,6 @@ from app.services.diffusion.models import (
 from app.services.diffusion.native.decoding import check_combination, decoding_params
 from app.services.diffusion.native.engine_errors import failure, refusal
 from app.services.diffusion.native.engine_events import MAX_WAITING_EVENTS, Translator, is_last, merge_steps
-from app.services.diffusion.native.engine_names import EngineNames
 from app.services.diffusion.native.engine_request import check_ids, engine_request, is_of_ids
 from app.services.diffusion.native.loading import Loaded, family_at, load
 from app.services.diffusion.native.prompt import prompt_ids
@@ -101,7 +100,6 @@ class NativeDiffusionModel(DiffusionModel):
         self._demand = demand
         self._loaded: Loaded | None = None
         self._family: TextFamily | None = None
-        self._names = EngineNames()
         self._why_not_loaded: str | None = None
 
     # -- its life ----------------------------------------------------------------------------------------------------
@@ -109,7 +107,7 @@ class NativeDiffusionModel(DiffusionModel):
     async def initialize(self) -> bool:
         self.problem = None
         try:
-            self._loaded = await asyncio.to_thread(load, self._location, self._config, self._demand)
+            self._loaded = await asyncio.to_thread(self._load)
         except (EngineError, TextError, OSError, MemoryError) as error:
             logger.error("model %r could not be loaded: %s", self.model_id, error)
             self.problem = str(error) or type(error).__name__
@@ -125,6 +123,10 @@ class NativeDiffusionModel(DiffusionModel):
         family = await asyncio.to_thread(family_at, self._location)
         self._family = self._family or family
 
+    def _load(self) -> Loaded:
+        """Blocking; raises an EngineError or a TextError."""
+        return load(self._location, self._config, self._demand)
+
     async def close(self) -> None:
         loaded, self._loaded = self._loaded, None
         if loaded is None:
@@ -134,6 +136,11 @@ class NativeDiffusionModel(DiffusionModel):
         del loaded
         if device != "cpu":  # what is freed there stays with this process, and a successor would see a full device
             await asyncio.to_thread(_free_caches, device)
+
+    @property
+    def loaded(self) -> Loaded | None:
+        """The checkpoint in memory, for adapters that share it."""
+        return self._loaded
 
     @property
     def problem(self) -> str | None:
@@ -224,8 +231,9 @@ class NativeDiffusionModel(DiffusionModel):
         translator = Translator(
             loaded.tokenizer, prompt.num_prompt_tokens, num_left_out=prompt.num_left_out, prompt_text=prompt_text
         )
-        with self._names.taken(current_request_id() or secrets.token_hex(12)) as name:
-            request = engine_request(name, prepared, prompt, loaded.config)
+        adapter = None if loaded.adapter is None else loaded.adapter.name
+        with loaded.names.taken(current_request_id() or secrets.token_hex(12)) as name:
+            request = engine_request(name, prepared, prompt, loaded.config, adapter)
             async with aclosing(self._engine_events(loaded.engine, request)) as events:
                 async for event in events:
                     for sent in translator.feed(event):

@@ -7,13 +7,16 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
+from typing import NamedTuple
 
+from app.core.setting_types import listed
 from app.core.settings import RELOAD_SETTINGS, DiffusionConfig
 from app.engine.interface.config import Demand, EngineConfig
 from app.services.diffusion.base import DiffusionModel
 from app.services.diffusion.errors import InvalidParameters
 from app.services.diffusion.families.dreamon import DREAMON
 from app.services.diffusion.families.llada import LLADA
+from app.services.diffusion.native.adapter import AdapterModel
 from app.services.diffusion.native.checkpoints import EMBEDDED_FOLDER
 from app.services.diffusion.native.native import NativeDiffusionModel
 
@@ -46,18 +49,30 @@ class CatalogEntry:
 
 
 def configured_entries(config: DiffusionConfig) -> list[CatalogEntry]:
-    """The built-in models and those of `extra_models`.
+    """The built-in models, those of `extra_models`, and the adapters.
 
     Raises:
-        InvalidParameters: `extra_models` is not a list of id=location, or an id is malformed or taken.
+        InvalidParameters: `extra_models` is not a list of id=location or `adapters` none of id=base:location, an id is
+            malformed or taken, or a base is none of the models.
     """
     builders: dict[str, Callable[[DiffusionConfig], DiffusionModel]] = {"dreamon": _dreamon, "llada": _llada}
     for model_id, location in parse_extra_models(config.extra_models):
         if model_id in builders:
             raise InvalidParameters(f"extra_models: the id {model_id!r} is taken; choose another", field="extra_models")
         builders[model_id] = _extra(model_id, location)
+    bases = tuple(builders)
+    for adapter in parse_adapters(config.adapters):
+        if adapter.base_id not in bases:
+            raise InvalidParameters(
+                f"adapters: {adapter.base_id!r}, the base of {adapter.model_id!r}, is no model that takes adapters; "
+                f"those are {', '.join(bases)}",
+                field="adapters",
+            )
+        if adapter.model_id in builders:
+            raise InvalidParameters(f"adapters: the id {adapter.model_id!r} is taken; choose another", field="adapters")
+        builders[adapter.model_id] = _adapter(adapter)
     return [
-        CatalogEntry(model_id, build(config), build, outdated=_outdated(f"{model_id}_path", build))
+        CatalogEntry(model_id, build(config), build, outdated=_outdated(model_id, build))
         for model_id, build in builders.items()
     ]
 
@@ -96,6 +111,29 @@ def parse_extra_models(text: str) -> Iterator[tuple[str, str]]:
             )
         check_model_id(model_id, field="extra_models")
         yield model_id, location
+
+
+class AdapterItem(NamedTuple):
+    """An item of `adapters`."""
+
+    model_id: str
+    base_id: str
+    location: str
+
+
+def parse_adapters(text: str) -> Iterator[AdapterItem]:
+    """`id=base:path or hub id`, separated by commas. The first colon ends the base, so a path may have others.
+
+    Raises:
+        InvalidParameters: names the item at fault.
+    """
+    for item in listed(text):
+        model_id, _, rest = (part.strip() for part in item.partition("="))
+        base_id, _, location = (part.strip() for part in rest.partition(":"))
+        if not base_id or not location:
+            raise InvalidParameters(f"adapters: {item!r} is not of the form id=base:path or hub id", field="adapters")
+        check_model_id(model_id, field="adapters")
+        yield AdapterItem(model_id, base_id, location)
 
 
 def check_model_id(model_id: str, *, field: str) -> None:
@@ -162,18 +200,30 @@ def _extra(model_id: str, location: str) -> Callable[[DiffusionConfig], Diffusio
     return build
 
 
+def _adapter(first: AdapterItem) -> Callable[[DiffusionConfig], DiffusionModel]:
+    def build(config: DiffusionConfig) -> DiffusionModel:
+        current = {item.model_id: item for item in parse_adapters(config.adapters)}.get(first.model_id, first)
+        return AdapterModel(
+            current.model_id, base_id=current.base_id, location=current.location, config=engine_config(config)
+        )
+
+    return build
+
+
 def _outdated(
-    location_setting: str, build: Callable[[DiffusionConfig], DiffusionModel]
+    model_id: str, build: Callable[[DiffusionConfig], DiffusionModel]
 ) -> Callable[[DiffusionModel, DiffusionConfig, DiffusionConfig], frozenset[str]]:
     """A function that gives the settings that would change an instance; equivalent values are no difference."""
-    if location_setting not in RELOAD_SETTINGS:
-        location_setting = "extra_models"
+    own_setting = f"{model_id}_path"
+    location_setting = own_setting if own_setting in RELOAD_SETTINGS else "extra_models"
     names = {"location": location_setting, "device": "device_preference"}
 
     def outdated(model: DiffusionModel, before: DiffusionConfig, now: DiffusionConfig) -> frozenset[str]:
         successor = build(now)
         assert isinstance(model, NativeDiffusionModel)
         assert isinstance(successor, NativeDiffusionModel)
+        if model.base_id is not None:
+            return frozenset({"adapters"} if model.differences(successor) else ())
         return frozenset(names.get(name, name) for name in model.differences(successor))
 
     return outdated

@@ -10,6 +10,7 @@ from app.services.diffusion.base import DiffusionModel
 from app.services.diffusion.errors import InvalidParameters, ModelUnavailable, UnknownModel
 from app.services.diffusion.residency.background import BackgroundTasks
 from app.services.diffusion.residency.catalog import CatalogEntry
+from app.services.diffusion.residency.instance import Instance
 from app.services.diffusion.residency.slot import Slot, State
 
 
@@ -48,11 +49,29 @@ class Residency:
         """Raises InvalidParameters if the id is taken."""
         if entry.model_id in self._slots:
             raise InvalidParameters(f"the model id {entry.model_id!r} is taken; choose another", field="model_id")
-        self._slots[entry.model_id] = Slot(entry, config=self._config, tasks=self._tasks)
+        self._slots[entry.model_id] = Slot(entry, config=self._config, tasks=self._tasks, others=self)
         return self._slots[entry.model_id]
 
     def remove(self, model_id: str) -> None:
         self._slots.pop(model_id).leave()
+
+    async def base(self, model_id: str) -> Instance:
+        """See `Others.base`."""
+        slot = self._slots.get(model_id)
+        instance = None if slot is None else await slot.loaded()
+        if instance is None:
+            why = "there is no such model" if slot is None else slot.problem or slot.state.value
+            raise ModelUnavailable(f"its base {model_id!r} is not available: {why}")
+        return instance
+
+    def is_new(self, slot: Slot) -> None:
+        """Loads the adapters of a model anew where they use an instance of it that was replaced, or failed with it.
+        Their requests in flight finish on that one; those that come wait for the load, which reads adapters alone."""
+        followers = [other for other in self.slots if other.base_id == slot.model_id and other.has_another_base]
+        for follower in followers:
+            follower.unload()
+        if followers:
+            self.load_in_background(followers)
 
     def load_in_background(self, slots: Iterable[Slot]) -> None:
         """Loads those that never were, one after the other, so that each is ready as early as it can be."""
@@ -119,6 +138,13 @@ class Residency:
         idle = [instance for instance in released if instance is not None]
         await asyncio.gather(*(instance.close() for instance in idle))
         return [instance.model for instance in idle]
+
+    async def release_idle(self, *, keep: str) -> list[DiffusionModel]:
+        """Lets all idle models go: adapters first, and then the models that none of them uses any more."""
+        released: list[DiffusionModel] = []
+        while more := await self.release(self.idle(keep=keep)):
+            released += more
+        return released
 
     async def close(self) -> None:
         """Waits for loads that are under way (a thread cannot be interrupted), then closes every model."""

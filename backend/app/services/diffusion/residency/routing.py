@@ -140,9 +140,15 @@ class Router:
         return None
 
     def _candidates(self, missing: Slot, config: DiffusionConfig) -> Iterator[Slot]:
-        """The default model first; those that are ready before those that would have to be loaded."""
-        others = [slot for slot in self._residency.slots if slot is not missing]
-        yield from sorted(others, key=lambda slot: (slot.instance is None, slot.model_id != config.default_model))
+        """The base of an adapter first, then as for that: the default model; those that are ready before those that
+        would have to be loaded. An adapter is made for one purpose, and stands in only as the default model."""
+
+        def order(slot: Slot) -> tuple[bool, bool, bool]:
+            return slot.model_id != missing.base_id, slot.instance is None, slot.model_id != config.default_model
+
+        others = (slot for slot in self._residency.slots if slot is not missing)
+        able = (slot for slot in others if slot.base_id is None or slot.model_id == config.default_model)
+        yield from sorted(able, key=order)
 
 
 def with_defaults(params: Params, config: DiffusionConfig, model: DiffusionModel) -> Params:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from typing import Protocol
 
 from app.core.settings import DiffusionConfig
 from app.services.diffusion.base import DiffusionModel
@@ -40,15 +41,30 @@ class Build:
     config: DiffusionConfig
 
 
+class Others(Protocol):
+    """The other models, as far as one of them concerns them."""
+
+    async def base(self, model_id: str) -> Instance:
+        """The model that an adapter is for; it is loaded if it was not. Raises ModelUnavailable."""
+        ...
+
+    def is_new(self, slot: Slot) -> None:
+        """A model has been loaded, for the first time or again."""
+        ...
+
+
 class Slot:
     """The place of one model id: the instance that answers now, and the load that is under way.
 
     Args:
         config: gives the configuration of the moment, by which the model is built.
         tasks: where loads and closings run, so that no caller's end is theirs.
+        others: loads the base of an adapter, and hears of each load.
     """
 
-    def __init__(self, entry: CatalogEntry, *, config: Callable[[], DiffusionConfig], tasks: BackgroundTasks) -> None:
+    def __init__(
+        self, entry: CatalogEntry, *, config: Callable[[], DiffusionConfig], tasks: BackgroundTasks, others: Others
+    ) -> None:
         self.model_id = entry.model_id
         self.entry = entry
         self.state = State.NEW if entry.problem is None else State.FAILED
@@ -56,6 +72,7 @@ class Slot:
         self._described = entry.model
         self._config = config
         self._tasks = tasks
+        self._others = others
         self._instance: Instance | None = None
         self._load: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
@@ -106,6 +123,18 @@ class Slot:
         return None if self.problem is None else public_text(self.problem, location=self.details().checkpoint)
 
     @property
+    def base_id(self) -> str | None:
+        """The model whose weights it uses, where it is an adapter."""
+        return None if self._described is None else self._described.base_id
+
+    @property
+    def has_another_base(self) -> bool:
+        """Whether it was loaded, or could not be, and not with the instance of its base that answers now."""
+        if self.is_loading or self.base_id is None:
+            return False
+        return self.state is State.FAILED or (self._instance is not None and not self._instance.has_current_base)
+
+    @property
     def idle_s(self) -> float:
         """Seconds since a request last used it; 0 while one does, or where none is loaded."""
         instance = self.instance
@@ -113,9 +142,9 @@ class Slot:
 
     @property
     def may_be_released(self) -> bool:
-        """Whether it is loaded, not in use or about to be, and can be made again."""
+        """Whether it is loaded, not in use or about to be, has no adapter that is loaded, and can be made again."""
         instance = self.instance
-        is_wanted = self._num_waiting > 0 or self.is_loading
+        is_wanted = self._num_waiting > 0 or self.is_loading or (instance is not None and instance.is_pinned)
         return instance is not None and instance.is_idle and self.entry.rebuild is not None and not is_wanted
 
     @property
@@ -162,6 +191,8 @@ class Slot:
         if not self.may_be_released:
             return None
         instance, self._instance, self.state = self.instance, None, State.RELEASED
+        if instance is not None:
+            instance.is_retired = True
         return instance
 
     def unload(self) -> None:
@@ -193,18 +224,31 @@ class Slot:
                 await self._make_way(old)
             if self._closing is not None:
                 await asyncio.wait([self._closing])
-            model = self._next_model()
-            self._settle(model, await model.initialize())
+            self._settle(*await self._made())
+        except ModelUnavailable as error:
+            logger.error("model %r could not be loaded: %s", self.model_id, error)
+            self._fail(str(error))
         except Exception as error:
             logger.exception("model %r could not be loaded", self.model_id)
             self._fail(f"{type(error).__name__}: {error}")
+
+    async def _made(self) -> tuple[Instance, bool]:
+        """A new instance, and whether it can answer; made once more where its base was replaced meanwhile."""
+        while True:
+            model = self._next_model()
+            base = None if model.base_id is None else await self._others.base(model.base_id)
+            instance = Instance(model, base)
+            is_initialised = await instance.initialize()
+            if instance.has_current_base:
+                return instance, is_initialised
+            await instance.close()
 
     async def _make_way(self, old: Instance) -> None:
         """There is no second object, or the one that exists answers nobody: it ends its requests and gives its memory
         back before its successor takes any."""
         self._problem = old.model.problem
         self._is_to_be_repaired = self._problem is not None
-        self._instance = None
+        self._instance, old.is_retired = None, True
         await old.close()
 
     def _next_model(self) -> DiffusionModel:
@@ -218,13 +262,14 @@ class Slot:
             self.entry.model.problem = None
         return self._tried.model
 
-    def _settle(self, model: DiffusionModel, is_initialised: bool) -> None:
-        if not is_initialised or model.problem is not None:
+    def _settle(self, instance: Instance, is_initialised: bool) -> None:
+        model = instance.model
+        if not is_initialised:
             if model.problem is None:
                 logger.error("model %r: initialize() returned False and gives no reason", self.model_id)
             self._fail(model.problem or "initialize() returned False")
             return
-        old, self._instance = self._instance, Instance(model)
+        old, self._instance = self._instance, instance
         self._loaded, self._is_to_be_repaired = self._tried, False
         self._described, self.state, self._problem = model, State.READY, None
         logger.info("model %r is ready on %s", self.model_id, model.device)
@@ -232,6 +277,8 @@ class Slot:
             self._retire(old)
         if self._has_left:
             self.unload()
+        else:
+            self._others.is_new(self)
 
     def _fail(self, problem: str) -> None:
         """An instance loaded before goes on answering; only where there is none is the model gone."""
@@ -240,6 +287,7 @@ class Slot:
             self.state = State.FAILED
 
     def _retire(self, instance: Instance) -> None:
+        instance.is_retired = True
         self._closing = self._tasks.start(instance.close(), name=f"close {self.model_id}")
 
 

@@ -94,7 +94,7 @@ class Supervisor:
         """Lets every idle model go but the default one, frees all caches, and reports what came back."""
         devices = {*self.residency.devices, "cpu"}
         before = await asyncio.to_thread(_held_bytes, devices)
-        released = await self.residency.release(self.residency.idle(keep=self._config().default_model))
+        released = await self.residency.release_idle(keep=self._config().default_model)
         await asyncio.to_thread(_free_caches, devices)
         after = await asyncio.to_thread(_held_bytes, devices)
         came_back = sum(max(0, before[device] - after[device]) for device in devices)

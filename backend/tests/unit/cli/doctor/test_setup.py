@@ -7,12 +7,15 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 from app.cli.doctor.setup import check_setup
 from app.core.settings import ENV_PREFIX
+from app.engine.families.checkpoint import load_model
 from tests.api.serving import CHECKPOINTS
 from tests.ports import free_port
 from tests.unit.client.scripted import Answer, scripted
+from tests.unit.engine.adapters import write_whole_adapter
 
 
 @pytest.fixture(autouse=True)
@@ -80,6 +83,30 @@ def test_checkpoints_that_are_absent_broken_or_not_downloaded(tmp_path: Path, po
     assert found("warning") == [
         "far: organisation/name is downloaded when it is first used; reynard-diffusion pull gets it"
     ]
+
+
+def test_adapters_are_looked_at_with_their_bases(tmp_path: Path, port: int) -> None:
+    base = load_model(CHECKPOINTS / "llada-tiny", torch.device("cpu"), torch.float32)
+    good = write_whole_adapter(tmp_path / "good", base)
+    cut = write_whole_adapter(tmp_path / "cut", base)
+    (cut / "adapter_model.safetensors").write_bytes(b"")
+    write_settings(
+        tmp_path,
+        LLADA_PATH=str(CHECKPOINTS / "llada-tiny"),
+        ADAPTERS=f"a=llada:{good},b=llada:{cut},c=dreamon:{good},d=llada:/absent,e=llada:organisation/name",
+    )
+    assert f"a, an adapter of llada: the adapter in {good} is readable, and changes 21 projections." in found("ok")
+    cut_off, other, absent = found("problem")
+    assert cut_off.startswith(
+        f"b, an adapter of llada: the adapter in {cut} cannot be used: adapter_model.safetensors is"
+    )
+    assert "is it an adapter of another base?" in other
+    assert absent == (
+        "d, an adapter of llada: adapter folder '/absent' does not exist; give an existing folder or a hub id"
+    )
+    assert any(
+        "e, an adapter of llada: organisation/name is downloaded when it is" in text for text in found("warning")
+    )
 
 
 def test_a_missing_device_is_found(tmp_path: Path, port: int) -> None:

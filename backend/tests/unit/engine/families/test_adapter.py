@@ -13,8 +13,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from app.engine.families.adapter import WEIGHTS_NAME, check_adapter, load_adapter
+from app.engine.families.adapter import check_adapter, load_adapter
 from app.engine.families.adapter_config import CONFIG_NAME, parse_adapter_config
+from app.engine.families.adapter_files import WEIGHTS_NAME
 from app.engine.interface.errors import CheckpointError
 from app.engine.models.adapters import Adapter
 from app.engine.models.base import FamilyModel

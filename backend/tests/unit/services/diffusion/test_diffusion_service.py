@@ -289,6 +289,7 @@ async def test_models_are_listed_with_their_errors() -> None:
             "model_id",
             "name",
             "description",
+            "base_model",
             "max_length",
             "is_available",
             "device",
