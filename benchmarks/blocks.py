@@ -32,9 +32,18 @@ from benchmarks.speed import AT_ONCE, HERE, MODELS, figures, num_written
 SIZE = {"hidden_size": 192, "num_hidden_layers": 5, "num_attention_heads": 3, "num_key_value_heads": 3}
 CONFIG = {
     **SIZE,
-    **{"model_type": "sdar", "architectures": ["SDARForCausalLM"], "head_dim": 64, "intermediate_size": 512},
-    **{"vocab_size": 2048, "max_position_embeddings": 512, "rope_theta": 500000.0, "rms_norm_eps": 1e-05},
-    **{"mask_token_id": 2044, "eos_token_id": 2043, "block_size": 4, "tie_word_embeddings": False},
+    "model_type": "sdar",
+    "architectures": ["SDARForCausalLM"],
+    "head_dim": 64,
+    "intermediate_size": 512,
+    "vocab_size": 2048,
+    "max_position_embeddings": 512,
+    "rope_theta": 500000.0,
+    "rms_norm_eps": 1e-05,
+    "mask_token_id": 2044,
+    "eos_token_id": 2043,
+    "block_size": 4,
+    "tie_word_embeddings": False,
 }
 """The embedded LLaDA's size, in SDAR's layout."""
 NUM_PROMPT, NUM_NEW = 24, 256

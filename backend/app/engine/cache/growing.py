@@ -14,6 +14,8 @@ What is cached is never written again, so a pass that fails half-way has changed
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 import torch
 from torch import Tensor
 
@@ -62,6 +64,20 @@ class GrowingKeyValues:
     def close(self, length: int) -> None:
         """Ends a pass: the first `length` tokens are cached from here on."""
         self._length = length
+
+    def layers(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Rotated keys and values of each layer, [T, K, D], of the tokens that are cached."""
+        for keys, values in zip(self._keys, self._values, strict=True):
+            yield keys[: self._length], values[: self._length]
+
+    @classmethod
+    def of(cls, layers: Iterable[tuple[Tensor, Tensor]], device: torch.device, dtype: torch.dtype) -> GrowingKeyValues:
+        """Copies rotated keys and values to a device; the store shares nothing with them."""
+        store = cls()
+        for layer, (keys, values) in enumerate(layers):
+            store.write(layer, keys.to(device, dtype), values.to(device, dtype))
+            store._length = len(keys)
+        return store
 
     def check(self, name: str, num_layers: int) -> None:
         """Asserts that all layers have room for the same tokens."""

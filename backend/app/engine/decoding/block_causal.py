@@ -212,18 +212,17 @@ class FastDllmSampler(BlockCausalSampler):
     def _plan_block(self, canvas: Canvas, positions: tuple[int, ...]) -> StepPlan:
         start, _ = self._blocks[self._block]
         if positions[0] == start and start > 0:
-            return self._plan_first_token(start)
+            return self._plan_first_token(super()._plan_block(canvas, (start,)), start)
         length = self._params.sub_block_length or SUB_BLOCK_LENGTH
         sub_block = (positions[0] - start) // length
         return super()._plan_block(canvas, tuple(p for p in positions if (p - start) // length == sub_block))
 
-    def _plan_first_token(self, start: int) -> StepPlan:
+    def _plan_first_token(self, plan: StepPlan, start: int) -> StepPlan:
         """The step that finishes the block before: what its last row predicts is the first token of this one. Nothing
         is drawn there."""
         before = self._blocks[self._block - 1][0] if self._block > 0 else 0
         greedy = replace(self._rules, temperature=0.0, top_p=None, top_k=None)
-        span = ComputedSpan((before, start), cached_to=start)
-        return StepPlan((start,), greedy, span, block_length=self._block_length)
+        return replace(plan, rules=greedy, span=ComputedSpan((before, start), cached_to=start))
 
     def _counts_of_block(self, num_open: int) -> list[int]:
         steps = self._steps[self._block]

@@ -9,6 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from app.engine.cache.growing import GrowingKeyValues
 from app.engine.cache.lanes import CachedLanes, Stack
 from app.engine.cache.store import KeyValues
 from app.engine.device.memory import free_caches
@@ -16,7 +17,7 @@ from app.engine.models.base import FamilyModel
 from app.engine.models.layers import Rotary
 from app.engine.passes.graphs import PassGraph, PassOutput, cached_names, caches_unrotated
 from app.engine.passes.layout import ROW_QUANTUM, Arrays, CachedKeys, Heads, Part, arrays_of, cached_positions
-from app.engine.passes.module_forward import ModuleForward
+from app.engine.passes.module_forward import Cached, ModuleForward
 from app.engine.passes.work import SequenceInput
 
 MAX_SCORE_BYTES = 32 * 1024**2
@@ -104,11 +105,13 @@ class GraphForward:
         self._lanes.drop(name)
         self._modules.forget(name)
 
-    def cached(self, name: str) -> KeyValues | None:
+    def cached(self, name: str) -> Cached | None:
         """See `Forward.cached`."""
         if name not in self._lanes:
             return self._modules.cached(name)
         lane = [torch.from_numpy(array).transpose(0, 1) for array in self._lanes.read(name)]
+        if self._model.config.block_length is not None:
+            return GrowingKeyValues.of(zip(lane[::2], lane[1::2], strict=True), torch.device("cpu"), torch.float32)
         cos, sin = self._model.rotary.angles(torch.arange(self._lanes.length(name)))
         cached = KeyValues()
         for keys, values in zip(lane[::2], lane[1::2], strict=True):
@@ -118,14 +121,14 @@ class GraphForward:
                 cached.fill(Rotary.rotate(keys, cos, -sin), keys, values)
         return cached
 
-    def adopt(self, name: str, cached: KeyValues) -> None:
+    def adopt(self, name: str, cached: Cached) -> None:
         """See `Forward.adopt`. Spans of a sequence that is too long for graphs go on by modules."""
         if self._has_too_many_scores(len(cached)):
             self._modules.adopt(name, cached)
             return
         stack: Stack = []
-        for keys, rotated, values in cached.layers():
-            for x in (keys if self._may_move else rotated, values):
+        for *before, rotated, values in cached.layers():
+            for x in (before[0] if self._may_move else rotated, values):
                 stack.append(x.to("cpu", torch.float32).transpose(0, 1)[None].numpy().copy())
         self._lanes.store([name], [len(cached)], stack)
 

@@ -17,6 +17,9 @@ from app.engine.models.base import FamilyModel
 from app.engine.passes.batch import adapted_rows, pack
 from app.engine.passes.work import SequenceInput
 
+Cached = KeyValues | GrowingKeyValues
+"""The keys and values of one sequence."""
+
 
 class Forward(Protocol):
     """One way to compute a model. Keys and values stay cached under the names of their sequences until they are
@@ -36,12 +39,11 @@ class Forward(Protocol):
         """Drops what is cached under `name`, if anything is."""
         ...
 
-    def cached(self, name: str) -> KeyValues | None:
-        """Gives what is cached under `name`, for another way to compute the same model; `None` where nothing is, or
-        where it is exact, and computing it anew gives the same."""
+    def cached(self, name: str) -> Cached | None:
+        """Gives what is cached under `name`, for another way to compute the same model."""
         ...
 
-    def adopt(self, name: str, cached: KeyValues) -> None:
+    def adopt(self, name: str, cached: Cached) -> None:
         """Caches a copy of what was cached elsewhere, as if the passes before had been here."""
         ...
 
@@ -88,13 +90,17 @@ class ModuleForward:
         self._cached.pop(name, None)
         self._growing.pop(name, None)
 
-    def cached(self, name: str) -> KeyValues | None:
+    def cached(self, name: str) -> Cached | None:
         """See `Forward.cached`."""
-        return self._cached.get(name)
+        return self._cached.get(name) or self._growing.get(name)
 
-    def adopt(self, name: str, cached: KeyValues) -> None:
+    def adopt(self, name: str, cached: Cached) -> None:
         """See `Forward.adopt`."""
-        self._cached[name] = cached.copied(self._device, next(self._model.parameters()).dtype)
+        dtype = next(self._model.parameters()).dtype
+        if isinstance(cached, GrowingKeyValues):
+            self._growing[name] = GrowingKeyValues.of(cached.layers(), self._device, dtype)
+        else:
+            self._cached[name] = cached.copied(self._device, dtype)
 
     def cached_names(self) -> set[str]:
         """See `Forward.cached_names`."""

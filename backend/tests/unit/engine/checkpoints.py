@@ -19,18 +19,19 @@ from tests import conformance
 _VECTORS = Path(conformance.__path__[0]) / "vectors"
 _EMBEDDED = Path(app.engine.__path__[0]).parent / "assets" / "models"
 
-CHECKPOINTS = {
-    **{name: _VECTORS / name for name in ("llada-tiny", "dream-tiny", "dreamon-tiny")},
-    **{f"embedded-{name}": _EMBEDDED / name for name in ("llada", "dreamon")},
-}
-
 BLOCK_CHECKPOINTS = {
     name: _VECTORS / "block" / name
     for name in ("sdar-tiny", "sdar-tiny-tied", "stable-diffcoder-tiny", "fast-dllm-v2-tiny")
 }
 """Block-causal ones, of every kind."""
 
-BY_MODULES = {f"{name} by modules": name for name in ("llada-tiny", "dreamon-tiny")}
+CHECKPOINTS = {
+    **{name: _VECTORS / name for name in ("llada-tiny", "dream-tiny", "dreamon-tiny")},
+    **{f"embedded-{name}": _EMBEDDED / name for name in ("llada", "dreamon")},
+    **BLOCK_CHECKPOINTS,
+}
+
+BY_MODULES = {f"{name} by modules": name for name in ("llada-tiny", "dreamon-tiny", "sdar-tiny")}
 """Runners that use no graphs, although they could."""
 
 LLADA_CONFIG: Mapping[str, Any] = json.loads("""{

@@ -6,6 +6,7 @@ import random
 from dataclasses import replace
 from typing import Any
 
+from app.engine.families.registry import family_named
 from app.engine.interface.params import DecodingParams, GenerationRequest
 from app.engine.models.base import ModelConfig
 
@@ -40,19 +41,20 @@ def mixed_requests(config: ModelConfig, seed: int, count: int, *, caches: bool =
 
 
 def _with_cache(request: GenerationRequest, config: ModelConfig, rng: random.Random) -> GenerationRequest:
-    if request.params.revoke_threshold is not None:
+    caches = [*family_named(config.family).caches]
+    if request.params.revoke_threshold is not None or len(caches) == 1:
         return request
-    cache = rng.choice(["none", "dual", "prefix"] if config.family == "llada" else ["none", "dual"])
+    cache = rng.choice(caches)
     return replace(request, params=replace(request.params, cache=cache, cache_refresh=rng.choice([None, 2])))
 
 
 def _request(config: ModelConfig, rng: random.Random, request_id: str) -> GenerationRequest:
-    is_gap = rng.random() < 0.5
+    is_gap = rng.random() < 0.5 and family_named(config.family).infills
     return GenerationRequest(
         request_id,
         prefix=_text(config, rng, at_least=1),
         suffix=_text(config, rng, at_least=0) if is_gap else (),
-        params=DecodingParams(**_shared(rng), **_OWN[config.family](config, rng)),
+        params=DecodingParams(**{**_shared(rng), **_OWN[config.family](config, rng)}),
         open_ended=not is_gap,
         snapshots=rng.random() < 0.5,
     )
@@ -106,4 +108,23 @@ def _dreamon(config: ModelConfig, rng: random.Random) -> dict[str, Any]:
     }
 
 
-_OWN = {"llada": _llada, "dream": _dream, "dreamon": _dreamon}
+def _of_blocks(config: ModelConfig, rng: random.Random) -> dict[str, Any]:
+    return {
+        **rng.choice([{}, {}, *_COMMITS, {"entropy_bound": 1.0}, _STABLE, {"steps_per_block": 2, "steps": None}]),
+        "block_length": rng.choice([None, None, 1, 5]),
+        "eos_never_predicted": rng.random() < 0.3,
+    }
+
+
+def _in_sub_blocks(config: ModelConfig, rng: random.Random) -> dict[str, Any]:
+    return {**_of_blocks(config, rng), "sub_block_length": rng.choice([None, 3])}
+
+
+_OWN = {
+    "llada": _llada,
+    "dream": _dream,
+    "dreamon": _dreamon,
+    "sdar": _of_blocks,
+    "stable_diffcoder": _of_blocks,
+    "fast_dllm_v2": _in_sub_blocks,
+}

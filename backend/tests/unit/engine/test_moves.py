@@ -96,7 +96,7 @@ def requests_with_caches(runner: ModelRunner, seed: int, count: int) -> list[Gen
 
 
 @pytest.mark.parametrize("runtime", ["auto", "torch"])
-@pytest.mark.parametrize("name", ["llada-tiny", "dreamon-tiny"])
+@pytest.mark.parametrize("name", ["llada-tiny", "dreamon-tiny", "sdar-tiny"])
 def test_a_request_that_moves_gets_the_same_events_and_leaves_nothing_cached(
     name: str, runtime: RuntimeName, runners: Mapping[str, ModelRunner]
 ) -> None:

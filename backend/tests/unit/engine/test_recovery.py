@@ -103,7 +103,7 @@ def without_devices(events: Events) -> Events:
 
 @examples(2, HealthCheck.function_scoped_fixture)
 @given(data=st.data())
-@pytest.mark.parametrize("name", ["llada-tiny", "dream-tiny", "dreamon-tiny"])
+@pytest.mark.parametrize("name", ["llada-tiny", "dream-tiny", "dreamon-tiny", "stable-diffcoder-tiny"])
 def test_passes_that_do_not_fit_change_no_event(
     name: str, data: st.DataObject, runners: Mapping[str, ModelRunner]
 ) -> None:

@@ -25,7 +25,10 @@ from tests.profiles import examples
 from tests.strikes import ALLOCATION, KINDS, POINTS, Strike, struck_by
 from tests.unit.engine.mixture import mixed_requests
 
-NAMES = ("llada-tiny", "llada-tiny by modules", "dreamon-tiny", "dreamon-tiny by modules", "dream-tiny")
+NAMES = (
+    *("llada-tiny", "llada-tiny by modules", "dreamon-tiny", "dreamon-tiny by modules", "dream-tiny"),
+    *("sdar-tiny", "sdar-tiny by modules", "fast-dllm-v2-tiny"),
+)
 NUM_MIXTURES = 12
 Events = dict[str, list[EngineEvent]]
 
@@ -121,7 +124,7 @@ def test_faults_inside_a_pass_change_no_event_of_a_request_that_finishes(
         assert events == expected
 
 
-@pytest.mark.parametrize("name", ["llada-tiny by modules", "dreamon-tiny"])
+@pytest.mark.parametrize("name", ["llada-tiny by modules", "dreamon-tiny", "sdar-tiny", "sdar-tiny by modules"])
 def test_one_lack_of_memory_anywhere_changes_no_event(
     name: str, runners: Mapping[str, ModelRunner], undisturbed: Undisturbed
 ) -> None:

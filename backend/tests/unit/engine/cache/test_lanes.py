@@ -38,7 +38,8 @@ sequences = st.lists(st.integers(0, 5), min_size=1, max_size=4, unique=True)
 
 @given(
     st.lists(
-        st.tuples(st.sampled_from(["store", "read", "refresh", "drop"]), sequences, st.integers(1, 9)), max_size=30
+        st.tuples(st.sampled_from(["store", "read", "refresh", "extend", "drop"]), sequences, st.integers(1, 9)),
+        max_size=30,
     )
 )
 def test_every_sequence_finds_what_it_stored(moves: list[tuple[str, list[int], int]]) -> None:
@@ -56,6 +57,12 @@ def test_every_sequence_finds_what_it_stored(moves: list[tuple[str, list[int], i
             next_token += 100
             keys.refresh(known[0], len(texts[known[0]]) - 1, [array[0] for array in stack_of([new])])
             texts[known[0]][-1:] = new
+        elif move == "extend" and known:
+            start, size = max(len(texts[known[0]]) - size, 0), 20 * size
+            new = list(range(next_token, next_token + size))
+            next_token += 200
+            keys.extend(known[0], start, [array[0] for array in stack_of([new])])
+            texts[known[0]][start:] = new
         elif move == "drop":
             for name in known:
                 keys.drop(name)

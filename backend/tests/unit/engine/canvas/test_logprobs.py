@@ -11,6 +11,7 @@ from app.engine.canvas.canvas import Canvas
 from app.engine.canvas.edits import Edits
 from app.engine.canvas.logprobs import LogprobTrack
 from app.engine.decoding.sampling import log_probabilities
+from app.engine.families.registry import family_named
 from app.engine.interface.events import EngineEvent, Step, TokenLogprobs
 from app.engine.interface.params import DecodingParams, GenerationRequest
 from app.engine.passes.runner import ModelRunner
@@ -106,7 +107,8 @@ def test_each_log_probability_is_that_of_the_step_which_committed_the_token(
     runner = runners[name]
     bans_tokens = "dreamon" in name
     params = DecodingParams(12, expand_budget=0 if bans_tokens else None)
-    request = GenerationRequest("r", (5, 6, 7), (8,), params, snapshots=True, num_logprobs=1)
+    suffix = (8,) if family_named(runner.model.config.family).infills else ()
+    request = GenerationRequest("r", (5, 6, 7), suffix, params, snapshots=True, num_logprobs=1)
     (trace,) = traces.run(runner, [request], together=False)
     committed = {
         (commit.token_id, commit.confidence)

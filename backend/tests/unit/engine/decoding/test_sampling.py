@@ -16,6 +16,7 @@ from app.engine.decoding.sampling import (
     _forbid,
     _predict_from_all,
     draw,
+    filtered,
     keep_top_k,
     keep_top_p,
     largest,
@@ -29,6 +30,7 @@ LAST_BEFORE_ONE = math.nextafter(1.0, 0.0)
 VOCAB_SIZE = 37
 seeds = st.integers(0, 2**32 - 1)
 shares = st.floats(0.1, 0.99)
+some_temperatures = st.sampled_from([0.0, 0.7, 1.3])
 
 
 def random_logits(seed: int, num_rows: int, vocab_size: int = VOCAB_SIZE) -> Tensor:
@@ -223,6 +225,32 @@ def test_a_banned_token_is_neither_chosen_nor_counted() -> None:
     assert score == pytest.approx(math.e / (math.e + 1))
 
 
+@given(seeds, shares, st.integers(1, VOCAB_SIZE - 1))
+def test_top_p_can_look_at_what_top_k_has_left(seed: int, top_p: float, top_k: int) -> None:
+    rules = LogitRules(Score.PROBABILITY, 1.0, top_p, top_k, scores_see_filters=True, top_k_first=True)
+    logits = random_logits(seed, 4)
+    for kept, row in zip(kept_columns(filtered(logits, rules), logits), as_rows(logits), strict=True):
+        best = top_k_columns(row, top_k)
+        left = np.array([value if column in best else -np.inf for column, value in enumerate(row)])
+        assert kept == top_p_columns(left, top_p)
+
+
+@given(seeds, some_temperatures, st.none() | shares, st.none() | st.integers(1, 9), st.booleans())
+def test_an_undrawn_token_is_never_chosen_and_counts_in_every_score(
+    seed: int, temperature: float, top_p: float | None, top_k: int | None, sees_filters: bool
+) -> None:
+    """Also where the filters leave nothing else: then what is chosen has no probability."""
+    logits = random_logits(seed, 6)
+    undrawn = (int(logits[0].argmax()), 5)
+    rules = LogitRules(Score.PROBABILITY, temperature, top_p, top_k, sees_filters, undrawn=undrawn)
+    uniforms = torch.from_numpy(np.random.default_rng(seed).random(6)) if temperature else None
+    tokens, scores, _ = predict(logits, rules, uniforms).tolist()
+    assert not {int(token) for token in tokens} & {*undrawn}
+    warmed = logits / (temperature or 1.0)
+    seen = (filtered(warmed, rules) if sees_filters else logits).softmax(-1)
+    assert scores == pytest.approx([float(row[int(token)]) for row, token in zip(seen, tokens, strict=True)], abs=1e-6)
+
+
 def test_an_unscored_token_is_chosen_but_counts_as_impossible() -> None:
     # The first row chooses the unscored token; the second does not, and is scored as if it did not exist.
     logits = torch.tensor([[3.0, 1.0, 0.0], [3.0, 4.0, 2.0]])
@@ -257,6 +285,8 @@ some_rules = st.builds(
     st.booleans(),
     st.sampled_from([(), (2,)]),
     st.sampled_from([(), (1, 4)]),
+    st.sampled_from([(), (0, 5)]),
+    st.booleans(),
 )
 
 
@@ -280,14 +310,21 @@ def test_a_row_gives_the_same_bits_in_any_batch(
     st.integers(1, VOCAB_SIZE - 1),
     st.sampled_from([(Score.PROBABILITY, False), *((kind, True) for kind in Score)]),
     st.booleans(),
+    st.sampled_from([(), (0, 7)]),
 )
 def test_predictions_from_the_best_tokens_equal_those_from_all(
-    seed: int, temperature: float, top_p: float | None, top_k: int, scoring: tuple[Score, bool], rounded: bool
+    seed: int,
+    temperature: float,
+    top_p: float | None,
+    top_k: int,
+    scoring: tuple[Score, bool],
+    rounded: bool,
+    undrawn: tuple[int, ...],
 ) -> None:
     logits = random_logits(seed, num_rows=6)
     if rounded:  # so that many are equal; of equals top-p keeps whichever were sorted first
         logits, top_p = logits.round(), None
-    rules = LogitRules(scoring[0], temperature, top_p, top_k, scoring[1], banned=(3,))
+    rules = LogitRules(scoring[0], temperature, top_p, top_k, scoring[1], banned=(3,), undrawn=undrawn)
     uniforms = torch.from_numpy(np.random.default_rng(seed).random(6)) if temperature else None
     for row in as_rows(logits / (temperature or 1.0)):
         if top_p is not None:

@@ -5,6 +5,8 @@ from dataclasses import replace
 
 import pytest
 import torch
+from hypothesis import HealthCheck, given
+from hypothesis import strategies as st
 
 from app.engine.cache.span import ComputedSpan
 from app.engine.decoding.guidance import guide
@@ -13,6 +15,7 @@ from app.engine.decoding.sampling import penalise_repetition, predict
 from app.engine.interface.config import RuntimeName
 from app.engine.interface.errors import OutOfDeviceMemory
 from app.engine.interface.params import DecodingParams, GenerationRequest
+from app.engine.models.attention import BlockCausal
 from app.engine.models.base import FamilyModel
 from app.engine.passes.divergence import LastDistributions
 from app.engine.passes.graph_forward import GraphForward
@@ -22,11 +25,13 @@ from app.engine.passes.work import SequenceInput, Work
 from app.engine.recovery import copied
 from app.engine.request.state import RequestState, Status
 from tests.conformance import traces
-from tests.unit.engine.checkpoints import BY_MODULES, CHECKPOINTS
+from tests.profiles import examples
+from tests.unit.engine.checkpoints import BLOCK_CHECKPOINTS, BY_MODULES, CHECKPOINTS
 from tests.unit.engine.mixture import mixed_requests
 
 RULES = LogitRules(Score.PROBABILITY, 0.0, None, None, scores_see_filters=False)
 checkpoints = pytest.mark.parametrize("name", [*CHECKPOINTS, *BY_MODULES])
+BLOCK_RUNNERS = (*BLOCK_CHECKPOINTS, "sdar-tiny by modules")
 
 
 def some_sequences(runner: ModelRunner) -> list[SequenceInput]:
@@ -38,10 +43,12 @@ def some_sequences(runner: ModelRunner) -> list[SequenceInput]:
 @checkpoints
 def test_wanted_rows_are_those_of_the_whole_pass(name: str, runners: Mapping[str, ModelRunner]) -> None:
     runner, ids = runners[name], torch.arange(5, 17)
+    config = runner.model.config
+    variants = [BlockCausal(0, 12, config.block_length, ids.device)] if config.block_length else []
     with torch.inference_mode():
-        raw = runner.model.head(runner.model.hidden(ids, torch.arange(12), [12]))
+        raw = runner.model.head(runner.model.hidden(ids, torch.arange(12), [12], variants=variants))
         wanted = runner.logits([SequenceInput(ids.tolist(), [0, 1, 7, 11])])
-    shift = 0 if runner.model.config.family == "llada" else 1
+    shift = config.prediction_shift
     torch.testing.assert_close(wanted, raw[[0, 1 - shift, 7 - shift, 11 - shift]], atol=2e-5, rtol=1e-4)
 
 
@@ -108,7 +115,7 @@ def test_a_device_that_is_full_is_an_error_of_its_own(llada: ModelRunner, monkey
 # -- spans ----------------------------------------------------------------------------------------------------------
 
 
-@checkpoints
+@pytest.mark.parametrize("name", [name for name in (*CHECKPOINTS, *BY_MODULES) if name not in BLOCK_RUNNERS])
 @torch.inference_mode()
 def test_a_span_of_an_unchanged_canvas_gives_what_the_whole_pass_gives(
     name: str, runners: Mapping[str, ModelRunner]
@@ -118,6 +125,31 @@ def test_a_span_of_an_unchanged_canvas_gives_what_the_whole_pass_gives(
     shift = runner.model.config.prediction_shift
     again = runner.logits([SequenceInput(ids, wanted, "w", ComputedSpan((20 - shift, 28)))])
     torch.testing.assert_close(again, whole, atol=2e-5, rtol=1e-4)
+    runner.forget("w")
+
+
+@pytest.mark.parametrize("name", BLOCK_RUNNERS)
+@examples(10, HealthCheck.function_scoped_fixture)
+@given(st.data())
+@torch.inference_mode()
+def test_blocks_beside_their_exact_cache_give_what_the_whole_text_gives(
+    name: str, runners: Mapping[str, ModelRunner], data: st.DataObject
+) -> None:
+    """Some steps of each block: the first computes the block before too and caches it. Tokens of the open block
+    change between them, those of finished blocks do not."""
+    runner, length = runners[name], data.draw(st.integers(1, 6))
+    shift, num_blocks = runner.model.config.prediction_shift, data.draw(st.integers(1, 60 // length))
+    ids = data.draw(st.lists(st.integers(5, 400), min_size=num_blocks * length, max_size=num_blocks * length))
+    start = 0
+    for end in range(length * data.draw(st.integers(1, num_blocks)), num_blocks * length + 1, length):
+        for _ in range(data.draw(st.integers(1, 2))):
+            ids[end - length : end] = data.draw(st.lists(st.integers(5, 400), min_size=length, max_size=length))
+            wanted = range(max(end - length, start) + shift, end)
+            span = ComputedSpan((start, end), cached_to=end - length)
+            beside = runner.logits([SequenceInput(ids[:end], wanted, "w", span, length)])
+            whole = runner.logits([SequenceInput(ids[:end], wanted, block_length=length)])
+            torch.testing.assert_close(beside, whole, atol=5e-4, rtol=1e-3)
+            start = end - length
     runner.forget("w")
 
 
