@@ -26,7 +26,12 @@ MISTAKES: dict[str, tuple[str, Any, int, str]] = {
     "an unknown model": (GENERATE, {**TEXT, "model_id": "none"}, 404, "unknown_model"),
     "the same, streamed": (STREAM, {**TEXT, "model_id": "none"}, 404, "unknown_model"),
     # by the model that was chosen
-    "what the model cannot": (INFILL, {"prefix": "x", "model_id": "silent"}, 422, "invalid_parameters"),
+    "what the model cannot": (
+        INFILL,
+        {"prefix": "x", "suffix": "y", "model_id": "silent"},
+        422,
+        "unsupported_operation",
+    ),
     "its algorithm": (GENERATE, {**TEXT, "algorithm": "none"}, 422, "invalid_parameters"),
     # by the engine of a real model
     "an engine's bound": (GENERATE, {**TEXT, "model_id": "llada", "max_length": 1025}, 422, "invalid_parameters"),
