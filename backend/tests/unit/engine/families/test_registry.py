@@ -1,14 +1,19 @@
 from __future__ import annotations
 
+import json
 import re
+import shutil
 from collections.abc import Mapping
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from app.engine.decoding.commit.registry import RULES
 from app.engine.families.base import COMMON, Family
+from app.engine.families.checkpoint import load_model
 from app.engine.families.dream import DREAM
 from app.engine.families.dreamon import DREAMON
 from app.engine.families.llada import LLADA
@@ -18,7 +23,7 @@ from app.engine.families.unsupported import why_unsupported
 from app.engine.interface.errors import CheckpointError
 from app.engine.interface.params import DecodingParams
 from app.engine.models import llada, qwen
-from tests.unit.engine.checkpoints import DREAM_CONFIG
+from tests.unit.engine.checkpoints import CHECKPOINTS, DREAM_CONFIG
 
 RULE_PARAMETERS = {rule.PARAMETER for rule in RULES}
 
@@ -53,6 +58,18 @@ def test_architectures_in_any_case(name: str, module: type, model_type: str | No
 def test_an_unknown_family_is_named(raw: Mapping[str, Any]) -> None:
     with pytest.raises(CheckpointError, match=f"model_type={raw.get('model_type')!r}.*known model types are"):
         family_of(raw)
+
+
+def test_a_dream_with_blocks_is_read_from_the_files_of_an_sdar(tmp_path: Path) -> None:
+    sdar = CHECKPOINTS["llada-tiny"].parent / "block" / "sdar-tiny"
+    for file in sdar.glob("*"):
+        shutil.copy(file, tmp_path)
+    raw = json.loads((sdar / "config.json").read_text())
+    (tmp_path / "config.json").write_text(
+        json.dumps({**raw, "model_type": "Dream", "architectures": ["DreamForCausalLM"]})
+    )
+    renamed, original = (load_model(folder, torch.device("cpu"), torch.float32) for folder in (tmp_path, sdar))
+    assert renamed.config == original.config
 
 
 def test_a_dream_with_blocks_is_block_causal() -> None:
