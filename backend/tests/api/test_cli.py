@@ -290,6 +290,21 @@ def test_pull_brings_what_is_needed_and_nothing_else(tmp_path: Path) -> None:
     assert (offline.returncode, "nor could it be downloaded" in offline.stderr, offline.stdout) == (1, True, "")
 
 
+def test_a_block_causal_checkpoint_is_pulled_and_chats(tmp_path: Path) -> None:
+    """From the hub's id to an answer, with nothing but what the first command says and a name."""
+    variables = {name: value for name, value in environment().items() if not name.startswith("DIFFUSION_")}
+    with hub("JetLM/SDAR-1.7B-Chat", CHECKPOINTS / "block" / "sdar-tiny") as url:
+        variables |= {"HF_ENDPOINT": url, "HF_HOME": str(tmp_path / "home")}
+        command = [*PROGRAM, "pull", "JetLM/SDAR-1.7B-Chat"]
+        pulled = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True)
+    setting = f"DIFFUSION_EXTRA_MODELS=sdar={pulled.stdout.strip()}"
+    assert setting.replace("sdar=", "name=") in pulled.stderr
+    (tmp_path / ".env").write_text(f"{setting}\nDIFFUSION_DEFAULT_MODEL=sdar\nDIFFUSION_PRELOAD=default\n")
+    command = [*PROGRAM, "chat", "--local", "--max-tokens", "8", "--seed", "1", "--no-thinking"]
+    said = subprocess.run(command, cwd=tmp_path, env=variables, input="Hi\nGo on\n", capture_output=True, text=True)
+    assert (said.returncode, said.stdout.count("\n") >= 2) == (0, True), said.stderr
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion(shell: str) -> None:
     assert "_REYNARD_DIFFUSION_COMPLETE" in output("", "completion", shell)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 
@@ -32,4 +33,5 @@ def command(hub_id: str, to: Path | None, revision: str | None) -> None:
     except CheckpointError as error:
         raise Failure(str(error)) from error
     click.echo(folder)
-    note("serve it as DIFFUSION_DREAMON_PATH or DIFFUSION_LLADA_PATH, or under a name by DIFFUSION_EXTRA_MODELS")
+    setting = shlex.quote(f"name={folder}")
+    note(f"serve it under a name of your own: DIFFUSION_EXTRA_MODELS={setting} reynard-diffusion serve")
