@@ -18,7 +18,7 @@ ROLES = ("system", "user", "assistant", "tool")
 
 MAX_TEMPLATE_CHARACTERS = 2**20
 NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
-_GIVEN = frozenset({"messages", "tools", "documents", "add_generation_prompt"})
+_GIVEN = frozenset({"messages", "tools", "documents", "add_generation_prompt", *Sandbox().globals})
 """Variables that a template gets anyway, beside the special tokens; an option of a request has another name."""
 _WAY_OUT = "mend it, or remove it to have conversations written plainly"
 _PRIVATE_USE = range(0xE000, 0xF900)
@@ -53,7 +53,7 @@ class ChatTemplate:
             OptionRefused: names the option.
         """
         for name, value in options.items():
-            if name in _GIVEN or name in special or name in Sandbox().globals:
+            if name in _GIVEN or name in special:
                 raise OptionRefused(f"{name!r} is set by the server, and is no option of a chat template; leave it out")
             if value and name not in self._read:
                 raise OptionRefused(f"the chat template of this model does not read {name!r}; leave it out")

@@ -40,12 +40,14 @@ from app.services.diffusion import (
     ChatMessage,
     DiffusionChatParams,
     DiffusionGenerationParams,
+    DiffusionInfillingParams,
     DiffusionLLMService,
     GenerationFailed,
     InvalidParameters,
     ModelUnavailable,
     NativeDiffusionModel,
     Overloaded,
+    UnsupportedOperation,
 )
 from app.services.diffusion.errors import OutOfMemory
 from app.services.diffusion.model_events import CanvasStep, Ended, Piece, Started
@@ -472,6 +474,41 @@ async def test_settings_that_need_a_reload_are_reported_for_loaded_models(
     await service.reload_model("llada")
     assert await needs_reload(temperature=0.7) == []
     assert await needs_reload(llada_path=before["llada_path"]) == ["llada_path"]
+
+
+@pytest.mark.parametrize(
+    ("location", "capabilities"),
+    [
+        ("llada-tiny", ("generate", "infill", "chat")),
+        ("block/sdar-tiny", ("generate", "chat")),
+        ("no-such-folder", ("generate", "chat")),
+    ],
+)
+async def test_a_checkpoint_says_what_it_can_before_it_is_loaded(location: str, capabilities: tuple[str, ...]) -> None:
+    """Nothing is listed of a family that is not known yet, and nothing refused for it."""
+    model = NativeDiffusionModel("mine", location=str(VECTORS / location), config=CPU)
+    gap = DiffusionInfillingParams(prefix="a", suffix="b")
+    assert model.capabilities == ("generate", "chat")
+    model.check_operation(gap)
+    await model.describe_itself()
+    assert model.capabilities == capabilities
+    if location == "block/sdar-tiny":
+        with pytest.raises(UnsupportedOperation):
+            model.check_operation(gap)
+    else:
+        model.check_operation(gap)
+
+
+async def test_a_checkpoint_that_waits_for_its_first_request_is_listed_with_what_it_can() -> None:
+    service = DiffusionLLMService()
+    assert await service.initialize({**REAL, "preload": "default"})
+    try:
+        slot = service._residency.slot("dreamon")
+        await until(lambda: "infill" in slot.details().capabilities)
+        assert slot.is_available
+        assert slot.instance is None
+    finally:
+        await service.close()
 
 
 async def test_details_of_a_loaded_checkpoint() -> None:
