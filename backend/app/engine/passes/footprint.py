@@ -44,6 +44,7 @@ class Footprint:
     def cached(self, num_tokens: int, num_rows: int = 0) -> int:
         """Bytes of the cached keys and values of `num_tokens`, and of `num_rows` of distributions (`divergence.py`)."""
         config = self.config
-        num_each = 2 if self.is_graphed else 3  # modules cache keys before and after rotation
+        # Modules cache keys before rotation too, so that tokens can move; in blocks none does.
+        num_each = 2 if self.is_graphed or config.block_length is not None else 3
         per_token = num_each * config.num_layers * config.num_kv_heads * config.head_dim * self.dtype.itemsize
         return num_tokens * per_token + num_rows * config.vocab_size * torch.float32.itemsize
