@@ -122,7 +122,7 @@ def _fast_dllm(raw: Raw) -> tuple[DecodingParams, list[int]]:
         confidence_threshold=raw["threshold"],
         run_to_end=True,
     )
-    return params, [raw["stop_token_id"]]
+    return params, [] if raw["stop_token_id"] is None else [raw["stop_token_id"]]
 
 
 def _judge(raw: Raw, trace: Trace, stop_ids: Sequence[int]) -> None:
@@ -163,10 +163,11 @@ def _judge_fast_dllm(raw: Raw, trace: Trace, stop_ids: Sequence[int]) -> None:
 
 
 def _judge_answer(raw: Raw, trace: Trace, stop_ids: Sequence[int]) -> None:
+    """As many tokens as the reference wrote, unless it came to a stop."""
     start, end = trace.span
-    answer = trace.canvases[-1][start:end]
-    golden = raw["answer_ids"][0]
-    has_ended = any(token_id in stop_ids for token_id in raw["final_ids"][0][start:])
-    answer = answer[: _num_kept(answer, 0, stop_ids) - 1] if has_ended else answer[: len(golden)]
+    final, [golden] = trace.canvases[-1][start:end], raw["answer_ids"]
+    answer = final[: next((index for index, token_id in enumerate(final) if token_id in stop_ids), len(final))]
+    if not {*stop_ids} & {*raw["final_ids"][0][start:]}:
+        answer = answer[: len(golden)]
     expect(answer == golden, "the answer differs")
     expect_one_end(trace.events)
