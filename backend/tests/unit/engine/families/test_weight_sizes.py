@@ -9,7 +9,7 @@ from torch import Tensor
 
 from app.engine.families.build import build_model
 from app.engine.families.checkpoint import load_model
-from app.engine.families.checkpoint_files import read_json
+from app.engine.families.registry import read_config
 from app.engine.families.weight_sizes import WeightSizes, stored_types, weight_sizes
 from app.engine.interface.config import QuantizationName
 from app.engine.models.base import FamilyModel
@@ -21,7 +21,7 @@ CPU = torch.device("cpu")
 
 def sizes_of(folder: Path, dtype: torch.dtype, quantization: QuantizationName = "none") -> WeightSizes:
     with torch.device("meta"):
-        model = build_model(read_json(folder / "config.json"))
+        model = build_model(read_config(folder))
     return weight_sizes(model, CPU, dtype, quantization, stored_types(folder))
 
 
