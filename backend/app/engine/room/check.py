@@ -10,8 +10,8 @@ import torch
 
 from app.engine.device.devices import choose_device, cuda_devices
 from app.engine.device.memory import DeviceMemory, device_memory, free_caches
-from app.engine.interface.config import Demand
 from app.engine.interface.errors import OutOfDeviceMemory
+from app.engine.request.context import ContextWindow
 from app.engine.room.estimate import Estimate, MemoryNeed, PassBytes
 
 _SMALLER: tuple[dict[str, Any], ...] = (
@@ -57,7 +57,7 @@ def in_words(estimate: Estimate, need: MemoryNeed) -> str:
     """Gives what a checkpoint needs at least, and for what: `2.4 GB: 400 MB for weights in float32, 2.0 GB for …`."""
     weights, form = need.weights, [str(need.dtype).removeprefix("torch."), *({estimate.config.quantization} - {"none"})]
     parts = [f"{size_of(weights.held)} for weights in {' and '.join(form)}"] if weights.held else []
-    parts.append(_of_request(estimate.demand, need.one))
+    parts.append(_of_request(estimate.window, need.one))
     if weights.loading > need.one.all:
         parts[-1] = f"{size_of(weights.loading)} for a copy of one of them while they are read"
     if weights.mapped:
@@ -70,10 +70,10 @@ def size_of(num_bytes: int) -> str:
     return f"{num_bytes / 1e9:.1f} GB" if num_bytes >= 1e9 else f"{num_bytes / 1e6:.0f} MB"
 
 
-def _of_request(demand: Demand, one: PassBytes) -> str:
+def _of_request(window: ContextWindow, one: PassBytes) -> str:
     sizes = (("cache", one.cache), ("logits", one.logits), ("states", one.states))
     shares = ", ".join(f"{name} {size_of(size)}" for name, size in sizes if size)
-    return f"{size_of(one.all)} for {demand.num_new} new tokens behind {demand.num_given} ({shares})"
+    return f"{size_of(one.all)} for {window.capacity} new tokens behind {window.num_given} ({shares})"
 
 
 def _refusal(estimate: Estimate, device: torch.device, need: MemoryNeed, memory: DeviceMemory) -> str:

@@ -23,7 +23,7 @@ from app.engine.interface.params import DecodingParams, GenerationRequest
 from app.engine.models.base import ModelConfig
 from app.engine.passes.footprint import Footprint
 from app.engine.passes.graphs import may_run
-from app.engine.request.context import fit_window
+from app.engine.request.context import ContextWindow, fit_window
 from app.engine.request.state import RequestState
 
 CUDA = torch.device("cuda")
@@ -124,6 +124,12 @@ class Estimate:
         return MemoryNeed(dtype, weights, one, batch, num_together)
 
     @property
+    def window(self) -> ContextWindow:
+        """The text and the new tokens of one request, as far as the context goes."""
+        demand = self.demand
+        return fit_window((0,) * demand.num_given, (), demand.num_new, self._model.config.context_length)
+
+    @property
     def model_config(self) -> ModelConfig:
         return self._model.config
 
@@ -138,9 +144,8 @@ class Estimate:
 
     def _request(self) -> Need:
         """Gives what one request needs, in the words of admission."""
-        config, demand = self._model.config, self.demand
-        window = fit_window((0,) * demand.num_given, (), demand.num_new, config.context_length)
-        params = DecodingParams(window.capacity, cache=_cache_of(config, demand))
+        config, window = self._model.config, self.window
+        params = DecodingParams(window.capacity, cache=_cache_of(config, self.demand))
         request = GenerationRequest("", window.prefix, (), params, checked_for=config)
         return RequestState(request, config, lambda event: None).need
 

@@ -11,7 +11,9 @@ import torch
 
 from app.cli.doctor.setup import check_setup
 from app.core.settings import ENV_PREFIX
+from app.engine.device.memory import DeviceMemory
 from app.engine.families.checkpoint import load_model
+from app.engine.room import check
 from tests.api.serving import CHECKPOINTS
 from tests.ports import free_port
 from tests.unit.client.scripted import Answer, scripted
@@ -107,6 +109,16 @@ def test_adapters_are_looked_at_with_their_bases(tmp_path: Path, port: int) -> N
     assert any(
         "e, an adapter of llada: organisation/name is downloaded when it is" in text for text in found("warning")
     )
+
+
+def test_a_checkpoint_without_room_is_found(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(check, "device_memory", lambda device: DeviceMemory(31 * 10**9, 32 * 10**9))
+    monkeypatch.setattr(check, "free_caches", lambda device: None)
+    assert found("warning") == []
+    monkeypatch.setattr(check, "device_memory", lambda device: DeviceMemory(32 * 10**9 - 10**6, 32 * 10**9))
+    for warning in found("warning"):
+        assert "there is no room for it now: " in warning
+        assert "1 MB of 32.0 GB are free on cpu" in warning
 
 
 def test_a_missing_device_is_found(tmp_path: Path, port: int) -> None:

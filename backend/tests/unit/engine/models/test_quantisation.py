@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from app.engine.device import allocator
 from app.engine.families import checkpoint
 from app.engine.families.build import build_model
 from app.engine.families.checkpoint import load_model
@@ -222,6 +223,17 @@ def test_block_causal_networks_are_quantised_too(name: str, scheme: Quantization
     ids = torch.arange(40)
     states = [network.hidden(ids, ids, [40]) for network in (model, exact)]
     assert 0 < relative_error(*states) < MOST_ERROR_AT_RANDOM[scheme]
+
+
+def test_freed_memory_goes_back_while_weights_are_quantised(monkeypatch: pytest.MonkeyPatch) -> None:
+    num_times = [0]
+    monkeypatch.setattr(checkpoint, "GIVE_BACK_EVERY", 4)
+    monkeypatch.setattr(allocator, "give_back", lambda: num_times.__setitem__(0, num_times[0] + 1))
+    folder = CHECKPOINTS["llada-tiny"]
+    exact = load_model(folder, CPU, torch.float32)
+    assert num_times == [0]
+    load_model(folder, CPU, torch.float32, "int8")
+    assert num_times == [len(weights_to_quantise(exact)) // 4]
 
 
 @schemes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import shutil
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -14,7 +15,8 @@ import pytest
 import torch
 
 from app.core.logging import label_log_lines
-from app.engine.interface.config import EngineConfig
+from app.engine.device.memory import DeviceMemory
+from app.engine.interface.config import Demand, EngineConfig
 from app.engine.interface.errors import (
     EngineError,
     EngineStopped,
@@ -36,6 +38,7 @@ from app.engine.interface.events import (
 )
 from app.engine.interface.params import GenerationRequest
 from app.engine.request import validation
+from app.engine.room import check
 from app.services.diffusion import (
     ChatMessage,
     DiffusionChatParams,
@@ -519,10 +522,26 @@ async def test_details_of_a_loaded_checkpoint() -> None:
     assert (details.dtype, details.max_length, details.device) == ("float32", 1024, "cpu")
     assert details.quantization == "none"
     assert details.memory_usage > 0
+    memory = details.memory
+    assert memory is not None
+    parts = memory.weights + memory.cache + memory.logits + memory.states
+    assert details.memory_needed == pytest.approx(parts, abs=0.3)
+    assert (memory.weights, memory.cache, memory.requests) == (details.memory_usage, 0.0, 1)
     assert "block_length" in details.parameters
     assert "initial_masks" not in details.parameters
     await model.close()
     assert model.memory_bytes == 0
+
+
+async def test_a_model_without_room_says_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(check, "device_memory", lambda device: DeviceMemory(9_000_000, 10_000_000))
+    monkeypatch.setattr(check, "free_caches", lambda device: None)
+    model = NativeDiffusionModel("mine", location=str(VECTORS / "llada-tiny"), config=CPU, demand=Demand(num_new=20))
+    assert not await model.initialize()
+    assert model.problem is not None
+    assert re.match(
+        r"llada-tiny needs .* for 20 new tokens behind \d+ .*; 1 MB of 10 MB are free on cpu", model.problem
+    )
 
 
 @pytest.mark.parametrize("damage", ["nothing there", "no tokenizer", "no weights", "another's tokenizer"])

@@ -4,10 +4,12 @@ from typing import Any
 import pytest
 
 from app.core.settings import DiffusionConfig
+from app.engine.interface.config import Demand
 from app.services.diffusion.errors import InvalidParameters
 from app.services.diffusion.residency import catalog
 from app.services.diffusion.residency.catalog import (
     configured_entries,
+    demand_of,
     parse_extra_models,
     plugin_entries,
     registered_entry,
@@ -25,6 +27,12 @@ def test_the_built_in_models_and_the_configured_ones() -> None:
     assert models["llada"].max_length == 1024
     assert models["big"] is not None
     assert models["big"].details().checkpoint == "GSAI-ML/LLaDA-8B-Instruct"
+
+
+def test_models_are_to_have_memory_for_the_requests_of_the_configuration() -> None:
+    config = DiffusionConfig(max_concurrent_requests=5, max_length=300)
+    assert demand_of(config) == Demand(num_requests=5, num_new=300, is_cached=False)
+    assert demand_of(config.model_copy(update={"decoding": "fast"})).is_cached
 
 
 def test_a_path_in_the_configuration_replaces_the_embedded_checkpoint() -> None:
