@@ -33,7 +33,7 @@ from app.engine.thread import EngineThread
 from tests.faults import FaultyRunner
 from tests.strikes import Strike, struck_by
 from tests.unit.engine.adapters import merged, write_whole_adapter
-from tests.unit.engine.checkpoints import CHECKPOINTS
+from tests.unit.engine.checkpoints import BLOCK_CHECKPOINTS, CHECKPOINTS
 from tests.unit.engine.mixture import mixed_requests
 from tests.unit.engine.test_thread import Listener
 
@@ -62,7 +62,7 @@ def answered(
     }
 
 
-@pytest.mark.parametrize("name", ["llada-tiny", "dream-tiny", "dreamon-tiny"])
+@pytest.mark.parametrize("name", ["llada-tiny", "dream-tiny", "dreamon-tiny", *BLOCK_CHECKPOINTS])
 def test_a_request_with_an_adapter_gets_the_same_events_alone_and_in_any_batch(
     name: str, runners: Mapping[str, ModelRunner], tmp_path: Path
 ) -> None:
@@ -77,16 +77,24 @@ def test_a_request_with_an_adapter_gets_the_same_events_alone_and_in_any_batch(
     assert answered(runner, requests, adapters, max_running=3) == alone
 
 
-@pytest.mark.parametrize("cache", ["none", "dual"])
-@pytest.mark.parametrize("name", ["embedded-llada", "embedded-dreamon"])
+@pytest.mark.parametrize(
+    ("name", "params"),
+    [
+        ("embedded-llada", DecodingParams(8, block_length=4)),
+        ("embedded-llada", DecodingParams(8, block_length=4, cache="dual")),
+        ("embedded-dreamon", DecodingParams(8, cache="dual")),
+        ("sdar-tiny", DecodingParams(8)),
+        ("fast-dllm-v2-tiny", DecodingParams(8)),
+    ],
+)
 def test_text_is_that_of_merged_weights(
-    name: str, cache: str, runners: Mapping[str, ModelRunner], tmp_path: Path
+    name: str, params: DecodingParams, runners: Mapping[str, ModelRunner], tmp_path: Path
 ) -> None:
     """Greedy, where rounding decides nothing; its keys and values are cached as the adapter makes them."""
     runner = runners[name]
     (adapter,) = adapters_of(runner, tmp_path, 1)
-    params = DecodingParams(8, cache=cache, block_length=4 if name == "embedded-llada" else None)
-    request = GenerationRequest("a", tuple(range(40, 60)), (70, 71), params)
+    suffix = (70, 71) if family_named(runner.model.config.family).infills else ()
+    request = GenerationRequest("a", tuple(range(40, 60)), suffix, params)
     expected = answered(ModelRunner(merged(runner.model, tmp_path / "0"), cpu_runtime="torch"), [request], [None])
     adapted = answered(runner, [request], [adapter])
     assert text_of(adapted["a"]) == text_of(expected["a"]) != text_of(answered(runner, [request], [None])["a"])
@@ -99,12 +107,14 @@ def text_of(events: Sequence[EngineEvent]) -> list[int]:
 # -- moves and faults -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("runtime", ["auto", "torch"])
+@pytest.mark.parametrize(
+    ("name", "runtime"), [("dreamon-tiny", "auto"), ("dreamon-tiny", "torch"), ("sdar-tiny", "auto")]
+)
 def test_an_adapter_goes_where_its_request_goes(
-    runtime: RuntimeName, runners: Mapping[str, ModelRunner], tmp_path: Path
+    name: str, runtime: RuntimeName, runners: Mapping[str, ModelRunner], tmp_path: Path
 ) -> None:
     """To the CPU in the middle of it, and with the weights once these leave the device."""
-    runner = ModelRunner(runners["dreamon-tiny"].model, cpu_runtime=runtime)
+    runner = ModelRunner(runners[name].model, cpu_runtime=runtime)
     adapters = [None, *adapters_of(runner, tmp_path)]
     requests = mixed_requests(runner.model.config, seed=9, count=8)
     expected = answered(runner, requests, adapters, cpu_runtime=runtime)
