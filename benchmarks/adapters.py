@@ -2,9 +2,10 @@
 
 Eight requests of the embedded `llada` are denoised together: by the base alone, and with adapters of rank 8 of all its
 projections, which are random, for speed does not depend on their numbers. The base runs as graphs and, to tell the two
-costs apart, as torch modules; requests with adapters run as modules. Beside them, four models with merged weights answer
-two requests each, one model after the other: the way without adapters, with four times the weights. The ways are taken in
-turns. The program prints a table of medians, and writes `results/adapters.json`.
+costs apart, as torch modules; requests with adapters run as modules. Beside them, four models with merged weights
+answer two requests each, one model after the other: the way without adapters, with four times the weights. The ways are
+taken in turns. `--width 1024` takes a random model of that width and 8 layers instead, too large for graphs. The
+program prints a table of medians, and writes `results/adapters.json`, or `results/adapters-1024.json`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import Any
 import torch
 
 from app.engine.engine import Engine
+from app.engine.families.build import build_model
 from app.engine.interface.config import EngineConfig
 from app.engine.interface.events import EngineEvent, Step
 from app.engine.interface.params import GenerationRequest
@@ -38,6 +40,8 @@ NUM_REQUESTS = 8
 NUM_ADAPTERS = 4
 POINT = Point(prompt_tokens=32, new_tokens=16, requests=NUM_REQUESTS)
 """Canvases of 48 tokens."""
+LARGE_POINT = Point(prompt_tokens=45, new_tokens=3, requests=NUM_REQUESTS)
+"""Canvases of 48 tokens with few steps, for a large model."""
 DECODINGS = ("exact", "fast")
 
 
@@ -101,19 +105,31 @@ def ways_of(model: FamilyModel) -> list[Way]:
     ]
 
 
+def random_model(width: int) -> FamilyModel:
+    """A model that is mostly products, as those that people serve are."""
+    sizes = {"d_model": width, "n_heads": width // 64, "n_layers": 8, "mlp_hidden_size": 4 * width}
+    ids = {
+        "embedding_size": 2048,
+        "vocab_size": 2048,
+        "mask_token_id": 2044,
+        "eos_token_id": 2043,
+        "pad_token_id": 2043,
+    }
+    return build_model({"model_type": "llada", "max_sequence_length": 512, **sizes, **ids}).requires_grad_(False)
+
+
 def tokens_per_s(way: Way, requests: Sequence[GenerationRequest], clock: Callable[[], float]) -> float:
     started_s = clock()
     return way.run(requests) / (clock() - started_s)
 
 
-def measure(rounds: int, decoding: str) -> list[dict[str, Any]]:
+def measure(model: FamilyModel, point: Point, rounds: int, decoding: str) -> list[dict[str, Any]]:
     """The median speed of each way, and its ratio to the base alone."""
-    runner = load_runner()
-    requests = requests_of(POINT, list(range(5, 5 + POINT.prompt_tokens)), decoding)
-    ways = ways_of(runner.model)
+    requests = requests_of(point, list(range(5, 5 + point.prompt_tokens)), decoding)
+    ways = ways_of(model)
     speeds: dict[str, list[float]] = {way.name: [] for way in ways}
     for number in range(rounds + 1):
-        for way in ways:
+        for way in ways:  # in turns, so that other work on the machine slows all of them
             speed = tokens_per_s(way, requests, time.perf_counter)
             if number:  # the first round warms up
                 speeds[way.name].append(speed)
@@ -128,11 +144,17 @@ def measure(rounds: int, decoding: str) -> list[dict[str, Any]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=7)
-    rounds = parser.parse_args().rounds
-    rows = [row for decoding in DECODINGS for row in measure(rounds, decoding)]
+    parser.add_argument("--width", type=int, help="of a random model instead of the embedded one")
+    args = parser.parse_args()
+    if args.width is None:
+        model = load_runner().model
+        rows = [row for decoding in DECODINGS for row in measure(model, POINT, args.rounds, decoding)]
+    else:
+        rows = measure(random_model(args.width), LARGE_POINT, args.rounds, "exact")
     for row in rows:
         print(f"{row['decoding']:8} {row['way']:28} {row['tokens_per_s']:8.1f} tokens/s  {row['to_base']:6.2f} x base")
-    RESULTS.write_text(json.dumps({**machine.describe(), "rounds": rounds, "rows": rows}, indent=1) + "\n", "utf-8")
+    path = RESULTS if args.width is None else RESULTS.with_stem(f"adapters-{args.width}")
+    path.write_text(json.dumps({**machine.describe(), "rounds": args.rounds, "rows": rows}, indent=1) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import pytest
 
 from app.engine.interface.errors import CheckpointError
 from app.services.diffusion.native.checkpoints import checkpoint_folder, download
+from tests.unit.engine.adapters import random_tensors, write_adapter
 from tests.unit.engine.checkpoints import CHECKPOINTS
 
 
@@ -63,6 +64,16 @@ def test_a_model_that_is_not_supported_is_refused_before_its_weights_are_fetched
     ):
         checkpoint_folder("o/big")
     assert asked == [("o/big", ["config.json"])]
+
+
+def test_an_adapter_is_downloaded_without_a_tokenizer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tensors = random_tensors({"model.layers.0.self_attn.q_proj": (8, 8)})
+    came = write_adapter(tmp_path / "snapshot", tensors)
+    recorded_downloads(came, monkeypatch)
+    assert checkpoint_folder("organisation/adapter", "adapter") == came
+    (came / "adapter_model.safetensors").unlink()
+    with pytest.raises(CheckpointError, match=r"did not come whole: .*adapter_model\.safetensors is missing"):
+        checkpoint_folder("organisation/adapter", "adapter")
 
 
 def test_a_failed_download_says_what_was_tried(monkeypatch: pytest.MonkeyPatch) -> None:
