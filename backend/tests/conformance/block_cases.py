@@ -163,7 +163,7 @@ def _judge_fast_dllm(raw: Raw, trace: Trace, stop_ids: Sequence[int]) -> None:
 
 
 def _judge_answer(raw: Raw, trace: Trace, stop_ids: Sequence[int]) -> None:
-    """As many tokens as the reference wrote, unless it came to a stop."""
+    """The answer is compared as far as the reference wrote, or to its stop."""
     start, end = trace.span
     final, [golden] = trace.canvases[-1][start:end], raw["answer_ids"]
     answer = final[: next((index for index, token_id in enumerate(final) if token_id in stop_ids), len(final))]
