@@ -13,7 +13,7 @@ from app.engine.interface.errors import EngineError, EngineStopped, LogitsNotFin
 from app.engine.interface.events import Admitted, Cancelled, Failed
 from app.engine.passes.runner import ModelRunner
 from app.engine.recovery import Home, Recovery
-from app.engine.request.state import RequestState, Status
+from app.engine.request.life import RequestLife, Status
 from app.engine.scheduler import Scheduler
 
 
@@ -24,7 +24,7 @@ class Engine:
         self.recovery = Recovery(runner, config, home=home)
         budget = logits_budget(config.max_logits_bytes, runner.device_name)
         config = replace(config, max_logits_bytes=budget)
-        self.scheduler: Scheduler[RequestState] = Scheduler(config, runner.footprint.bytes_per_row)
+        self.scheduler: Scheduler[RequestLife] = Scheduler(config, runner.footprint.bytes_per_row)
         self._resting: dict[str, OutOfDeviceMemory] = {}
         """Running requests whose last pass fitted nowhere, and why."""
 
@@ -37,7 +37,7 @@ class Engine:
     def has_work(self) -> bool:
         return bool(self.scheduler.running or self.scheduler.waiting)
 
-    def add(self, state: RequestState) -> None:
+    def add(self, state: RequestLife) -> None:
         """Puts a request in the queue.
 
         Raises:
@@ -91,7 +91,7 @@ class Engine:
             self.scheduler.begin(state)
             self._begin(state)
 
-    def _begin(self, state: RequestState) -> None:
+    def _begin(self, state: RequestLife) -> None:
         request_id = state.request.request_id
         state.send(Admitted(request_id, self.recovery.device_of(request_id), state.num_truncated))
         self._isolated(state, state.start)
@@ -102,13 +102,13 @@ class Engine:
         if names and self._resting.keys() >= {*names}:
             self._fail(self.scheduler.running[-1], self._resting[names[-1]])
 
-    def _remove(self, state: RequestState) -> None:
+    def _remove(self, state: RequestLife) -> None:
         """Its room is free, so those that rest try again."""
         self.scheduler.remove(state)
         self.recovery.forget(state.request.request_id, state.cache_names)
         self._resting.clear()
 
-    def _isolated(self, state: RequestState, move: Callable[[], None]) -> None:
+    def _isolated(self, state: RequestLife, move: Callable[[], None]) -> None:
         """Lets one request make its move; a defect there must not end its neighbours."""
         try:
             move()
@@ -118,14 +118,14 @@ class Engine:
             return
         self._release_if_over(state)
 
-    def _release_if_over(self, state: RequestState) -> None:
+    def _release_if_over(self, state: RequestLife) -> None:
         if state.status is Status.FINISHED:
             request_id = state.request.request_id
             device = self.recovery.device_of(request_id)
             self._remove(state)
             state.send(state.finished_event(device))
 
-    def _fail(self, state: RequestState, error: EngineError) -> None:
+    def _fail(self, state: RequestLife, error: EngineError) -> None:
         self._remove(state)
         state.move_to(Status.FAILED)
         state.send(Failed(state.request.request_id, error, state.nfe))

@@ -28,12 +28,14 @@ from app.engine.interface.errors import (
     OutOfDeviceMemory,
     QueueFull,
 )
-from app.engine.interface.params import GenerationRequest
+from app.engine.interface.params import EngineRequest, ReadRequest
 from app.engine.models.adapters import Adapter
 from app.engine.models.base import FamilyModel
 from app.engine.passes.runner import ModelRunner
 from app.engine.recovery import CPU, Home
-from app.engine.request.state import OnEvent, RequestState
+from app.engine.request.life import OnEvent, RequestLife
+from app.engine.request.read import ReadState
+from app.engine.request.state import RequestState
 from app.engine.room.check import check_room, preferred_device
 from app.engine.room.estimate import Estimate, MemoryNeed
 
@@ -55,7 +57,7 @@ class EngineThread:
         self._config = config
         self._adapters: dict[str, Adapter] = {}
         self._wake = threading.Condition()
-        self._arrived: deque[RequestState] = deque()
+        self._arrived: deque[RequestLife] = deque()
         self._to_abort: deque[str] = deque()
         self._is_closing = False
         self._num_failures_in_a_row = 0
@@ -146,15 +148,16 @@ class EngineThread:
     def is_alive(self) -> bool:
         return self._thread.is_alive()
 
-    def submit(self, request: GenerationRequest, on_event: OnEvent) -> None:
-        """Hands a request over. `on_event` then gets Admitted, Steps, and exactly one of Finished, Cancelled, Failed.
+    def submit(self, request: EngineRequest, on_event: OnEvent) -> None:
+        """Hands a request over. `on_event` then gets Admitted, Steps or CanvasesRead, and exactly one of Finished,
+        Cancelled, Failed.
 
         Raises:
             InvalidRequest: the checkpoint cannot run it, or there is no such adapter.
             QueueFull: too many requests wait.
             EngineStopped: the engine has been closed.
         """
-        state = RequestState(request, self.model.config, on_event, self._adapter_of(request))
+        state = self._state_of(request, on_event)
         with self._wake:
             if self._is_closing:
                 raise EngineStopped(self.problem or "the engine has been closed")
@@ -178,7 +181,13 @@ class EngineThread:
         if threading.current_thread() is not self._thread:
             self._thread.join()
 
-    def _adapter_of(self, request: GenerationRequest) -> Adapter | None:
+    def _state_of(self, request: EngineRequest, on_event: OnEvent) -> RequestLife:
+        config, adapter = self.model.config, self._adapter_of(request)
+        if isinstance(request, ReadRequest):
+            return ReadState(request, config, on_event, adapter)
+        return RequestState(request, config, on_event, adapter)
+
+    def _adapter_of(self, request: EngineRequest) -> Adapter | None:
         if request.adapter is None:
             return None
         adapter = self._adapters.get(request.adapter)

@@ -196,6 +196,15 @@ def log_probabilities(logits: Tensor, token_ids: Sequence[int], num_top: int) ->
     return [TokenLogprobs(logprob, tuple(zip(ids, best, strict=True))) for logprob, ids, best in rows]
 
 
+def log_probabilities_of(logits: Tensor, token_ids: Sequence[Sequence[int]]) -> list[tuple[float, ...]]:
+    """log-softmax of logits [R, V], of the tokens that are given for each row; of no other does a number leave the
+    device."""
+    rows = [row for row, ids in enumerate(token_ids) for _ in ids]
+    columns = [token_id for ids in token_ids for token_id in ids]
+    values = iter(logits.float().log_softmax(-1)[rows, columns].tolist())
+    return [tuple(next(values) for _ in ids) for ids in token_ids]
+
+
 def probabilities_of(logits: Tensor, token_ids: Sequence[int]) -> list[float]:
     """softmax of logits [R, V], of one token per row."""
     columns = torch.tensor(token_ids, device=logits.device)[:, None]

@@ -52,6 +52,8 @@ class Prediction:
     the plan needs none."""
     support: list[float] = field(default_factory=list)
     """Probability of the token at each position of `StepPlan.revisable`."""
+    scored: list[tuple[float, ...]] = field(default_factory=list)
+    """For each position the log-probabilities of the ids that `Work.scored_ids` names; empty where it names none."""
     num_broken: int = 0
     """Rows of logits that were not finite. Where there are any, nothing else is of meaning."""
 

@@ -80,6 +80,25 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class PositionRead:
+    """Log-softmax of the model's logits at one position of a `ReadCanvas`."""
+
+    scored: tuple[float, ...]
+    """Log-probability of each id that was asked for."""
+    top: tuple[tuple[int, float], ...]
+    """Token ids with the highest log-probabilities, in falling order."""
+
+
+@dataclass(frozen=True, slots=True)
+class CanvasesRead:
+    """All canvases of a `ReadRequest` were read."""
+
+    request_id: str
+    positions: tuple[PositionRead, ...]
+    """The wanted positions of all canvases, in the order of the request."""
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """The request has its whole text."""
 
@@ -113,4 +132,4 @@ class Failed:
     nfe: int
 
 
-EngineEvent = Admitted | Step | Finished | Cancelled | Failed
+EngineEvent = Admitted | Step | CanvasesRead | Finished | Cancelled | Failed

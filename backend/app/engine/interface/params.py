@@ -142,3 +142,29 @@ class GenerationRequest:
     checked_for: object = None
     """The `ModelConfig` of the checkpoint that `params` are valid for already (`request/validation.py`). Where it is
     none, or that of another checkpoint, the engine checks them."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadCanvas:
+    """A canvas that is read as it stands: nothing on it is committed."""
+
+    ids: tuple[int, ...]
+    positions: tuple[int, ...]
+    """Positions whose distribution is wanted."""
+    scored_ids: tuple[tuple[int, ...], ...]
+    """For each of them, the tokens whose log-probability is wanted."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadRequest:
+    """One job for the engine: say how probable tokens are at positions of canvases. Nothing is drawn."""
+
+    request_id: str
+    canvases: tuple[ReadCanvas, ...]
+    num_top: int = 0
+    """The most probable tokens that come with each position, beside those that are scored."""
+    adapter: str | None = None
+    """As in `GenerationRequest`."""
+
+
+EngineRequest = GenerationRequest | ReadRequest

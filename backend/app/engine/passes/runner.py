@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from app.engine.decoding.sampling import log_probabilities, probabilities_of, row_sums
+from app.engine.decoding.sampling import log_probabilities, log_probabilities_of, probabilities_of, row_sums
 from app.engine.decoding.step import Prediction
 from app.engine.device.devices import first_line, has_float64, is_out_of_memory
 from app.engine.interface.config import RuntimeName
@@ -175,6 +175,8 @@ class ModelRunner:
         more: dict[str, Any] = {}
         if work.num_logprobs is not None:
             more["logprobs"] = log_probabilities(wanted, prediction.token_ids, work.num_logprobs)
+        if work.scored_ids:
+            more["scored"] = log_probabilities_of(wanted, work.scored_ids)
         if work.divergences_name is not None:
             more["divergences"] = self._last.divergences(work.divergences_name, work.sequences[0].wanted, wanted)
         if work.revisable_ids:

@@ -75,6 +75,8 @@ class Work:
     """The tokens whose probability is wanted, at the revisable positions of the only sequence."""
     divergences_name: str | None = None
     """Name under which the distributions are cached, so that the next step can say how far they have moved."""
+    scored_ids: tuple[tuple[int, ...], ...] = ()
+    """For each wanted position the tokens whose log-probability comes with the prediction; empty: for none."""
 
     @property
     def num_rows(self) -> int:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable
 from dataclasses import replace
-from enum import Enum
 
 import numpy as np
 
@@ -17,63 +14,36 @@ from app.engine.decoding.guidance import unconditional_ids
 from app.engine.decoding.step import Prediction, StepPlan
 from app.engine.device.memory import Need
 from app.engine.families.registry import family_named
-from app.engine.interface.errors import LogitsNotFinite
-from app.engine.interface.events import CanvasSnapshot, EngineEvent, Finished, FinishReason, Step
+from app.engine.interface.events import CanvasSnapshot, Finished, FinishReason, Step
 from app.engine.interface.params import GenerationRequest
 from app.engine.models.adapters import Adapter
 from app.engine.models.base import ModelConfig
 from app.engine.passes.work import SequenceInput, Work
 from app.engine.request.cost import Cost, num_branches
+from app.engine.request.life import OnEvent, RequestLife, Status
 from app.engine.request.probe import candidate_lengths, chosen_length, probe
 from app.engine.request.rounds import Rounds
 from app.engine.request.validation import validate
 
-log = logging.getLogger(__name__)
 
-OnEvent = Callable[[EngineEvent], None]
-
-
-class Status(Enum):
-    """The stages of a request's life; `_TRANSITIONS` says which may follow which."""
-
-    WAITING = "waiting"
-    RUNNING = "running"
-    FINISHED = "finished"
-    CANCELLED = "cancelled"
-    FAILED = "failed"
-
-
-_ENDS = {Status.CANCELLED, Status.FAILED}
-_TRANSITIONS = {
-    Status.WAITING: {Status.RUNNING} | _ENDS,
-    Status.RUNNING: {Status.FINISHED} | _ENDS,
-    Status.FINISHED: set(),
-    Status.CANCELLED: set(),
-    Status.FAILED: set(),
-}
-
-
-class RequestState:
+class RequestState(RequestLife):
     """Created on the caller's thread, from then on touched by the engine thread only.
 
     Raises (on creation):
         InvalidRequest: the parameters do not suit this checkpoint.
     """
 
-    work: Work
-    """The work for the next engine step, while the request is running."""
+    request: GenerationRequest
 
     def __init__(
         self, request: GenerationRequest, config: ModelConfig, on_event: OnEvent, adapter: Adapter | None = None
     ) -> None:
+        super().__init__(on_event)
         validate(request, config)
         self._adapter = adapter
         family = family_named(config.family)
         self.request = replace(request, params=family.resolve(request.params, config))
-        self._on_event = on_event
         self._prediction_shift = config.prediction_shift
-        self.status = Status.WAITING
-        self.nfe = 0
         self.edits = Edits()
         """Changes of the last step."""
         self._rng = np.random.Generator(np.random.Philox(key=request.params.seed))
@@ -119,19 +89,6 @@ class RequestState:
 
     # Its life.
 
-    def move_to(self, status: Status) -> None:
-        """Every request ends exactly once; a second end is a defect of the engine."""
-        assert status in _TRANSITIONS[self.status], f"{self.status} -> {status}"
-        self.status = status
-
-    def send(self, event: EngineEvent) -> None:
-        """Sends an event. A listener that raises misses it; the engine has others to serve."""
-        try:
-            self._on_event(event)
-        except Exception:
-            name = self.request.request_id
-            log.exception("the listener of request %s failed", name, extra={"request_id": name})
-
     def start(self) -> None:
         """Begins to run, and plans the first step."""
         self.move_to(Status.RUNNING)
@@ -149,13 +106,7 @@ class RequestState:
         Raises:
             LogitsNotFinite: nothing can be predicted from what the model gave; the request has not changed.
         """
-        if predicted.num_broken:
-            raise LogitsNotFinite(
-                f"in step {self.nfe + 1} the model's logits are not finite (NaN or infinity), rows: "
-                f"{predicted.num_broken}. Its weights may be damaged, or their arithmetic too narrow: check the "
-                "checkpoint, or load it in float32"
-            )
-        self.nfe += 1
+        self._count(predicted)
         if self._lengths:
             self._rounds.open(chosen_length(self._lengths, predicted))
             self._lengths = ()

@@ -20,7 +20,8 @@ from app.engine.interface.events import EngineEvent, Finished
 from app.engine.interface.params import GenerationRequest
 from app.engine.models.base import ModelConfig
 from app.engine.passes.work import Work
-from app.engine.request.state import RequestState, Status
+from app.engine.request.life import Status
+from app.engine.request.state import RequestState
 
 MASK, EOS, EXPAND, TURN = 0, 1, 2, 3
 VOCAB_SIZE = 24

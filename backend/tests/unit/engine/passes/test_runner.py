@@ -23,7 +23,8 @@ from app.engine.passes.module_forward import ModuleForward
 from app.engine.passes.runner import ModelRunner
 from app.engine.passes.work import SequenceInput, Work
 from app.engine.recovery import copied
-from app.engine.request.state import RequestState, Status
+from app.engine.request.life import Status
+from app.engine.request.state import RequestState
 from tests.conformance import traces
 from tests.profiles import examples
 from tests.unit.engine.checkpoints import BLOCK_CHECKPOINTS, BY_MODULES, CHECKPOINTS

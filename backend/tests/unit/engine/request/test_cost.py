@@ -3,7 +3,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.engine.request.state import RequestState, Status
+from app.engine.request.life import Status
+from app.engine.request.state import RequestState
 from tests.unit.engine.oracle import (
     config_of,
 )

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from app.engine.decoding.step import Prediction
 from app.engine.interface.events import CanvasSnapshot, EngineEvent, Step
 from app.engine.interface.params import DecodingParams, GenerationRequest
-from app.engine.request.state import RequestState, Status
+from app.engine.request.life import Status
+from app.engine.request.state import RequestState
 from tests.profiles import examples
 from tests.unit.engine.oracle import (
     EOS,

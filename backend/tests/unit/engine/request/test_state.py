@@ -10,7 +10,8 @@ from app.engine.decoding.commit.registry import rules_on
 from app.engine.interface.events import FinishReason
 from app.engine.interface.params import DecodingParams, GenerationRequest
 from app.engine.passes.work import Work
-from app.engine.request.state import RequestState, Status
+from app.engine.request.life import Status
+from app.engine.request.state import RequestState
 from tests.profiles import examples
 from tests.unit.engine.oracle import (
     EOS,
