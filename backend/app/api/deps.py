@@ -14,6 +14,7 @@ from app.api.bodies.body import body_of, object_for
 from app.core.settings import DiffusionConfig, Settings
 from app.services.diffusion import DiffusionLLMService
 from app.services.diffusion.models import DiffusionGenerationParams, DiffusionInfillingParams
+from app.services.diffusion.reading import DiffusionReadParams
 
 
 async def get_service(request: Request) -> DiffusionLLMService:
@@ -40,6 +41,7 @@ CallCountersDep = Annotated[CallCounters, Depends(get_call_counters)]
 
 GenerationBody = Annotated[DiffusionGenerationParams, Depends(body_of(DiffusionGenerationParams))]
 InfillingBody = Annotated[DiffusionInfillingParams, Depends(body_of(DiffusionInfillingParams))]
+ReadBody = Annotated[DiffusionReadParams, Depends(body_of(DiffusionReadParams))]
 ChangesBody = Annotated[dict[str, Any], Depends(object_for(DiffusionConfig))]
 
 

@@ -23,8 +23,8 @@ from app.ray.serve_log import speak_plainly
 from app.services.diffusion.errors import GenerationFailed, ServiceError
 from app.services.diffusion.model_events import ModelEvent
 from app.services.diffusion.model_stream import model_event, opened
-from app.services.diffusion.models import Params
 from app.services.diffusion.observation import ServiceObservation
+from app.services.diffusion.reading import Asked
 from app.services.diffusion.residency.background import BackgroundTasks
 from app.services.diffusion.residency.catalog import CatalogEntry, configured_entries, plugin_entries
 from app.services.diffusion.residency.observation import memory_of, observe_model
@@ -64,7 +64,7 @@ class ModelReplica:
         self._watch = BackgroundTasks()
         self._watch.start(self._supervisor.run(), name="look after the model")
 
-    async def answer(self, params: Params, request_id: str) -> AsyncGenerator[list[Item], None]:
+    async def answer(self, params: Asked, request_id: str) -> AsyncGenerator[list[Item], None]:
         """The model's events; an error of the service comes as the last item. The log names the request as the ingress
         does."""
         label_log_lines(request_id)
@@ -81,7 +81,7 @@ class ModelReplica:
         finally:
             self._num_running -= 1
 
-    async def check(self, params: Params) -> str | None:
+    async def check(self, params: Asked) -> str | None:
         """Why the model cannot take these parameters; `None` where it can."""
         try:
             async with self._router.chosen(params):

@@ -14,7 +14,8 @@ from app.ray.errors import RAY_ERRORS, one_line, service_error
 from app.services.diffusion.base import DiffusionModel
 from app.services.diffusion.errors import Overloaded, ServiceError
 from app.services.diffusion.model_events import Ended, ModelEvent
-from app.services.diffusion.models import Capability, DiffusionGenerationParams, DiffusionInfillingParams, Params
+from app.services.diffusion.models import Capability, DiffusionGenerationParams, DiffusionInfillingParams
+from app.services.diffusion.reading import Asked, DiffusionReadParams
 from app.services.diffusion.reports import DiffusionModelDetails
 
 LOOK_EVERY_S = 0.1
@@ -83,6 +84,9 @@ class RemoteModel(DiffusionModel):
     def generate_stream(self, params: DiffusionGenerationParams) -> AsyncGenerator[ModelEvent, None]:
         return self._answer(params)
 
+    def read_stream(self, params: DiffusionReadParams) -> AsyncGenerator[ModelEvent, None]:
+        return self._answer(params)
+
     def infill_stream(self, params: DiffusionInfillingParams) -> AsyncGenerator[ModelEvent, None]:
         return self._answer(params)
 
@@ -92,7 +96,7 @@ class RemoteModel(DiffusionModel):
         replicas = sorted(self._replicas().values(), key=lambda details: not details.is_available)
         return replicas[0] if replicas else self._known
 
-    async def refusal(self, params: Params) -> str | None:
+    async def refusal(self, params: Asked) -> str | None:
         """Why a replica cannot take these parameters.
 
         Raises:
@@ -104,7 +108,7 @@ class RemoteModel(DiffusionModel):
             raise self._explained(error) from None
         return refusal
 
-    async def _answer(self, params: Params) -> AsyncGenerator[ModelEvent, None]:
+    async def _answer(self, params: Asked) -> AsyncGenerator[ModelEvent, None]:
         num_replicas = sum(details.is_available for details in self._replicas().values())
         with self._arrivals.arrival(num_replicas):
             try:

@@ -6,13 +6,15 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from app.api.deps import AdminDep, ChangesBody, GenerationBody, InfillingBody, IsAdminDep, ServiceDep
+from app.api.deps import AdminDep, ChangesBody, GenerationBody, InfillingBody, IsAdminDep, ReadBody, ServiceDep
 from app.api.diffusion.models import GenerateResponse, InfillResponse, ModelList
+from app.api.diffusion.reading import ReadResponse
 from app.api.diffusion.service import collect, open_stream, start
 from app.api.openapi.responses import event_stream, json_request, problems
 from app.api.streams.choices import allowed_silence_s
 from app.core.settings import DiffusionConfig
 from app.services.diffusion.models import DiffusionGenerationParams, DiffusionInfillingParams
+from app.services.diffusion.reading import DiffusionReadParams
 from app.services.diffusion.reports import ConfigurationChange
 
 router = APIRouter(tags=["diffusion"])
@@ -53,6 +55,12 @@ async def infill(params: InfillingBody, service: ServiceDep, request: Request) -
 async def infill_stream(params: InfillingBody, service: ServiceDep, request: Request) -> Response:
     """Fills the gap between `prefix` and `suffix`, event by event."""
     return await open_stream(start(service, params, request), request, silence_s=allowed_silence_s(service))
+
+
+@router.post("/read", openapi_extra=json_request(DiffusionReadParams), responses=GENERATION_PROBLEMS)
+async def read(params: ReadBody, service: ServiceDep, request: Request) -> ReadResponse:
+    """Says what the model holds probable in the holes of a text, as natural log-probabilities. Nothing is sampled."""
+    return ReadResponse.of(await collect(start(service, params, request), request))
 
 
 @router.get("/models", responses=problems(401))

@@ -9,6 +9,7 @@ from app.api.face import Body, Face, Schema
 from app.api.wire.kinds import Kind
 from app.core.settings import DiffusionConfig
 from app.services.diffusion.models import DiffusionGenerationParams, DiffusionInfillingParams, DiffusionStreamEvent
+from app.services.diffusion.reading import DiffusionReadParams
 
 
 def _any_of_its_fields(schema: Schema) -> Schema:
@@ -25,6 +26,7 @@ FACE = Face(
         f"POST {PREFIX}/generate/stream": Kind.GENERATING,
         f"POST {PREFIX}/infill": Kind.GENERATING,
         f"POST {PREFIX}/infill/stream": Kind.GENERATING,
+        f"POST {PREFIX}/read": Kind.GENERATING,
         f"GET {PREFIX}/models": Kind.READING,
         f"POST {PREFIX}/config": Kind.OPERATING,
         f"{PREFIX}/config": Kind.READING | Kind.FULLER_FOR_ADMIN,
@@ -35,6 +37,7 @@ FACE = Face(
     bodies=(
         Body(DiffusionGenerationParams, described_leniently),
         Body(DiffusionInfillingParams, described_leniently),
+        Body(DiffusionReadParams, described_leniently),
         Body(DiffusionStreamEvent),
         Body(DiffusionConfig, _any_of_its_fields),
     ),

@@ -9,10 +9,10 @@ from app.api.streams.byte_stream import ByteStream
 from app.api.streams.choices import collect_choices, start_choices, stream_choices
 from app.api.streams.framing import framing_for
 from app.services.diffusion import DiffusionLLMService, Generation, GenerationResult
-from app.services.diffusion.models import Params
+from app.services.diffusion.reading import Asked
 
 
-def start(service: DiffusionLLMService, params: Params, request: Request) -> Generation:
+def start(service: DiffusionLLMService, params: Asked, request: Request) -> Generation:
     """The one generation that the request is answered with."""
     (generation,) = start_choices(service, [params], request)
     return generation

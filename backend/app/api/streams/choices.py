@@ -23,8 +23,8 @@ from app.services.diffusion import (
     GenerationResult,
     ServiceError,
 )
-from app.services.diffusion.models import Params
 from app.services.diffusion.public_words import public_message
+from app.services.diffusion.reading import Asked
 from app.services.diffusion.requests.generation import error_event
 
 MAX_CHOICES = 8
@@ -63,7 +63,7 @@ def num_places(service: DiffusionLLMService) -> int:
     return places
 
 
-def start_choices(service: DiffusionLLMService, wanted: Sequence[Params], request: Request) -> list[Generation]:
+def start_choices(service: DiffusionLLMService, wanted: Sequence[Asked], request: Request) -> list[Generation]:
     """The generations that one request is answered with; each begins when it is first used."""
     parts = call_of(request.scope).parts(len(wanted))
     return [service.generation(params, part) for params, part in zip(wanted, parts, strict=True)]

@@ -37,6 +37,7 @@ from app.services.diffusion.models import (
     Params,
     Request,
 )
+from app.services.diffusion.reading import Asked, DiffusionReadParams
 from app.services.diffusion.reports import DiffusionModelDetails, ParameterBound
 
 StreamItem: TypeAlias = DiffusionStreamEvent | ModelEvent
@@ -47,7 +48,7 @@ StreamItem: TypeAlias = DiffusionStreamEvent | ModelEvent
 class Prepared:
     """A request that a model has found that it can answer, on its way to that model."""
 
-    params: Params
+    params: Asked
     decoding: DecodingParams | None = None
     """The parameters in the engine's words, checked for the checkpoint; `None` for a model without an engine."""
 
@@ -112,6 +113,11 @@ class DiffusionModel(ABC):
         it gets a gap with nothing behind it as a text to continue."""
         raise self._cannot("infill")
 
+    def read_stream(self, params: DiffusionReadParams) -> AsyncIterator[StreamItem]:
+        """An async generator that yields `HolesRead` once, and may yield `Started` and `Ended`. Override it to offer
+        reading."""
+        raise self._cannot("read")
+
     async def close(self) -> None:
         """Releases what `initialize` took. Called once no request uses the model any more; `initialize` may follow."""
 
@@ -142,19 +148,22 @@ class DiffusionModel(ABC):
         if params.logprobs is not None and not self.gives_logprobs:
             raise InvalidParameters(f"model {self.model_id!r} gives no logprobs", field="logprobs")
 
-    def check_operation(self, params: Request) -> None:
+    def check_operation(self, params: Request | DiffusionReadParams) -> None:
         """Refuses what this model cannot do, whatever the values. It may be asked of a model that is not loaded.
 
         Raises:
             UnsupportedOperation: names the operation.
         """
-        operation: Operation = "infill" if _has_text_behind(params) else "generate"
+        operation = operation_of(params)
         if operation not in self.capabilities:
             raise self._cannot(operation)
 
-    def prepare_request(self, params: Params) -> Prepared:
+    def prepare_request(self, params: Asked) -> Prepared:
         """Prepares a request before it waits for its place: `check`, and for a model with an engine the same in its
         words, so that nothing is translated twice. Raises as `check` does."""
+        if isinstance(params, DiffusionReadParams):
+            self.check_operation(params)
+            return Prepared(params)
         self.check(params)
         return Prepared(self.as_it_can(params))
 
@@ -165,7 +174,9 @@ class DiffusionModel(ABC):
         return params
 
     def prepared_stream(self, prepared: Prepared) -> AsyncIterator[StreamItem]:
-        """The answer to a request that `prepare_request` gave: `generate_stream` or `infill_stream`."""
+        """The answer to a request that `prepare_request` gave, by the stream of its kind."""
+        if isinstance(prepared.params, DiffusionReadParams):
+            return self.read_stream(prepared.params)
         if isinstance(prepared.params, DiffusionInfillingParams):
             return self.infill_stream(prepared.params)
         return self.generate_stream(prepared.params)
@@ -174,7 +185,9 @@ class DiffusionModel(ABC):
     def capabilities(self) -> tuple[Capability, ...]:
         """The operations that it is known to answer. Whatever continues a text can chat: a conversation is one."""
         infills = type(self).infill_stream is not DiffusionModel.infill_stream
-        return ("generate", "infill", "chat") if infills else ("generate", "chat")
+        reads = type(self).read_stream is not DiffusionModel.read_stream
+        writing: tuple[Capability, ...] = ("generate", "infill", "chat") if infills else ("generate", "chat")
+        return (*writing, "read") if reads else writing
 
     def _refuse_template_options(self, params: DiffusionChatParams) -> None:
         asking = [name for name, value in params.chat_template_kwargs.items() if value]
@@ -187,7 +200,11 @@ class DiffusionModel(ABC):
 
     def _cannot(self, operation: Operation) -> UnsupportedOperation:
         if operation == "generate":
-            return UnsupportedOperation(f"model {self.model_id!r} cannot generate", field="model_id")
+            message = f"model {self.model_id!r} cannot generate"
+            return UnsupportedOperation(message, field="model_id", operation=operation)
+        if operation == "read":
+            message = f"model {self.model_id!r} cannot read: it says nothing of probabilities"
+            return UnsupportedOperation(message, field="model_id", operation=operation)
         return UnsupportedOperation(
             f"model {self.model_id!r} cannot infill: it sees no text behind a gap", field="suffix"
         )
@@ -228,5 +245,8 @@ class DiffusionModel(ABC):
         )
 
 
-def _has_text_behind(params: Request) -> bool:
-    return isinstance(params, DiffusionInfillingParams) and bool(params.suffix)
+def operation_of(params: Request | DiffusionReadParams) -> Operation:
+    """The operation that a request asks for: a gap with nothing behind it is a text to continue."""
+    if isinstance(params, DiffusionReadParams):
+        return "read"
+    return "infill" if isinstance(params, DiffusionInfillingParams) and params.suffix else "generate"

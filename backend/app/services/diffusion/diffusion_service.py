@@ -15,10 +15,10 @@ from app.services.diffusion.models import (
     DiffusionGenerationParams,
     DiffusionInfillingParams,
     DiffusionModelInfo,
-    Params,
 )
 from app.services.diffusion.observation import ServiceObservation, observe
 from app.services.diffusion.public_words import public_configuration
+from app.services.diffusion.reading import Asked, DiffusionReadParams
 from app.services.diffusion.reports import (
     CleanupReport,
     ConfigurationChange,
@@ -153,7 +153,11 @@ class DiffusionLLMService:
         sides = {} if suffix is None else {"suffix": suffix}
         return self._generation(DiffusionInfillingParams, given, sides | overrides)
 
-    def generation(self, params: Params, part: Part) -> Generation:
+    def read(self, params: DiffusionReadParams) -> Generation:
+        """Reads a text with holes: awaited, the metadata of the result holds what was read, under `holes`."""
+        return self.generation(params, *Call().parts(1))
+
+    def generation(self, params: Asked, part: Part) -> Generation:
         """Starts one generation of a client's call, by parameters that are validated already."""
         run = Run(
             params,

@@ -43,9 +43,17 @@ class InvalidParameters(Refusal):
 
 
 class UnsupportedOperation(InvalidParameters):
-    """This model cannot do what is asked, whatever the values; the message names models that can."""
+    """This model cannot do what is asked, whatever the values; the message names models that can.
+
+    Attributes:
+        operation: what is asked, as `capabilities` calls it.
+    """
 
     code = "unsupported_operation"
+
+    def __init__(self, message: str, *, field: str = "", operation: str = "infill") -> None:
+        super().__init__(message, field=field)
+        self.operation = operation
 
 
 class ContentRejected(Refusal):

@@ -28,6 +28,8 @@ class AnswerMetadata(TypedDict, total=False):
     tokens_per_second: float
     queue_time: float
     processing_time: float
+    holes: Mapping[str, Mapping[str, Any]]
+    """The answer of each hole, where the request was to read."""
     logprobs: list[dict[str, Any]]
     """A result has them; in a stream the `token` events carry them."""
 

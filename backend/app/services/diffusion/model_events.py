@@ -45,6 +45,14 @@ class CanvasStep:
 
 
 @dataclass(frozen=True, slots=True)
+class HolesRead:
+    """The holes of a text have been read."""
+
+    holes: Mapping[str, Mapping[str, Any]]
+    """The answer of each, by its name; `native/reading.py` describes it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
     """The model has nothing more to say."""
 
@@ -58,4 +66,4 @@ class Ended:
     """Tokens of the given text, where the model knows them only now."""
 
 
-ModelEvent: TypeAlias = Started | Piece | CanvasStep | Ended
+ModelEvent: TypeAlias = Started | Piece | CanvasStep | HolesRead | Ended

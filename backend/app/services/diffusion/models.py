@@ -12,8 +12,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 from app.core.parameters import MAX_SEED, CacheName, DecodingName, StreamMode, field_of
 
 EventType = Literal["start", "token", "step", "complete", "error"]
-Operation = Literal["generate", "infill"]
-Capability = Literal["generate", "infill", "chat"]
+Operation = Literal["generate", "infill", "read"]
+Capability = Literal["generate", "infill", "chat", "read"]
 
 MAX_STOP_CHARACTERS = 200
 MAX_STOP_STRINGS = 16
@@ -216,6 +216,6 @@ class DiffusionModelInfo(BaseModel):
         None, description="Megabytes that weights and a full batch of requests take, as estimated; null until loaded."
     )
     capabilities: list[str] = Field(
-        description="Operations that it is known to answer: `generate`, `infill` (with text behind the gap), `chat`. "
-        "Other names may come."
+        description="Operations that it is known to answer: `generate`, `infill` (with text behind the gap), `chat`, "
+        "`read`. Other names may come."
     )

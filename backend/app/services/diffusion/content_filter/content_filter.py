@@ -23,7 +23,8 @@ from typing import Any, TypeVar
 
 from app.services.diffusion.content_filter.canvas import Step, without_hidden
 from app.services.diffusion.errors import ContentRejected, GenerationFailed, InvalidParameters, ServiceError
-from app.services.diffusion.models import DiffusionChatParams, DiffusionTokensParams, Params
+from app.services.diffusion.models import DiffusionChatParams, DiffusionTokensParams
+from app.services.diffusion.reading import Asked, DiffusionReadParams
 
 Given = TypeVar("Given")
 
@@ -69,7 +70,7 @@ class ContentFilter(ABC):
         """A filter for one answer."""
 
 
-async def filtered_input(params: Params, filters: Sequence[ContentFilter]) -> Params:
+async def filtered_input(params: Asked, filters: Sequence[ContentFilter]) -> Asked:
     """The request as a model may see it.
 
     Returns:
@@ -83,6 +84,8 @@ async def filtered_input(params: Params, filters: Sequence[ContentFilter]) -> Pa
     if not filters:
         return params
     _refuse_what_cannot_be_filtered(params)
+    if isinstance(params, DiffusionReadParams):
+        return params.with_texts([await _through(filters, text, "parts") for text in params.texts])
     if isinstance(params, DiffusionChatParams):
         return await _filtered_conversation(params, filters)
     given = {field: getattr(params, field, "") for field in _INPUT_FIELDS}
@@ -90,10 +93,15 @@ async def filtered_input(params: Params, filters: Sequence[ContentFilter]) -> Pa
     return params.model_copy(update=filtered)
 
 
-def _refuse_what_cannot_be_filtered(params: Params) -> None:
+def _refuse_what_cannot_be_filtered(params: Asked) -> None:
     if params.logprobs is not None:
         raise InvalidParameters(
             "logprobs tell what a content filter hides, and one is in force; leave them out", field="logprobs"
+        )
+    if isinstance(params, DiffusionReadParams) and any(part.hole and not part.choices for part in params.parts):
+        raise InvalidParameters(
+            "a hole without choices tells what a content filter hides, and one is in force; give it choices",
+            field="parts",
         )
     if isinstance(params, DiffusionTokensParams):
         raise InvalidParameters(

@@ -46,7 +46,7 @@ class TextFamily:
     @property
     def capabilities(self) -> tuple[Capability, ...]:
         """The operations of its models. Whatever continues a text can chat: a conversation is one."""
-        return ("generate", "infill", "chat") if self.infills else ("generate", "chat")
+        return ("generate", "infill", "chat", "read") if self.infills else ("generate", "chat", "read")
 
     @property
     def changes_length(self) -> bool:

@@ -81,10 +81,7 @@ class Translator:
         return {**self._named(token_id, logprobs.logprob), "top": top}
 
     def _named(self, token_id: int, logprob: float) -> dict[str, Any]:
-        tokenizer = self._tokenizer
-        text = tokenizer.token_text(token_id)
-        octets = tokenizer.decode_bytes([token_id], skip_special=False) if tokenizer.is_byte_level else text.encode()
-        return {"token": text, "bytes": list(octets), "logprob": logprob}
+        return named_token(self._tokenizer, token_id, logprob)
 
     def _canvas(self, event: Step) -> list[CanvasStep]:
         if event.snapshot is None:
@@ -103,6 +100,13 @@ class Translator:
             "deleted": list(snapshot.deleted),
             "revoked": list(snapshot.revoked),
         }
+
+
+def named_token(tokenizer: Tokenizer, token_id: int, logprob: float) -> dict[str, Any]:
+    """A token and its log-probability, as they leave the server."""
+    text = tokenizer.token_text(token_id)
+    octets = tokenizer.decode_bytes([token_id], skip_special=False) if tokenizer.is_byte_level else text.encode()
+    return {"token": text, "bytes": list(octets), "logprob": logprob}
 
 
 def _ended(event: Finished) -> Ended:

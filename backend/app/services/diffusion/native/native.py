@@ -15,14 +15,14 @@ from app.core.parameters import ENGINE_NAMES, PARAMETERS
 from app.engine.interface.config import DEFAULT_DEMAND, Demand, EngineConfig
 from app.engine.interface.counters import EngineCounters
 from app.engine.interface.errors import EngineError, InvalidRequest
-from app.engine.interface.events import EngineEvent, Failed
-from app.engine.interface.params import GenerationRequest
+from app.engine.interface.events import Admitted, CanvasesRead, EngineEvent, Failed, Finished
+from app.engine.interface.params import EngineRequest, ReadRequest
 from app.engine.request.context import text_room
 from app.services.diffusion.base import DiffusionModel, Prepared
 from app.services.diffusion.errors import GenerationFailed, InvalidParameters
 from app.services.diffusion.families.base import TextFamily
 from app.services.diffusion.mailbox import Mailbox
-from app.services.diffusion.model_events import ModelEvent
+from app.services.diffusion.model_events import Ended, HolesRead, ModelEvent, Started
 from app.services.diffusion.models import (
     Capability,
     DiffusionChatParams,
@@ -37,6 +37,8 @@ from app.services.diffusion.native.engine_events import MAX_WAITING_EVENTS, Tran
 from app.services.diffusion.native.engine_request import check_ids, engine_request, is_of_ids
 from app.services.diffusion.native.loading import Loaded, family_at, load
 from app.services.diffusion.native.prompt import prompt_ids
+from app.services.diffusion.native.reading import Reading, reading_of
+from app.services.diffusion.reading import Asked, DiffusionReadParams
 from app.services.diffusion.reports import DiffusionModelDetails, MemoryReport, ParameterBound
 from app.text.chat_template import check_options
 from app.text.errors import ChatTemplateError, ConversationRefused, OptionRefused, TextError
@@ -167,9 +169,9 @@ class NativeDiffusionModel(DiffusionModel):
     @property
     def capabilities(self) -> tuple[Capability, ...]:
         """The operations of its family; what every family can until that is known."""
-        return ("generate", "chat") if self._family is None else self._family.capabilities
+        return ("generate", "chat", "read") if self._family is None else self._family.capabilities
 
-    def check_operation(self, params: Request) -> None:
+    def check_operation(self, params: Request | DiffusionReadParams) -> None:
         if self._family is not None:
             super().check_operation(params)
 
@@ -185,8 +187,10 @@ class NativeDiffusionModel(DiffusionModel):
     def counters(self) -> EngineCounters | None:
         return self._loaded.engine.counters if self._loaded is not None else None
 
-    def prepare_request(self, params: Params) -> Prepared:
+    def prepare_request(self, params: Asked) -> Prepared:
         """The request, checked by `check` and by the checkpoint, which knows which parameters go together."""
+        if isinstance(params, DiffusionReadParams):
+            return super().prepare_request(params)
         self.check(params)
         from app.engine.request.validation import validate_params  # imports torch, which is there by now
 
@@ -223,9 +227,29 @@ class NativeDiffusionModel(DiffusionModel):
     def infill_stream(self, params: DiffusionInfillingParams) -> AsyncIterator[ModelEvent]:
         return self.prepared_stream(self.prepare_request(params))
 
-    async def prepared_stream(self, prepared: Prepared) -> AsyncIterator[ModelEvent]:
+    async def read_stream(self, params: DiffusionReadParams) -> AsyncIterator[ModelEvent]:
+        loaded = self._require()
+        reading = await asyncio.to_thread(_reading, loaded, params)
+        with loaded.names.taken(current_request_id() or secrets.token_hex(12)) as name:
+            adapter = None if loaded.adapter is None else loaded.adapter.name
+            request = ReadRequest(name, reading.canvases, reading.num_top, adapter)
+            async with aclosing(self._engine_events(loaded.engine, request)) as events:
+                async for event in events:
+                    if isinstance(event, Admitted):
+                        yield Started(event.device, reading.num_given, reading.num_left_out)
+                    elif isinstance(event, CanvasesRead):
+                        yield HolesRead(reading.answer(event, loaded.tokenizer))
+                    elif isinstance(event, Finished):
+                        yield Ended("stop", 0, event.nfe, event.device)
+
+    def prepared_stream(self, prepared: Prepared) -> AsyncIterator[ModelEvent]:
         """The answer; whoever wants to change what this model answers overrides this."""
-        loaded, params = self._require(), prepared.params
+        if isinstance(prepared.params, DiffusionReadParams):
+            return self.read_stream(prepared.params)
+        return self._written(prepared, prepared.params)
+
+    async def _written(self, prepared: Prepared, params: Params) -> AsyncIterator[ModelEvent]:
+        loaded = self._require()
         prompt = await self._prompt(loaded, params)
         prompt_text = loaded.tokenizer.decode(prompt.prefix, skip_special=False) if is_of_ids(params) else None
         translator = Translator(
@@ -260,9 +284,7 @@ class NativeDiffusionModel(DiffusionModel):
                 f"the chat template of model {self.model_id!r} failed; the server's log says why"
             ) from error
 
-    async def _engine_events(
-        self, engine: EngineThread, request: GenerationRequest
-    ) -> AsyncGenerator[EngineEvent, None]:
+    async def _engine_events(self, engine: EngineThread, request: EngineRequest) -> AsyncGenerator[EngineEvent, None]:
         """The events of one request; the engine is through with it when this ends, however it ends."""
         inbox: Mailbox[EngineEvent] = Mailbox(MAX_WAITING_EVENTS, merge_steps)
         self._submit(engine, request, inbox)
@@ -280,7 +302,7 @@ class NativeDiffusionModel(DiffusionModel):
                 while not is_last(await inbox.get()):
                     pass
 
-    def _submit(self, engine: EngineThread, request: GenerationRequest, inbox: Mailbox[EngineEvent]) -> None:
+    def _submit(self, engine: EngineThread, request: EngineRequest, inbox: Mailbox[EngineEvent]) -> None:
         try:
             engine.submit(request, inbox.put)
         except EngineError as error:
@@ -320,6 +342,11 @@ def _free_caches(device: str) -> None:
 def _prompt(loaded: Loaded, params: Params) -> PromptIds:
     room = text_room(params.max_length or 1, loaded.config.context_length)
     return prompt_ids(loaded.family, loaded.tokenizer, params, room)
+
+
+def _reading(loaded: Loaded, params: DiffusionReadParams) -> Reading:
+    config = loaded.config
+    return reading_of(params, loaded.family, loaded.tokenizer, config.special.mask, config.context_length)
 
 
 def _num_characters(params: Params) -> int:

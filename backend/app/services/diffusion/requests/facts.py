@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from app.services.diffusion.metadata import AnswerMetadata
-from app.services.diffusion.model_events import CanvasStep, Ended, ModelEvent, Piece, Started
+from app.services.diffusion.model_events import CanvasStep, Ended, HolesRead, ModelEvent, Piece, Started
 
 
 @dataclass(slots=True)
@@ -28,6 +30,8 @@ class Facts:
     finish_reason: str = "stop"
     num_tokens: int | None = None
     num_denoising_steps: int | None = None
+    holes: Mapping[str, Mapping[str, Any]] | None = None
+    """The answers of the holes, where the request is to read."""
 
     def take(self, event: ModelEvent) -> None:
         """Takes in what an event reports; what it leaves out stays as it was."""
@@ -41,6 +45,8 @@ class Facts:
                 self.prompt_text = event.prompt_text if self.is_of_ids else None
             case CanvasStep():
                 pass
+            case HolesRead():
+                self.holes = event.holes
             case Ended():
                 self.device = event.device or self.device
                 self.finish_reason = event.finish_reason or self.finish_reason
@@ -80,6 +86,7 @@ class Facts:
             "prompt_tokens": self.num_prompt_tokens,
             "truncated_prompt_tokens": self.num_truncated,
             "denoising_steps": self.num_denoising_steps,
+            **self._read_holes(),
             "finish_reason": self.finish_reason if stop_string is None else "stop",
             "stop_string": stop_string,
             **self._given_text(),
@@ -88,6 +95,9 @@ class Facts:
             "queue_time": round(queue_time_s, 4),
             "processing_time": round(processing_time_s, 4),
         }
+
+    def _read_holes(self) -> AnswerMetadata:
+        return {} if self.holes is None else {"holes": self.holes}
 
     def _given_text(self) -> AnswerMetadata:
         return {} if self.prompt_text is None else {"prompt_text": self.prompt_text}

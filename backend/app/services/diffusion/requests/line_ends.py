@@ -6,24 +6,29 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from app.services.diffusion.content_filter.canvas import Step
-from app.services.diffusion.models import DiffusionChatParams, DiffusionInfillingParams, Params
+from app.services.diffusion.models import DiffusionChatParams, DiffusionInfillingParams
+from app.services.diffusion.reading import Asked, DiffusionReadParams
 from app.text.line_ends import LineEnds, LineEndWriter, to_lf
 
 
-def line_ends_around(params: Params) -> LineEnds:
+def line_ends_around(params: Asked) -> LineEnds:
     """The line ends that the answer gets: those of the text to continue, of both sides of a gap, or of all messages."""
     if isinstance(params, DiffusionInfillingParams):
         return LineEnds.around(params.prefix, params.suffix)
     if isinstance(params, DiffusionChatParams):
         # An answer begins a turn of its own, so there is no line end that it could complete.
         return LineEnds(LineEnds.around("".join(f"{message.content} " for message in params.messages)).line_end)
+    if isinstance(params, DiffusionReadParams):
+        return LineEnds()
     return LineEnds.around(params.text)
 
 
-def with_plain_line_ends(params: Params) -> Params:
+def with_plain_line_ends(params: Asked) -> Asked:
     r"""The request as a model sees it, with `\n` at the end of every line."""
     if isinstance(params, DiffusionChatParams):
         return params.with_contents([to_lf(message.content) for message in params.messages])
+    if isinstance(params, DiffusionReadParams):
+        return params.with_texts([to_lf(text) for text in params.texts])
     fields = ("prefix", "suffix") if isinstance(params, DiffusionInfillingParams) else ("text",)
     return params.model_copy(update={field: to_lf(getattr(params, field)) for field in fields})
 

@@ -7,7 +7,8 @@ from typing import Any, TypeAlias
 
 from app.services.diffusion.content_filter.content_filter import ContentFilter, FilteredOutput
 from app.services.diffusion.model_events import CanvasStep, ModelEvent, Piece
-from app.services.diffusion.models import DiffusionStreamEvent, Params
+from app.services.diffusion.models import DiffusionStreamEvent
+from app.services.diffusion.reading import Asked
 from app.services.diffusion.requests.answer import Answer
 from app.services.diffusion.requests.facts import Facts
 from app.services.diffusion.requests.line_ends import line_ends_around, step_with, token_with
@@ -23,7 +24,7 @@ class Reply:
         facts: takes in what the events report.
     """
 
-    def __init__(self, params: Params, facts: Facts) -> None:
+    def __init__(self, params: Asked, facts: Facts) -> None:
         self._facts = facts
         self._shows_steps = params.stream_mode == "canvas"
         self._shows_logprobs = params.logprobs is not None

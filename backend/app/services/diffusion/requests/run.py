@@ -18,8 +18,9 @@ from app.services.diffusion.models import (
     DiffusionInfillingParams,
     DiffusionStreamEvent,
     DiffusionTokensParams,
-    Params,
+    Operation,
 )
+from app.services.diffusion.reading import Asked, DiffusionReadParams
 from app.services.diffusion.requests.admission import AdmissionGate
 from app.services.diffusion.requests.call import Part
 from app.services.diffusion.requests.facts import Facts
@@ -37,7 +38,7 @@ class Run:
 
     def __init__(
         self,
-        params: Params,
+        params: Asked,
         part: Part,
         *,
         state: ServiceState,
@@ -176,7 +177,7 @@ class Run:
         return RunReport(
             outcome=outcome,
             request_id=self.request_id,
-            operation="infill" if isinstance(self._params, DiffusionInfillingParams) else "generate",
+            operation=_operation(self._params),
             processing_time_s=self._elapsed_s(),
             code=code,
             requested_model=facts.requested_model,
@@ -201,6 +202,12 @@ class Run:
 
     def _elapsed_s(self) -> float:
         return asyncio.get_running_loop().time() - self._arrival_s
+
+
+def _operation(params: Asked) -> Operation:
+    if isinstance(params, DiffusionReadParams):
+        return "read"
+    return "infill" if isinstance(params, DiffusionInfillingParams) else "generate"
 
 
 def _raise_if_cancelled() -> None:

@@ -11,7 +11,7 @@ from app.core.parameters import PARAMETERS
 from app.core.settings import DiffusionConfig
 from app.services.diffusion.base import DiffusionModel, Prepared
 from app.services.diffusion.errors import InvalidParameters, ModelUnavailable, UnsupportedOperation
-from app.services.diffusion.models import Params
+from app.services.diffusion.reading import Asked, DiffusionReadParams
 from app.services.diffusion.residency.instance import Instance
 from app.services.diffusion.residency.residency import Residency
 from app.services.diffusion.residency.slot import Slot
@@ -30,7 +30,7 @@ class Choice:
 class Fit:
     """A request that a model can take: with the defaults where it names none, in the model's own words."""
 
-    asked: Params
+    asked: Asked
     instance: Instance
     config: DiffusionConfig
     prepared: Prepared
@@ -58,7 +58,7 @@ class Router:
         self._config = config
         self._confirm = confirm
 
-    def examine(self, params: Params) -> Fit | None:
+    def examine(self, params: Asked) -> Fit | None:
         """Looks for a mistake without waiting for anything: what cannot be known yet `chosen` finds later.
 
         Returns:
@@ -80,7 +80,7 @@ class Router:
         return None
 
     @asynccontextmanager
-    async def chosen(self, params: Params, examined: Fit | None = None) -> AsyncIterator[Choice]:
+    async def chosen(self, params: Asked, examined: Fit | None = None) -> AsyncIterator[Choice]:
         """Waits for a model that is being loaded for the first time; stands another in for one that cannot be had.
         The model is held from the moment it is found until the block ends.
 
@@ -102,7 +102,7 @@ class Router:
             await self._confirm(choice)
             yield choice
 
-    async def _find(self, requested: str, params: Params, config: DiffusionConfig, examined: Fit | None) -> Fit:
+    async def _find(self, requested: str, params: Asked, config: DiffusionConfig, examined: Fit | None) -> Fit:
         slot = self._residency.slot(requested)
         instance = slot.instance if slot.is_out_of_order else await slot.loaded()
         if instance is None and config.model_fallback:
@@ -124,11 +124,14 @@ class Router:
         try:
             yield
         except UnsupportedOperation as error:
-            able = [slot.model_id for slot in self._residency.slots if slot.infills and not slot.is_out_of_order]
+            slots = self._residency.slots
+            able = [slot.model_id for slot in slots if slot.can(error.operation) and not slot.is_out_of_order]
             others = f"ask another model: {', '.join(able)}" if able else "no other model of this server can"
-            raise UnsupportedOperation(f"{error}; leave the suffix out, or {others}", field=error.field) from None
+            way_out = f"leave the suffix out, or {others}" if error.operation == "infill" else others
+            message = f"{error}; {way_out}"
+            raise UnsupportedOperation(message, field=error.field, operation=error.operation) from None
 
-    async def _stand_in(self, missing: Slot, params: Params, config: DiffusionConfig) -> Fit | None:
+    async def _stand_in(self, missing: Slot, params: Asked, config: DiffusionConfig) -> Fit | None:
         for slot in self._candidates(missing, config):
             instance = slot.instance if slot.is_out_of_order else await slot.loaded()
             if instance is None:
@@ -151,8 +154,10 @@ class Router:
         yield from sorted(able, key=order)
 
 
-def with_defaults(params: Params, config: DiffusionConfig, model: DiffusionModel) -> Params:
+def with_defaults(params: Asked, config: DiffusionConfig, model: DiffusionModel) -> Asked:
     """The parameters with every default filled in. The configured `max_length` gives way to the model's bound."""
+    if isinstance(params, DiffusionReadParams):
+        return params.model_copy(update={"model_id": model.model_id})
     defaults = {name: getattr(config, name) for name, row in PARAMETERS.items() if row.default is not None}
     defaults["max_length"] = min(config.max_length, model.max_length)
     missing = {name: value for name, value in defaults.items() if getattr(params, name) is None}
@@ -161,11 +166,11 @@ def with_defaults(params: Params, config: DiffusionConfig, model: DiffusionModel
     return params.model_copy(update={**missing, "seed": seed, "model_id": model.model_id})
 
 
-def _fit(instance: Instance, params: Params, config: DiffusionConfig) -> Fit:
+def _fit(instance: Instance, params: Asked, config: DiffusionConfig) -> Fit:
     prepared = instance.model.prepare_request(with_defaults(params, config, instance.model))
     return Fit(params, instance, config, prepared)
 
 
-def _is_still_true(examined: Fit, instance: Instance, params: Params, config: DiffusionConfig) -> bool:
+def _is_still_true(examined: Fit, instance: Instance, params: Asked, config: DiffusionConfig) -> bool:
     """The model was not loaded again, no setting was changed, and no filter has changed the text."""
     return examined.instance is instance and examined.config is config and examined.asked is params

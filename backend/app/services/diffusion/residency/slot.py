@@ -13,8 +13,8 @@ from typing import Protocol
 from app.core.settings import DiffusionConfig
 from app.services.diffusion.base import DiffusionModel
 from app.services.diffusion.errors import ModelUnavailable
-from app.services.diffusion.models import Request
 from app.services.diffusion.public_words import public_text
+from app.services.diffusion.reading import Asked
 from app.services.diffusion.reports import DiffusionModelDetails
 from app.services.diffusion.residency.background import BackgroundTasks
 from app.services.diffusion.residency.catalog import CatalogEntry
@@ -92,10 +92,9 @@ class Slot:
     def is_available(self) -> bool:
         return self.instance is not None or self.state is State.RELEASED
 
-    @property
-    def infills(self) -> bool:
-        """Whether the model is known to see text behind a gap."""
-        return self._described is not None and "infill" in self._described.capabilities
+    def can(self, operation: str) -> bool:
+        """Whether the model is known to be able to do this."""
+        return self._described is not None and operation in self._described.capabilities
 
     @property
     def is_loading(self) -> bool:
@@ -181,7 +180,7 @@ class Slot:
             if self._described is not None:
                 self._tasks.start(self._described.describe_itself(), name=f"describe {self.model_id}")
 
-    def check_operation(self, params: Request) -> None:
+    def check_operation(self, params: Asked) -> None:
         """Refuses what the model is known to be unable to do, loaded or not. Raises UnsupportedOperation."""
         if self._described is not None:
             self._described.check_operation(params)

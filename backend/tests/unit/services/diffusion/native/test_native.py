@@ -482,16 +482,16 @@ async def test_settings_that_need_a_reload_are_reported_for_loaded_models(
 @pytest.mark.parametrize(
     ("location", "capabilities"),
     [
-        ("llada-tiny", ("generate", "infill", "chat")),
-        ("block/sdar-tiny", ("generate", "chat")),
-        ("no-such-folder", ("generate", "chat")),
+        ("llada-tiny", ("generate", "infill", "chat", "read")),
+        ("block/sdar-tiny", ("generate", "chat", "read")),
+        ("no-such-folder", ("generate", "chat", "read")),
     ],
 )
 async def test_a_checkpoint_says_what_it_can_before_it_is_loaded(location: str, capabilities: tuple[str, ...]) -> None:
     """Nothing is listed of a family that is not known yet, and nothing refused for it."""
     model = NativeDiffusionModel("mine", location=str(VECTORS / location), config=CPU)
     gap = DiffusionInfillingParams(prefix="a", suffix="b")
-    assert model.capabilities == ("generate", "chat")
+    assert model.capabilities == ("generate", "chat", "read")
     model.check_operation(gap)
     await model.describe_itself()
     assert model.capabilities == capabilities

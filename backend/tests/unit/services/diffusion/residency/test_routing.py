@@ -14,7 +14,8 @@ from app.services.diffusion.errors import (
     UnknownModel,
     UnsupportedOperation,
 )
-from app.services.diffusion.models import DiffusionGenerationParams, Params
+from app.services.diffusion.models import DiffusionGenerationParams
+from app.services.diffusion.reading import Asked
 from app.services.diffusion.residency.catalog import registered_entry
 from app.services.diffusion.residency.residency import Residency
 from app.services.diffusion.residency.routing import Router, with_defaults
@@ -137,7 +138,7 @@ class CountingModel(WordsModel):
 
     num_prepared = 0
 
-    def prepare_request(self, params: Params) -> Prepared:
+    def prepare_request(self, params: Asked) -> Prepared:
         self.num_prepared += 1
         return super().prepare_request(params)
 
