@@ -11,6 +11,7 @@ from app.core.parameters import PARAMETERS
 from app.core.settings import DiffusionConfig
 from app.services.diffusion.base import DiffusionModel, Prepared
 from app.services.diffusion.errors import InvalidParameters, ModelUnavailable, UnsupportedOperation
+from app.services.diffusion.models import Params
 from app.services.diffusion.reading import Asked, DiffusionReadParams
 from app.services.diffusion.residency.instance import Instance
 from app.services.diffusion.residency.residency import Residency
@@ -154,10 +155,8 @@ class Router:
         yield from sorted(able, key=order)
 
 
-def with_defaults(params: Asked, config: DiffusionConfig, model: DiffusionModel) -> Asked:
+def with_defaults(params: Params, config: DiffusionConfig, model: DiffusionModel) -> Params:
     """The parameters with every default filled in. The configured `max_length` gives way to the model's bound."""
-    if isinstance(params, DiffusionReadParams):
-        return params.model_copy(update={"model_id": model.model_id})
     defaults = {name: getattr(config, name) for name, row in PARAMETERS.items() if row.default is not None}
     defaults["max_length"] = min(config.max_length, model.max_length)
     missing = {name: value for name, value in defaults.items() if getattr(params, name) is None}
@@ -166,8 +165,15 @@ def with_defaults(params: Asked, config: DiffusionConfig, model: DiffusionModel)
     return params.model_copy(update={**missing, "seed": seed, "model_id": model.model_id})
 
 
+def _complete(params: Asked, config: DiffusionConfig, model: DiffusionModel) -> Asked:
+    """The request for this model; one to read leaves nothing else open."""
+    if isinstance(params, DiffusionReadParams):
+        return params.model_copy(update={"model_id": model.model_id})
+    return with_defaults(params, config, model)
+
+
 def _fit(instance: Instance, params: Asked, config: DiffusionConfig) -> Fit:
-    prepared = instance.model.prepare_request(with_defaults(params, config, instance.model))
+    prepared = instance.model.prepare_request(_complete(params, config, instance.model))
     return Fit(params, instance, config, prepared)
 
 
