@@ -229,7 +229,8 @@ class NativeDiffusionModel(DiffusionModel):
 
     async def read_stream(self, params: DiffusionReadParams) -> AsyncIterator[ModelEvent]:
         loaded = self._require()
-        reading = await asyncio.to_thread(_reading, loaded, params)
+        is_long = sum(map(len, params.texts)) > LONG_TEXT_CHARACTERS
+        reading = await asyncio.to_thread(_reading, loaded, params) if is_long else _reading(loaded, params)
         with loaded.names.taken(current_request_id() or secrets.token_hex(12)) as name:
             adapter = None if loaded.adapter is None else loaded.adapter.name
             request = ReadRequest(name, reading.canvases, reading.num_top, adapter)

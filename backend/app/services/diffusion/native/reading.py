@@ -26,11 +26,11 @@ from app.services.diffusion.reading import DEFAULT_TOP, DiffusionReadParams, Rea
 from app.text.tokenizer import Tokenizer
 
 MAX_TOKENS = 65_536
-"""Tokens of all canvases of a request beside the first."""
+"""Tokens of all canvases of a request, unless there is one alone."""
 
 Ids = tuple[int, ...]
-Place = tuple[Ids, int]
-"""A canvas and a position on it."""
+Place = tuple[int, int]
+"""The number of a canvas, and a position on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +64,17 @@ class Reading:
     mask_id: int
     num_top: int
     num_left_out: int = 0
-    _wanted: dict[Ids, dict[int, dict[int, None]]] = field(default_factory=dict)
+    _canvases: list[Ids] = field(default_factory=list)
+    _numbers: dict[tuple[int, Ids], int] = field(default_factory=dict)
+    """The number of each canvas but the first, by the piece that is another one there and its ids."""
+    _wanted: list[dict[int, dict[int, int]]] = field(default_factory=list)
+    """For each canvas the positions that are read, and for each of them the scored ids with their rank."""
 
     def __post_init__(self) -> None:
-        base = self._canvas(0, self.pieces[0])
+        self._add(_flat(self.pieces))
         for hole in self.holes:
             for step in range(0 if hole.choices else hole.num_masks):
-                self._want((base, self._start(hole) + step))
+                self._wanted[0].setdefault(self._start(hole) + step, {})
             for _, ids in hole.choices:
                 for step in range(len(ids)):
                     self._want(self._place(hole, ids, step), ids[step])
@@ -83,23 +87,23 @@ class Reading:
 
     @property
     def canvases(self) -> tuple[ReadCanvas, ...]:
-        """The canvases, each once."""
+        """The canvases on which something is read, each once."""
         return tuple(
-            ReadCanvas(ids, tuple(wanted), tuple(tuple(scored) for scored in wanted.values()))
-            for ids, wanted in self._wanted.items()
+            ReadCanvas(ids, tuple(wanted), tuple(map(tuple, wanted.values())))
+            for ids, wanted in zip(self._canvases, self._wanted, strict=True)
+            if wanted
         )
 
     def answer(self, read: CanvasesRead, tokenizer: Tokenizer) -> dict[str, dict[str, Any]]:
         """The answer of each hole, by name; log-probabilities are natural."""
-        places = ((ids, position) for ids, wanted in self._wanted.items() for position in wanted)
+        places = ((number, position) for number, wanted in enumerate(self._wanted) for position in wanted)
         found = dict(zip(places, read.positions, strict=True))
         return {hole.name: self._answer_of(hole, found, tokenizer) for hole in self.holes}
 
     def _answer_of(self, hole: Hole, found: Mapping[Place, PositionRead], tokenizer: Tokenizer) -> dict[str, Any]:
         common = {"masks": hole.num_masks, "method": "marginal" if hole.is_marginal else "left_to_right"}
         if not hole.choices:
-            base, start = self._canvas(0, self.pieces[0]), self._start(hole)
-            rows = [found[base, start + step].top[: self.num_top] for step in range(hole.num_masks)]
+            rows = [found[0, self._start(hole) + step].top[: self.num_top] for step in range(hole.num_masks)]
             tokens = [[named_token(tokenizer, token_id, logprob) for token_id, logprob in row] for row in rows]
             return {**common, "method": "marginal", "tokens": tokens}
         logprobs = [self._logprob(hole, ids, found) for _, ids in hole.choices]
@@ -112,35 +116,40 @@ class Reading:
     def _logprob(self, hole: Hole, ids: Ids, found: Mapping[Place, PositionRead]) -> float:
         total = 0.0
         for step, token_id in enumerate(ids):
-            canvas, position = self._place(hole, ids, step)
-            scored = list(self._wanted[canvas][position])
-            total += found[canvas, position].scored[scored.index(token_id)]
+            number, position = self._place(hole, ids, step)
+            total += found[number, position].scored[self._wanted[number][position][token_id]]
         return total
 
     def _place(self, hole: Hole, ids: Ids, step: int) -> Place:
         """The place where token `step` of a choice is read: what is before it is committed."""
+        position = self._start(hole) + step
+        if step == 0 and len(ids) == hole.num_masks:
+            return 0, position
         written = (*ids[:step], *(self.mask_id,) * (len(ids) - step))
-        return self._canvas(hole.piece, written), self._start(hole) + step
+        number = self._numbers.get((hole.piece, written))
+        if number is None:
+            whole = (*_flat(self.pieces[: hole.piece]), *written, *_flat(self.pieces[hole.piece + 1 :]))
+            number = self._numbers[hole.piece, written] = self._add(whole)
+        return number, position
 
-    def _canvas(self, piece: int, ids: Ids) -> Ids:
-        """The whole text, with other ids for one piece."""
-        return (*_flat(self.pieces[:piece]), *ids, *_flat(self.pieces[piece + 1 :]))
-
-    def _start(self, hole: Hole) -> int:
-        return sum(map(len, self.pieces[: hole.piece]))
-
-    def _want(self, place: Place, token_id: int | None = None) -> None:
-        ids, position = place
-        scored = self._wanted.setdefault(ids, {}).setdefault(position, {})
-        if token_id is not None:
-            scored[token_id] = None
-        num_tokens = len(ids) * len(self._wanted)
-        if len(self._wanted) > 1 and num_tokens > MAX_TOKENS:
+    def _add(self, ids: Ids) -> int:
+        if self._canvases and sum(map(len, self._canvases)) + len(ids) > MAX_TOKENS:
             raise InvalidParameters(
                 f"choices of several tokens need a canvas for each token, and these come to more than {MAX_TOKENS} "
                 "tokens together; give fewer or shorter choices, or a shorter text",
                 field="parts",
             )
+        self._canvases.append(ids)
+        self._wanted.append({})
+        return len(self._canvases) - 1
+
+    def _start(self, hole: Hole) -> int:
+        return sum(map(len, self.pieces[: hole.piece]))
+
+    def _want(self, place: Place, token_id: int) -> None:
+        number, position = place
+        scored = self._wanted[number].setdefault(position, {})
+        scored.setdefault(token_id, len(scored))
 
 
 def reading_of(

@@ -106,6 +106,14 @@ async def test_a_choice_of_several_tokens_is_read_from_left_to_right(
     assert answer["denoising_steps"] == 1
 
 
+async def test_choices_that_are_longer_than_the_hole_have_canvases_of_their_own(service: DiffusionLLMService) -> None:
+    alone = await read(service, "It was ", {"hole": "x", "choices": ["Ωb"]})
+    masks = {"hole": "x", "choices": ["Ωb"], "masks": 1}
+    assert (await read(service, "It was ", masks))["holes"]["x"]["choices"] == alone["holes"]["x"]["choices"]
+    beside = await read(service, "It was ", masks, " and ", {"hole": "y"}, model_id="dreamon")
+    assert beside["denoising_steps"] == 1
+
+
 async def test_all_holes_of_a_request_are_read_in_one_pass(service: DiffusionLLMService) -> None:
     holes = [{"hole": f"q{number}", "choices": ["a", "b"]} for number in range(8)]
     parts = [part for hole in holes for part in ("Is it?", hole)]
