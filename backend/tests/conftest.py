@@ -7,6 +7,7 @@ import gc
 import pytest
 
 from tests.profiles import is_thorough, register_profiles
+from tests.rewriting import import_own_share
 from tests.signals import heed_in_children
 from tests.surroundings import forget_surroundings
 from tests.threads import share_cores
@@ -26,9 +27,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items.sort(key=place_in_order)
 
 
+def pytest_sessionstart(session: pytest.Session) -> None:
+    gc.disable()  # until all is imported, of which nothing is garbage
+    import_own_share(session.config)
+
+
 def pytest_collection_finish() -> None:
-    """Hides what has been imported and found by now, some millions of objects, from the garbage collector. Each model
+    gc.enable()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _nothing_old_is_looked_at() -> None:
+    """Hides what is there before the tests of a file, some millions of objects, from the garbage collector. Each model
     that is loaded or closed makes it look at everything, which took a third of the time of the tests that do so."""
+    gc.collect()
     gc.freeze()
 
 
