@@ -59,6 +59,7 @@ def test_norms_of_queries_and_keys_and_heads_wider_than_the_states_are_not_forgo
     assert_same(GraphForward(model).logits(sequences), ModuleForward(model).logits(sequences))
 
 
+@examples(40)
 @given(st.lists(st.tuples(st.integers(1, 9), st.integers(0, 5), st.integers(1, 9)), min_size=1, max_size=4), st.data())
 @torch.inference_mode()
 def test_spans_that_grow_and_shrink_give_the_same_results_as_the_modules(
@@ -77,6 +78,7 @@ def test_spans_that_grow_and_shrink_give_the_same_results_as_the_modules(
         assert_same(graphed.logits(sequences), modules.logits(sequences))
 
 
+@examples(30)
 @given(st.lists(st.integers(13, 30), min_size=1, max_size=4), st.data())
 @torch.inference_mode()
 def test_spans_that_move_on_leave_refreshed_keys_behind(sizes: list[int], data: st.DataObject) -> None:
@@ -106,6 +108,7 @@ def test_a_sequence_gives_the_same_bits_in_any_batch(length: int, others: list[i
     assert torch.equal(GRAPHED.logits([sequence]), together[sum(others) :])
 
 
+@examples(40)
 @given(st.lists(st.tuples(st.integers(1, 60), st.integers(1, 40)), min_size=2, max_size=5), st.integers(0, 99))
 @torch.inference_mode()
 def test_a_span_gives_the_same_bits_in_any_batch(sizes: list[tuple[int, int]], seed: int) -> None:
