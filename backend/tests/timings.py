@@ -19,6 +19,7 @@ LONGEST_FIRST = (
     "tests/unit/training/test_shipped.py",
     "tests/api/test_start.py",
     "tests/api/test_cli.py",
+    "tests/api/test_logs.py",
     "tests/api/test_worst_day.py",
     "tests/docs/test_pages.py",
     "tests/unit/engine/test_moves.py",
