@@ -75,6 +75,23 @@ def arriving_between_steps(runner: ModelRunner, requests: Sequence[GenerationReq
     return events
 
 
+def test_models_of_four_families_side_by_side_give_each_request_what_it_gets_alone(
+    runners: Mapping[str, ModelRunner],
+) -> None:
+    """Requests of the same names in each, and the engines take turns."""
+    names = ("llada-tiny", "dream-tiny", "dreamon-tiny", "sdar-tiny")
+    requests = {name: mixed_requests(runners[name].model.config, seed=13, count=4) for name in names}
+    alone = {}
+    for name in names:
+        engine, alone[name] = engine_with(runners[name], requests[name])
+        run_to_end(engine)
+    side_by_side = {name: engine_with(runners[name], requests[name]) for name in names}
+    while any(engine.has_work for engine, _ in side_by_side.values()):
+        for engine, _ in side_by_side.values():
+            engine.step()
+    assert {name: events for name, (_, events) in side_by_side.items()} == alone
+
+
 def test_cancelling_others_of_a_batch_changes_nothing(llada: ModelRunner) -> None:
     requests = mixed_requests(llada.model.config, seed=3, count=6)
     alone = traces.run(llada, requests[:1], together=True)[0].events
