@@ -30,13 +30,11 @@ router = APIRouter(include_in_schema=False)
 @router.api_route("/", methods=["GET", "HEAD"])
 async def playground(request: Request) -> Response:
     """The page."""
-    """The page."""
     return await _file("index.html", request)
 
 
 @router.api_route("/playground/{name}", methods=["GET", "HEAD"])
 async def playground_file(name: str, request: Request) -> Response:
-    """A file of the page."""
     """A file that the page names."""
     return await _file(name, request)
 

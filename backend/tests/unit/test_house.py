@@ -48,6 +48,11 @@ Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
+def is_text(node: ast.AST) -> bool:
+    """Whether a statement is a text and nothing else."""
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
 @dataclass(frozen=True)
 class Source:
     """A file of the source, parsed."""
@@ -67,12 +72,8 @@ class Source:
     def docstrings(self) -> Iterator[tuple[int, str]]:
         """The line and text of each docstring, those below constants and attributes included."""
         for node in ast.walk(self.tree):
-            if (
-                isinstance(node, ast.Expr)
-                and isinstance(node.value, ast.Constant)
-                and isinstance(node.value.value, str)
-            ):
-                yield node.lineno, node.value.value
+            if isinstance(node, ast.Expr) and is_text(node):
+                yield node.lineno, ast.literal_eval(node.value)
 
     def public(self) -> Iterator[Documented]:
         """The module, its public classes and its public functions."""
@@ -132,6 +133,16 @@ def test_every_docstring_begins_with_a_subject() -> None:
         for source in everything()
         for line, text in source.docstrings()
         if NO_SUBJECT.match(text.strip())
+    ]
+
+
+def test_every_docstring_stands_alone() -> None:
+    """A second one behind it is a text that nobody finds."""
+    assert not [
+        f"{source.name}:{node.body[1].lineno}"
+        for source in everything()
+        for node in ast.walk(source.tree)
+        if isinstance(node, Documented) and len(node.body) > 1 and all(map(is_text, node.body[:2]))
     ]
 
 

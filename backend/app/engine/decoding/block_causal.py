@@ -118,7 +118,7 @@ class BlockCausalSampler(Sampler):
 
     def _counts_of_block(self, num_open: int) -> list[int]:
         """The least number of commits of each step of the block: as if all of it were open."""
-        return schedule.spread_evenly(self._block_length, self._steps[self._block] or self._block_length)
+        return self._spread(self._block_length, self._steps[self._block])
 
     def _is_over(self, canvas: Canvas) -> bool:
         """Whether nothing that is left to decode can change the answer; of a run to the end, whether the text ends in a
@@ -157,6 +157,11 @@ class BlockCausalSampler(Sampler):
         if self._block < len(self._blocks):
             counts = self._counts_of_block(len(self._open_positions(canvas)))
             self._counts = [count for count in counts if count > 0]
+
+    @staticmethod
+    def _spread(num_positions: int, steps: int | None) -> list[int]:
+        """The commits of each step; one where steps are not bounded."""
+        return schedule.spread_evenly(num_positions, num_positions if steps is None else steps)
 
     def _steps_of_blocks(self) -> list[int | None]:
         """Steps that each block may take; `None`: as many as it wants."""
@@ -197,10 +202,9 @@ class StableDiffCoderSampler(BlockCausalSampler):
     SCORES_SEE_FILTERS = False
 
     def _counts_of_block(self, num_open: int) -> list[int]:
-        steps = self._steps[self._block]
         # In the published loop a threshold takes as many steps as it wants.
         is_free = self._rule.is_adaptive and self._params.run_to_end
-        return [1] * num_open if is_free or steps is None else schedule.spread_evenly(num_open, steps)
+        return self._spread(num_open, None if is_free else self._steps[self._block])
 
 
 class FastDllmSampler(BlockCausalSampler):
@@ -225,8 +229,7 @@ class FastDllmSampler(BlockCausalSampler):
         return replace(plan, rules=greedy, span=ComputedSpan((before, start), cached_to=start))
 
     def _counts_of_block(self, num_open: int) -> list[int]:
-        steps = self._steps[self._block]
-        return [1] * num_open if steps is None else schedule.spread_evenly(num_open, steps)
+        return self._spread(num_open, self._steps[self._block])
 
     def _is_over(self, canvas: Canvas) -> bool:
         if not self._params.run_to_end:

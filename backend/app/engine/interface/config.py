@@ -12,8 +12,6 @@ RuntimeName = Literal["auto", "onnx", "torch"]
 
 @dataclass(frozen=True, slots=True)
 class EngineConfig:
-    """The configuration: device, types, limits."""
-
     """Devices, types and limits of one engine."""
 
     device: str = "auto"

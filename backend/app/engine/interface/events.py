@@ -100,8 +100,6 @@ class CanvasesRead:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The request has its whole text."""
-
     """The request came to its end."""
 
     request_id: str
@@ -123,8 +121,6 @@ class Cancelled:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The request has failed."""
-
     """The request ended with an error."""
 
     request_id: str

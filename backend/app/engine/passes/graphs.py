@@ -105,7 +105,6 @@ def caches_unrotated(model: FamilyModel) -> bool:
 
 
 def fresh_names(num_layers: int) -> list[str]:
-    """Outputs of a graph that computes keys and values: their names, layer by layer."""
     """Outputs beside the logits: keys and values of the pass, layer by layer."""
     return [f"layer_{layer}_{kind}" for layer in range(num_layers) for kind in ("k", "v")]
 

@@ -15,8 +15,6 @@ from app.engine.interface.params import DecodingParams
 
 
 class EntropyBound(CommitRule):
-    """The rule of `entropy_bound`."""
-
     """Commits the least uncertain while their entropies add up to little."""
 
     PARAMETER = "entropy_bound"

@@ -11,8 +11,6 @@ from app.engine.interface.params import DecodingParams
 
 
 class Factor(CommitRule):
-    """The rule of `confidence_factor`."""
-
     """Commits so many that all of them are confident enough for that number."""
 
     PARAMETER = "confidence_factor"

@@ -14,8 +14,6 @@ LEAP = 4
 
 
 class LocalLeap(CommitRule):
-    """The rule of `local_threshold`."""
-
     """Commits everything that reaches the threshold, and near it whatever reaches a lower one."""
 
     PARAMETER = "local_threshold"

@@ -10,8 +10,6 @@ from app.engine.interface.params import DecodingParams
 
 
 class Threshold(CommitRule):
-    """The rule of `confidence_threshold`."""
-
     """Commits everything that is confident enough."""
 
     PARAMETER = "confidence_threshold"

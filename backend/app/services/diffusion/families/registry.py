@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from app.services.diffusion.families.base import TextFamily
+from app.services.diffusion.families.block_causal import FAST_DLLM_V2, SDAR, STABLE_DIFFCODER
 from app.services.diffusion.families.dream import DREAM
 from app.services.diffusion.families.dreamon import DREAMON
-from app.services.diffusion.families.fast_dllm_v2 import FAST_DLLM_V2
 from app.services.diffusion.families.illada import ILLADA
 from app.services.diffusion.families.llada import LLADA
-from app.services.diffusion.families.sdar import SDAR
-from app.services.diffusion.families.stable_diffcoder import STABLE_DIFFCODER
 
 TEXT_FAMILIES: dict[str, TextFamily] = {}
 
