@@ -12,8 +12,8 @@ from app.cli.types import TEXT, FiniteRange
 from app.core.parameters import PARAMETERS, TYPES
 from app.services.diffusion.models import Sampling
 
-NO_OPTIONS = ("stream", "stream_mode")
-"""The output decides these."""
+NO_OPTIONS = ("stream", "stream_mode", "constraint")
+"""The output decides the first two, and options of its own the last."""
 FIRST = ("model_id", "max_length")
 
 

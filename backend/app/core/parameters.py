@@ -126,6 +126,14 @@ class DecodingParameters(TypedDict, total=False):
     ]
 
 
+class ConstraintBody(TypedDict, total=False):
+    """A constraint as JSON: exactly one of the three."""
+
+    json_schema: dict[str, Any] | bool
+    regex: str
+    choices: list[str]
+
+
 class Parameters(DecodingParameters, total=False):
     """The parameters of a request besides its text; those left out take the server's default."""
 
@@ -138,6 +146,7 @@ class Parameters(DecodingParameters, total=False):
     ignore_eos: Annotated[bool, Parameter("Write on up to `max_length`, for measurements; without effect on DreamOn.")]
     logprobs: Annotated[int, Parameter("Tell each token's log-probability, and so many alternatives.", ge=0, le=20)]
     stream_mode: Annotated[StreamMode, Parameter("canvas adds step events.")]
+    constraint: Annotated[ConstraintBody, Parameter("What the answer has to be: valid by a schema, say.")]
 
 
 def rows_of(parameters: type) -> dict[str, Parameter]:

@@ -7,14 +7,18 @@ from typing import Any, Literal, get_origin, get_type_hints
 
 from pydantic import BaseModel
 
-from app.core.parameters import ENGINE_NAMES, PARAMETERS, TYPES, field_of
+from app.core.parameters import ENGINE_NAMES, PARAMETERS, TYPES, ConstraintBody, field_of
 from app.core.settings import DiffusionConfig
 from app.engine.interface.params import DecodingParams
 from app.engine.request.validation import bounds_of
+from app.services.diffusion.constraint import Constraint
 from app.services.diffusion.models import Request
 
 WITHOUT_ROW = {"stream"}
 """Accepted for compatibility, and asks for nothing."""
+
+CHECKED = {ConstraintBody: Constraint}
+"""The class that checks an object, by the type that a client writes."""
 
 
 def disagreements(
@@ -31,7 +35,7 @@ def _in_the_request(request: type[BaseModel]) -> Iterator[str]:
     for name in PARAMETERS:
         if name not in request.model_fields:
             yield f"{name}: {request.__name__} has no such field"
-        elif types[name] not in (TYPES[name], TYPES[name] | None):
+        elif types[name] not in ((kind := CHECKED.get(TYPES[name], TYPES[name])), kind | None):
             yield f"{name}: {request.__name__} says {types[name]}, the row {TYPES[name]}"
         elif _said(request, name) != _expected(name):
             yield f"{name}: {request.__name__} has other bounds or another description than the row"

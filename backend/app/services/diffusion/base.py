@@ -84,6 +84,8 @@ class DiffusionModel(ABC):
     """Whether it has a chat template that reads `chat_template_kwargs`, or refuses them itself."""
     gives_logprobs: bool = False
     """Whether its `token` events carry `logprobs` where a request asks for them."""
+    constrains: bool = False
+    """Whether its answers obey the `constraint` of a request."""
     base_id: str | None = None
     """The model whose weights it uses. That one is loaded first, and stays in memory for as long as this one does."""
     problem: str | None = None
@@ -157,6 +159,8 @@ class DiffusionModel(ABC):
         operation = operation_of(params)
         if operation not in self.capabilities:
             raise self._cannot(operation)
+        if isinstance(params, Request) and params.constraint is not None and "constrain" not in self.capabilities:
+            raise self._cannot("constrain")
 
     def prepare_request(self, params: Asked) -> Prepared:
         """Prepares a request before it waits for its place: `check`, and for a model with an engine the same in its
@@ -187,7 +191,8 @@ class DiffusionModel(ABC):
         infills = type(self).infill_stream is not DiffusionModel.infill_stream
         reads = type(self).read_stream is not DiffusionModel.read_stream
         writing: tuple[Capability, ...] = ("generate", "infill", "chat") if infills else ("generate", "chat")
-        return (*writing, "read") if reads else writing
+        others: tuple[Capability, ...] = ("constrain",) if self.constrains else ()
+        return (*writing, "read", *others) if reads else (*writing, *others)
 
     def _refuse_template_options(self, params: DiffusionChatParams) -> None:
         asking = [name for name, value in params.chat_template_kwargs.items() if value]
@@ -198,13 +203,16 @@ class DiffusionModel(ABC):
                 field="chat_template_kwargs",
             )
 
-    def _cannot(self, operation: Operation) -> UnsupportedOperation:
+    def _cannot(self, operation: Capability) -> UnsupportedOperation:
         if operation == "generate":
             message = f"model {self.model_id!r} cannot generate"
             return UnsupportedOperation(message, field="model_id", operation=operation)
         if operation == "read":
             message = f"model {self.model_id!r} cannot read: it says nothing of probabilities"
             return UnsupportedOperation(message, field="model_id", operation=operation)
+        if operation == "constrain":
+            message = f"model {self.model_id!r} cannot constrain: its answers obey no constraint"
+            return UnsupportedOperation(message, field="constraint", operation=operation)
         return UnsupportedOperation(
             f"model {self.model_id!r} cannot infill: it sees no text behind a gap", field="suffix"
         )

@@ -7,13 +7,14 @@ import time
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from app.core.parameters import MAX_SEED, CacheName, DecodingName, StreamMode, field_of
+from app.services.diffusion.constraint import Constraint
 
 EventType = Literal["start", "token", "step", "complete", "error"]
 Operation = Literal["generate", "infill", "read"]
-Capability = Literal["generate", "infill", "chat", "read"]
+Capability = Literal["generate", "infill", "chat", "read", "constrain"]
 
 MAX_STOP_CHARACTERS = 200
 MAX_STOP_STRINGS = 16
@@ -86,6 +87,16 @@ class Request(Sampling):
     ignore_eos: bool | None = field_of("ignore_eos")
     logprobs: int | None = field_of("logprobs")
     stream_mode: StreamMode = field_of("stream_mode", "text")
+    constraint: Constraint | None = field_of("constraint")
+
+    @field_validator("constraint")
+    @classmethod
+    def _goes_with_the_rest(cls, constraint: Constraint | None, info: ValidationInfo) -> Constraint | None:
+        if constraint is not None and info.data.get("stop"):
+            raise ValueError("constraint says where the answer ends, and stop would cut it before; leave stop out")
+        if constraint is not None and info.data.get("ignore_eos"):
+            raise ValueError("constraint says where the answer ends, and ignore_eos writes on; leave ignore_eos out")
+        return constraint
 
 
 class DiffusionGenerationParams(Request):
@@ -217,5 +228,5 @@ class DiffusionModelInfo(BaseModel):
     )
     capabilities: list[str] = Field(
         description="Operations that it is known to answer: `generate`, `infill` (with text behind the gap), `chat`, "
-        "`read`. Other names may come."
+        "`read`; `constrain` where answers obey a `constraint`. Other names may come."
     )

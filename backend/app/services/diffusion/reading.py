@@ -84,6 +84,7 @@ class DiffusionReadParams(BaseModel):
     # What a request to write may say beside.
     stream_mode: ClassVar[StreamMode] = "text"
     logprobs: ClassVar[None] = None
+    constraint: ClassVar[None] = None
     seed: ClassVar[None] = None
     stop_strings: ClassVar[tuple[str, ...]] = ()
 

@@ -29,7 +29,7 @@ def asked(*arguments: str) -> Any:
 
 def test_every_parameter_of_a_request_is_an_option() -> None:
     names = {option.name for option in ask.params}
-    assert names == set(Request.model_fields) - {"stream", "stream_mode"}
+    assert names == set(Request.model_fields) - {"stream", "stream_mode", "constraint"}
 
 
 def test_only_given_options_are_sent_with_their_own_types() -> None:

@@ -125,11 +125,18 @@ async def _filtered_conversation(params: DiffusionChatParams, filters: Sequence[
 
 
 class FilteredOutput:
-    """One answer on its way through the filters, and what has come out of them so far."""
+    """One answer on its way through the filters, and what has come out of them so far.
 
-    def __init__(self, filters: Sequence[ContentFilter] = ()) -> None:
+    Args:
+        is_constrained: whether the answer obeys a constraint, which it might not with other words: then a filter that
+            changes it refuses it.
+    """
+
+    def __init__(self, filters: Sequence[ContentFilter] = (), *, is_constrained: bool = False) -> None:
         self._outputs = [content_filter.open_output() for content_filter in filters]
         self._released: list[str] = []
+        self._is_constrained = is_constrained
+        self._held = ""  # of a constrained answer: what went in and has not come out
 
     @property
     def text(self) -> str:
@@ -138,6 +145,7 @@ class FilteredOutput:
 
     async def feed(self, text: str) -> str:
         """The text that may leave now. Raises as `filtered_input` does."""
+        self._held += text if self._is_constrained else ""
         return self._release(await self._feed(self._outputs, text))
 
     async def flush(self) -> str:
@@ -145,7 +153,10 @@ class FilteredOutput:
         rest = ""
         for index, output in enumerate(self._outputs, 1):
             rest += await self._feed(self._outputs[index:], await _guarded(output.flush()))
-        return self._release(rest)
+        released = self._release(rest)
+        if self._held:
+            raise _changed()
+        return released
 
     async def filter_step(self, data: Any) -> Any | None:
         """The data of a `step` event without what must not be seen; `None` if it is none that a filter understands."""
@@ -163,8 +174,15 @@ class FilteredOutput:
         return text
 
     def _release(self, text: str) -> str:
+        if self._is_constrained and not self._held.startswith(text):
+            raise _changed()
+        self._held = self._held[len(text) :]
         self._released.append(text)
         return text
+
+
+def _changed() -> ContentRejected:
+    return ContentRejected("the content filter would change the answer, which then might not obey its constraint")
 
 
 async def _through(filters: Sequence[ContentFilter], text: str, field: str) -> str:

@@ -12,14 +12,15 @@ from app.text.line_ends import LineEnds, LineEndWriter, to_lf
 
 
 def line_ends_around(params: Asked) -> LineEnds:
-    """The line ends that the answer gets: those of the text to continue, of both sides of a gap, or of all messages."""
+    """The line ends that the answer gets: those of the text to continue, of both sides of a gap, or of all messages.
+    A constraint is about the very characters, so under one they stay as they are written."""
+    if isinstance(params, DiffusionReadParams) or params.constraint is not None:
+        return LineEnds()
     if isinstance(params, DiffusionInfillingParams):
         return LineEnds.around(params.prefix, params.suffix)
     if isinstance(params, DiffusionChatParams):
         # An answer begins a turn of its own, so there is no line end that it could complete.
         return LineEnds(LineEnds.around("".join(f"{message.content} " for message in params.messages)).line_end)
-    if isinstance(params, DiffusionReadParams):
-        return LineEnds()
     return LineEnds.around(params.text)
 
 

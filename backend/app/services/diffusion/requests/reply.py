@@ -30,13 +30,14 @@ class Reply:
         self._shows_logprobs = params.logprobs is not None
         self._line_ends = line_ends_around(params)
         self._answer = Answer(params.stop_strings, self._line_ends.line_end)
+        self._is_constrained = params.constraint is not None
         self._output = FilteredOutput()
         self._joint = Joint(self._line_ends)
         self._has_started = False
 
     def pass_through(self, filters: Sequence[ContentFilter]) -> None:
         """Says, before the first event, which filters the answer passes."""
-        self._output = FilteredOutput(filters)
+        self._output = FilteredOutput(filters, is_constrained=self._is_constrained)
 
     @property
     def is_stopped(self) -> bool:

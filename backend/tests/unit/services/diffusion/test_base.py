@@ -1,7 +1,8 @@
 import pytest
 
 from app.services.diffusion.base import DiffusionModel
-from app.services.diffusion.errors import InvalidParameters
+from app.services.diffusion.constraint import Constraint
+from app.services.diffusion.errors import InvalidParameters, UnsupportedOperation
 from app.services.diffusion.models import DiffusionGenerationParams, DiffusionInfillingParams
 from tests.fakes import GatedModel, WordsModel
 
@@ -9,6 +10,17 @@ from tests.fakes import GatedModel, WordsModel
 def test_a_model_that_implements_infilling_can_infill() -> None:
     assert GatedModel().capabilities == ("generate", "chat")
     assert WordsModel().capabilities == ("generate", "infill", "chat")
+
+
+def test_a_model_that_says_so_can_constrain() -> None:
+    constrained = DiffusionGenerationParams(text="a", constraint=Constraint(regex="b"))
+    model = WordsModel()
+    with pytest.raises(UnsupportedOperation, match="'words' cannot constrain") as refusal:
+        model.prepare_request(constrained)
+    assert (refusal.value.field, refusal.value.operation) == ("constraint", "constrain")
+    model.constrains = True
+    assert model.capabilities == ("generate", "infill", "chat", "constrain")
+    assert model.prepare_request(constrained).params is constrained
 
 
 @pytest.mark.parametrize(

@@ -135,6 +135,51 @@ async def test_the_example_of_the_documentation() -> None:
     assert [event.data for event in events[1:]] == ["One. ", "the classifier refuses the answer"]
 
 
+class Patient(OutputFilter):
+    """Holds everything back until the end."""
+
+    def __init__(self, ending: str = "") -> None:
+        self._text = ""
+        self._ending = ending
+
+    async def feed(self, text: str) -> str:
+        self._text += text
+        return ""
+
+    async def flush(self) -> str:
+        return self._text[: len(self._text) - len(self._ending)]
+
+
+class Waits(ContentFilter):
+    async def filter_input(self, text: str, *, field: str) -> str:
+        return text
+
+    def open_output(self) -> OutputFilter:
+        return Patient()
+
+
+class Cuts(Waits):
+    def open_output(self) -> OutputFilter:
+        return Patient("}")
+
+
+@pytest.mark.parametrize(("content_filter", "is_refused"), [(Waits(), False), (Cuts(), True), (Shouting(), True)])
+async def test_a_filter_may_not_change_an_answer_under_a_constraint(
+    content_filter: ContentFilter, is_refused: bool
+) -> None:
+    model = WordsModel(words=['{"a"', ":1}"])
+    model.constrains = True
+    async with serving(model) as service:
+        service.content_filter = content_filter
+        asked: dict[str, Any] = {"constraint": {"json_schema": {"type": "object"}}}
+        assert (await service.generate_stream("x")).success
+        if is_refused:
+            with pytest.raises(ContentRejected, match="would change the answer"):
+                await service.generate_stream("x", **asked)
+        else:
+            assert (await service.generate_stream("x", **asked)).text == '{"a":1}'
+
+
 async def test_filters_stand_in_a_row() -> None:
     output = FilteredOutput([Shouting(), Shouting()])
     assert [await output.feed(text) for text in ("a", "b", "c")] == ["", "", "A"]

@@ -16,6 +16,7 @@ from app.services.diffusion import (
     DiffusionStreamEvent,
 )
 from app.services.diffusion.base import DiffusionModel
+from app.services.diffusion.constraint import Constraint
 from app.services.diffusion.models import ChatMessage, Params
 from app.services.diffusion.requests.line_ends import token_with
 from app.text.line_ends import LineEnds, to_lf
@@ -127,6 +128,15 @@ def test_a_canvas_has_the_line_ends_of_the_text() -> None:
     assert step["canvas"] == ["a\r\n", "\r\n", "b", None]
     assert [commit["text"] for commit in step["committed"]] == ["a\r\n", "\r\n", "\r\nb"]
     assert "".join(pieces_of(events)) == "a\r\n\r\nb"
+
+
+@pytest.mark.parametrize("face", FACES)
+def test_under_a_constraint_line_ends_stay_as_they_are_written(face: str) -> None:
+    model = LinesModel(["a\n", "\r\n", "b"])
+    model.constrains = True
+    constraint = Constraint(regex=r"[a-z\s]+")
+    [events] = events_of(model, request(face, "x\r\ny\r", constraint=constraint))
+    assert "".join(pieces_of(events)) == "a\n\r\nb"
 
 
 @pytest.mark.parametrize("stop", ["\nb", "\r\nb", "\rb"])
