@@ -5,7 +5,8 @@ TextError               text that is not valid Unicode; root of the others
 ├── ChatTemplateError   a chat template is missing or broken
 │   ├── ConversationRefused   the template works, but refuses this conversation or writes nothing
 │   └── OptionRefused         the template works, and has no use for an option
-└── PatternError        a term or regular expression cannot be searched for
+├── PatternError        a term or regular expression cannot be searched for
+└── ConstraintError     a constraint cannot be honoured, or no text satisfies it
 """
 
 
@@ -31,3 +32,14 @@ class OptionRefused(ChatTemplateError):
 
 class PatternError(TextError):
     """A term or regular expression cannot be searched for."""
+
+
+class ConstraintError(TextError):
+    """A constraint cannot be honoured, or no text satisfies it.
+
+    The keyword is the one of a JSON schema, or the construct of a regular expression, that is not honoured.
+    """
+
+    def __init__(self, message: str, keyword: str | None = None) -> None:
+        super().__init__(message)
+        self.keyword = keyword
