@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from app.text.constraints.compiled import CompiledConstraint, over_tokens
-from app.text.constraints.dfa import Dfa, determinise
-from app.text.constraints.language import Language
+from app.text.constraints.dfa import Dfa
+from app.text.constraints.json_schema.translator import dfa_of_schema
 from app.text.constraints.limits import DEFAULT_LIMITS, Budget, Limits, check_size
-from app.text.constraints.minimise import minimise
+from app.text.constraints.operations import minimal
 from app.text.constraints.regex_parser import parse_regex, whole
 from app.text.constraints.texts import dfa_of_texts
 from app.text.constraints.vocabulary import Vocabulary
@@ -28,11 +28,6 @@ def compile_constraint(
     """
     budget = Budget(limits)
     return over_tokens(_DFAS[kind](source, budget), vocabulary, budget)
-
-
-def minimal(language: Language, budget: Budget) -> Dfa:
-    """The automaton of a language, minimised."""
-    return minimise(determinise(language, budget), budget)
 
 
 def dfa_of_regex(pattern: str, budget: Budget) -> Dfa:
@@ -59,4 +54,8 @@ def _encoded(choice: str) -> bytes:
         raise ConstraintError(f"The choice {choice!r} has half of a surrogate pair, which no text can hold.") from None
 
 
-_DFAS: dict[str, Callable[[Any, Budget], Dfa]] = {"regex": dfa_of_regex, "choices": dfa_of_choices}
+_DFAS: dict[str, Callable[[Any, Budget], Dfa]] = {
+    "json_schema": dfa_of_schema,
+    "regex": dfa_of_regex,
+    "choices": dfa_of_choices,
+}

@@ -1,0 +1,1 @@
+"""JSON schemas (Draft 2020-12) as languages of compact JSON."""
