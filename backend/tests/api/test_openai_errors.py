@@ -77,10 +77,15 @@ def test_a_wrong_turn_is_named(client: OpenAI, turn: Any, param: str, message: s
 
 
 @pytest.mark.parametrize(
-    "asked", [{"tools": [{"type": "function"}]}, {"response_format": {"type": "json_object"}}, {"messages": []}]
+    ("asked", "name"),
+    [
+        ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tool_choice"),
+        ({"functions": [{"name": "f"}]}, "functions"),
+        ({"response_format": {"type": "json_object"}}, "response_format"),
+        ({"messages": []}, "messages"),
+    ],
 )
-def test_chat_refuses_by_name_too(client: OpenAI, asked: dict[str, Any]) -> None:
-    (name,) = asked
+def test_chat_refuses_by_name_too(client: OpenAI, asked: dict[str, Any], name: str) -> None:
     with pytest.raises(openai.BadRequestError) as refusal:
         client.chat.completions.create(**{"model": "words", "messages": [{"role": "user", "content": "a"}], **asked})
     assert refusal.value.param == name

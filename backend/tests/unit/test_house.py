@@ -39,7 +39,7 @@ BODIES = {
     "app/api/openai/logprobs.py TokenLogprob",
     "app/api/openai/models.py ModelList",
     "app/api/openai/requests.py StreamOptions",
-    "app/api/openai/requests.py TextPart",
+    "app/api/openai/messages.py TextPart",
     "app/services/diffusion/reports.py DiffusionHealth",
 }
 """The bodies without a docstring, which would become a text of the OpenAPI document."""

@@ -91,6 +91,7 @@ NEUTRAL: Mapping[str, tuple[Any, ...]] = MappingProxyType(
         "spaces_between_special_tokens": (True,),
         "stop_token_ids": (),
         "store": (False,),
+        "structural_tag": (),
         "structured_outputs": (),
         "suffix": (),
         "system": (),

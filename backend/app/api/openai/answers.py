@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -11,7 +12,7 @@ from pydantic import BaseModel, Field
 from app.api.openai.logprobs import ChatLogprobs, TextLogprobs, chat_logprobs, text_logprobs
 from app.services.diffusion.metadata import AnswerMetadata, num_seen_tokens
 
-FinishReason = Literal["stop", "length"]
+FinishReason = Literal["stop", "length", "tool_calls"]
 
 
 class Usage(BaseModel):
@@ -24,14 +25,32 @@ class Usage(BaseModel):
     truncated_prompt_characters: int = Field(description="Left out before, because a side of a gap has a bound.")
 
 
+class CalledFunction(BaseModel):
+    """A function, and the arguments that it is called with."""
+
+    name: str | None = Field(None, description="In streams in the first chunk alone.")
+    arguments: str = Field(description="JSON that is valid by the function's parameters; in chunks a piece of it.")
+
+
+class ToolCall(BaseModel):
+    """A call of a function, or in a chunk the next piece of its arguments."""
+
+    index: int | None = Field(None, description="In chunks.")
+    id: str | None = Field(None, description="In streams in the first chunk alone.")
+    type: Literal["function"] | None = None
+    function: CalledFunction
+
+
 class AnswerMessage(BaseModel):
     role: Literal["assistant"]
-    content: str
+    content: str | None = Field(description="Null where a function is called.")
+    tool_calls: list[ToolCall] | None = Field(None, description="Where a function is called: that call.")
 
 
 class Delta(BaseModel):
     role: Literal["assistant"] | None = None
     content: str | None = None
+    tool_calls: list[ToolCall] | None = None
 
 
 class Choice(BaseModel):
@@ -110,6 +129,10 @@ class Form:
     def last(self) -> dict[str, Any]:
         return self._worded("", delta=Delta(content="") if self.has_text else Delta())
 
+    def end(self, reported: AnswerMetadata) -> dict[str, Any]:
+        """The end of an answer, from its metadata."""
+        return end_of(reported)
+
     def logprobs(self, reported: Sequence[dict[str, Any]]) -> TextLogprobs | ChatLogprobs:
         return text_logprobs(reported) if self.has_text else chat_logprobs(reported)
 
@@ -117,7 +140,43 @@ class Form:
         return {**({"text": text} if self.has_text else {}), **(as_message if self.has_message else {})}
 
 
+@dataclass(frozen=True, slots=True)
+class CallForm(Form):
+    """The form of chat answers that call a function: their text is its arguments."""
+
+    function: str
+    is_named: bool
+    """Whether the client has named it: the call is then all that it expects, and no reason to finish."""
+
+    def whole(self, text: str) -> dict[str, Any]:
+        function = CalledFunction(name=self.function, arguments=text)
+        call = ToolCall(id=_call_id(), type="function", function=function)
+        return {"message": AnswerMessage(role="assistant", content=None, tool_calls=[call])}
+
+    def first(self, text: str) -> dict[str, Any]:
+        function = CalledFunction(name=self.function, arguments=text)
+        call = ToolCall(index=0, id=_call_id(), type="function", function=function)
+        return {"delta": Delta(role="assistant", content=None, tool_calls=[call])}
+
+    def piece(self, text: str) -> dict[str, Any]:
+        return {"delta": Delta(tool_calls=[ToolCall(index=0, function=CalledFunction(arguments=text))])}
+
+    def end(self, reported: AnswerMetadata) -> dict[str, Any]:
+        end = end_of(reported)
+        is_called = end["finish_reason"] == "stop" and not self.is_named
+        return {**end, "finish_reason": "tool_calls"} if is_called else end
+
+
+def _call_id() -> str:
+    return f"call_{secrets.token_hex(12)}"
+
+
 TEXT = Form("cmpl-", "text_completion", "text_completion", has_text=True, has_message=False)
 CHAT = Form("chatcmpl-", "chat.completion", "chat.completion.chunk", has_text=False, has_message=True)
 FIM = Form("cmpl-", "text_completion", "text_completion", has_text=True, has_message=True)
 """The form for clients of Mercury, which read `text`, and of Mistral, which read `message` and `delta`."""
+
+
+def calling(function: str, *, is_named: bool) -> CallForm:
+    """The form of chat answers that call this function."""
+    return CallForm(CHAT.id_prefix, CHAT.object, CHAT.chunk_object, CHAT.has_text, CHAT.has_message, function, is_named)

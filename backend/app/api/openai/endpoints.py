@@ -12,7 +12,7 @@ from app.api.bodies.body import body_of
 from app.api.deps import ServiceDep
 from app.api.errors.openai_problem import OPENAI_FORM
 from app.api.models_of import is_marker, max_length_of, model_of
-from app.api.openai.answers import CHAT, FIM, TEXT, Choice, Completion, Form, end_of, usage_of
+from app.api.openai.answers import CHAT, FIM, TEXT, Choice, Completion, Form, calling, usage_of
 from app.api.openai.models import Model, ModelList, list_models
 from app.api.openai.requests import ChatRequest, CompletionRequest, FimRequest, OpenAIRequest
 from app.api.openai.stream import Chunks
@@ -27,7 +27,7 @@ from app.api.streams.choices import (
 )
 from app.api.wire.json_encoding import JsonResponse
 from app.api.wire.request_id import request_id
-from app.services.diffusion import DiffusionLLMService, GenerationResult
+from app.services.diffusion import DiffusionLLMService, GenerationResult, InvalidParameters
 from app.services.diffusion.metadata import answer_metadata
 from app.services.diffusion.models import Params
 
@@ -67,8 +67,10 @@ async def openai_completions(asked: CompletionBody, service: ServiceDep, request
 
 @router.post("/chat/completions", openapi_extra=json_request(ChatRequest), responses=ANSWERS)
 async def openai_chat(asked: ChatBody, service: ServiceDep, request: Request) -> Response:
-    """Writes the next turn of a conversation, which the model sees as its chat template says."""
-    return await _answer(asked, CHAT, service, request, openings=[""] * asked.num_choices)
+    """Writes the next turn of a conversation, which the model sees as its chat template says; or calls a function."""
+    call = asked.forced_call
+    form = CHAT if call is None else calling(call.name, is_named=call.is_named)
+    return await _answer(asked, form, service, request, openings=[""] * asked.num_choices)
 
 
 @router.post("/fim/completions", openapi_extra=json_request(FimRequest), responses=ANSWERS)
@@ -83,6 +85,15 @@ def _without_marker(asked: Gap, service: DiffusionLLMService) -> Gap:
 
 
 async def _answer(
+    asked: OpenAIRequest, form: Form, service: DiffusionLLMService, request: Request, *, openings: Sequence[str]
+) -> Response:
+    try:
+        return await _answered(asked, form, service, request, openings=openings)
+    except InvalidParameters as error:
+        raise error.renamed(asked.names) from None
+
+
+async def _answered(
     asked: OpenAIRequest, form: Form, service: DiffusionLLMService, request: Request, *, openings: Sequence[str]
 ) -> Response:
     generations = start_choices(service, _params(asked, service), request)
@@ -124,5 +135,5 @@ def _choice(asked: OpenAIRequest, form: Form, index: int, opening: str, result: 
         index=index,
         **form.whole((opening or asked.prompt_text(reported)) + result.text),
         logprobs=None if noted is None else form.logprobs(noted),
-        **end_of(reported),
+        **form.end(reported),
     )

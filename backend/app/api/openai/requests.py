@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
@@ -14,15 +14,17 @@ from pydantic import (
     ValidationError,
     ValidationInfo,
     field_validator,
-    model_validator,
 )
 
 from app.api.bodies.unsupported import FIRST_ONLY, AsksForNothing, Ignored, unsupported
 from app.api.errors.problem import FieldError
 from app.api.errors.table import InvalidBody
+from app.api.openai.constraints import Constrained, Wanted
+from app.api.openai.messages import Message
+from app.api.openai.tools import MAX_TOOLS, ForcedCall, Tool, ToolChoice, forced_call
 from app.api.streams.choices import MAX_CHOICES, seeds_from
 from app.core.parameters import MAX_SEED, PARAMETERS, field_of
-from app.services.diffusion import ChatMessage, DiffusionChatParams, DiffusionGenerationParams, DiffusionInfillingParams
+from app.services.diffusion import DiffusionChatParams, DiffusionGenerationParams, DiffusionInfillingParams
 from app.services.diffusion.metadata import AnswerMetadata
 from app.services.diffusion.models import (
     MAX_SIDE_CHARACTERS,
@@ -70,7 +72,7 @@ class StreamOptions(AsksForNothing):
     include_obfuscation: Annotated[Any, Ignored()] = None
 
 
-class OpenAIRequest(AsksForNothing, Sampling):
+class OpenAIRequest(AsksForNothing, Constrained, Sampling):
     """The fields that the endpoints have in common."""
 
     model: str | None = Field(None, max_length=200, description="Default: the configured model.")
@@ -121,6 +123,17 @@ class OpenAIRequest(AsksForNothing, Sampling):
         return None if seed is None or seed < 0 else seed
 
     @property
+    def forced_call(self) -> ForcedCall | None:
+        """The function that the answers call; `None` where they are text."""
+        return None
+
+    @property
+    def names(self) -> Mapping[str, str]:
+        """The names that this request has for fields of the service's constraint."""
+        wanted = self.one_wanted
+        return {} if wanted is None else wanted.names
+
+    @property
     def num_cut_characters(self) -> int:
         """The number of characters that are left out, because the length of each side of a gap has a bound."""
         return 0
@@ -150,6 +163,7 @@ class OpenAIRequest(AsksForNothing, Sampling):
         given |= {"stop": [stop for stop in self.stop_strings if stop] or None, **self._filters()}
         given["max_length"] = None if self.token_limit is None else min(self.token_limit, max_length)
         given["stream_mode"] = "canvas" if self.stream and self.diffusing else None
+        given["constraint"] = None if self.one_wanted is None else self.one_wanted.constraint
         return {name: value for name, value in given.items() if value is not None}
 
     def _filters(self) -> dict[str, Any]:
@@ -229,14 +243,15 @@ class CompletionRequest(OpenAIRequest):
         if isinstance(prompt, list):
             return self._of_ids(prompt, name, given)
         if self.suffix:
-            return _checked(DiffusionInfillingParams, {**_sides(prompt, self.suffix), **given}, prefix=name)
-        return _checked(DiffusionGenerationParams, {"text": prompt, **given}, text=name)
+            given = {**_sides(prompt, self.suffix), **given}
+            return _checked(DiffusionInfillingParams, given, **self.names, prefix=name)
+        return _checked(DiffusionGenerationParams, {"text": prompt, **given}, **self.names, text=name)
 
     def _of_ids(self, token_ids: list[int], name: str, given: dict[str, Any]) -> Params:
         if self.suffix:
             message = "suffix goes with a prompt of text, and this one is of token ids; leave it out, or send text"
             raise InvalidBody([FieldError(field="suffix", message=message)])
-        return _checked(DiffusionTokensParams, {"token_ids": token_ids, **given}, token_ids=name)
+        return _checked(DiffusionTokensParams, {"token_ids": token_ids, **given}, **self.names, token_ids=name)
 
     @field_validator("prompt")
     @classmethod
@@ -278,7 +293,7 @@ class FimRequest(OpenAIRequest):
             message = "prompt and suffix are both empty; give at least one of them"
             raise InvalidBody([FieldError(field="prompt", message=message)])
         given = {**_sides(self.prompt, self.suffix), **self._common(max_length)}
-        return [_checked(DiffusionInfillingParams, choice) for choice in self._choices(given)]
+        return [_checked(DiffusionInfillingParams, choice, **self.names) for choice in self._choices(given)]
 
 
 def _sides(prompt: str, suffix: str | None) -> dict[str, str]:
@@ -288,44 +303,6 @@ def _sides(prompt: str, suffix: str | None) -> dict[str, str]:
 
 def _num_cut(prompt: str, suffix: str | None) -> int:
     return sum(max(len(side) - MAX_SIDE_CHARACTERS, 0) for side in (prompt, suffix or ""))
-
-
-class TextPart(AsksForNothing):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    type: Literal["text"]
-    text: str
-    cache_control: Annotated[Any, Ignored()] = None
-
-
-class Message(AsksForNothing):
-    """A turn as clients keep it, with what an answer brought besides its text."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: str | Annotated[list[TextPart], FIRST_ONLY]
-    name: Annotated[Any, Ignored()] = None
-    refusal: Annotated[Any, unsupported("refusal")] = None
-    annotations: Annotated[Any, Ignored()] = None
-    audio: Annotated[Any, unsupported("audio")] = None
-    function_call: Annotated[Any, unsupported("function_call")] = None
-    tool_calls: Annotated[Any, unsupported("tool_calls")] = None
-    tool_call_id: Annotated[Any, Ignored()] = None
-    reasoning: Annotated[Any, Ignored()] = None
-    reasoning_content: Annotated[Any, Ignored()] = None
-    cache_control: Annotated[Any, Ignored()] = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _may_say_nothing(cls, message: Any) -> Any:
-        """Reads a missing or `null` content of an assistant as an answer without text."""
-        says_nothing = isinstance(message, dict) and message.get("role") == "assistant" and not message.get("content")
-        return {**message, "content": ""} if says_nothing else message
-
-    def turn(self) -> ChatMessage:
-        text = self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
-        return ChatMessage(role="system" if self.role == "developer" else self.role, content=text)
 
 
 class ChatRequest(OpenAIRequest):
@@ -348,11 +325,14 @@ class ChatRequest(OpenAIRequest):
     parallel_tool_calls: Annotated[Any, Ignored()] = None
     cache_prompt: Annotated[Any, Ignored()] = None
     id_slot: Annotated[Any, Ignored()] = None
-    tools: Annotated[Any, unsupported("tools")] = None
-    tool_choice: Annotated[Any, unsupported("tool_choice")] = None
+    tools: Annotated[list[Tool], FIRST_ONLY] | None = Field(
+        None, max_length=MAX_TOOLS, description="Functions; the answer calls the one that `tool_choice` says."
+    )
+    tool_choice: ToolChoice | None = Field(
+        None, description="The function that is called, or `required` where there is one; `none` leaves the tools out."
+    )
     functions: Annotated[Any, unsupported("functions")] = None
     function_call: Annotated[Any, unsupported("function_call")] = None
-    response_format: Annotated[Any, unsupported("response_format")] = None
     modalities: Annotated[Any, unsupported("modalities")] = None
     audio: Annotated[Any, unsupported("audio")] = None
     prediction: Annotated[Any, unsupported("prediction")] = None
@@ -369,12 +349,27 @@ class ChatRequest(OpenAIRequest):
     def token_limit(self) -> int | None:
         return self.max_completion_tokens or self.max_tokens
 
+    @property
+    def forced_call(self) -> ForcedCall | None:
+        return forced_call(self.tools or (), self.tool_choice)
+
+    def wanted(self) -> Iterator[Wanted]:
+        yield from super().wanted()
+        if (call := self.forced_call) is not None:
+            parameters = f"tools[{call.index}].function.parameters"
+            yield Wanted.of("json_schema", call.schema, name="tool_choice", inner=parameters)
+
     def params(self, max_length: int) -> list[Params]:
         turns = [message.turn() for message in self.messages]
         given = {"messages": turns, **self._common(max_length)}
         thinking = {} if self.enable_thinking is None else {"enable_thinking": self.enable_thinking}
+        given |= {"tools": [tool.model_dump(exclude_none=True) for tool in self._shown_tools]}
         given |= {"chat_template_kwargs": {**thinking, **(self.chat_template_kwargs or {})}}
-        return [_checked(DiffusionChatParams, choice) for choice in self._choices(given)]
+        return [_checked(DiffusionChatParams, choice, **self.names) for choice in self._choices(given)]
+
+    @property
+    def _shown_tools(self) -> Sequence[Tool]:
+        return () if self.forced_call is None else self.tools or ()
 
     @field_validator("max_completion_tokens")
     @classmethod

@@ -8,7 +8,7 @@ from typing import Any
 
 from app.api.errors.openai_problem import openai_problem
 from app.api.errors.table import problem_of_code
-from app.api.openai.answers import Choice, Completion, Form, Usage, end_of, usage_of
+from app.api.openai.answers import Choice, Completion, Form, Usage, usage_of
 from app.api.openai.requests import OpenAIRequest, StreamOptions
 from app.api.streams.framing import COMMENT, SERVER_SENT_EVENTS, data_line
 from app.services.diffusion import DiffusionStreamEvent
@@ -66,7 +66,7 @@ class Chunks:
             case "step":
                 return f"event: {STEP_EVENT}\n".encode() + self._chunk(choices=[], diffusion=_step(index, event.data))
             case "complete":
-                return self._choice(index, **self._form.last(), **end_of(reported))
+                return self._choice(index, **self._form.last(), **self._form.end(reported))
             case "error":
                 return data_line(openai_problem(problem_of_code(event.metadata["code"], event.data)))
 

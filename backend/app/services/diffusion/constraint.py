@@ -41,10 +41,7 @@ class Constraint(BaseModel):
     @classmethod
     def _is_of_bounded_size(cls, schema: dict[str, Any] | bool | None) -> dict[str, Any] | bool | None:
         if isinstance(schema, dict):
-            _check_depth(schema)
-            num_bytes = len(_as_json(schema))
-            if num_bytes > MAX_SCHEMA_BYTES:
-                raise ValueError(f"json_schema has {num_bytes} bytes, more than the maximum of {MAX_SCHEMA_BYTES}")
+            check_json(schema, "json_schema")
         return schema
 
     @field_validator("choices")
@@ -66,22 +63,29 @@ class Constraint(BaseModel):
         return self
 
 
-def _as_json(schema: dict[str, Any]) -> bytes:
-    """The schema as clients would send it. Raises ValueError for what JSON cannot express."""
+def check_json(value: dict[str, Any] | list[Any], name: str) -> None:
+    """Refuses JSON that is too large to look at.
+
+    Raises:
+        ValueError: it has too many levels or bytes, or is no JSON.
+    """
+    _check_depth(value, name)
     try:
-        return json.dumps(schema, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+        num_bytes = len(json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode())
     except (TypeError, ValueError) as error:
-        raise ValueError(f"json_schema cannot be written as JSON: {error}") from None
+        raise ValueError(f"{name} cannot be written as JSON: {error}") from None
+    if num_bytes > MAX_SCHEMA_BYTES:
+        raise ValueError(f"{name} has {num_bytes} bytes, more than the maximum of {MAX_SCHEMA_BYTES}")
 
 
-def _check_depth(schema: dict[str, Any]) -> None:
-    """Looks level by level, so that no schema is too deep to be looked at."""
-    level: list[Any] = [schema]
+def _check_depth(value: dict[str, Any] | list[Any], name: str) -> None:
+    """Looks level by level, so that nothing is too deep to be looked at."""
+    level: list[Any] = [value]
     for _ in range(MAX_SCHEMA_DEPTH):
-        level = [part for value in level for part in _parts(value) if isinstance(part, dict | list)]
+        level = [part for each in level for part in _parts(each) if isinstance(part, dict | list)]
         if not level:
             return
-    raise ValueError(f"json_schema is more than {MAX_SCHEMA_DEPTH} levels deep; send a flatter one")
+    raise ValueError(f"{name} is more than {MAX_SCHEMA_DEPTH} levels deep; send a flatter one")
 
 
 def _parts(value: dict[str, Any] | list[Any]) -> Iterable[Any]:

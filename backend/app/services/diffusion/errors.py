@@ -17,6 +17,9 @@ ServiceError
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Self
+
 
 class ServiceError(Exception):
     """Root of everything that the service raises on purpose. `code` is stable and part of the API."""
@@ -40,6 +43,15 @@ class InvalidParameters(Refusal):
     def __init__(self, message: str, *, field: str = "") -> None:
         super().__init__(message)
         self.field = field
+
+    def renamed(self, names: Mapping[str, str]) -> Self:
+        """Gives the same error the name that a client has for the field."""
+        name = names.get(self.field, self.field)
+        message = str(self)
+        if message.startswith(self.field):
+            self.args = (name + message.removeprefix(self.field),)
+        self.field = name
+        return self
 
 
 class UnsupportedOperation(InvalidParameters):

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from app.core.parameters import MAX_SEED, CacheName, DecodingName, StreamMode, field_of
-from app.services.diffusion.constraint import Constraint
+from app.services.diffusion.constraint import Constraint, check_json
 
 EventType = Literal["start", "token", "step", "complete", "error"]
 Operation = Literal["generate", "infill", "read"]
@@ -133,6 +133,9 @@ class DiffusionChatParams(DiffusionGenerationParams):
 
     text: str = ""
     messages: list[ChatMessage] = Field(min_length=1)
+    tools: list[dict[str, Any]] = Field(
+        [], description="Functions as a chat template reads them; other models do not see them."
+    )
     chat_template_kwargs: dict[OptionName, OptionValue] = Field({}, max_length=MAX_TEMPLATE_OPTIONS)
 
     @field_validator("messages")
@@ -144,6 +147,12 @@ class DiffusionChatParams(DiffusionGenerationParams):
                 f"messages has {num_characters} characters, more than the maximum of {MAX_TEXT_CHARACTERS}"
             )
         return messages
+
+    @field_validator("tools")
+    @classmethod
+    def _are_bounded(cls, tools: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        check_json(tools, "tools")
+        return tools
 
     @model_validator(mode="after")
     def _write_text(self) -> Self:

@@ -16,6 +16,7 @@ It comes after the rules file of the setting `content_filter`, if there is one.
 
 from __future__ import annotations
 
+import json
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Collection, Sequence
@@ -121,7 +122,15 @@ async def _filtered_conversation(params: DiffusionChatParams, filters: Sequence[
         else value
         for name, value in params.chat_template_kwargs.items()
     }
+    await _check_tools(params, filters)
     return params.with_contents(contents).model_copy(update={"chat_template_kwargs": options})
+
+
+async def _check_tools(params: DiffusionChatParams, filters: Sequence[ContentFilter]) -> None:
+    """Refuses tools in which a filter would change anything: they are no text of which a part could be masked."""
+    written = json.dumps(params.tools, ensure_ascii=False) if params.tools else ""
+    if written and await _through(filters, written, "tools") != written:
+        raise ContentRejected("the content filter would change tools; describe them in other words", field="tools")
 
 
 class FilteredOutput:

@@ -36,7 +36,8 @@ def prompt_ids(family: TextFamily, tokenizer: Tokenizer, params: Params, room: i
         return continuation(tokenizer, params.text, bos=bos)
     messages = [message.model_dump() for message in params.messages]
     if tokenizer.chat_template is not None:
-        return chat(tokenizer, messages, room=room, options=params.chat_template_kwargs)
+        tools = {"tools": params.tools} if params.tools else {}
+        return chat(tokenizer, messages, room=room, options={**params.chat_template_kwargs, **tools})
 
     def encode(kept: Sequence[Mapping[str, str]]) -> tuple[int, ...]:
         turns = [ChatMessage.model_validate(message) for message in kept]

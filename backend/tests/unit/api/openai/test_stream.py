@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import Any, TypeAlias
@@ -8,7 +9,7 @@ from typing import Any, TypeAlias
 import pytest
 from starlette.requests import Request
 
-from app.api.openai.answers import CHAT, FIM, TEXT, Form, usage_of
+from app.api.openai.answers import CHAT, FIM, TEXT, Choice, Form, calling, usage_of
 from app.api.openai.requests import CompletionRequest
 from app.api.openai.stream import Chunks
 from app.api.streams.choices import close_choices, merged, start_choices, written
@@ -77,6 +78,32 @@ async def test_fim_speaks_both_dialects() -> None:
         sent = await chunks_of(asked(service, "words"), writer(FIM, ""))
     choices = [chunk["choices"][0] for chunk in sent]
     assert [(choice["text"], choice["delta"]["content"]) for choice in choices] == [("", ""), ("a", "a"), ("", "")]
+
+
+@pytest.mark.parametrize(("is_named", "reason"), [(True, "stop"), (False, "tool_calls")])
+async def test_a_call_of_a_function_is_its_name_and_then_its_arguments(is_named: bool, reason: str) -> None:
+    form = calling("add", is_named=is_named)
+    async with serving(WordsModel(words=['{"a"', ": 1}"])) as service:
+        first, *pieces, last = await chunks_of(asked(service, "words"), writer(form, ""))
+    (call,) = first["choices"][0]["delta"].pop("tool_calls")
+    assert first["choices"][0]["delta"] == {"role": "assistant", "content": None}
+    assert re.fullmatch("call_[0-9a-f]{24}", call.pop("id"))
+    assert call == {"index": 0, "type": "function", "function": {"name": "add", "arguments": ""}}
+    assert [chunk["choices"][0]["delta"] for chunk in pieces] == [
+        {"tool_calls": [{"index": 0, "function": {"arguments": arguments}}]} for arguments in ('{"a"', ": 1}")
+    ]
+    assert (last["choices"][0]["delta"], last["choices"][0]["finish_reason"]) == ({}, reason)
+
+
+def test_a_whole_call_has_no_content() -> None:
+    form = calling("add", is_named=False)
+    message = Choice(index=0, **form.whole("{}")).model_dump(exclude_unset=True)["message"]
+    (call,) = message.pop("tool_calls")
+    assert message == {"role": "assistant", "content": None}
+    assert call.pop("id") != Choice(index=1, **form.whole("{}")).message.tool_calls[0].id  # type: ignore[union-attr, index]
+    assert call == {"type": "function", "function": {"name": "add", "arguments": "{}"}}
+    cut = AnswerMetadata(finish_reason="length", seed=1)
+    assert form.end(cut)["finish_reason"] == "length"
 
 
 async def test_usage_is_the_last_chunk() -> None:

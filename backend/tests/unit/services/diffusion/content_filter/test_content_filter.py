@@ -211,6 +211,18 @@ async def test_each_turn_of_a_conversation_is_filtered() -> None:
     assert refusal.value.field == "messages[2]"
 
 
+async def test_tools_are_filtered_as_a_whole() -> None:
+    turns = [ChatMessage(role="user", content="a")]
+    tools = [{"type": "function", "function": {"name": "b"}}]
+    params = DiffusionChatParams(messages=turns, tools=tools)
+    assert (await filtered_input(params, [Waits()])).tools == tools  # type: ignore[union-attr]
+    with pytest.raises(ContentRejected, match="would change tools") as refusal:
+        await filtered_input(params, [Shouting()])
+    assert refusal.value.field == "tools"
+    with pytest.raises(ContentRejected, match="no questions"):
+        await filtered_input(params.model_copy(update={"tools": [{"name": "b?"}]}), [Shouting()])
+
+
 async def test_texts_among_the_options_of_a_template_are_filtered_too() -> None:
     turns = [ChatMessage(role="user", content="a")]
     options: dict[str, Any] = {"style": "b", "level": 2, "nothing": "", "thinks": False}
