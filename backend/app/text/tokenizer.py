@@ -178,6 +178,10 @@ class Tokenizer:
         hidden = self._hidden_ids if skip_special else frozenset()
         return b"".join(self._bytes.get(token_id, b"") for token_id in ids if token_id not in hidden)
 
+    def bytes_of_text(self, token_id: int) -> bytes | None:
+        """The bytes that an id stands for in a text, where `is_byte_level`; `None` for added and unknown ids."""
+        return None if token_id in self._names else self._bytes.get(token_id)
+
     def is_hidden(self, token_id: int) -> bool:
         """Whether `decode` skips this id."""
         return token_id in self._hidden_ids

@@ -89,7 +89,7 @@ def test_model_details(server: Server) -> None:
     models = {model["model_id"]: model for model in server.get("/admin/models").json()["models"]}
     llada = models["llada"]
     assert llada["is_available"]
-    assert llada["capabilities"] == ["generate", "infill", "chat", "read"]
+    assert llada["capabilities"] == ["generate", "infill", "chat", "read", "constrain"]
     assert llada["parameters"]["max_length"] == {"minimum": 1, "maximum": 1024}
     assert llada["checkpoint"].endswith("llada-tiny")
     assert llada["dtype"] == "float32"

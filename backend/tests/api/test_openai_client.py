@@ -36,7 +36,7 @@ def test_models(client: OpenAI) -> None:
         "context_length": 4096,
         "max_output_length": 1024,
         "parent": None,
-        "capabilities": ["generate", "infill", "chat", "read"],
+        "capabilities": ["generate", "infill", "chat", "read", "constrain"],
     }
 
 

@@ -111,7 +111,7 @@ async def test_the_service_serves_its_text(folder: Path) -> None:
     try:
         assert (model.max_length, model.capabilities, model.details().algorithms) == (
             32,
-            ("generate", "chat", "read"),
+            ("generate", "chat", "read", "constrain"),
             ["sequential"],
         )
         params = DiffusionGenerationParams(text="Once upon", max_length=8, seed=1)

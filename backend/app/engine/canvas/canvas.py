@@ -22,6 +22,12 @@ class Canvas:
         self.span_end = len(prefix) + num_masks
         self.mask_id = mask_id
 
+    def copy(self) -> Canvas:
+        """Gives a canvas that is changed apart from this one."""
+        other = Canvas((), 0, (), self.mask_id)
+        other.ids, other.span_start, other.span_end = [*self.ids], self.span_start, self.span_end
+        return other
+
     def __len__(self) -> int:
         return len(self.ids)
 

@@ -23,6 +23,11 @@ class Transcript:
         self._num_sent = 0
 
     @property
+    def ids(self) -> list[int]:
+        """All ids that are final."""
+        return [*self.closed, *self._final]
+
+    @property
     def num_sent(self) -> int:
         """Number of ids that have been taken."""
         return self._num_sent
@@ -57,6 +62,6 @@ class Transcript:
 
     def take_unsent(self) -> tuple[int, ...]:
         """Gives the final ids that have not been taken before."""
-        new = tuple([*self.closed, *self._final][self._num_sent :])
+        new = tuple(self.ids[self._num_sent :])
         self._num_sent += len(new)
         return new

@@ -27,7 +27,7 @@ def predict(logits: Tensor, rules: LogitRules, uniforms: Tensor | None) -> Tenso
 
     `uniforms` [R] in float64, one draw from [0, 1) per row; needed where the temperature is above 0.
     """
-    logits = _forbid(logits.float(), rules.banned)
+    logits = forbid(logits.float(), rules.banned)
     if not _only_the_best_count(rules, logits.shape[-1]):
         return _predict_from_all(logits, rules, uniforms)
     predicted, needs_all = _predict_from_best(logits, rules, uniforms)
@@ -40,10 +40,10 @@ def predict(logits: Tensor, rules: LogitRules, uniforms: Tensor | None) -> Tenso
 def _predict_from_all(logits: Tensor, rules: LogitRules, uniforms: Tensor | None) -> Tensor:
     shaped = logits
     if uniforms is not None or rules.scores_see_filters:  # else the best token is what counts, and no filter drops that
-        shaped = filtered(_warmed(logits, rules), rules)
+        shaped = filtered(warmed(logits, rules), rules)
     drawn_from = _drawable(shaped, logits, rules)
     tokens = most_probable(drawn_from) if uniforms is None else draw(drawn_from, uniforms)
-    seen = shaped if rules.scores_see_filters else _forbid(logits, rules.unscored)
+    seen = shaped if rules.scores_see_filters else forbid(logits, rules.unscored)
     return _scored(tokens, tokens, seen.softmax(-1), rules)
 
 
@@ -59,9 +59,9 @@ def _drawable(shaped: Tensor, logits: Tensor, rules: LogitRules) -> Tensor:
     filters left nothing else of a row, its own `logits` [R, V] without them."""
     if not rules.undrawn:
         return shaped
-    allowed = _forbid(shaped, rules.undrawn)
+    allowed = forbid(shaped, rules.undrawn)
     is_empty = allowed.amax(-1, keepdim=True) == -torch.inf
-    return torch.where(is_empty, _forbid(logits, rules.undrawn), allowed)
+    return torch.where(is_empty, forbid(logits, rules.undrawn), allowed)
 
 
 def most_probable(logits: Tensor) -> Tensor:
@@ -91,12 +91,12 @@ def _predict_from_best(logits: Tensor, rules: LogitRules, uniforms: Tensor | Non
     """Gives the same from the k best tokens of each row, in the order of the vocabulary; and [R] whether they do not
     suffice: the k-th has equals among those that are left out, or none of them may be drawn."""
     assert rules.top_k is not None, "asked before"
-    warmed = _warmed(logits, rules)
-    best, by_rank = largest(warmed, rules.top_k + 1)
+    scaled = warmed(logits, rules)
+    best, by_rank = largest(scaled, rules.top_k + 1)
     needs_all = best[:, -2] == best[:, -1]  # more than k tokens stay
     best[:, -1] = -torch.inf
     columns, order = by_rank.sort(-1)
-    shaped = _above_top_p(best, warmed, by_rank, rules).gather(-1, order)
+    shaped = _above_top_p(best, scaled, by_rank, rules).gather(-1, order)
     allowed = shaped
     if rules.undrawn:
         is_undrawn = torch.isin(columns, torch.tensor(rules.undrawn, device=columns.device))
@@ -106,7 +106,7 @@ def _predict_from_best(logits: Tensor, rules: LogitRules, uniforms: Tensor | Non
     tokens = columns.gather(-1, chosen[:, None])[:, 0]
     if rules.scores_see_filters:
         return _scored(tokens, chosen, shaped.softmax(-1), rules), needs_all
-    seen = _forbid(logits, rules.unscored)
+    seen = forbid(logits, rules.unscored)
     confidence = seen.softmax(-1).gather(-1, tokens[:, None])[:, 0]
     return torch.stack((tokens.double(), confidence.double(), confidence.double())), needs_all
 
@@ -134,7 +134,8 @@ def _above_top_p(best: Tensor, warmed: Tensor, columns: Tensor, rules: LogitRule
     return best.masked_fill(dropped, -torch.inf)
 
 
-def _warmed(logits: Tensor, rules: LogitRules) -> Tensor:
+def warmed(logits: Tensor, rules: LogitRules) -> Tensor:
+    """logits [R, V] -> the same divided by the temperature; as they are where that is 0."""
     return logits if rules.temperature == 0 else logits / max(rules.temperature, _LEAST_TEMPERATURE)
 
 
@@ -144,7 +145,8 @@ def _scored(tokens: Tensor, columns: Tensor, probabilities: Tensor, rules: Logit
     return torch.stack((tokens.double(), score(probabilities, confidence, rules.score).double(), confidence.double()))
 
 
-def _forbid(logits: Tensor, token_ids: tuple[int, ...]) -> Tensor:
+def forbid(logits: Tensor, token_ids: tuple[int, ...]) -> Tensor:
+    """logits [R, V] -> the same, minus infinity in the columns of these ids."""
     if not token_ids:
         return logits
     return torch.where(_columns(token_ids, logits.shape[-1], logits.device), -torch.inf, logits)

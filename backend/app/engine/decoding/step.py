@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import ClassVar
@@ -87,6 +87,9 @@ class Sampler(ABC):
     revisable_from: int | None = None
     """The first position that may still change, by a commit that is taken back or a mask that is filled, where commits
     are taken back; `None`: no commit that stands ever is."""
+    fits: Callable[[Canvas], bool] | None = None
+    """Whether a canvas can still become an allowed text as long as it is; `None` where any text is. Samplers that
+    change the length of a canvas ask it."""
     text_ended: bool = False
     """Whether the round has ended the text in another way than by an end token on the canvas."""
 

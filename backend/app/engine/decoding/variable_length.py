@@ -84,16 +84,38 @@ class VariableLengthSampler(Sampler):
         by_entropy = self._rule.RANKS_BY is Score.NEGATIVE_ENTROPY
         scores = predicted.scores if by_entropy else predicted.confidences
         confident = self._rule.confident(Candidates(plan.positions, scores))
-        chosen = [*chosen, *(index for index in confident if index not in chosen)]
+        chosen = self._fitting(canvas, plan, predicted, [*chosen, *(i for i in confident if i not in chosen)])
         committed = write(canvas, plan, predicted, chosen).committed
         if self._params.pad_delete_to_right:
             length.spread_delete_to_right(canvas, plan.positions, self._delete_id)
         last = canvas.span_end - 1
-        deleted = length.carry_out_deletions(canvas, plan.positions, self._delete_id)
+        deleted, expanded = self._change_length(canvas, plan, self._budget)
         self.text_ended |= last in deleted  # the model asks for nothing behind it
-        expanded = length.carry_out_expansions(canvas, self._expand_id, self._budget)
         self._end_cycles(canvas)
         return Edits(committed, tuple(deleted), tuple(length.before_deletions(expanded, deleted)))
+
+    def _change_length(
+        self, canvas: Canvas, plan: StepPlan, budget: length.LengthBudget
+    ) -> tuple[list[int], list[int]]:
+        """Carries out what has been committed, and gives the positions that were deleted and expanded."""
+        deleted = length.carry_out_deletions(canvas, plan.positions, self._delete_id)
+        return deleted, length.carry_out_expansions(canvas, self._expand_id, budget)
+
+    def _fitting(self, canvas: Canvas, plan: StepPlan, predicted: Prediction, chosen: list[int]) -> list[int]:
+        """Gives the chosen predictions behind which an allowed text of the new length remains. Tokens always stay, for
+        one text has all of them; a change of length does where it goes with them and with the changes before it."""
+        if self.fits is None:
+            return chosen
+        changes = {self._delete_id, self._expand_id}
+        kept = [index for index in chosen if predicted.token_ids[index] not in changes]
+        for index in chosen:
+            if predicted.token_ids[index] in changes:
+                trial = canvas.copy()
+                write(trial, plan, predicted, [*kept, index])
+                self._change_length(trial, plan, replace(self._budget))
+                if self.fits(trial):
+                    kept.append(index)
+        return kept
 
     def _end_cycles(self, canvas: Canvas) -> None:
         """Stops expanding where a canvas comes back and decoding is not the published one: the text around the span

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
+from app.engine.constraint.automaton import TokenAutomaton
+
 
 @dataclass(frozen=True, slots=True)
 class Between:
@@ -137,6 +139,8 @@ class GenerationRequest:
     """Send a `CanvasSnapshot` with every step."""
     num_logprobs: int | None = None
     """Send the log-probability of every token, and of so many alternatives beside it."""
+    constraint: TokenAutomaton | None = None
+    """The texts that the new tokens may spell; `None`: any."""
     adapter: str | None = None
     """The name under which the engine has the adapter that changes the model for this request."""
     checked_for: object = None

@@ -10,6 +10,7 @@ from itertools import islice
 import torch
 from torch import Tensor
 
+from app.engine.decoding.constrained import predict_constrained
 from app.engine.decoding.guidance import guide
 from app.engine.decoding.rules import LogitRules
 from app.engine.decoding.sampling import penalise_repetition, predict
@@ -45,15 +46,16 @@ def read(works: Sequence[Work], logits: Sequence[Tensor], raw: Sequence[Tensor],
     """
     groups: dict[LogitRules, list[int]] = {}
     for index, work in enumerate(works):
-        groups.setdefault(work.rules, []).append(index)
+        if not work.constrained:
+            groups.setdefault(work.rules, []).append(index)
     predicted = []
     for members in groups.values():
         rows = torch.cat([logits[index] for index in members]) if len(works) > 1 else logits[0]
         draws = [u for index in members for u in works[index].uniforms]
         uniforms = torch.tensor(draws, dtype=torch.float64, device=rows.device) if draws else None
         predicted.append(predict(rows, works[members[0]].rules, uniforms))
-    on_host = torch.cat((*torch.cat(predicted, dim=1), sums.double())).tolist()
-    num_read = sum(len(rows) for rows in logits)
+    on_host = torch.cat((*(torch.cat(predicted, dim=1) if predicted else ()), sums.double())).tolist()
+    num_read = (len(on_host) - len(sums)) // 3
     token_ids, scores, confidences = (on_host[kind * num_read : (kind + 1) * num_read] for kind in range(3))
     predictions: dict[int, Prediction] = {}
     start = 0
@@ -62,7 +64,30 @@ def read(works: Sequence[Work], logits: Sequence[Tensor], raw: Sequence[Tensor],
         predictions[index] = Prediction([int(i) for i in token_ids[span]], scores[span], confidences[span])
         start = span.stop
     sums_left = iter(on_host[3 * num_read :])
-    return [_checked(predictions[index], part, sum(islice(sums_left, len(part)))) for index, part in enumerate(raw)]
+    sums_of = [sum(islice(sums_left, len(part))) for part in raw]
+    for index, work in enumerate(works):
+        if work.constrained:
+            predictions[index] = _read_constrained(work, logits[index], sums_of[index])
+    return [_checked(predictions[index], part, sums_of[index]) for index, part in enumerate(raw)]
+
+
+def _read_constrained(work: Work, logits: Tensor, sum_of_raw: float) -> Prediction:
+    """The prediction of a request whose rows [R, V] have to spell allowed texts; rows that belong to none are read as
+    any others."""
+    if not math.isfinite(sum_of_raw) and not bool(logits.isfinite().all()):
+        return Prediction([0] * len(logits), [math.nan] * len(logits), [math.nan] * len(logits))
+    in_texts = [row for part in work.constrained for row in part.lattice.rows]
+    predicted = torch.empty((3, len(logits)), dtype=torch.float64)
+    if len(in_texts) < len(logits):
+        uniforms = torch.tensor(work.uniforms, dtype=torch.float64, device=logits.device) if work.uniforms else None
+        predicted = predict(logits, work.rules, uniforms).cpu()
+    for part in work.constrained:
+        rows = list(part.lattice.rows)
+        if rows:
+            uniforms_of = [work.uniforms[row] for row in rows] if work.uniforms else []
+            predicted[:, rows] = predict_constrained(logits[rows], work.rules, uniforms_of, part)
+    token_ids, scores, confidences = predicted.tolist()
+    return Prediction([int(i) for i in token_ids], scores, confidences)
 
 
 def _checked(prediction: Prediction, raw: Tensor, sum_of_raw: float) -> Prediction:

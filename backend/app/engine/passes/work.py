@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from app.engine.cache.span import WHOLE, ComputedSpan
+from app.engine.decoding.constrained import ConstrainedRows
 from app.engine.decoding.rules import LogitRules
 from app.engine.models.adapters import Adapter
 
@@ -75,6 +76,8 @@ class Work:
     """The tokens whose probability is wanted, at the revisable positions of the only sequence."""
     divergences_name: str | None = None
     """Name under which the distributions are cached, so that the next step can say how far they have moved."""
+    constrained: tuple[ConstrainedRows, ...] = ()
+    """The rows that have to spell an allowed text, one such part for each sequence; empty: none have to."""
     scored_ids: tuple[tuple[int, ...], ...] = ()
     """For each wanted position the tokens whose log-probability comes with the prediction; empty: for none."""
 

@@ -6,8 +6,10 @@ The candidates are canvases of their own, end to end in one forward pass (see `d
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 
 from app.engine.canvas.canvas import Canvas
+from app.engine.decoding.constrained import ConstrainedRows
 from app.engine.decoding.gap import choose_length
 from app.engine.decoding.rules import LogitRules, Score
 from app.engine.decoding.step import Prediction
@@ -23,12 +25,24 @@ def candidate_lengths(params: DecodingParams, window: ContextWindow) -> tuple[in
     return tuple(sorted(fitting)) if len(fitting) > 1 else ()
 
 
-def probe(canvases: Sequence[Canvas], banned: tuple[int, ...], adapter: Adapter | None = None) -> Work:
-    """Gives the pass over one canvas per length, in which the banned ids cannot be predicted."""
+def probe(
+    canvases: Sequence[Canvas],
+    banned: tuple[int, ...],
+    adapter: Adapter | None = None,
+    constrained: Sequence[ConstrainedRows] = (),
+) -> Work:
+    """Gives the pass over one canvas per length, in which the banned ids cannot be predicted.
+
+    Args:
+        constrained: for each canvas what it has to spell, its rows counted from its own first one; empty: nothing.
+    """
     sequences = tuple(
         SequenceInput(canvas.ids, range(canvas.span_start, canvas.span_end), adapter=adapter) for canvas in canvases
     )
-    return Work(sequences, LogitRules(Score.PROBABILITY, 0.0, None, None, scores_see_filters=False, banned=banned))
+    first_rows = accumulate((canvas.span_length for canvas in canvases), initial=0)
+    parts = tuple(part.behind(first) for part, first in zip(constrained, first_rows, strict=False))
+    rules = LogitRules(Score.PROBABILITY, 0.0, None, None, scores_see_filters=False, banned=banned)
+    return Work(sequences, rules, constrained=parts)
 
 
 def chosen_length(lengths: Sequence[int], predicted: Prediction) -> int:

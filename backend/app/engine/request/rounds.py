@@ -10,6 +10,7 @@ goes on until it has deleted the end of its span.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -18,12 +19,14 @@ from app.engine.canvas.canvas import Canvas
 from app.engine.canvas.edits import Edits
 from app.engine.canvas.logprobs import LogprobTrack
 from app.engine.canvas.transcript import Transcript
+from app.engine.decoding.constrained import ConstrainedRows
 from app.engine.decoding.step import Prediction, Sampler, StepPlan
 from app.engine.families.registry import family_named
 from app.engine.families.span import RoundShare
 from app.engine.interface.events import CanvasSnapshot, Commit, TokenLogprobs
 from app.engine.interface.params import DecodingParams, GenerationRequest
 from app.engine.models.base import ModelConfig
+from app.engine.request.constraint import TextConstraint
 from app.engine.request.context import fit_window
 
 
@@ -42,6 +45,10 @@ class Rounds:
         self._logprobs = None if request.num_logprobs is None else LogprobTrack()
         self._steps_left = params.steps or 0  # that no round has been given
         self._sampler: Sampler
+        self._constraint = None if request.constraint is None else TextConstraint(request, config)
+        if self._constraint is not None:
+            self._constraint.open_round(self.window.capacity)
+            self._constraint.check()
         self.given: frozenset[int] = frozenset()
         """Positions of the given text, which guidance hides; masks in it are not among them."""
         self.canvas = self.blank_canvas(0)
@@ -56,7 +63,16 @@ class Rounds:
     @property
     def first_length(self) -> int:
         """Positions that the span of a round begins with."""
-        return self._family.span.first_length(self._request.params, self.window.capacity)
+        length = self._family.span.first_length(self._request.params, self.window.capacity)
+        return self.lengths((length,))[0]
+
+    def lengths(self, wanted: tuple[int, ...]) -> tuple[int, ...]:
+        """Gives these lengths of a span, or others near them where the constraint has no text of one."""
+        return wanted if self._constraint is None or not wanted else self._constraint.lengths(wanted)
+
+    def constrained_rows(self, canvas: Canvas, positions: Sequence[int]) -> tuple[ConstrainedRows, ...]:
+        """Gives the rows of a pass over a canvas that have to spell an allowed text."""
+        return () if self._constraint is None else (self._constraint.rows(canvas, positions),)
 
     @property
     def banned(self) -> tuple[int, ...]:
@@ -68,6 +84,8 @@ class Rounds:
         self.canvas = self.blank_canvas(span_length)
         self.given = frozenset(range(len(self.canvas))) - frozenset(self.canvas.masked())
         self._sampler = self._family.sampler(self.canvas, self._params(span_length), self._config.special)
+        if self._constraint is not None:
+            self._sampler.fits = self._constraint.fits
         if self._logprobs is not None:
             self._logprobs.open_round(self.canvas)
 
@@ -100,6 +118,11 @@ class Rounds:
         """Ids that a repetition is penalised for: text. The end of it may stand at any number of positions."""
         committed = {*self.transcript.closed, *self.canvas.span_ids}
         return tuple(sorted(committed - {self.canvas.mask_id, *self.transcript.end_ids}))
+
+    @property
+    def is_allowed(self) -> bool | None:
+        """Whether all that has been written is a text that the constraint allows; `None` where there is none."""
+        return None if self._constraint is None else self._constraint.allows(self.transcript.ids)
 
     def snapshot(self, edits: Edits, span: tuple[int, int]) -> CanvasSnapshot:
         """Gives the new part after a step; indices count from its start, closed rounds included. Commits elsewhere are
@@ -143,12 +166,17 @@ class Rounds:
         written = self.transcript.close_round(self.canvas)
         if self._logprobs is not None:
             self._logprobs.close_round(self.canvas)
-        if self._request.open_ended:
+        if self._constraint is not None:
+            self._constraint.close_round(written)
+            self.transcript.ended |= self._constraint.is_complete
+        elif self._request.open_ended:
             self.transcript.ended |= self._sampler.text_ended
         left = self._request.params.max_new_tokens - len(self.transcript.closed)
         if self.transcript.ended or not self._request.open_ended or not written or left <= 0:
             return False
         text = (*self._request.prefix, *self.transcript.closed)
         self.window = fit_window(text, self._request.suffix, left, self._config.context_length)
+        if self._constraint is not None:
+            self._constraint.open_round(self.window.capacity)
         self.open(self.first_length)
         return True

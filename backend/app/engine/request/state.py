@@ -49,7 +49,8 @@ class RequestState(RequestLife):
         self._rng = np.random.Generator(np.random.Philox(key=request.params.seed))
         self._rounds = Rounds(self.request, config, self._rng)
         self.num_truncated = self._rounds.window.num_truncated
-        self._lengths = candidate_lengths(request.params, self._rounds.window)  # until one has been chosen
+        lengths = self._rounds.lengths(candidate_lengths(request.params, self._rounds.window))
+        self._lengths = lengths if len(lengths) > 1 else ()  # until one has been chosen
         self._signals = rule_of(request.params).NEEDS
         self._sampler = family.sampler
         self._plan: StepPlan
@@ -94,7 +95,11 @@ class RequestState(RequestLife):
         self.move_to(Status.RUNNING)
         if self._lengths:
             canvases = [self._rounds.blank_canvas(length) for length in self._lengths]
-            self.work = probe(canvases, self._rounds.banned, self._adapter)
+            spans = [range(canvas.span_start, canvas.span_end) for canvas in canvases]
+            parts = [
+                part for each in zip(canvases, spans, strict=True) for part in self._rounds.constrained_rows(*each)
+            ]
+            self.work = probe(canvases, self._rounds.banned, self._adapter, parts)
         else:
             self._rounds.open(self._rounds.first_length)
             self._plan_next()
@@ -119,7 +124,8 @@ class RequestState(RequestLife):
         transcript, params = self._rounds.transcript, self.request.params
         ended_by_itself = transcript.ended or not self.request.open_ended
         is_full = transcript.num_sent >= params.max_new_tokens and not transcript.ended
-        reason = FinishReason.STOP if ended_by_itself and not is_full else FinishReason.LENGTH
+        is_complete = ended_by_itself and not is_full if self._rounds.is_allowed is None else self._rounds.is_allowed
+        reason = FinishReason.STOP if is_complete else FinishReason.LENGTH
         return Finished(self.request.request_id, reason, transcript.num_sent, self.nfe, device)
 
     # Its steps.
@@ -156,6 +162,7 @@ class RequestState(RequestLife):
             self.request.num_logprobs,
             tuple(canvas.ids[position] for position in plan.revisable),
             self.cache_names[0] if plan.needs_divergences else None,
+            self._rounds.constrained_rows(canvas, plan.positions),
         )
 
     def _apply(self, predicted: Prediction) -> None:

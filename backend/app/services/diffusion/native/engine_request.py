@@ -13,11 +13,17 @@ from app.text.prompt import PromptIds
 from app.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
+    from app.engine.constraint.automaton import TokenAutomaton
     from app.engine.models.base import ModelConfig
 
 
 def engine_request(
-    name: str, prepared: Prepared, prompt: PromptIds, config: ModelConfig, adapter: str | None = None
+    name: str,
+    prepared: Prepared,
+    prompt: PromptIds,
+    config: ModelConfig,
+    adapter: str | None = None,
+    automaton: TokenAutomaton | None = None,
 ) -> GenerationRequest:
     """The job for the engine.
 
@@ -25,6 +31,7 @@ def engine_request(
         name: what the engine calls the request.
         config: of the checkpoint that has prepared it.
         adapter: what the engine calls the adapter.
+        automaton: the texts that the answer may be.
     """
     assert prepared.decoding is not None, "prepared by this model"
     params = prepared.params
@@ -36,6 +43,7 @@ def engine_request(
         open_ended=isinstance(params, DiffusionGenerationParams),
         snapshots=params.stream_mode == "canvas",
         num_logprobs=params.logprobs,
+        constraint=automaton,
         adapter=adapter,
         checked_for=config,
     )

@@ -14,6 +14,7 @@ from app.services.diffusion.families.base import TextFamily
 from app.services.diffusion.families.registry import text_family
 from app.services.diffusion.models import DiffusionInfillingParams
 from app.services.diffusion.native.checkpoints import checkpoint_folder, download, is_hub_id
+from app.services.diffusion.native.constraint import Constraints
 from app.services.diffusion.native.engine_names import EngineNames
 from app.services.diffusion.native.prompt import prompt_ids
 from app.text.chat_template import check_chat_template
@@ -44,6 +45,8 @@ class Loaded:
     """The requests in its engine, those with adapters too."""
     adapter: LoadedAdapter | None = None
     """The adapter, where it is one of this checkpoint."""
+    constraints: Constraints | None = None
+    """Compiles constraints; `None` where the tokens are not bytes, so that no text can be spelled exactly."""
 
     @property
     def config(self) -> ModelConfig:
@@ -72,7 +75,8 @@ def load(location: str, config: EngineConfig, demand: Demand) -> Loaded:
     except TextError:
         engine.close()
         raise
-    return Loaded(tokenizer, engine)
+    constraints = Constraints(tokenizer, engine.model.config) if tokenizer.is_byte_level else None
+    return Loaded(tokenizer, engine, constraints=constraints)
 
 
 def load_adapter(model_id: str, location: str, base: Loaded) -> Loaded:

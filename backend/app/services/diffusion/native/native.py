@@ -169,7 +169,11 @@ class NativeDiffusionModel(DiffusionModel):
     @property
     def capabilities(self) -> tuple[Capability, ...]:
         """The operations of its family; what every family can until that is known."""
-        return ("generate", "chat", "read") if self._family is None else self._family.capabilities
+        if self._family is None:
+            return "generate", "chat", "read"
+        operations = self._family.capabilities
+        constrains = self._loaded is None or self._loaded.constraints is not None
+        return (*operations, "constrain") if constrains else operations
 
     def check_operation(self, params: Request | DiffusionReadParams) -> None:
         if self._family is not None:
@@ -251,6 +255,11 @@ class NativeDiffusionModel(DiffusionModel):
 
     async def _written(self, prepared: Prepared, params: Params) -> AsyncIterator[ModelEvent]:
         loaded = self._require()
+        automaton = None
+        if params.constraint is not None:
+            if loaded.constraints is None:
+                raise self._cannot("constrain")
+            automaton = await loaded.constraints.automaton(params.constraint)
         prompt = await self._prompt(loaded, params)
         prompt_text = loaded.tokenizer.decode(prompt.prefix, skip_special=False) if is_of_ids(params) else None
         translator = Translator(
@@ -258,7 +267,7 @@ class NativeDiffusionModel(DiffusionModel):
         )
         adapter = None if loaded.adapter is None else loaded.adapter.name
         with loaded.names.taken(current_request_id() or secrets.token_hex(12)) as name:
-            request = engine_request(name, prepared, prompt, loaded.config, adapter)
+            request = engine_request(name, prepared, prompt, loaded.config, adapter, automaton)
             async with aclosing(self._engine_events(loaded.engine, request)) as events:
                 async for event in events:
                     for sent in translator.feed(event):

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from app.engine.decoding.rules import LogitRules, Score
 from app.engine.decoding.sampling import (
-    _forbid,
     _predict_from_all,
     draw,
     filtered,
+    forbid,
     keep_top_k,
     keep_top_p,
     largest,
@@ -329,6 +329,6 @@ def test_predictions_from_the_best_tokens_equal_those_from_all(
     for row in as_rows(logits / (temperature or 1.0)):
         if top_p is not None:
             top_p_columns(np.delete(row, 3), top_p)  # leaves out what single precision decides
-    expected = _predict_from_all(_forbid(logits, rules.banned), rules, uniforms)
+    expected = _predict_from_all(forbid(logits, rules.banned), rules, uniforms)
     assert torch.equal(predict(logits, rules, uniforms)[0], expected[0])
     torch.testing.assert_close(predict(logits, rules, uniforms), expected, atol=1e-6, rtol=1e-5)

@@ -59,7 +59,7 @@ async def answer(model: NativeDiffusionModel, params: Params) -> tuple[str, str]
 
 
 async def test_it_continues_and_chats_and_fills_no_gap(model: NativeDiffusionModel) -> None:
-    assert model.capabilities == ("generate", "chat", "read")
+    assert model.capabilities == ("generate", "chat", "read", "constrain")
     params = asking(ignore_eos=True)
     text, reason = await answer(model, params)
     assert (bool(text), reason) == (True, "length")

@@ -482,8 +482,8 @@ async def test_settings_that_need_a_reload_are_reported_for_loaded_models(
 @pytest.mark.parametrize(
     ("location", "capabilities"),
     [
-        ("llada-tiny", ("generate", "infill", "chat", "read")),
-        ("block/sdar-tiny", ("generate", "chat", "read")),
+        ("llada-tiny", ("generate", "infill", "chat", "read", "constrain")),
+        ("block/sdar-tiny", ("generate", "chat", "read", "constrain")),
         ("no-such-folder", ("generate", "chat", "read")),
     ],
 )

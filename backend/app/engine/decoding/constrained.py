@@ -1,0 +1,210 @@
+"""Logits to predictions that an automaton allows: the tokens of one whole text that fits, and constrained confidences.
+
+Shapes: R rows of one request, V vocabulary, C classes of tokens (`constraint/automaton.py`). All of it is computed on
+the host: a row of logits is needed once for the sums over its classes, and once for the token of the chosen class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from app.engine.constraint.automaton import TokenAutomaton
+from app.engine.constraint.lattice import Floats, Lattice, Paths, Posterior, pick
+from app.engine.decoding.rules import LogitRules, Score
+from app.engine.decoding.sampling import filtered, forbid, score, warmed
+from app.engine.interface.errors import EngineError
+
+Logits = NDArray[np.float32]
+
+_TINY = 1e-25
+"""Sums of float32 probabilities below this one are computed anew, relative to the largest of their class."""
+
+
+@dataclass(frozen=True, slots=True)
+class LengthTokens:
+    """The tokens by which a model changes the length of a canvas. They are no text, and stand beside it."""
+
+    delete: int
+    expand: int
+
+
+@dataclass(frozen=True, slots=True)
+class ConstrainedRows:
+    """The part of a request's rows that has to spell a text."""
+
+    lattice: Lattice
+    length: LengthTokens | None = None
+    """`None` where the length of the canvas is fixed."""
+
+    def behind(self, num_rows: int) -> ConstrainedRows:
+        """Gives the same with so many rows of logits before it."""
+        rows = tuple(row + num_rows for row in self.lattice.rows)
+        return replace(self, lattice=replace(self.lattice, rows=rows))
+
+
+def predict_constrained(
+    logits: Tensor, rules: LogitRules, uniforms: Sequence[float], constraint: ConstrainedRows
+) -> Tensor:
+    """logits [R, V] of the open layers -> [3, R] in float64 on the host: token id, score, constrained probability.
+
+    Args:
+        uniforms: one draw from [0, 1) per row, where tokens are sampled.
+    """
+    own = _Reading(forbid(logits.float(), rules.banned).cpu(), constraint.lattice)
+    if not uniforms and not (rules.scores_see_filters and _has_filters(rules)):
+        return own.predict(own, rules, uniforms, constraint.length)
+    shaped = _shaped(own, rules)
+    return shaped.predict(shaped if rules.scores_see_filters else own, rules, uniforms, constraint.length)
+
+
+def _has_filters(rules: LogitRules) -> bool:
+    return rules.top_p is not None or rules.top_k is not None
+
+
+def _shaped(own: _Reading, rules: LogitRules) -> _Reading:
+    """The reading that tokens are drawn from. Filters look at what each position may become, not at what the model
+    would like to write there; where they leave no text, they are passed over."""
+    shaped = _Reading(warmed(own.logits, rules), own.lattice)
+    if not _has_filters(rules):
+        return shaped
+    marginals = torch.from_numpy(shaped.marginals().astype(np.float32))
+    kept = filtered(marginals.log(), rules) > -torch.inf
+    narrowed = _Reading(shaped.logits.masked_fill(~kept, -torch.inf), own.lattice)
+    return narrowed if narrowed.paths.is_possible else shaped
+
+
+class _Reading:
+    """One lattice under one set of logits [R, V], on the host in float32."""
+
+    def __init__(self, logits: Tensor, lattice: Lattice) -> None:
+        self.logits = logits
+        self.lattice = lattice
+        self._rows: Logits = logits.numpy()
+        self.best, self.sums = class_logs(self._rows, lattice.automaton)
+        self.paths = Paths(lattice, self.best)
+        self._posterior: Posterior | None = None
+
+    @property
+    def posterior(self) -> Posterior:
+        if self._posterior is None:
+            if not self.paths.is_possible:
+                raise EngineError("no text that the constraint allows has a probability above zero")
+            self._posterior = Posterior(self.paths, self.sums)
+        return self._posterior
+
+    def predict(
+        self, seen: _Reading, rules: LogitRules, uniforms: Sequence[float], length: LengthTokens | None
+    ) -> Tensor:
+        """Gives tokens of this reading, scored as `seen` has them."""
+        tokens, rests = self._tokens(uniforms)
+        if length is not None:
+            tokens = self._with_changes_of_length(tokens, rests, length)
+        return seen.scored(tokens, rules, length)
+
+    def _tokens(self, uniforms: Sequence[float]) -> tuple[NDArray[np.int64], list[float]]:
+        if not uniforms:
+            chosen = [self._best_of(row, label) for row, label in enumerate(self.paths.best_classes())]
+            return np.array(chosen, dtype=np.int64), []
+        labels, rests = self.posterior.draw(uniforms)
+        drawn = [self._drawn_of(row, label, rests[row]) for row, label in enumerate(labels)]
+        return np.array([token for token, _ in drawn], dtype=np.int64), [rest for _, rest in drawn]
+
+    def _best_of(self, row: int, label: int) -> int:
+        ids = self.lattice.automaton.ids_of_class(label)
+        return int(ids[self._rows[row, ids].argmax()])
+
+    def _drawn_of(self, row: int, label: int, uniform: float) -> tuple[int, float]:
+        ids = self.lattice.automaton.ids_of_class(label)
+        index, rest = pick(np.exp(self._rows[row, ids].astype(np.float64) - self.best[row, label]), uniform)
+        return int(ids[index]), rest
+
+    # Changes of length.
+
+    def _with_changes_of_length(
+        self, tokens: NDArray[np.int64], rests: Sequence[float], length: LengthTokens
+    ) -> NDArray[np.int64]:
+        """Puts an expand or delete token where the model prefers one to the text, and a text of the other length
+        exists; by chance where tokens are drawn."""
+        odds = self._odds(length)
+        if rests:
+            bounds = np.cumsum(odds / odds.sum(-1, keepdims=True), axis=1)
+            choices = (np.array(rests)[:, None] >= bounds).sum(-1).clip(max=2)
+        else:
+            shares = odds.copy()
+            shares[:, 0] = self._token_shares(tokens)
+            choices = shares.argmax(-1)
+        with_changes: NDArray[np.int64] = np.where(choices == 1, length.delete, tokens)
+        return np.where(choices == 2, length.expand, with_changes)
+
+    def _odds(self, length: LengthTokens) -> Floats:
+        """[R, 3]: how probable each row is to be text, which counts as 1, to be deleted, or to be expanded."""
+        deleting = self.posterior.odds_without(self._rows[:, length.delete].astype(np.float64))
+        expanding = self.posterior.odds_with_two(self._rows[:, length.expand].astype(np.float64))
+        return np.stack((np.ones_like(deleting), deleting, expanding), axis=1)
+
+    def _token_shares(self, tokens: NDArray[np.int64]) -> Floats:
+        """[R]: the constrained probability of one token per row, were the length fixed."""
+        rows = np.arange(len(tokens))
+        labels = self.lattice.automaton.classes[tokens]
+        within = np.exp(self._rows[rows, tokens] - self.sums[rows, labels])
+        shares: Floats = self.posterior.class_probabilities[rows, labels] * within
+        return shares
+
+    # Scores.
+
+    def scored(self, tokens: NDArray[np.int64], rules: LogitRules, length: LengthTokens | None) -> Tensor:
+        """Gives [3, R]: the tokens, their scores and their constrained probabilities."""
+        if rules.score is Score.PROBABILITY and length is None:
+            confidences = self._token_shares(tokens)
+            scores = confidences = np.where(np.isin(tokens, rules.unscored), 0.0, confidences)
+            return torch.from_numpy(np.stack((tokens.astype(np.float64), scores, confidences)))
+        marginals = torch.from_numpy(self.marginals(length))
+        chosen = torch.from_numpy(tokens)
+        confidence = marginals.gather(-1, chosen[:, None])[:, 0]
+        return torch.stack((chosen.double(), score(marginals, confidence, rules.score), confidence))
+
+    def marginals(self, length: LengthTokens | None = None) -> Floats:
+        """Gives the constrained probability of every token: [R, V] in float64, each row adds up to one."""
+        automaton = self.lattice.automaton
+        shares = self.posterior.class_probabilities
+        with np.errstate(divide="ignore", invalid="ignore"):
+            gains = np.where(shares > 0, np.log(shares) - self.sums, -np.inf)
+        marginals = np.exp(self._rows + gains[:, automaton.classes])
+        if length is None:
+            return marginals
+        odds = self._odds(length)
+        marginals[:, length.delete], marginals[:, length.expand] = odds[:, 1], odds[:, 2]
+        shared: Floats = marginals / odds.sum(-1, keepdims=True)
+        return shared
+
+
+def class_logs(rows: Logits, automaton: TokenAutomaton) -> tuple[Floats, Floats]:
+    """Gives the largest logit of each class and the logarithm of the sum of their exponentials: [R, C] each, minus
+    infinity for class 0 and where a class has nothing left."""
+    ids, first = automaton.members
+    grouped = rows[:, ids]
+    best = np.full((len(rows), automaton.num_classes), -np.inf)
+    best[:, 1:] = np.maximum.reduceat(grouped, first[:-1], axis=1)
+    top = best.max(-1, initial=-1e30)
+    sums = np.add.reduceat(np.exp(grouped - top[:, None].astype(np.float32)), first[:-1], axis=1)
+    logs = np.full_like(best, -np.inf)
+    with np.errstate(divide="ignore"):
+        logs[:, 1:] = np.log(sums.astype(np.float64)) + top[:, None]
+    for row in np.flatnonzero(((sums < _TINY) & (best[:, 1:] > -np.inf)).any(-1)):
+        logs[row, 1:] = _exact_logs(grouped[row], best[row, 1:], first)
+    return best, logs
+
+
+def _exact_logs(grouped: Logits, best: Floats, first: NDArray[np.int64]) -> Floats:
+    """Gives the same sums of one row, each computed relative to the largest of its class."""
+    tops = np.where(best > -np.inf, best, 0.0)
+    sums = np.add.reduceat(np.exp(grouped - np.repeat(tops, np.diff(first))), first[:-1])
+    with np.errstate(divide="ignore"):
+        logs: Floats = np.log(sums) + tops
+    return logs

@@ -1,0 +1,114 @@
+"""Requests with constraints, in every family and by every rule: what ends by itself is an allowed text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from app.engine.constraint.automaton import TokenAutomaton
+from app.engine.engine import Engine
+from app.engine.interface.config import EngineConfig
+from app.engine.interface.errors import InvalidRequest
+from app.engine.interface.events import EngineEvent, Failed, Finished, FinishReason, Step
+from app.engine.interface.params import GenerationRequest
+from app.engine.models.base import ModelConfig
+from app.engine.passes.runner import ModelRunner
+from app.engine.request.state import RequestState
+from tests.unit.engine.checkpoints import BY_MODULES, CHECKPOINTS
+from tests.unit.engine.constraint.automata import random_automaton
+from tests.unit.engine.mixture import mixed_requests
+
+NAMES = [*CHECKPOINTS, *BY_MODULES]
+
+
+def _constrained(request: GenerationRequest, config: ModelConfig, seed: int) -> GenerationRequest:
+    params = replace(request.params, pad_delete_to_right=False, eos_last=False)
+    return replace(request, params=params, constraint=_text_automaton(config, seed))
+
+
+def _text_automaton(config: ModelConfig, seed: int) -> TokenAutomaton:
+    """A random automaton over ids without a role."""
+    special = config.special
+    roles = [i for i in (special.mask, *special.ends, special.pad, special.bos, special.expand) if i is not None]
+    while True:
+        rng, seed = np.random.default_rng(seed), seed + 1_000_003
+        automaton = random_automaton(rng, config.vocab_size)
+        if automaton is None:
+            continue
+        classes = automaton.classes.copy()
+        classes[roles] = 0
+        if set(classes) >= set(range(1, automaton.num_classes)):
+            edges = automaton.labels > 0
+            columns = (automaton.sources[edges], automaton.labels[edges], automaton.targets[edges])
+            return TokenAutomaton(classes, *columns, automaton.accepting)
+
+
+def _run(runner: ModelRunner, requests: list[GenerationRequest]) -> dict[str, list[EngineEvent]]:
+    engine = Engine(runner, EngineConfig())
+    events: dict[str, list[EngineEvent]] = {}
+    for request in requests:
+        events[request.request_id] = []
+        try:
+            state = RequestState(request, runner.model.config, events[request.request_id].append)
+        except InvalidRequest as error:
+            _check_refusal(request, str(error))
+            continue
+        engine.add(state)
+    while engine.has_work:
+        engine.step()
+    return events
+
+
+def _check_refusal(request: GenerationRequest, why: str) -> None:
+    """Only what has no text is refused."""
+    assert request.constraint is not None
+    least, most = int(request.constraint.distances[0]), request.params.max_new_tokens
+    if request.params.eos_never_predicted and request.open_ended:
+        assert most not in request.constraint.lengths_up_to(most)
+    else:
+        assert least > most
+        assert str(least) in why
+
+
+def _text(events: list[EngineEvent]) -> tuple[int, ...]:
+    return tuple(token for event in events if isinstance(event, Step) for token in event.new_final)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_answer_is_a_text_that_the_constraint_allows(runners: Mapping[str, ModelRunner], name: str) -> None:
+    runner = runners[name]
+    config = runner.model.config
+    requests = [_constrained(each, config, seed) for seed, each in enumerate(mixed_requests(config, 7, 60))]
+
+    answers = _run(runner, requests)
+
+    num_finished = 0
+    for request in requests:
+        for event in answers[request.request_id]:
+            assert not isinstance(event, Failed), (request, event.error)
+            if isinstance(event, Finished):
+                num_finished += 1
+                assert request.constraint is not None
+                end = request.constraint.run(_text(answers[request.request_id]))
+                assert end is not None, request
+                assert request.constraint.accepting[end], request
+                assert event.reason is FinishReason.STOP
+    assert num_finished > 40
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_constrained_request_gets_the_same_events_alone_and_in_a_batch(
+    runners: Mapping[str, ModelRunner], name: str
+) -> None:
+    runner = runners[name]
+    config = runner.model.config
+    requests = mixed_requests(config, 11, 12)
+    requests[::2] = [_constrained(each, config, seed) for seed, each in enumerate(requests[::2])]
+
+    together = _run(runner, requests)
+
+    for request in requests:
+        assert _run(runner, [request])[request.request_id] == together[request.request_id]
