@@ -16,7 +16,7 @@ from app.api.errors.table import problem_of_code
 from app.api.health import require_ready
 from app.api.llama_cpp.answers import InfillAnswer, in_time
 from app.api.llama_cpp.passed_over import PassedOver
-from app.api.llama_cpp.requests import InfillRequest
+from app.api.llama_cpp.requests import NAMES, InfillRequest
 from app.api.llama_cpp.stream import InfillChunks
 from app.api.models_of import is_marker, model_of
 from app.api.openapi.responses import json_request, problems, text_stream
@@ -32,7 +32,7 @@ from app.api.streams.choices import (
 from app.api.streams.framing import SERVER_SENT_EVENTS, data_line
 from app.api.wire.disconnect import while_connected
 from app.api.wire.json_encoding import JsonResponse
-from app.services.diffusion import Generation
+from app.services.diffusion import Generation, InvalidParameters
 
 router = APIRouter(tags=["llama.cpp"], default_response_class=JsonResponse)
 
@@ -88,12 +88,15 @@ async def llama_cpp_infill(asked: InfillBody, service: ServiceDep, request: Requ
     if not asked.wants_text:
         return Response(data_line(answers[0].last()), media_type=SERVER_SENT_EVENTS) if asked.stream else _body(answers)
     generations = start_choices(service, asked.params(model.max_length)[:num_answers], request)
-    if asked.stream:
-        events = _events(asked, generations)
-        return await stream_choices(
-            generations, events, InfillChunks(answers), request, silence_s=allowed_silence_s(service)
-        )
-    return await _collect(asked, generations, answers, request)
+    try:
+        if asked.stream:
+            events = _events(asked, generations)
+            return await stream_choices(
+                generations, events, InfillChunks(answers), request, silence_s=allowed_silence_s(service)
+            )
+        return await _collect(asked, generations, answers, request)
+    except InvalidParameters as error:
+        raise error.renamed(NAMES) from None
 
 
 def _body(answers: Sequence[InfillAnswer]) -> Response:

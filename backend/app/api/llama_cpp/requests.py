@@ -10,14 +10,18 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, ValidationError
 
-from app.api.bodies.unsupported import FIRST_ONLY, AsksForNothing, Ignored
+from app.api.bodies.unsupported import FIRST_ONLY, AsksForNothing, Ignored, unsupported
+from app.api.errors.table import InvalidBody
 from app.api.streams.choices import MAX_CHOICES, seeds_from
 from app.core.parameters import PARAMETERS
 from app.services.diffusion import DiffusionInfillingParams
 from app.services.diffusion.models import MAX_SIDE_CHARACTERS, MAX_STOP_CHARACTERS, MAX_STOP_STRINGS
 from app.text.line_ends import LineEnds
+
+NAMES = {"constraint": "json_schema", "constraint.json_schema": "json_schema"}
+"""Fields of the service's constraint, with the name of them here."""
 
 
 class Snippet(AsksForNothing):
@@ -58,6 +62,10 @@ class InfillRequest(AsksForNothing):
     response_fields: Annotated[list[str], FIRST_ONLY] | None = Field(
         None, description="Paths such as `timings/predicted_ms`; all else is left out of the answer."
     )
+    json_schema: dict[str, Any] | bool | None = Field(
+        None, description="The answer is JSON that is valid by it; `{}` is any JSON."
+    )
+    grammar: Annotated[Any, unsupported("grammar")] = None
     samplers: Annotated[Any, Ignored()] = None
     cache_prompt: Annotated[Any, Ignored()] = None
     id_slot: Annotated[Any, Ignored()] = None
@@ -106,7 +114,7 @@ class InfillRequest(AsksForNothing):
         return self.n_predict != 0 and bool(self.prefix or self.suffix)
 
     def params(self, max_length: int) -> list[DiffusionInfillingParams]:
-        """One request to the service per answer."""
+        """One request to the service per answer. Raises InvalidBody for a constraint that cannot be."""
         given: dict[str, Any] = {
             "model_id": self.model or None,
             "max_length": min(self.n_predict, max_length) if self.n_predict and self.n_predict > 0 else None,
@@ -115,13 +123,15 @@ class InfillRequest(AsksForNothing):
             "top_p": _nearest("top_p", self.top_p),
             "repetition_penalty": _nearest("repetition_penalty", self.repeat_penalty),
             "stop": self.stop_strings or None,
+            "constraint": None if self.json_schema is None else {"json_schema": self.json_schema},
         }
         given = {name: value for name, value in given.items() if value is not None}
         first_seed = None if self.seed is None or self.seed < 0 else self.seed
-        return [
-            DiffusionInfillingParams(prefix=self.prefix, suffix=self.suffix, seed=seed, **given)
-            for seed in seeds_from(first_seed, self.num_answers)
-        ]
+        given |= {"prefix": self.prefix, "suffix": self.suffix}
+        try:
+            return [DiffusionInfillingParams(seed=seed, **given) for seed in seeds_from(first_seed, self.num_answers)]
+        except ValidationError as error:
+            raise InvalidBody.of(error, given, NAMES) from None
 
 
 def _nearest(name: str, value: float | None) -> float | None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from app.cli import exit_codes
+from app.cli.constraint import constraint_options
 from app.cli.failure import Failure
 from app.cli.notes import note
 from app.cli.parameters import parameter_options
@@ -62,6 +63,7 @@ class Conversation:
 @click.option(
     "--thinking/--no-thinking", default=None, help="Whether a model whose chat template knows of that thinks first."
 )
+@constraint_options
 @target_options
 @parameter_options(Sampling)
 @click.pass_context
@@ -71,6 +73,7 @@ def command(
     max_tokens: int | None,
     system: str | None,
     thinking: bool | None,
+    constraint: dict[str, Any],
     target: Target,
     parameters: dict[str, Any],
 ) -> None:
@@ -85,7 +88,7 @@ def command(
     own = {name: value for name, value in given.items() if value is not None}
     has_failed = False
     with connected(target) as client:
-        conversation = Conversation(client, system, parameters | own)
+        conversation = Conversation(client, system, parameters | own | _as_chat_takes(constraint))
         for line in _lines():
             if line == "/exit":
                 break
@@ -102,6 +105,13 @@ def command(
                 note(f"Error: {error}")
     if has_failed:
         ctx.exit(exit_codes.FAILED)
+
+
+def _as_chat_takes(constraint: dict[str, Any]) -> dict[str, Any]:
+    """The constraint of every answer, in the words of `/v1/chat/completions`."""
+    names = {"json_schema": "json", "regex": "regex", "choices": "choice"}
+    given = {names[kind]: value for kind, value in constraint.get("constraint", {}).items()}
+    return {"structured_outputs": given} if given else {}
 
 
 def _lines() -> Iterator[str]:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import click
 
+from app.cli.constraint import constraint_options
 from app.cli.failure import Failure
 from app.cli.notes import note
 from app.cli.output import Form, output_options, show, stream_mode
@@ -48,6 +49,7 @@ class Gap(NamedTuple):
     "--marker", type=TEXT, default=MARKER, show_default=True, help="Where the gap is; it must be there exactly once."
 )
 @output_options
+@constraint_options
 @target_options
 @parameter_options(Request)
 def command(
@@ -56,6 +58,7 @@ def command(
     in_place: bool,
     marker: str,
     form: Form,
+    constraint: dict[str, Any],
     target: Target,
     parameters: dict[str, Any],
 ) -> None:
@@ -71,7 +74,7 @@ def command(
     sides = gap.for_model()
     with (
         connected(target) as client,
-        client.infill_stream(*sides, **{**parameters, "stream_mode": stream_mode(form)}) as stream,
+        client.infill_stream(*sides, **{**parameters, **constraint, "stream_mode": stream_mode(form)}) as stream,
     ):
         if form != "plain":
             show(stream, form, prefix=gap.prefix, suffix=gap.suffix)

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from app.api.errors.table import InvalidBody
 from app.api.llama_cpp.requests import InfillRequest
 from app.services.diffusion import DiffusionInfillingParams
 
@@ -101,3 +102,17 @@ def test_an_unreadable_rules_file_is_refused(asked: dict[str, Any]) -> None:
 )
 def test_warming_up_wants_no_text(asked: dict[str, Any], wants_text: bool) -> None:
     assert InfillRequest(**asked).wants_text == wants_text
+
+
+def test_a_schema_constrains_the_answer() -> None:
+    assert given(json_schema={"type": "object"}) == {
+        "prefix": "a", "constraint": {"json_schema": {"type": "object"}},
+    }  # fmt: skip
+    assert given(json_schema={})["constraint"] == {"json_schema": {}}
+    assert given(json_schema=None, grammar="") == {"prefix": "a"}
+    with pytest.raises(InvalidBody) as refusal:
+        given(json_schema={}, stop=["x"])
+    (error,) = refusal.value.errors
+    assert (error.field, error.message[:11]) == ("json_schema", "json_schema")
+    with pytest.raises(ValidationError, match="grammar\n  is not supported"):
+        given(grammar="root ::= x")
