@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from app.api import health, playground
+from app.api.decisions import face as decisions
 from app.api.diffusion import face as diffusion
 from app.api.face import Face
 from app.api.llama_cpp import face as llama_cpp
@@ -12,6 +13,8 @@ from app.api.openai import face as openai
 FACES: tuple[Face, ...] = (
     diffusion.FACE,
     openai.FACE,
+    decisions.SYSTEM_ONE,
+    decisions.DECISIONS,
     llama_cpp.FACE,
     health.FACE,
     metrics.FACE,

@@ -30,8 +30,13 @@ PHRASES: dict[str, Callable[[str, str, dict[str, Any]], str]] = {
     "greater_than": lambda path, value, bound: f"{path}={value} must be above {_number(bound['gt'])}",
     "less_than": lambda path, value, bound: f"{path}={value} must be below {_number(bound['lt'])}",
     "string_too_short": lambda path, value, bound: f"{path} is empty; at least 1 character is needed",
-    "too_short": lambda path, value, bound: f"{path} is empty; at least {bound['min_length']} is needed",
+    "too_short": lambda path, value, bound: _too_few(path, bound["actual_length"], bound["min_length"]),
     "value_error": lambda path, value, bound: str(bound["error"]),
+    "union_tag_invalid": lambda path, value, bound: (
+        f"{path}.type={_quoted(bound['tag'])} must be one of {bound['expected_tags']}"
+    ),
+    "union_tag_not_found": lambda path, value, bound: f"{path}.type is missing",
+    "in_place": lambda path, value, bound: f"{path} {bound['complaint']}",
     "setting_form": lambda path, value, bound: f"{path}={value} must be {bound['form']}",
 }
 
@@ -158,6 +163,14 @@ def _quoted(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     return repr(shown) if isinstance(value, str) else str(shown)
+
+
+def _too_few(path: str, count: int, least: int) -> str:
+    return (
+        f"{path} has {count} items; at least {least} are needed"
+        if count
+        else (f"{path} is empty; at least {least} is needed")
+    )
 
 
 def _number(bound: float) -> str:

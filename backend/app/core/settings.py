@@ -120,7 +120,7 @@ class Settings(DiffusionConfig, BaseSettings):
         description="Bearer token of admin calls; empty: only direct loopback clients may make them.",
     )
     max_body_bytes: int = Field(
-        1_048_576, ge=1_024, le=1_073_741_824, description="Largest request body in bytes; a larger one gets 413."
+        4_194_304, ge=1_024, le=1_073_741_824, description="Largest request body in bytes; a larger one gets 413."
     )
     api_keys: KeyList = Field(
         SecretStr(""), description="Keys, separated by commas, of which a call must carry one; empty: none is needed."

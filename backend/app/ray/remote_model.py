@@ -12,6 +12,7 @@ from app.core.logging import current_request_id
 from app.ray.arrivals import Arrivals
 from app.ray.errors import RAY_ERRORS, one_line, service_error
 from app.services.diffusion.base import DiffusionModel
+from app.services.diffusion.decisions import DiffusionDecisionParams
 from app.services.diffusion.errors import Overloaded, ServiceError
 from app.services.diffusion.model_events import Ended, ModelEvent
 from app.services.diffusion.models import Capability, DiffusionGenerationParams, DiffusionInfillingParams
@@ -85,6 +86,9 @@ class RemoteModel(DiffusionModel):
         return self._answer(params)
 
     def read_stream(self, params: DiffusionReadParams) -> AsyncGenerator[ModelEvent, None]:
+        return self._answer(params)
+
+    def decide_stream(self, params: DiffusionDecisionParams) -> AsyncGenerator[ModelEvent, None]:
         return self._answer(params)
 
     def infill_stream(self, params: DiffusionInfillingParams) -> AsyncGenerator[ModelEvent, None]:

@@ -200,6 +200,7 @@ def test_openapi_describes_everything(server: Server) -> None:
         ("post", f"{prefix}/admin/cleanup"), ("get", "/health/live"), ("get", "/health/ready"), ("get", "/metrics"),
         ("get", "/v1/models"), ("get", "/v1/models/{model_id}"), ("post", "/v1/completions"),
         ("post", "/v1/chat/completions"), ("post", "/v1/fim/completions"),
+        ("post", "/v1/systemone"), ("post", "/v1/decisions"),
         ("post", "/infill"), ("get", "/props"), ("get", "/health"), ("post", f"{prefix}/read"),
     }  # fmt: skip
 

@@ -53,7 +53,7 @@ def test_reads_at_the_same_time_beside_a_generation_are_those_of_one_alone(serve
         ({"parts": [{"hole": "x", "chioces": ["a"]}]}, "parts[0].chioces", "unknown field"),
         ({"parts": [HOLE], "temperature": 1.0}, "temperature", "unknown field"),
         ({"parts": [HOLE], "top": 100}, "top", "above the maximum of 64"),
-        ({"parts": ["a" * 6000, {"hole": "x"}, "b" * 6000]}, "parts", "more than the maximum of 10000"),
+        ({"parts": ["a" * 150_000, {"hole": "x"}, "b" * 150_000]}, "parts", "more than the maximum of 200000"),
         ({"parts": [5, HOLE]}, "parts[0]", "must be an object"),
     ],
 )

@@ -22,7 +22,14 @@ _CODES = {
     "content_rejected": "content_filter",
 }
 """Our codes, with OpenAI's name for each where clients know one; all other codes are our own."""
-_NAMES = {"model_id": "model", "max_length": "max_tokens", "text": "prompt", "prefix": "prompt", "token_ids": "prompt"}
+_NAMES = {
+    "model_id": "model",
+    "max_length": "max_tokens",
+    "text": "prompt",
+    "prefix": "prompt",
+    "token_ids": "prompt",
+    "state": "input",
+}
 """The service's names of parameters, with the names that these clients use."""
 
 

@@ -8,6 +8,7 @@ ApiError
 ├── LoopbackOnly            an admin call from elsewhere, with no token set (403)
 ├── BodyTooSlow             not there in time (408)
 ├── BodyTooLarge            over the limit (413)
+├── UnknownField            a field that the request does not have, where nothing is passed over (400)
 ├── UnsupportedMediaType    not declared as JSON (415)
 ├── InvalidBody             JSON that does not fit the request (422)
 ├── RateLimited             more calls than one client may make (429)
@@ -19,13 +20,14 @@ The service's own errors are drawn in `app/services/diffusion/errors.py`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
@@ -141,6 +143,17 @@ class InvalidBody(ApiError):
         return cls(renamed(field_errors(error.errors(include_url=False), given), names or {}))
 
 
+class UnknownField(InvalidBody):
+    """A field that the request does not have; only faces whose clients expect that refuse it by itself."""
+
+    code = "unknown_field"
+
+    @classmethod
+    def of_errors(cls, errors: Iterable[ErrorDetails], given: Any) -> UnknownField:
+        """The error for the unknown ones among the fields that were `given`."""
+        return cls(field_errors(errors, given))
+
+
 class RateLimited(ApiError):
     """More calls than one client may make.
 
@@ -174,6 +187,7 @@ PROBLEMS: dict[type[Exception], tuple[int, str]] = {
     BodyTooSlow: (408, "The body did not arrive in time"),
     BodyTooLarge: (413, "The body is too large"),
     UnsupportedMediaType: (415, "The body is not declared as JSON"),
+    UnknownField: (400, "A field is not known"),
     InvalidBody: (422, "A value is not allowed"),
     InvalidParameters: (422, "A value is not allowed"),
     UnsupportedOperation: (422, "The model cannot do this"),

@@ -46,9 +46,11 @@ def text_stream() -> dict[str, Any]:
     return {SERVER_SENT_EVENTS: {"schema": {"type": "object", "properties": fields, "required": ["data"]}}}
 
 
-def json_request(model: type[BaseModel]) -> dict[str, Any]:
-    """The body of a route, for `openapi_extra=`."""
-    return {"requestBody": {"required": True, "content": {"application/json": _reference(model)}}}
+def json_request(*models: type[BaseModel]) -> dict[str, Any]:
+    """The body of a route, for `openapi_extra=`; one of the models."""
+    references = [_reference(model) for model in models]
+    content = references[0] if len(references) == 1 else {"schema": {"anyOf": [each["schema"] for each in references]}}
+    return {"requestBody": {"required": True, "content": {"application/json": content}}}
 
 
 def _reference(model: type[BaseModel]) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from typing import TypeAlias
 
 from app.engine.interface.counters import EngineCounters
 from app.engine.interface.params import DecodingParams
+from app.services.diffusion.decisions import DiffusionDecisionParams
 from app.services.diffusion.errors import InvalidParameters, UnsupportedOperation
 from app.services.diffusion.model_events import ModelEvent
 from app.services.diffusion.models import (
@@ -38,6 +39,7 @@ from app.services.diffusion.models import (
     Request,
 )
 from app.services.diffusion.reading import Asked, DiffusionReadParams
+from app.services.diffusion.reading_request import ReadingRequest
 from app.services.diffusion.reports import DiffusionModelDetails, ParameterBound
 
 StreamItem: TypeAlias = DiffusionStreamEvent | ModelEvent
@@ -120,6 +122,12 @@ class DiffusionModel(ABC):
         reading."""
         raise self._cannot("read")
 
+    def decide_stream(self, params: DiffusionDecisionParams) -> AsyncIterator[StreamItem]:
+        """An async generator as that of `read_stream`, whose holes are the questions: each has `probabilities` of its
+        options and their `label_mass`. Override it to offer decisions."""
+        message = f"model {self.model_id!r} cannot decide: it reads texts with holes, and has no frame for questions"
+        raise UnsupportedOperation(message, field="model_id", operation="read")
+
     async def close(self) -> None:
         """Releases what `initialize` took. Called once no request uses the model any more; `initialize` may follow."""
 
@@ -150,7 +158,7 @@ class DiffusionModel(ABC):
         if params.logprobs is not None and not self.gives_logprobs:
             raise InvalidParameters(f"model {self.model_id!r} gives no logprobs", field="logprobs")
 
-    def check_operation(self, params: Request | DiffusionReadParams) -> None:
+    def check_operation(self, params: Request | ReadingRequest) -> None:
         """Refuses what this model cannot do, whatever the values. It may be asked of a model that is not loaded.
 
         Raises:
@@ -165,7 +173,7 @@ class DiffusionModel(ABC):
     def prepare_request(self, params: Asked) -> Prepared:
         """Prepares a request before it waits for its place: `check`, and for a model with an engine the same in its
         words, so that nothing is translated twice. Raises as `check` does."""
-        if isinstance(params, DiffusionReadParams):
+        if isinstance(params, ReadingRequest):
             self.check_operation(params)
             return Prepared(params)
         self.check(params)
@@ -181,6 +189,8 @@ class DiffusionModel(ABC):
         """The answer to a request that `prepare_request` gave, by the stream of its kind."""
         if isinstance(prepared.params, DiffusionReadParams):
             return self.read_stream(prepared.params)
+        if isinstance(prepared.params, DiffusionDecisionParams):
+            return self.decide_stream(prepared.params)
         if isinstance(prepared.params, DiffusionInfillingParams):
             return self.infill_stream(prepared.params)
         return self.generate_stream(prepared.params)
@@ -253,8 +263,8 @@ class DiffusionModel(ABC):
         )
 
 
-def operation_of(params: Request | DiffusionReadParams) -> Operation:
+def operation_of(params: Request | ReadingRequest) -> Operation:
     """The operation that a request asks for: a gap with nothing behind it is a text to continue."""
-    if isinstance(params, DiffusionReadParams):
+    if isinstance(params, ReadingRequest):
         return "read"
     return "infill" if isinstance(params, DiffusionInfillingParams) and params.suffix else "generate"

@@ -10,6 +10,7 @@ from app.core.settings import DiffusionConfig
 from app.services.diffusion.base import DiffusionModel
 from app.services.diffusion.content_filter.content_filter import ContentFilter
 from app.services.diffusion.content_filter.in_force import ContentFilters
+from app.services.diffusion.decisions import DiffusionDecisionParams
 from app.services.diffusion.errors import InvalidParameters
 from app.services.diffusion.models import (
     DiffusionGenerationParams,
@@ -155,6 +156,11 @@ class DiffusionLLMService:
 
     def read(self, params: DiffusionReadParams) -> Generation:
         """Reads a text with holes: awaited, the metadata of the result holds what was read, under `holes`."""
+        return self.generation(params, *Call().parts(1))
+
+    def decide(self, params: DiffusionDecisionParams) -> Generation:
+        """Answers questions: awaited, the metadata of the result holds the answers by name, under `holes`; see
+        `Decision`."""
         return self.generation(params, *Call().parts(1))
 
     def generation(self, params: Asked, part: Part) -> Generation:

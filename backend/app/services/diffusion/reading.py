@@ -7,8 +7,9 @@ from typing import Any, ClassVar, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from app.core.parameters import StreamMode, field_of
-from app.services.diffusion.models import MAX_TEXT_CHARACTERS, Params
+from app.services.diffusion.decisions import DiffusionDecisionParams
+from app.services.diffusion.models import Params
+from app.services.diffusion.reading_request import MAX_READ_CHARACTERS, ReadingRequest
 
 MAX_PARTS = 257
 MAX_HOLES = 64
@@ -25,7 +26,7 @@ class ReadPart(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    text: str | None = Field(None, min_length=1, max_length=MAX_TEXT_CHARACTERS, description="Text that is given.")
+    text: str | None = Field(None, min_length=1, max_length=MAX_READ_CHARACTERS, description="Text that is given.")
     hole: str | None = Field(None, min_length=1, max_length=64, description="The name of a hole; each has its own.")
     masks: int | None = Field(
         None,
@@ -67,12 +68,11 @@ class ReadPart(BaseModel):
         return self
 
 
-class DiffusionReadParams(BaseModel):
+class DiffusionReadParams(ReadingRequest):
     """Say what the model holds probable in the holes of a text. Nothing is sampled."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, protected_namespaces=())
+    FIELD_OF_TEXTS: ClassVar[str] = "parts"
 
-    model_id: str | None = field_of("model_id")
     parts: list[ReadPart] = Field(min_length=1, max_length=MAX_PARTS)
     top: int | None = Field(
         None,
@@ -80,13 +80,6 @@ class DiffusionReadParams(BaseModel):
         le=MAX_TOP,
         description=f"Most probable tokens of each mask of a hole without choices; default {DEFAULT_TOP}.",
     )
-
-    # What a request to write may say beside.
-    stream_mode: ClassVar[StreamMode] = "text"
-    logprobs: ClassVar[None] = None
-    constraint: ClassVar[None] = None
-    seed: ClassVar[None] = None
-    stop_strings: ClassVar[tuple[str, ...]] = ()
 
     @field_validator("parts")
     @classmethod
@@ -100,17 +93,17 @@ class DiffusionReadParams(BaseModel):
         if twice is not None:
             raise ValueError(f"parts has two holes of the name {twice!r}; give each its own")
         num_characters = sum(len(part.text) for part in parts if part.text is not None)
-        if num_characters > MAX_TEXT_CHARACTERS:
-            raise ValueError(f"parts has {num_characters} characters, more than the maximum of {MAX_TEXT_CHARACTERS}")
+        if num_characters > MAX_READ_CHARACTERS:
+            raise ValueError(f"parts has {num_characters} characters, more than the maximum of {MAX_READ_CHARACTERS}")
         return _joined(parts)
 
     @property
     def texts(self) -> list[str]:
-        """All texts in the order of the request: those given, and the choices."""
+        """See `ReadingRequest`: those given, and the choices."""
         return [text for part in self.parts for text in ((part.text,) if part.text else part.choices or ())]
 
     def with_texts(self, texts: Sequence[str]) -> Self:
-        """Gives the request other texts, in the same order."""
+        """See `ReadingRequest`."""
         left = iter(texts)
         return self.model_copy(update={"parts": [_with_texts(part, left) for part in self.parts]})
 
@@ -134,5 +127,5 @@ def _with_texts(part: ReadPart, texts: Iterator[str]) -> ReadPart:
     return part.model_copy(update={"choices": choices})
 
 
-Asked: TypeAlias = Params | DiffusionReadParams
-"""A request to a model: to write, or to read."""
+Asked: TypeAlias = Params | DiffusionReadParams | DiffusionDecisionParams
+"""A request to a model: to write, to read, or to decide."""

@@ -26,6 +26,7 @@ from app.services.diffusion.content_filter.canvas import Step, without_hidden
 from app.services.diffusion.errors import ContentRejected, GenerationFailed, InvalidParameters, ServiceError
 from app.services.diffusion.models import DiffusionChatParams, DiffusionTokensParams
 from app.services.diffusion.reading import Asked, DiffusionReadParams
+from app.services.diffusion.reading_request import ReadingRequest
 
 Given = TypeVar("Given")
 
@@ -85,8 +86,8 @@ async def filtered_input(params: Asked, filters: Sequence[ContentFilter]) -> Ask
     if not filters:
         return params
     _refuse_what_cannot_be_filtered(params)
-    if isinstance(params, DiffusionReadParams):
-        return params.with_texts([await _through(filters, text, "parts") for text in params.texts])
+    if isinstance(params, ReadingRequest):
+        return params.with_texts([await _through(filters, text, params.FIELD_OF_TEXTS) for text in params.texts])
     if isinstance(params, DiffusionChatParams):
         return await _filtered_conversation(params, filters)
     given = {field: getattr(params, field, "") for field in _INPUT_FIELDS}

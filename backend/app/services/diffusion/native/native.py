@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import aclosing, contextmanager
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
@@ -16,9 +16,10 @@ from app.engine.interface.config import DEFAULT_DEMAND, Demand, EngineConfig
 from app.engine.interface.counters import EngineCounters
 from app.engine.interface.errors import EngineError, InvalidRequest
 from app.engine.interface.events import Admitted, CanvasesRead, EngineEvent, Failed, Finished
-from app.engine.interface.params import EngineRequest, ReadRequest
+from app.engine.interface.params import EngineRequest, ReadCanvas, ReadRequest
 from app.engine.request.context import text_room
 from app.services.diffusion.base import DiffusionModel, Prepared
+from app.services.diffusion.decisions import DiffusionDecisionParams
 from app.services.diffusion.errors import GenerationFailed, InvalidParameters
 from app.services.diffusion.families.base import TextFamily
 from app.services.diffusion.mailbox import Mailbox
@@ -31,6 +32,7 @@ from app.services.diffusion.models import (
     Params,
     Request,
 )
+from app.services.diffusion.native.deciding import Deciding, deciding_of
 from app.services.diffusion.native.decoding import check_combination, decoding_params
 from app.services.diffusion.native.engine_errors import failure, refusal
 from app.services.diffusion.native.engine_events import MAX_WAITING_EVENTS, Translator, is_last, merge_steps
@@ -39,6 +41,7 @@ from app.services.diffusion.native.loading import Loaded, family_at, load
 from app.services.diffusion.native.prompt import prompt_ids
 from app.services.diffusion.native.reading import Reading, reading_of
 from app.services.diffusion.reading import Asked, DiffusionReadParams
+from app.services.diffusion.reading_request import ReadingRequest
 from app.services.diffusion.reports import DiffusionModelDetails, MemoryReport, ParameterBound
 from app.text.chat_template import check_options
 from app.text.errors import ChatTemplateError, ConversationRefused, OptionRefused, TextError
@@ -175,7 +178,7 @@ class NativeDiffusionModel(DiffusionModel):
         constrains = self._loaded is None or self._loaded.constraints is not None
         return (*operations, "constrain") if constrains else operations
 
-    def check_operation(self, params: Request | DiffusionReadParams) -> None:
+    def check_operation(self, params: Request | ReadingRequest) -> None:
         if self._family is not None:
             super().check_operation(params)
 
@@ -193,7 +196,7 @@ class NativeDiffusionModel(DiffusionModel):
 
     def prepare_request(self, params: Asked) -> Prepared:
         """The request, checked by `check` and by the checkpoint, which knows which parameters go together."""
-        if isinstance(params, DiffusionReadParams):
+        if isinstance(params, ReadingRequest):
             return super().prepare_request(params)
         self.check(params)
         from app.engine.request.validation import validate_params  # imports torch, which is there by now
@@ -235,22 +238,44 @@ class NativeDiffusionModel(DiffusionModel):
         loaded = self._require()
         is_long = sum(map(len, params.texts)) > LONG_TEXT_CHARACTERS
         reading = await asyncio.to_thread(_reading, loaded, params) if is_long else _reading(loaded, params)
+        async with aclosing(self._read_events(loaded, reading.canvases, reading.num_top)) as events:
+            async for event in events:
+                if isinstance(event, Admitted):
+                    yield Started(event.device, reading.num_given, reading.num_left_out)
+                elif isinstance(event, CanvasesRead):
+                    yield HolesRead(reading.answer(event, loaded.tokenizer))
+                elif isinstance(event, Finished):
+                    yield Ended("stop", 0, event.nfe, event.device)
+
+    async def decide_stream(self, params: DiffusionDecisionParams) -> AsyncIterator[ModelEvent]:
+        loaded = self._require()
+        is_long = sum(map(len, params.texts)) * params.num_orders > LONG_TEXT_CHARACTERS
+        deciding = await self._framed(loaded, params, is_long=is_long)
+        async with aclosing(self._read_events(loaded, deciding.canvases, 0)) as events:
+            async for event in events:
+                if isinstance(event, Admitted):
+                    yield Started(event.device, deciding.num_given)
+                elif isinstance(event, CanvasesRead):
+                    yield HolesRead(deciding.answer(event))
+                elif isinstance(event, Finished):
+                    yield Ended("stop", 0, event.nfe, event.device)
+
+    async def _read_events(
+        self, loaded: Loaded, canvases: tuple[ReadCanvas, ...], num_top: int
+    ) -> AsyncGenerator[EngineEvent, None]:
         with loaded.names.taken(current_request_id() or secrets.token_hex(12)) as name:
             adapter = None if loaded.adapter is None else loaded.adapter.name
-            request = ReadRequest(name, reading.canvases, reading.num_top, adapter)
+            request = ReadRequest(name, canvases, num_top, adapter)
             async with aclosing(self._engine_events(loaded.engine, request)) as events:
                 async for event in events:
-                    if isinstance(event, Admitted):
-                        yield Started(event.device, reading.num_given, reading.num_left_out)
-                    elif isinstance(event, CanvasesRead):
-                        yield HolesRead(reading.answer(event, loaded.tokenizer))
-                    elif isinstance(event, Finished):
-                        yield Ended("stop", 0, event.nfe, event.device)
+                    yield event
 
     def prepared_stream(self, prepared: Prepared) -> AsyncIterator[ModelEvent]:
         """The answer; whoever wants to change what this model answers overrides this."""
         if isinstance(prepared.params, DiffusionReadParams):
             return self.read_stream(prepared.params)
+        if isinstance(prepared.params, DiffusionDecisionParams):
+            return self.decide_stream(prepared.params)
         return self._written(prepared, prepared.params)
 
     async def _written(self, prepared: Prepared, params: Params) -> AsyncIterator[ModelEvent]:
@@ -282,12 +307,24 @@ class NativeDiffusionModel(DiffusionModel):
     async def _prompt(self, loaded: Loaded, params: Params) -> PromptIds:
         # How long a template takes is up to whoever wrote it.
         is_templated = isinstance(params, DiffusionChatParams) and loaded.tokenizer.chat_template is not None
-        try:
+        with self._template_errors("messages"):
             if is_templated or _num_characters(params) > LONG_TEXT_CHARACTERS:
                 return await asyncio.to_thread(_prompt, loaded, params)
             return _prompt(loaded, params)
+
+    async def _framed(self, loaded: Loaded, params: DiffusionDecisionParams, *, is_long: bool) -> Deciding:
+        with self._template_errors("state"):
+            if is_long or loaded.tokenizer.chat_template is not None:
+                return await asyncio.to_thread(_deciding, loaded, params)
+            return _deciding(loaded, params)
+
+    @contextmanager
+    def _template_errors(self, field: str) -> Iterator[None]:
+        """Turns errors of a chat template into those of the service; `field` holds what it refuses."""
+        try:
+            yield
         except ConversationRefused as error:
-            raise InvalidParameters(f"messages: {error}", field="messages") from error
+            raise InvalidParameters(f"{field}: {error}", field=field) from error
         except ChatTemplateError as error:
             logger.error("model %r cannot chat: %s", self.model_id, error)
             raise GenerationFailed(
@@ -357,6 +394,11 @@ def _prompt(loaded: Loaded, params: Params) -> PromptIds:
 def _reading(loaded: Loaded, params: DiffusionReadParams) -> Reading:
     config = loaded.config
     return reading_of(params, loaded.family, loaded.tokenizer, config.special.mask, config.context_length)
+
+
+def _deciding(loaded: Loaded, params: DiffusionDecisionParams) -> Deciding:
+    config = loaded.config
+    return deciding_of(params, loaded.family, loaded.tokenizer, config.special.mask, config.context_length)
 
 
 def _num_characters(params: Params) -> int:

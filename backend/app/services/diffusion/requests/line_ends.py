@@ -7,14 +7,15 @@ from typing import Any
 
 from app.services.diffusion.content_filter.canvas import Step
 from app.services.diffusion.models import DiffusionChatParams, DiffusionInfillingParams
-from app.services.diffusion.reading import Asked, DiffusionReadParams
+from app.services.diffusion.reading import Asked
+from app.services.diffusion.reading_request import ReadingRequest
 from app.text.line_ends import LineEnds, LineEndWriter, to_lf
 
 
 def line_ends_around(params: Asked) -> LineEnds:
     """The line ends that the answer gets: those of the text to continue, of both sides of a gap, or of all messages.
     A constraint is about the very characters, so under one they stay as they are written."""
-    if isinstance(params, DiffusionReadParams) or params.constraint is not None:
+    if isinstance(params, ReadingRequest) or params.constraint is not None:
         return LineEnds()
     if isinstance(params, DiffusionInfillingParams):
         return LineEnds.around(params.prefix, params.suffix)
@@ -28,7 +29,7 @@ def with_plain_line_ends(params: Asked) -> Asked:
     r"""The request as a model sees it, with `\n` at the end of every line."""
     if isinstance(params, DiffusionChatParams):
         return params.with_contents([to_lf(message.content) for message in params.messages])
-    if isinstance(params, DiffusionReadParams):
+    if isinstance(params, ReadingRequest):
         return params.with_texts([to_lf(text) for text in params.texts])
     fields = ("prefix", "suffix") if isinstance(params, DiffusionInfillingParams) else ("text",)
     return params.model_copy(update={field: to_lf(getattr(params, field)) for field in fields})

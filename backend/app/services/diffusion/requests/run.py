@@ -20,7 +20,8 @@ from app.services.diffusion.models import (
     DiffusionTokensParams,
     Operation,
 )
-from app.services.diffusion.reading import Asked, DiffusionReadParams
+from app.services.diffusion.reading import Asked
+from app.services.diffusion.reading_request import ReadingRequest
 from app.services.diffusion.requests.admission import AdmissionGate
 from app.services.diffusion.requests.call import Part
 from app.services.diffusion.requests.facts import Facts
@@ -205,7 +206,7 @@ class Run:
 
 
 def _operation(params: Asked) -> Operation:
-    if isinstance(params, DiffusionReadParams):
+    if isinstance(params, ReadingRequest):
         return "read"
     return "infill" if isinstance(params, DiffusionInfillingParams) else "generate"
 

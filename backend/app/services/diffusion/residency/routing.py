@@ -12,7 +12,8 @@ from app.core.settings import DiffusionConfig
 from app.services.diffusion.base import DiffusionModel, Prepared
 from app.services.diffusion.errors import InvalidParameters, ModelUnavailable, UnsupportedOperation
 from app.services.diffusion.models import Params
-from app.services.diffusion.reading import Asked, DiffusionReadParams
+from app.services.diffusion.reading import Asked
+from app.services.diffusion.reading_request import ReadingRequest
 from app.services.diffusion.residency.instance import Instance
 from app.services.diffusion.residency.residency import Residency
 from app.services.diffusion.residency.slot import Slot
@@ -167,7 +168,7 @@ def with_defaults(params: Params, config: DiffusionConfig, model: DiffusionModel
 
 def _complete(params: Asked, config: DiffusionConfig, model: DiffusionModel) -> Asked:
     """The request for this model; one to read leaves nothing else open."""
-    if isinstance(params, DiffusionReadParams):
+    if isinstance(params, ReadingRequest):
         return params.model_copy(update={"model_id": model.model_id})
     return with_defaults(params, config, model)
 

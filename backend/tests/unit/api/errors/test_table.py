@@ -21,6 +21,7 @@ from app.api.errors.table import (
     NotReady,
     RateLimited,
     TooManyConnections,
+    UnknownField,
     UnsupportedMediaType,
     problem_response,
 )
@@ -52,6 +53,7 @@ EXPECTED: list[tuple[Exception, int, str, dict[str, str]]] = [
     (BodyTooSlow("m"), 408, "body_too_slow", {"connection": "close"}),
     (BodyTooLarge("m"), 413, "body_too_large", {}),
     (UnsupportedMediaType("m"), 415, "unsupported_media_type", {}),
+    (UnknownField([FieldError(field="a", message="m")]), 400, "unknown_field", {}),
     (InvalidBody([FieldError(field="a", message="m")]), 422, "invalid_parameters", {}),
     (InvalidParameters("m", field="a"), 422, "invalid_parameters", {}),
     (UnsupportedOperation("m", field="a"), 422, "unsupported_operation", {}),

@@ -56,7 +56,9 @@ def test_probes_are_known_by_their_path() -> None:
 
 
 def code_of(error: Any) -> str:
-    """In either form of an error."""
+    """The code in any form of an error."""
+    if "error_type" in (detail := error.get("detail", "")):
+        return str(detail["error_type"])
     return str(error.get("error", error)["code"])
 
 
