@@ -12,6 +12,7 @@ from app.services.diffusion import (
     DiffusionModel,
     DiffusionStreamEvent,
 )
+from app.services.diffusion.reading import DiffusionReadParams
 
 WORDS = ["naïve ", "漢字", "👩‍👩‍👧‍👦 ", "e\u0301", "\u2028", "\x85", "\n", "plain ", "\r\n", "“x” ", "\t", "🏳️‍🌈"]
 
@@ -79,6 +80,10 @@ class Silent(DiffusionModel):
         super().__init__("silent")
 
     async def generate_stream(self, params: DiffusionGenerationParams) -> AsyncIterator[DiffusionStreamEvent]:
+        await asyncio.Event().wait()
+        yield token("")
+
+    async def read_stream(self, params: DiffusionReadParams) -> AsyncIterator[DiffusionStreamEvent]:
         await asyncio.Event().wait()
         yield token("")
 

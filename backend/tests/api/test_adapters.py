@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,24 @@ def test_an_adapter_answers_under_its_own_id_and_is_listed_with_its_base(adapted
         assert (client.models.retrieve("mine").model_extra or {})["parent"] == "llada"
         answer = client.completions.create(model="mine", prompt="Once upon", max_tokens=8, seed=5, temperature=0.0)
     assert answer.choices[0].text == mine["generated_text"]
+
+
+def test_reads_through_an_adapter_share_their_passes_with_others_and_stay_the_same(adapted: Server) -> None:
+    def read(name: str) -> object:
+        parts = ["Once upon a ", {"hole": "x", "choices": ["time", "day"]}, {"hole": "y"}]
+        return adapted.answer("/read", {"model_id": name, "parts": parts})["holes"]
+
+    def decide(name: str) -> object:
+        question = {"type": "noul", "instructions": "So?"}
+        body = {"model": name, "state": "Once", "questions": {"q": question}}
+        return adapted.session.post(f"{adapted.url}/v1/systemone", json=body, timeout=60).json()["answers"]
+
+    names = ("mine", "llada")
+    alone = [(read(name), decide(name)) for name in names]
+    assert alone[0][0] != alone[1][0]
+    with ThreadPoolExecutor(16) as pool:
+        reads, decisions = list(pool.map(read, names * 4)), list(pool.map(decide, names * 4))
+    assert list(zip(reads, decisions, strict=True)) == alone * 4
 
 
 def test_an_adapter_that_cannot_be_loaded_is_explained_and_its_base_answers(adapted: Server) -> None:

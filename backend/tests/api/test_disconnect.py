@@ -49,6 +49,17 @@ def test_a_client_that_left_frees_its_slot(server: Server, path: str, body: Json
     assert after["failed_requests"] == before["failed_requests"]
 
 
+def test_a_client_that_left_during_a_read_frees_its_slot_and_is_counted_once(server: Server) -> None:
+    before = server.wait_until_idle()
+    connection = connect_and_ask(server, "/read", {"parts": ["x", {"hole": "y"}], "model_id": "silent"})
+    server.wait_for(in_flight(1))
+    connection.close()
+    after = server.wait_until_idle()
+    assert after["cancelled_requests"] == before["cancelled_requests"] + 1
+    assert after["total_requests"] == before["total_requests"] + 1
+    assert after["failed_requests"] == before["failed_requests"]
+
+
 @pytest.mark.parametrize("path", ["/infill", "/infill/stream"])
 def test_a_client_of_infilling_that_left_frees_its_slot(server: Server, path: str) -> None:
     before = server.wait_until_idle()

@@ -14,7 +14,7 @@ def details(model_id: str, *, is_available: bool = True, **more: Any) -> Diffusi
         "max_length": 64,
         "device": "cpu",
         "memory_usage": 1.5,
-        "capabilities": ["generate", "infill"],
+        "capabilities": ["generate", "infill", "read"],
         "algorithms": ["confidence"],
         "parameters": {},
     }

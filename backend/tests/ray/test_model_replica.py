@@ -14,8 +14,9 @@ from ray import serve
 from app.core.settings import Settings
 from app.ray.model_replica import Item, ModelReplica
 from app.services.diffusion import DiffusionGenerationParams, InvalidParameters
-from app.services.diffusion.model_events import Ended, Piece, Started
-from app.services.diffusion.models import Params
+from app.services.diffusion.decisions import DiffusionDecisionParams
+from app.services.diffusion.model_events import Ended, HolesRead, Piece, Started
+from app.services.diffusion.reading import Asked, DiffusionReadParams
 from tests.ray.fakes import FakeBoard
 
 pytestmark = pytest.mark.ray
@@ -37,7 +38,7 @@ async def replica(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[ModelReplica
     await replica._residency.close()
 
 
-async def answered(replica: ModelReplica, params: Params) -> list[Item]:
+async def answered(replica: ModelReplica, params: Asked) -> list[Item]:
     """The items as they arrive at an ingress."""
     batches = [pickle.loads(pickle.dumps(batch)) async for batch in replica.answer(params, "mine")]
     return [item for batch in batches for item in batch]
@@ -51,6 +52,23 @@ async def test_a_replica_sends_the_events_of_its_model(replica: ModelReplica) ->
     assert isinstance(ended, Ended)
     assert all(isinstance(piece, Piece) for piece in pieces)
     assert await answered(replica, params) == [started, *pieces, ended]
+
+
+async def test_a_replica_reads_and_decides(replica: ModelReplica) -> None:
+    hole = {"hole": "x", "choices": ["a", "b"]}
+    question = {"name": "q", "kind": "yes_no", "instructions": "So?", "options": ["", ""]}
+    for params, name in (
+        (DiffusionReadParams.model_validate({"parts": ["The s", hole]}), "x"),
+        (DiffusionDecisionParams.model_validate({"state": "x", "questions": [question]}), "q"),
+    ):
+        sent: Asked = pickle.loads(pickle.dumps(params))
+        started, read, ended = await answered(replica, sent)
+        assert isinstance(started, Started)
+        assert isinstance(read, HolesRead)
+        assert [*read.holes] == [name]
+        assert isinstance(ended, Ended)
+        assert ended.num_denoising_steps == 1
+        assert await answered(replica, sent) == [started, read, ended]
 
 
 async def test_a_refusal_comes_as_the_last_item_and_beforehand_as_a_sentence(replica: ModelReplica) -> None:

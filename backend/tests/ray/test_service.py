@@ -17,6 +17,9 @@ from app.ray import service as ray_service
 from app.ray.board import INGRESS, Report
 from app.ray.service import ClusterService
 from app.services.diffusion import DiffusionLLMService, InvalidParameters, ModelUnavailable, Overloaded
+from app.services.diffusion.decisions import DiffusionDecisionParams
+from app.services.diffusion.model_events import Ended, HolesRead
+from app.services.diffusion.reading import DiffusionReadParams
 from tests.ray.samples import statistics
 from tests.ray.world import START, World
 
@@ -37,6 +40,18 @@ async def test_the_answer_of_a_replica_is_the_answer(world: World) -> None:
     assert (result.text, result.model_id, result.tokens_generated) == ("Hello you", "llada", 2)
     assert world.models["llada"].request_ids == [result.metadata["request_id"]]
     assert not world.models["llada"].results[0].is_cancelled
+
+
+async def test_what_a_replica_read_is_the_answer_to_a_read_and_to_a_decision(world: World) -> None:
+    holes = {"x": {"probabilities": [0.5, 0.5]}}
+    question = {"name": "x", "kind": "yes_no", "instructions": "So?", "options": ["", ""]}
+    world.models["llada"].batches = [[START], [HolesRead(holes)], [Ended("stop", 0, 1, "cpu")]]
+    read = DiffusionReadParams.model_validate({"model_id": "llada", "parts": [{"hole": "x"}]})
+    assert (await world.service.read(read)).metadata["holes"] == holes
+    decision = DiffusionDecisionParams.model_validate({"model_id": "llada", "state": "x", "questions": [question]})
+    assert (await world.service.decide(decision)).metadata["holes"] == holes
+    counted = world.service.statistics()
+    assert (counted.total_requests, counted.successful_requests, counted.requests_in_flight) == (2, 2, 0)
 
 
 async def test_a_replica_that_dies_ends_its_streams_with_an_error_event(world: World) -> None:
