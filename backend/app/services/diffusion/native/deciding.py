@@ -26,7 +26,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, ClassVar
 
 from app.engine.interface.events import CanvasesRead
 from app.engine.interface.params import ReadCanvas
@@ -89,12 +89,16 @@ class Deciding:
     orders: tuple[tuple[Ordered, ...], ...]
     canvases: tuple[ReadCanvas, ...]
 
+    # As a `Reading` has them.
+    num_top: ClassVar[int] = 0
+    num_left_out: ClassVar[int] = 0
+
     @property
     def num_given(self) -> int:
         """Tokens on all canvases that are no masks."""
         return sum(len(canvas.ids) - len(canvas.positions) for canvas in self.canvases)
 
-    def answer(self, read: CanvasesRead) -> dict[str, dict[str, Any]]:
+    def answer(self, read: CanvasesRead, tokenizer: Tokenizer) -> dict[str, dict[str, Any]]:
         """The answer to each question, by name: the mean over all orders."""
         positions = iter(read.positions)
         rows = [[position.scored for position in islice(positions, len(self.questions))] for _ in self.canvases]

@@ -16,7 +16,7 @@ from app.engine.interface.config import DEFAULT_DEMAND, Demand, EngineConfig
 from app.engine.interface.counters import EngineCounters
 from app.engine.interface.errors import EngineError, InvalidRequest
 from app.engine.interface.events import Admitted, CanvasesRead, EngineEvent, Failed, Finished
-from app.engine.interface.params import EngineRequest, ReadCanvas, ReadRequest
+from app.engine.interface.params import EngineRequest, ReadRequest
 from app.engine.request.context import text_room
 from app.services.diffusion.base import DiffusionModel, Prepared
 from app.services.diffusion.decisions import DiffusionDecisionParams
@@ -238,37 +238,30 @@ class NativeDiffusionModel(DiffusionModel):
         loaded = self._require()
         is_long = sum(map(len, params.texts)) > LONG_TEXT_CHARACTERS
         reading = await asyncio.to_thread(_reading, loaded, params) if is_long else _reading(loaded, params)
-        async with aclosing(self._read_events(loaded, reading.canvases, reading.num_top)) as events:
+        async with aclosing(self._read(loaded, reading)) as events:
             async for event in events:
-                if isinstance(event, Admitted):
-                    yield Started(event.device, reading.num_given, reading.num_left_out)
-                elif isinstance(event, CanvasesRead):
-                    yield HolesRead(reading.answer(event, loaded.tokenizer))
-                elif isinstance(event, Finished):
-                    yield Ended("stop", 0, event.nfe, event.device)
+                yield event
 
     async def decide_stream(self, params: DiffusionDecisionParams) -> AsyncIterator[ModelEvent]:
         loaded = self._require()
         is_long = sum(map(len, params.texts)) * params.num_orders > LONG_TEXT_CHARACTERS
         deciding = await self._framed(loaded, params, is_long=is_long)
-        async with aclosing(self._read_events(loaded, deciding.canvases, 0)) as events:
+        async with aclosing(self._read(loaded, deciding)) as events:
             async for event in events:
-                if isinstance(event, Admitted):
-                    yield Started(event.device, deciding.num_given)
-                elif isinstance(event, CanvasesRead):
-                    yield HolesRead(deciding.answer(event))
-                elif isinstance(event, Finished):
-                    yield Ended("stop", 0, event.nfe, event.device)
+                yield event
 
-    async def _read_events(
-        self, loaded: Loaded, canvases: tuple[ReadCanvas, ...], num_top: int
-    ) -> AsyncGenerator[EngineEvent, None]:
+    async def _read(self, loaded: Loaded, reading: Reading | Deciding) -> AsyncGenerator[ModelEvent, None]:
         with loaded.names.taken(current_request_id() or secrets.token_hex(12)) as name:
             adapter = None if loaded.adapter is None else loaded.adapter.name
-            request = ReadRequest(name, canvases, num_top, adapter)
+            request = ReadRequest(name, reading.canvases, reading.num_top, adapter)
             async with aclosing(self._engine_events(loaded.engine, request)) as events:
                 async for event in events:
-                    yield event
+                    if isinstance(event, Admitted):
+                        yield Started(event.device, reading.num_given, reading.num_left_out)
+                    elif isinstance(event, CanvasesRead):
+                        yield HolesRead(reading.answer(event, loaded.tokenizer))
+                    elif isinstance(event, Finished):
+                        yield Ended("stop", 0, event.nfe, event.device)
 
     def prepared_stream(self, prepared: Prepared) -> AsyncIterator[ModelEvent]:
         """The answer; whoever wants to change what this model answers overrides this."""

@@ -119,7 +119,7 @@ def test_in_as_many_orders_as_options_each_option_stands_once_in_each_place() ->
 def test_an_answer_is_the_mean_over_all_orders() -> None:
     frame = framed(asked(CHOICE, permutations=2))
     rows = [(math.log(0.2), math.log(0.2), math.log(0.4)), (math.log(0.1), math.log(0.05), math.log(0.05))]
-    answer = frame.answer(CanvasesRead("x", tuple(PositionRead(row, ()) for row in rows)))["team"]
+    answer = frame.answer(CanvasesRead("x", tuple(PositionRead(row, ()) for row in rows)), tokens_of("llada"))["team"]
     assert answer["probabilities"] == pytest.approx([0.375, 0.25, 0.375])
     assert answer["label_mass"] == pytest.approx(0.5)
 
