@@ -162,5 +162,6 @@ def first_line(error: BaseException) -> str:
 
 
 def row_quantum(device: torch.device) -> int:
-    """Rows that a batch is filled up to a multiple of: enough for each thread's share to be an ordinary one."""
-    return 8 * torch.get_num_threads() if device.type == "cpu" else 16
+    """Rows that a batch is filled up to a multiple of: enough for each thread's share to be an ordinary one, and at
+    least 16, below which matrix products take other kernels on one thread."""
+    return max(16, 8 * torch.get_num_threads()) if device.type == "cpu" else 16
