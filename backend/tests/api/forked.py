@@ -7,6 +7,7 @@ code. The start from nothing is tested in `test_start.py`.
 from __future__ import annotations
 
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -24,6 +25,8 @@ IMPORTED = [
     "onnxruntime",
 ]
 """The modules that a server imports until its first answer."""
+
+BACKEND = Path(__file__).parents[2]
 
 _forking = get_context("forkserver")
 
@@ -43,9 +46,10 @@ class Running(Protocol):
 class ForkedServer:
     """A server process of its own; `subprocess.Popen` as far as tests ask."""
 
-    def __init__(self, folder: Path, variables: Mapping[str, str], log_file: Path) -> None:
+    def __init__(self, folder: Path, variables: Mapping[str, str], log_file: Path, module: str = "main") -> None:
+        """Starts what `python -m MODULE` starts."""
         _start_forkserver(variables)
-        self._process = _forking.Process(target=_serve, args=(folder, dict(variables), log_file))
+        self._process = _forking.Process(target=_serve, args=(folder, dict(variables), log_file, module))
         self._process.start()
 
     @property
@@ -85,15 +89,13 @@ def _start_forkserver(variables: Mapping[str, str]) -> None:
         os.environ["OMP_NUM_THREADS"] = inherited
 
 
-def _serve(folder: Path, variables: Mapping[str, str], log_file: Path) -> None:
+def _serve(folder: Path, variables: Mapping[str, str], log_file: Path, module: str) -> None:
     """Becomes the server."""
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(variables)
     with log_file.open("wb") as log:
         os.dup2(log.fileno(), sys.stderr.fileno())
-    sys.path[:0] = variables.get("PYTHONPATH", "").split(os.pathsep)
+    sys.path[:0] = [*variables.get("PYTHONPATH", "").split(os.pathsep), str(BACKEND)]
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    from app.cli.server_process import run_server
-
-    sys.exit(run_server())
+    runpy.run_module(module, run_name="__main__", alter_sys=True)

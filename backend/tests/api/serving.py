@@ -166,11 +166,14 @@ def environment(**settings: str) -> dict[str, str]:
 
 
 @contextmanager
-def serving(folder: Path, plugin: Path | None = None, program: Sequence[str] = (), **settings: str) -> Iterator[Server]:
+def serving(
+    folder: Path, plugin: Path | None = None, program: Sequence[str] = (), module: str = "main", **settings: str
+) -> Iterator[Server]:
     """A server of its own, in an empty working directory, until the block ends.
 
     Args:
-        program: what Python runs, from nothing; else the server is forked off a process that has imported it.
+        program: what Python runs, from nothing; else `module` is run by a process that is forked off one that has
+            imported the server.
     """
     folder.mkdir(exist_ok=True)
     port = free_port()
@@ -178,7 +181,7 @@ def serving(folder: Path, plugin: Path | None = None, program: Sequence[str] = (
     if plugin is not None:
         variables["PYTHONPATH"] = str(plugin)
     log_file = folder / "server.log"
-    server = Server(port, _started(folder, variables, log_file, program), log_file)
+    server = Server(port, _started(folder, variables, log_file, program, module), log_file)
     try:
         _wait_until_listening(server)
         yield server
@@ -188,10 +191,10 @@ def serving(folder: Path, plugin: Path | None = None, program: Sequence[str] = (
         server.process.wait(timeout=120)
 
 
-def _started(folder: Path, variables: dict[str, str], log_file: Path, program: Sequence[str]) -> Running:
+def _started(folder: Path, variables: dict[str, str], log_file: Path, program: Sequence[str], module: str) -> Running:
     log_file.touch()
     if not program:
-        return ForkedServer(folder, variables, log_file)
+        return ForkedServer(folder, variables, log_file, module)
     with log_file.open("wb") as log:
         return subprocess.Popen([sys.executable, *program], cwd=folder, env=variables, stderr=log)
 

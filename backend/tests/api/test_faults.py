@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.api.serving import BACKEND, Json, Server, serving
+from tests.api.serving import Json, Server, serving
 from tests.faults import DEVICE_NAME
 
 BODY = {"text": "import os", "model_id": "dreamon", "max_length": 12, "temperature": 0.8, "seed": 5}
@@ -18,8 +18,7 @@ BODY = {"text": "import os", "model_id": "dreamon", "max_length": 12, "temperatu
 @contextmanager
 def faulty(folder: Path, monkeypatch: pytest.MonkeyPatch, faults: str) -> Iterator[Server]:
     monkeypatch.setenv("FAULTS", faults)
-    monkeypatch.setenv("PYTHONPATH", str(BACKEND))
-    with serving(folder, program=("-m", "tests.faults")) as server:
+    with serving(folder, module="tests.faults") as server:
         server.wait_until_ready()
         yield server
 

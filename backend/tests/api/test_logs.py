@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
 
 import pytest
 import requests
 
-from tests.api.serving import BACKEND, WITHOUT_WEIGHTS, Json, Server, environment, serving
+from tests.api.forked import ForkedServer
+from tests.api.serving import WITHOUT_WEIGHTS, Json, Server, environment, serving
 from tests.ports import free_port
 
 MARKER = "zanzibar-4711"
@@ -162,24 +160,24 @@ def test_probes_that_find_all_well_are_seen_at_debug_level_only(talkative: Serve
 
 
 @contextmanager
-def logging_to(stderr: IO[bytes] | int, folder: Path, plugin: Path, log_format: str) -> Iterator[Server]:
-    """A server whose log goes elsewhere than into a file."""
+def logging_to(log: Path, folder: Path, plugin: Path, log_format: str) -> Iterator[Server]:
+    """A server whose log goes elsewhere than into a file that can be read."""
     port = free_port()
     settings = {"PORT": str(port), "LOG_LEVEL": "debug", "LOG_FORMAT": log_format, **WITHOUT_WEIGHTS}
     variables = {**environment(**settings), "PYTHONPATH": str(plugin)}
     (folder / "empty.log").touch()
-    process = subprocess.Popen([sys.executable, str(BACKEND / "main.py")], cwd=folder, env=variables, stderr=stderr)
-    server = Server(port, process, folder / "empty.log")
+    server = Server(port, ForkedServer(folder, variables, log), folder / "empty.log")
     try:
-        while process.poll() is None:
+        while server.process.poll() is None:
             with suppress(requests.ConnectionError):
                 server.wait_until_ready()
                 break
+            time.sleep(0.02)
         yield server
     finally:
         server.session.close()
-        process.terminate()
-        process.wait(timeout=120)
+        server.process.terminate()
+        server.process.wait(timeout=120)
 
 
 def check_answers(server: Server, *, num_rounds: int) -> None:
@@ -194,16 +192,18 @@ def check_answers(server: Server, *, num_rounds: int) -> None:
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is always full")
 @pytest.mark.parametrize("log_format", ["plain", "json"])
 def test_a_full_disk_harms_no_answer(tmp_path: Path, plugin: Path, log_format: str) -> None:
-    with Path("/dev/full").open("wb") as full, logging_to(full, tmp_path, plugin, log_format) as server:
+    with logging_to(Path("/dev/full"), tmp_path, plugin, log_format) as server:
         check_answers(server, num_rounds=3)
 
 
 def test_a_reader_of_the_log_that_hangs_harms_no_answer(tmp_path: Path, plugin: Path) -> None:
-    with logging_to(subprocess.PIPE, tmp_path, plugin, "json") as server:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with (
+        open(os.open(pipe, os.O_RDONLY | os.O_NONBLOCK), "rb") as reader,
+        logging_to(pipe, tmp_path, plugin, "json") as server,
+    ):
         check_answers(server, num_rounds=60)
-        assert isinstance(server.process, subprocess.Popen)
-        assert server.process.stderr is not None
-        os.set_blocking(server.process.stderr.fileno(), False)
-        unread = server.process.stderr.read()
+        unread = reader.read()
         assert len(unread) > 32_768, "the pipe was never full"
-        server.process.stderr.close()
+        reader.close()

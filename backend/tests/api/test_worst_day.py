@@ -9,8 +9,6 @@ import asyncio
 import json
 import signal
 import socket
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -20,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.api.forked import ForkedServer
 from tests.api.serving import BACKEND, WITHOUT_WEIGHTS, Json, Server, environment, serving
 from tests.api.test_disconnect import connect_and_ask
 from tests.soak.client import Connection
@@ -52,11 +51,10 @@ def sturdy(tmp_path_factory: pytest.TempPathFactory, plugin: Path) -> Iterator[S
 def restarted(dead: Server, plugin: Path) -> Iterator[Server]:
     """Restarts the server at its port at once."""
     variables = {**environment(PORT=str(dead.port), **WITHOUT_WEIGHTS), "PYTHONPATH": str(plugin)}
-    with dead.log_file.open("ab") as log:
-        command = [sys.executable, str(BACKEND / "main.py")]
-        process = subprocess.Popen(command, cwd=dead.log_file.parent, env=variables, stderr=log)
+    log_file = dead.log_file.with_name("again.log")
+    process = ForkedServer(log_file.parent, variables, log_file)
     try:
-        yield Server(dead.port, process, dead.log_file)
+        yield Server(dead.port, process, log_file)
     finally:
         process.terminate()
         process.wait(timeout=120)
