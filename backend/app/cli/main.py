@@ -18,6 +18,7 @@ COMMANDS = {
     "generate": "Continue a text.",
     "infill": "Fill the gap in a text or a file.",
     "chat": "Talk with a model.",
+    "decide": "Answer questions about a text by probabilities.",
     "models": "List the models that answer.",
     "pull": "Download a checkpoint.",
     "bench": "Measure how fast a model answers.",

@@ -57,6 +57,16 @@ def infill(prefix: str, suffix: str, parameters: Mapping[str, Any]) -> Call[Gene
     return Call("POST", f"{API}/infill", _result("infilled_text"), {"prefix": prefix, "suffix": suffix, **parameters})
 
 
+def read(parts: Sequence[Any], parameters: Mapping[str, Any]) -> Call[dict[str, Any]]:
+    """The call that reads a text with holes."""
+    return Call("POST", f"{API}/read", dict, {"parts": list(parts), **parameters})
+
+
+def decide(state: Any, questions: Mapping[str, Any], parameters: Mapping[str, Any]) -> Call[dict[str, Any]]:
+    """The call that answers questions about a state."""
+    return Call("POST", "/v1/systemone", dict, {"state": state, "questions": dict(questions), **parameters})
+
+
 def generate_stream(text: str, parameters: Mapping[str, Any]) -> StreamCall:
     """The call that continues a text, event by event."""
     return StreamCall(f"{API}/generate/stream", {"text": text, **parameters})
@@ -121,6 +131,11 @@ def cleanup() -> Call[CleanupReport]:
 def ping() -> Call[str]:
     """The call that any live server answers."""
     return Call("GET", "/health/live", lambda answer: str(answer["status"]))
+
+
+def given(**parameters: Any) -> dict[str, Any]:
+    """The parameters that are not left out."""
+    return {name: value for name, value in parameters.items() if value is not None}
 
 
 def _result(text_field: str) -> Callable[[Any], GenerationResult]:

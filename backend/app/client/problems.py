@@ -81,11 +81,14 @@ def problem_in_stream(message: str, *, code: str, request_id: str = "", partial_
 
 
 def _problem_in(body: bytes) -> dict[str, Any]:
-    """The fields of a JSON answer: a problem document, or OpenAI's `{"error": …}` under `/v1`; empty for others."""
+    """The fields of a JSON answer: a problem document, OpenAI's `{"error": …}` or System One's `{"detail": {…}}`, both
+    under `/v1`; empty for others."""
     with suppress(ValueError):
         content = json.loads(body)
         if isinstance(content, dict):
-            error = content.get("error")
+            error, detail = content.get("error"), content.get("detail")
+            if isinstance(detail, dict):
+                return {"detail": detail.get("message"), "code": detail.get("error_type")}
             return {"detail": error.get("message"), **error} if isinstance(error, dict) else content
     return {}
 

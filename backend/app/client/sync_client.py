@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
 import httpx
 
 from app.client import calls
-from app.client.calls import Call, Message, StreamCall
+from app.client.calls import Call, Message, StreamCall, given
 from app.client.errors import DiffusionError
 from app.client.options import DEFAULT_URL, ClientOptions
 from app.client.problems import problem_of
@@ -94,6 +94,17 @@ class DiffusionClient:
     def infill_stream(self, prefix: str, suffix: str = "", **parameters: Unpack[Parameters]) -> EventStream:
         """Fills the gap between two texts, event by event."""
         return EventStream(self._read(calls.infill_stream(prefix, suffix, parameters), EventReader()))
+
+    def read(self, parts: Sequence[Any], *, model_id: str | None = None, top: int | None = None) -> dict[str, Any]:
+        """Reads a text with holes: the answer of `POST /api/diffusion/read`, whose `parts` these are."""
+        return self._send(calls.read(parts, given(model_id=model_id, top=top)))
+
+    def decide(
+        self, state: Any, questions: Mapping[str, Any], *, model: str | None = None, permutations: int | None = None
+    ) -> dict[str, Any]:
+        """Answers questions about a state, text or JSON: the answer of `POST /v1/systemone`, whose `questions` these
+        are, by name."""
+        return self._send(calls.decide(state, questions, given(model=model, permutations=permutations)))
 
     def chat_stream(self, messages: Sequence[Message], **parameters: Any) -> Generator[str, None, None]:
         """Gives the next turn of a conversation, piece by piece; parameters are those of `/v1/chat/completions`."""

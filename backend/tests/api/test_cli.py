@@ -70,6 +70,29 @@ def test_json_is_one_object_and_jsonl_one_event_a_line(server: Server) -> None:
     assert "step" in {event["type"] for event in events}
 
 
+def test_questions_are_answered_in_a_table_or_as_json(server: Server, tmp_path: Path) -> None:
+    file = tmp_path / "questions.json"
+    file.write_text(json.dumps({"mood": {"type": "score", "criteria": ["calm", {"mood": "furious"}]}}))
+    asked = ("--yes-no", "Is it so?", "--choice", "Which team?", "billing, parcels", "--questions", str(file))
+    lines = output(server.url, "decide", *asked, "--model", "llada", given="Help").splitlines()
+    assert lines[0].split() == ["QUESTION", "ANSWER", "PROBABILITY", "MASS"]
+    assert len(lines) == 7
+    answer = json.loads(output(server.url, "decide", "Help", *asked, "--model", "llada", "--json"))
+    assert [each["type"] for each in answer["answers"].values()] == ["noul", "choice", "score"]
+    assert f"{answer['answers']['Is it so?']['noul']:.4f}" in lines[1] + lines[2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"), [((), "ask something"), (("--questions", "list.json"), "must hold an object")]
+)
+def test_decide_wants_questions(tmp_path: Path, arguments: tuple[str, ...], complaint: str) -> None:
+    (tmp_path / "list.json").write_text("[]")
+    found = [str(tmp_path / each) if each.endswith(".json") else each for each in arguments]
+    done = called(NOBODY, "decide", "Help", *found)
+    assert done.exit_code == 2
+    assert complaint in done.output
+
+
 def test_a_file_is_filled_in_place(server: Server, tmp_path: Path) -> None:
     path = tmp_path / "module.py"
     path.write_bytes(b"def f():\r\n    <FILL>\r\n")

@@ -44,6 +44,24 @@ REQUESTS = st.fixed_dictionaries(
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
 
 
+async def test_texts_are_read_and_questions_answered(server: Server, client: DiffusionClient) -> None:
+    parts = ["Once ", {"hole": "x", "choices": ["a", "b"]}]
+    questions = {"q": {"type": "noul", "instructions": "So?"}}
+    read = client.read(parts, model_id="llada", top=3)
+    decided = client.decide({"mail": "Help"}, questions, model="llada", permutations=2)
+    assert [choice["text"] for choice in read["holes"]["x"]["choices"]] == ["a", "b"]
+    assert 0.0 <= decided["answers"]["q"]["noul"] <= 1.0
+    async with AsyncDiffusionClient(server.url) as other:
+        assert (await other.read(parts, model_id="llada"))["holes"] == read["holes"]
+        assert await other.decide({"mail": "Help"}, questions, model="llada", permutations=2) == decided
+
+
+def test_a_question_that_is_refused_says_why(client: DiffusionClient) -> None:
+    with pytest.raises(InvalidRequest, match=r"questions\.q\.type='box' must be one of") as refused:
+        client.decide("Help", {"q": {"type": "box"}})
+    assert (refused.value.status, refused.value.code) == (422, "invalid_parameters")
+
+
 @examples(25, HealthCheck.function_scoped_fixture)
 @given(operation=st.sampled_from(["generate", "infill"]), text=TEXTS, parameters=REQUESTS)
 def test_a_stream_comes_to_the_same_as_the_answer_without_streaming(
