@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.api.forked import ForkedServer
 from tests.api.serving import BACKEND, Json, Server, environment, serving
 
 STARTED_IN_BACKGROUND = f"""
@@ -27,6 +28,17 @@ def start(folder: Path, **settings: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, env=environment(**settings), capture_output=True, text=True, timeout=120)
 
 
+def refusal(folder: Path, **settings: str) -> tuple[int, str]:
+    """The exit code and the standard error of a server that does not start, forked off one that is imported."""
+    log = folder / "server.log"
+    return ForkedServer(folder, environment(**settings), log).wait(timeout=120), log.read_text(encoding="utf-8")
+
+
+def test_a_start_from_nothing_that_is_refused_says_so_on_standard_error_alone(tmp_path: Path) -> None:
+    done = start(tmp_path, PORT="0")
+    assert (done.returncode, done.stderr.count("\n"), done.stdout) == (2, 1, "")
+
+
 @pytest.mark.parametrize(
     ("settings", "line"),
     [
@@ -37,26 +49,25 @@ def start(folder: Path, **settings: str) -> subprocess.CompletedProcess[str]:
     ],
 )
 def test_a_wrong_setting_stops_the_start_with_one_line(tmp_path: Path, settings: dict[str, str], line: str) -> None:
-    done = start(tmp_path, **settings)
-    assert done.returncode == 2
-    assert done.stderr.startswith(line)
-    assert done.stderr.count("\n") == 1
-    assert done.stdout == ""
+    code, said = refusal(tmp_path, **settings)
+    assert code == 2
+    assert said.startswith(line)
+    assert said.count("\n") == 1
 
 
 def test_a_wrong_line_in_the_env_file_too(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("DIFFUSION_TOP_K=lots\n")
-    done = start(tmp_path)
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert done.stderr.startswith("DIFFUSION_TOP_K='lots' is not allowed")
+    code, said = refusal(tmp_path)
+    assert (code, said.count("\n")) == (2, 1)
+    assert said.startswith("DIFFUSION_TOP_K='lots' is not allowed")
 
 
 def test_a_port_that_is_taken_is_named(tmp_path: Path, server: Server) -> None:
-    done = start(tmp_path, PORT=str(server.port))
-    assert done.returncode != 0
-    assert "Traceback" not in done.stderr
-    assert str(server.port) in done.stderr
-    assert "address already in use" in done.stderr
+    code, said = refusal(tmp_path, PORT=str(server.port))
+    assert code != 0
+    assert "Traceback" not in said
+    assert str(server.port) in said
+    assert "address already in use" in said
 
 
 def test_a_request_that_comes_before_its_model_waits_for_it_and_a_signal_stops_the_server(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -108,11 +109,13 @@ def names_in(file: Path) -> Iterator[str]:
                 yield name
 
 
-FILES = {file.relative_to(APP).as_posix(): set(names_in(file)) for file in APP.rglob("*.py")}
+@cache
+def files() -> dict[str, set[str]]:
+    return {file.relative_to(APP).as_posix(): set(names_in(file)) for file in APP.rglob("*.py")}
 
 
 def files_with(name: str) -> set[str]:
-    return {file for file, names in FILES.items() if name in names}
+    return {file for file, names in files().items() if name in names}
 
 
 def file_of(rule: type[CommitRule]) -> str:
