@@ -74,9 +74,13 @@ class DecodingParameters(TypedDict, total=False):
         ),
     ]
     temperature: Annotated[float, Parameter("0 is greedy and deterministic.", ge=0.0, le=2.0, default=0.7)]
-    top_p: Annotated[float, Parameter(ge=0.1, le=1.0, default=0.9)]
-    top_k: Annotated[int, Parameter(ge=1, le=100, default=50)]
-    repetition_penalty: Annotated[float, Parameter(ge=1.0, le=2.0, default=1.1)]
+    top_p: Annotated[
+        float, Parameter("The most probable tokens that reach this probability; 1 is all.", ge=0.1, le=1.0, default=0.9)
+    ]
+    top_k: Annotated[int, Parameter("The most probable tokens, at most so many.", ge=1, le=100, default=50)]
+    repetition_penalty: Annotated[
+        float, Parameter("Makes tokens that are in the text less probable; 1 is none.", ge=1.0, le=2.0, default=1.1)
+    ]
     seed: Annotated[int, Parameter("Fixes the output; chosen and reported if absent.", ge=0, le=MAX_SEED)]
     steps: Annotated[int, Parameter("Denoising steps at most; default one per new token.", ge=1, le=4096)]
     block_length: Annotated[

@@ -96,5 +96,7 @@ class Family:
 
     def takes(self, parameter: str) -> bool:
         """Whether a parameter has a meaning for the family."""
-        rules = {rule.PARAMETER for rule in RULES if rule.NEEDS <= self.sampler.SIGNALS}
-        return parameter in COMMON or parameter in self.parameters or parameter in rules
+        return parameter in COMMON or parameter in self.parameters or self._has_rule(parameter)
+
+    def _has_rule(self, parameter: str) -> bool:
+        return any(parameter == rule.PARAMETER and rule.NEEDS <= self.sampler.SIGNALS for rule in RULES)
