@@ -13,6 +13,7 @@ from app.api.access.wrong_credentials import WrongCredentials
 from app.api.bodies.body import body_of, object_for
 from app.core.settings import DiffusionConfig, Settings
 from app.services.diffusion import DiffusionLLMService
+from app.services.diffusion.likelihood import DiffusionLikelihoodParams
 from app.services.diffusion.models import DiffusionGenerationParams, DiffusionInfillingParams
 from app.services.diffusion.reading import DiffusionReadParams
 
@@ -42,6 +43,7 @@ CallCountersDep = Annotated[CallCounters, Depends(get_call_counters)]
 GenerationBody = Annotated[DiffusionGenerationParams, Depends(body_of(DiffusionGenerationParams))]
 InfillingBody = Annotated[DiffusionInfillingParams, Depends(body_of(DiffusionInfillingParams))]
 ReadBody = Annotated[DiffusionReadParams, Depends(body_of(DiffusionReadParams))]
+LikelihoodBody = Annotated[DiffusionLikelihoodParams, Depends(body_of(DiffusionLikelihoodParams))]
 ChangesBody = Annotated[dict[str, Any], Depends(object_for(DiffusionConfig))]
 
 

@@ -1,50 +1,24 @@
 """The likelihood of an answer under a masked diffusion model: a Monte-Carlo bound (LLaDA, 2502.09992, appendix B).
 
 Mask some positions of the answer, predict them all in one forward pass, and weigh their cross-entropy by the share
-that was masked. The mean over many masks bounds -log p(answer | prompt) from above. No request asks for it;
-the golden vectors of the published evaluation do.
+that was masked. The mean over many masks bounds -log p(answer | prompt) from above. `canvas/masking.py`
+draws the masks. This is the plain form, with guidance, which the golden vectors of the published evaluation
+judge; a server reads the same masks as canvases (`request/read.py`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from app.engine.canvas.masking import MaskedSample
 from app.engine.decoding.guidance import guide, unconditional_ids
 from app.engine.passes.runner import ModelRunner
 from app.engine.passes.work import SequenceInput
-
-
-@dataclass(frozen=True, slots=True)
-class MaskedSample:
-    """One masked copy of prompt + answer."""
-
-    masked: tuple[int, ...]
-    """Positions, counted from the start of the prompt."""
-    share: float
-    """Masked positions / length of the answer."""
-
-
-def draw_samples(
-    prompt_length: int, answer_length: int, num_samples: int, rng: np.random.Generator
-) -> list[MaskedSample]:
-    """Samples whose numbers of masks are spread evenly over 1..answer_length from a random start.
-
-    An answer of 8 tokens, 4 samples, first number 6: 6, 8, 2 and 4 masks.
-    """
-    first = int(rng.integers(1, answer_length + 1))
-    offsets = np.linspace(0, answer_length, num_samples, endpoint=False).round().astype(int)
-    counts = (first - 1 + offsets) % answer_length + 1
-    answer = np.arange(prompt_length, prompt_length + answer_length)
-    return [
-        MaskedSample(tuple(sorted(int(i) for i in rng.choice(answer, count, replace=False))), count / answer_length)
-        for count in counts
-    ]
 
 
 @torch.inference_mode()

@@ -14,6 +14,7 @@ from app.ray.errors import RAY_ERRORS, one_line, service_error
 from app.services.diffusion.base import DiffusionModel
 from app.services.diffusion.decisions import DiffusionDecisionParams
 from app.services.diffusion.errors import Overloaded, ServiceError
+from app.services.diffusion.likelihood import DiffusionLikelihoodParams
 from app.services.diffusion.model_events import Ended, ModelEvent
 from app.services.diffusion.models import Capability, DiffusionGenerationParams, DiffusionInfillingParams
 from app.services.diffusion.reading import Asked, DiffusionReadParams
@@ -89,6 +90,9 @@ class RemoteModel(DiffusionModel):
         return self._answer(params)
 
     def decide_stream(self, params: DiffusionDecisionParams) -> AsyncGenerator[ModelEvent, None]:
+        return self._answer(params)
+
+    def likelihood_stream(self, params: DiffusionLikelihoodParams) -> AsyncGenerator[ModelEvent, None]:
         return self._answer(params)
 
     def infill_stream(self, params: DiffusionInfillingParams) -> AsyncGenerator[ModelEvent, None]:

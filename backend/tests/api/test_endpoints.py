@@ -202,6 +202,7 @@ def test_openapi_describes_everything(server: Server) -> None:
         ("post", "/v1/chat/completions"), ("post", "/v1/fim/completions"),
         ("post", "/v1/systemone"), ("post", "/v1/decisions"),
         ("post", "/infill"), ("get", "/props"), ("get", "/health"), ("post", f"{prefix}/read"),
+        ("post", f"{prefix}/likelihood"),
     }  # fmt: skip
 
 

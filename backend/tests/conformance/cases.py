@@ -14,9 +14,10 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from app.engine.canvas.masking import MaskedSample
 from app.engine.decoding.schedule import dream_transfer_count, timesteps
 from app.engine.interface.params import DecodingParams, GenerationRequest
-from app.engine.likelihood import MaskedSample, cross_entropies, log_likelihood, round_loss
+from app.engine.likelihood import cross_entropies, log_likelihood, round_loss
 from app.engine.passes.runner import ModelRunner
 from app.engine.passes.work import SequenceInput
 from tests.conformance.block_cases import block_case

@@ -6,13 +6,24 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from app.api.deps import AdminDep, ChangesBody, GenerationBody, InfillingBody, IsAdminDep, ReadBody, ServiceDep
+from app.api.deps import (
+    AdminDep,
+    ChangesBody,
+    GenerationBody,
+    InfillingBody,
+    IsAdminDep,
+    LikelihoodBody,
+    ReadBody,
+    ServiceDep,
+)
+from app.api.diffusion.likelihood import LikelihoodResponse
 from app.api.diffusion.models import GenerateResponse, InfillResponse, ModelList
 from app.api.diffusion.reading import ReadResponse
 from app.api.diffusion.service import collect, open_stream, start
 from app.api.openapi.responses import event_stream, json_request, problems
 from app.api.streams.choices import allowed_silence_s
 from app.core.settings import DiffusionConfig
+from app.services.diffusion.likelihood import DiffusionLikelihoodParams
 from app.services.diffusion.models import DiffusionGenerationParams, DiffusionInfillingParams
 from app.services.diffusion.reading import DiffusionReadParams
 from app.services.diffusion.reports import ConfigurationChange
@@ -61,6 +72,12 @@ async def infill_stream(params: InfillingBody, service: ServiceDep, request: Req
 async def read(params: ReadBody, service: ServiceDep, request: Request) -> ReadResponse:
     """Says what the model holds probable in the holes of a text, as natural log-probabilities. Nothing is sampled."""
     return ReadResponse.of(await collect(start(service, params, request), request))
+
+
+@router.post("/likelihood", openapi_extra=json_request(DiffusionLikelihoodParams), responses=GENERATION_PROBLEMS)
+async def likelihood(params: LikelihoodBody, service: ServiceDep, request: Request) -> LikelihoodResponse:
+    """Estimates how probable each of `texts` is behind `prefix`: a Monte Carlo bound, in nats."""
+    return LikelihoodResponse.of(await collect(start(service, params, request), request), params)
 
 
 @router.get("/models", responses=problems(401))

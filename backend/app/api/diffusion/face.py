@@ -8,6 +8,7 @@ from app.api.diffusion.router import PREFIX, router
 from app.api.face import Body, Face, Schema
 from app.api.wire.kinds import Kind
 from app.core.settings import DiffusionConfig
+from app.services.diffusion.likelihood import DiffusionLikelihoodParams
 from app.services.diffusion.models import DiffusionGenerationParams, DiffusionInfillingParams, DiffusionStreamEvent
 from app.services.diffusion.reading import DiffusionReadParams
 
@@ -27,6 +28,7 @@ FACE = Face(
         f"POST {PREFIX}/infill": Kind.GENERATING,
         f"POST {PREFIX}/infill/stream": Kind.GENERATING,
         f"POST {PREFIX}/read": Kind.GENERATING,
+        f"POST {PREFIX}/likelihood": Kind.GENERATING,
         f"GET {PREFIX}/models": Kind.READING,
         f"POST {PREFIX}/config": Kind.OPERATING,
         f"{PREFIX}/config": Kind.READING | Kind.FULLER_FOR_ADMIN,
@@ -38,6 +40,7 @@ FACE = Face(
         Body(DiffusionGenerationParams, described_leniently),
         Body(DiffusionInfillingParams, described_leniently),
         Body(DiffusionReadParams, described_leniently),
+        Body(DiffusionLikelihoodParams, described_leniently),
         Body(DiffusionStreamEvent),
         Body(DiffusionConfig, _any_of_its_fields),
     ),

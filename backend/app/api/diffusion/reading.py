@@ -71,11 +71,12 @@ class ReadResponse(BaseModel):
     @classmethod
     def of(cls, result: GenerationResult) -> Self:
         said = result.metadata
-        metadata = ReadMetadata(forward_passes=said["denoising_steps"], **_picked(said, ReadMetadata))
+        metadata = ReadMetadata(forward_passes=said["denoising_steps"], **picked(said, ReadMetadata))
         return cls(
             holes=said["holes"], model_id=result.model_id, processing_time=result.processing_time, metadata=metadata
         )
 
 
-def _picked(said: dict[str, Any], model: type[BaseModel]) -> dict[str, Any]:
+def picked(said: dict[str, Any], model: type[BaseModel]) -> dict[str, Any]:
+    """The entries that a model has a field for."""
     return {name: said[name] for name in model.model_fields if name in said}

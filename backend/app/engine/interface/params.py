@@ -169,6 +169,9 @@ class ReadRequest:
     """The most probable tokens that come with each position, beside those that are scored."""
     adapter: str | None = None
     """As in `GenerationRequest`."""
+    max_pass_tokens: Count = 2048
+    """Tokens of its canvases in one pass: fewer for a request of many canvases, beside which others go on writing. A
+    canvas that has more has a pass of its own."""
 
 
 EngineRequest = GenerationRequest | ReadRequest

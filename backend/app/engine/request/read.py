@@ -19,9 +19,8 @@ from app.engine.models.base import ModelConfig
 from app.engine.passes.work import SequenceInput, Work
 from app.engine.request.life import OnEvent, RequestLife, Status
 
-MAX_TOKENS = 2048
 MAX_ROWS = 256
-"""The tokens and rows of one pass; a canvas that has more has a pass of its own."""
+"""The rows of one pass; a canvas that has more has a pass of its own."""
 
 _RULES = LogitRules(Score.PROBABILITY, 0.0, None, None, scores_see_filters=False)
 """The model's own distribution."""
@@ -43,7 +42,7 @@ class ReadState(RequestLife):
         _validate(request, config)
         self.request = request
         self._adapter = adapter
-        self._parts = list(_parts(request.canvases))
+        self._parts = list(_parts(request))
         self._read: list[PositionRead] = []
 
     @property
@@ -91,13 +90,13 @@ class ReadState(RequestLife):
         )
 
 
-def _parts(canvases: tuple[ReadCanvas, ...]) -> Iterator[list[ReadCanvas]]:
+def _parts(request: ReadRequest) -> Iterator[list[ReadCanvas]]:
     """Cuts canvases into passes. Canvases of 1000, 1000 and 1000 tokens: two, and one."""
     part: list[ReadCanvas] = []
     num_tokens = num_rows = 0
-    for canvas in canvases:
+    for canvas in request.canvases:
         num_tokens, num_rows = num_tokens + len(canvas.ids), num_rows + len(canvas.positions)
-        if part and (num_tokens > MAX_TOKENS or num_rows > MAX_ROWS):
+        if part and (num_tokens > request.max_pass_tokens or num_rows > MAX_ROWS):
             yield part
             part, num_tokens, num_rows = [], len(canvas.ids), len(canvas.positions)
         part.append(canvas)

@@ -26,6 +26,7 @@ from app.engine.interface.counters import EngineCounters
 from app.engine.interface.params import DecodingParams
 from app.services.diffusion.decisions import DiffusionDecisionParams
 from app.services.diffusion.errors import InvalidParameters, UnsupportedOperation
+from app.services.diffusion.likelihood import DiffusionLikelihoodParams
 from app.services.diffusion.model_events import ModelEvent
 from app.services.diffusion.models import (
     Capability,
@@ -128,6 +129,11 @@ class DiffusionModel(ABC):
         message = f"model {self.model_id!r} cannot decide: it reads texts with holes, and has no frame for questions"
         raise UnsupportedOperation(message, field="model_id", operation="read")
 
+    def likelihood_stream(self, params: DiffusionLikelihoodParams) -> AsyncIterator[StreamItem]:
+        """An async generator that yields `LikelihoodsRead` once, and may yield `Started` and `Ended`. Override it where
+        a model that reads can say this too."""
+        raise self._cannot("read")
+
     async def close(self) -> None:
         """Releases what `initialize` took. Called once no request uses the model any more; `initialize` may follow."""
 
@@ -191,8 +197,11 @@ class DiffusionModel(ABC):
             return self.read_stream(prepared.params)
         if isinstance(prepared.params, DiffusionDecisionParams):
             return self.decide_stream(prepared.params)
+        if isinstance(prepared.params, DiffusionLikelihoodParams):
+            return self.likelihood_stream(prepared.params)
         if isinstance(prepared.params, DiffusionInfillingParams):
             return self.infill_stream(prepared.params)
+        assert isinstance(prepared.params, DiffusionGenerationParams), "nothing else is asked"
         return self.generate_stream(prepared.params)
 
     @property

@@ -89,7 +89,7 @@ class DiffusionDecisionParams(ReadingRequest):
         return self.permutations or 1
 
     @property
-    def texts(self) -> list[str]:
+    def all_texts(self) -> list[str]:
         """See `ReadingRequest`."""
         return [self.state, *(text for question in self.questions for text in _words(question) if text)]
 

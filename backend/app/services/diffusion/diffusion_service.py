@@ -12,6 +12,7 @@ from app.services.diffusion.content_filter.content_filter import ContentFilter
 from app.services.diffusion.content_filter.in_force import ContentFilters
 from app.services.diffusion.decisions import DiffusionDecisionParams
 from app.services.diffusion.errors import InvalidParameters
+from app.services.diffusion.likelihood import DiffusionLikelihoodParams
 from app.services.diffusion.models import (
     DiffusionGenerationParams,
     DiffusionInfillingParams,
@@ -161,6 +162,10 @@ class DiffusionLLMService:
     def decide(self, params: DiffusionDecisionParams) -> Generation:
         """Answers questions: awaited, the metadata of the result holds the answers by name, under `holes`; see
         `Decision`."""
+        return self.generation(params, *Call().parts(1))
+
+    def likelihood(self, params: DiffusionLikelihoodParams) -> Generation:
+        """Estimates how probable texts are: awaited, the metadata of the result holds them, under `likelihoods`."""
         return self.generation(params, *Call().parts(1))
 
     def generation(self, params: Asked, part: Part) -> Generation:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict, cast
 
 
@@ -30,6 +30,8 @@ class AnswerMetadata(TypedDict, total=False):
     processing_time: float
     holes: Mapping[str, Mapping[str, Any]]
     """The answer of each hole, where the request was to read."""
+    likelihoods: Sequence[Mapping[str, Any]]
+    """The likelihood of each text, where the request was for their likelihood."""
     logprobs: list[dict[str, Any]]
     """A result has them; in a stream the `token` events carry them."""
 

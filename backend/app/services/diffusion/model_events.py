@@ -5,7 +5,7 @@ Everything but the text is optional: `None` where the model does not know it. A 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -53,6 +53,14 @@ class HolesRead:
 
 
 @dataclass(frozen=True, slots=True)
+class LikelihoodsRead:
+    """The likelihoods of texts have been estimated."""
+
+    likelihoods: Sequence[Mapping[str, Any]]
+    """That of each text, in their order; `native/likelihood.py` describes it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
     """The model has nothing more to say."""
 
@@ -66,4 +74,4 @@ class Ended:
     """Tokens of the given text, where the model knows them only now."""
 
 
-ModelEvent: TypeAlias = Started | Piece | CanvasStep | HolesRead | Ended
+ModelEvent: TypeAlias = Started | Piece | CanvasStep | HolesRead | LikelihoodsRead | Ended

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Self, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from app.services.diffusion.decisions import DiffusionDecisionParams
+from app.services.diffusion.likelihood import DiffusionLikelihoodParams
 from app.services.diffusion.models import Params
 from app.services.diffusion.reading_request import MAX_READ_CHARACTERS, ReadingRequest
 
@@ -98,7 +99,7 @@ class DiffusionReadParams(ReadingRequest):
         return _joined(parts)
 
     @property
-    def texts(self) -> list[str]:
+    def all_texts(self) -> list[str]:
         """See `ReadingRequest`: those given, and the choices."""
         return [text for part in self.parts for text in ((part.text,) if part.text else part.choices or ())]
 
@@ -127,5 +128,5 @@ def _with_texts(part: ReadPart, texts: Iterator[str]) -> ReadPart:
     return part.model_copy(update={"choices": choices})
 
 
-Asked: TypeAlias = Params | DiffusionReadParams | DiffusionDecisionParams
-"""A request to a model: to write, to read, or to decide."""
+Asked: TypeAlias = Params | DiffusionReadParams | DiffusionDecisionParams | DiffusionLikelihoodParams
+"""A request to a model: to write, to read, to decide, or to say how probable texts are."""

@@ -28,12 +28,11 @@ class ReadingRequest(BaseModel):
     stream_mode: ClassVar[StreamMode] = "text"
     logprobs: ClassVar[None] = None
     constraint: ClassVar[None] = None
-    seed: ClassVar[None] = None
     stop_strings: ClassVar[tuple[str, ...]] = ()
 
     @property
     @abstractmethod
-    def texts(self) -> list[str]:
+    def all_texts(self) -> list[str]:
         """All texts in the order of the request, none of them empty."""
 
     @abstractmethod

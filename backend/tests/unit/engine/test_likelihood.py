@@ -8,7 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.engine.likelihood import MaskedSample, cross_entropies, draw_samples, log_likelihood, round_loss
+from app.engine.canvas.masking import MaskedSample, draw_samples
+from app.engine.likelihood import cross_entropies, log_likelihood, round_loss
 from app.engine.passes.runner import ModelRunner
 
 lengths = st.integers(1, 20)

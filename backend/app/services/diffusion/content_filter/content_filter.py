@@ -87,7 +87,7 @@ async def filtered_input(params: Asked, filters: Sequence[ContentFilter]) -> Ask
         return params
     _refuse_what_cannot_be_filtered(params)
     if isinstance(params, ReadingRequest):
-        return params.with_texts([await _through(filters, text, params.FIELD_OF_TEXTS) for text in params.texts])
+        return params.with_texts([await _through(filters, text, params.FIELD_OF_TEXTS) for text in params.all_texts])
     if isinstance(params, DiffusionChatParams):
         return await _filtered_conversation(params, filters)
     given = {field: getattr(params, field, "") for field in _INPUT_FIELDS}

@@ -91,6 +91,7 @@ class Deciding:
 
     # As a `Reading` has them.
     num_top: ClassVar[int] = 0
+    max_pass_tokens: ClassVar[int] = 2048
     num_left_out: ClassVar[int] = 0
 
     @property

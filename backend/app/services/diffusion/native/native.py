@@ -22,8 +22,9 @@ from app.services.diffusion.base import DiffusionModel, Prepared
 from app.services.diffusion.decisions import DiffusionDecisionParams
 from app.services.diffusion.errors import GenerationFailed, InvalidParameters
 from app.services.diffusion.families.base import TextFamily
+from app.services.diffusion.likelihood import DiffusionLikelihoodParams
 from app.services.diffusion.mailbox import Mailbox
-from app.services.diffusion.model_events import Ended, HolesRead, ModelEvent, Started
+from app.services.diffusion.model_events import Ended, HolesRead, LikelihoodsRead, ModelEvent, Started
 from app.services.diffusion.models import (
     Capability,
     DiffusionChatParams,
@@ -37,18 +38,19 @@ from app.services.diffusion.native.decoding import check_combination, decoding_p
 from app.services.diffusion.native.engine_errors import failure, refusal
 from app.services.diffusion.native.engine_events import MAX_WAITING_EVENTS, Translator, is_last, merge_steps
 from app.services.diffusion.native.engine_request import check_ids, engine_request, is_of_ids
+from app.services.diffusion.native.likelihood import Scoring, scoring_of
 from app.services.diffusion.native.loading import Loaded, family_at, load
+from app.services.diffusion.native.memory_report import report_memory
 from app.services.diffusion.native.prompt import prompt_ids
 from app.services.diffusion.native.reading import Reading, reading_of
 from app.services.diffusion.reading import Asked, DiffusionReadParams
 from app.services.diffusion.reading_request import ReadingRequest
-from app.services.diffusion.reports import DiffusionModelDetails, MemoryReport, ParameterBound
+from app.services.diffusion.reports import DiffusionModelDetails, ParameterBound
 from app.text.chat_template import check_options
 from app.text.errors import ChatTemplateError, ConversationRefused, OptionRefused, TextError
 from app.text.prompt import PromptIds
 
 if TYPE_CHECKING:
-    from app.engine.room.estimate import MemoryNeed
     from app.engine.thread import EngineThread
 
 LONG_TEXT_CHARACTERS = 2_000
@@ -221,7 +223,7 @@ class NativeDiffusionModel(DiffusionModel):
         if self._loaded is not None:
             details.dtype = self._loaded.engine.dtype
             details.quantization = self._config.quantization
-            _report_memory(details, self._loaded.engine.memory_need)
+            report_memory(details, self._loaded.engine.memory_need)
             details.load_time = round(self._loaded.engine.load_time_s, 3)
             details.parameters = _bounds_for(self._loaded.family.name) | details.parameters
         return details
@@ -236,7 +238,7 @@ class NativeDiffusionModel(DiffusionModel):
 
     async def read_stream(self, params: DiffusionReadParams) -> AsyncIterator[ModelEvent]:
         loaded = self._require()
-        is_long = sum(map(len, params.texts)) > LONG_TEXT_CHARACTERS
+        is_long = sum(map(len, params.all_texts)) > LONG_TEXT_CHARACTERS
         reading = await asyncio.to_thread(_reading, loaded, params) if is_long else _reading(loaded, params)
         async with aclosing(self._read(loaded, reading)) as events:
             async for event in events:
@@ -244,24 +246,32 @@ class NativeDiffusionModel(DiffusionModel):
 
     async def decide_stream(self, params: DiffusionDecisionParams) -> AsyncIterator[ModelEvent]:
         loaded = self._require()
-        is_long = sum(map(len, params.texts)) * params.num_orders > LONG_TEXT_CHARACTERS
+        is_long = sum(map(len, params.all_texts)) * params.num_orders > LONG_TEXT_CHARACTERS
         deciding = await self._framed(loaded, params, is_long=is_long)
         async with aclosing(self._read(loaded, deciding)) as events:
             async for event in events:
                 yield event
 
-    async def _read(self, loaded: Loaded, reading: Reading | Deciding) -> AsyncGenerator[ModelEvent, None]:
+    async def _read(self, loaded: Loaded, reading: Reading | Deciding | Scoring) -> AsyncGenerator[ModelEvent, None]:
         with loaded.names.taken(current_request_id() or secrets.token_hex(12)) as name:
             adapter = None if loaded.adapter is None else loaded.adapter.name
-            request = ReadRequest(name, reading.canvases, reading.num_top, adapter)
+            request = ReadRequest(name, reading.canvases, reading.num_top, adapter, reading.max_pass_tokens)
             async with aclosing(self._engine_events(loaded.engine, request)) as events:
                 async for event in events:
                     if isinstance(event, Admitted):
                         yield Started(event.device, reading.num_given, reading.num_left_out)
                     elif isinstance(event, CanvasesRead):
-                        yield HolesRead(reading.answer(event, loaded.tokenizer))
+                        answer = reading.answer(event, loaded.tokenizer)
+                        yield answer if isinstance(answer, LikelihoodsRead) else HolesRead(answer)
                     elif isinstance(event, Finished):
                         yield Ended("stop", 0, event.nfe, event.device)
+
+    async def likelihood_stream(self, params: DiffusionLikelihoodParams) -> AsyncIterator[ModelEvent]:
+        loaded = self._require()
+        scoring = await asyncio.to_thread(scoring_of, params, loaded.family, loaded.tokenizer, loaded.config)
+        async with aclosing(self._read(loaded, scoring)) as events:
+            async for event in events:
+                yield event
 
     def prepared_stream(self, prepared: Prepared) -> AsyncIterator[ModelEvent]:
         """The answer; whoever wants to change what this model answers overrides this."""
@@ -269,6 +279,8 @@ class NativeDiffusionModel(DiffusionModel):
             return self.read_stream(prepared.params)
         if isinstance(prepared.params, DiffusionDecisionParams):
             return self.decide_stream(prepared.params)
+        if isinstance(prepared.params, DiffusionLikelihoodParams):
+            return self.likelihood_stream(prepared.params)
         return self._written(prepared, prepared.params)
 
     async def _written(self, prepared: Prepared, params: Params) -> AsyncIterator[ModelEvent]:
@@ -362,17 +374,6 @@ def _bounds_for(family: str) -> dict[str, ParameterBound]:
     return {name: ParameterBound.of(name) for name in _REPORTED if takes(ENGINE_NAMES[name])}
 
 
-def _report_memory(details: DiffusionModelDetails, need: MemoryNeed | None) -> None:
-    if need is None:
-        return
-    batch = need.batch
-    cache, logits, states = (round(size / 1e6, 1) for size in (batch.cache, batch.logits, batch.states))
-    details.memory_needed = round(need.full / 1e6, 1)
-    details.memory = MemoryReport(
-        weights=round(need.weights.all / 1e6, 1), cache=cache, logits=logits, states=states, requests=need.num_together
-    )
-
-
 def _free_caches(device: str) -> None:
     from app.engine.device.memory import free_caches
 
@@ -385,8 +386,7 @@ def _prompt(loaded: Loaded, params: Params) -> PromptIds:
 
 
 def _reading(loaded: Loaded, params: DiffusionReadParams) -> Reading:
-    config = loaded.config
-    return reading_of(params, loaded.family, loaded.tokenizer, config.special.mask, config.context_length)
+    return reading_of(params, loaded.family, loaded.tokenizer, loaded.config.special.mask, loaded.config.context_length)
 
 
 def _deciding(loaded: Loaded, params: DiffusionDecisionParams) -> Deciding:

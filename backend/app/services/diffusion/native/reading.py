@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from app.engine.interface.events import CanvasesRead, PositionRead
 from app.engine.interface.params import ReadCanvas
@@ -64,6 +64,7 @@ class Reading:
     mask_id: int
     num_top: int
     num_left_out: int = 0
+    max_pass_tokens: ClassVar[int] = 2048
     _canvases: list[Ids] = field(default_factory=list)
     _numbers: dict[tuple[int, Ids], int] = field(default_factory=dict)
     """The number of each canvas but the first, by the piece that is another one there and its ids."""

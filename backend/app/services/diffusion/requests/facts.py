@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from app.services.diffusion.metadata import AnswerMetadata
-from app.services.diffusion.model_events import CanvasStep, Ended, HolesRead, ModelEvent, Piece, Started
+from app.services.diffusion.model_events import (
+    CanvasStep,
+    Ended,
+    HolesRead,
+    LikelihoodsRead,
+    ModelEvent,
+    Piece,
+    Started,
+)
 
 
 @dataclass(slots=True)
@@ -33,6 +41,9 @@ class Facts:
     holes: Mapping[str, Mapping[str, Any]] | None = None
     """The answers of the holes, where the request is to read."""
 
+    likelihoods: Sequence[Mapping[str, Any]] | None = None
+    """The likelihood of each text, where the request is for their likelihood."""
+
     def take(self, event: ModelEvent) -> None:
         """Takes in what an event reports; what it leaves out stays as it was."""
         match event:
@@ -47,6 +58,8 @@ class Facts:
                 pass
             case HolesRead():
                 self.holes = event.holes
+            case LikelihoodsRead():
+                self.likelihoods = event.likelihoods
             case Ended():
                 self.device = event.device or self.device
                 self.finish_reason = event.finish_reason or self.finish_reason
@@ -86,7 +99,7 @@ class Facts:
             "prompt_tokens": self.num_prompt_tokens,
             "truncated_prompt_tokens": self.num_truncated,
             "denoising_steps": self.num_denoising_steps,
-            **self._read_holes(),
+            **self._read(),
             "finish_reason": self.finish_reason if stop_string is None else "stop",
             "stop_string": stop_string,
             **self._given_text(),
@@ -96,8 +109,10 @@ class Facts:
             "processing_time": round(processing_time_s, 4),
         }
 
-    def _read_holes(self) -> AnswerMetadata:
-        return {} if self.holes is None else {"holes": self.holes}
+    def _read(self) -> AnswerMetadata:
+        holes: AnswerMetadata = {} if self.holes is None else {"holes": self.holes}
+        likelihoods: AnswerMetadata = {} if self.likelihoods is None else {"likelihoods": self.likelihoods}
+        return {**holes, **likelihoods}
 
     def _given_text(self) -> AnswerMetadata:
         return {} if self.prompt_text is None else {"prompt_text": self.prompt_text}

@@ -30,7 +30,7 @@ def with_plain_line_ends(params: Asked) -> Asked:
     if isinstance(params, DiffusionChatParams):
         return params.with_contents([to_lf(message.content) for message in params.messages])
     if isinstance(params, ReadingRequest):
-        return params.with_texts([to_lf(text) for text in params.texts])
+        return params.with_texts([to_lf(text) for text in params.all_texts])
     fields = ("prefix", "suffix") if isinstance(params, DiffusionInfillingParams) else ("text",)
     return params.model_copy(update={field: to_lf(getattr(params, field)) for field in fields})
 

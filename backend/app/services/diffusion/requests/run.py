@@ -139,7 +139,7 @@ class Run:
     async def _read_stream(self, choice: Choice, emit: Send) -> None:
         params = choice.prepared.params
         self._facts.device = self._facts.home_device = choice.model.device
-        self._facts.seed = params.seed
+        self._facts.seed = None if isinstance(params, ReadingRequest) else params.seed
         plain = replace(choice.prepared, params=with_plain_line_ends(params))
 
         async def send(event: DiffusionStreamEvent) -> None:

@@ -199,9 +199,9 @@ def test_two_questions_of_one_name_are_refused() -> None:
 
 def test_texts_can_be_changed_in_their_order() -> None:
     params = asked()
-    assert params.texts[:2] == ["It broke.", "Which team?"]
-    assert params.with_texts(params.texts) == params
-    assert params.with_texts([text.upper() for text in params.texts]).questions[2].options == ["", "IT CAN WAIT."]
+    assert params.all_texts[:2] == ["It broke.", "Which team?"]
+    assert params.with_texts(params.all_texts) == params
+    assert params.with_texts([text.upper() for text in params.all_texts]).questions[2].options == ["", "IT CAN WAIT."]
 
 
 def test_confidence_is_zero_for_equal_options_and_one_for_a_sure_one() -> None:
