@@ -106,7 +106,7 @@ def test_openais_and_vllms_words_mean_the_same(client: OpenAI, asked: Json, cons
 def test_a_forced_function_is_called_with_valid_arguments(client: OpenAI, choice: Any, reason: str) -> None:
     common: Any = {"model": "llada", "messages": CHAT, "max_tokens": 64, "seed": 1, "tools": [TOOL]}
     said = client.chat.completions.create(tool_choice=choice, **common).choices[0]
-    (call,) = said.message.tool_calls or ()
+    (call,) = list(said.message.tool_calls or [])
     assert (call.function.name, said.message.content, said.finish_reason) == ("note", None, reason)
     check(call.function.arguments, CONSTRAINTS[0])
     chunks = list(client.chat.completions.create(tool_choice=choice, stream=True, **common))
