@@ -22,7 +22,6 @@ import torch
 from app.engine.families.checkpoint import load_model
 from app.engine.passes.runner import ModelRunner
 from app.engine.passes.work import SequenceInput
-from app.engine.request.read import MAX_TOKENS
 from app.services.diffusion import DiffusionLLMService
 from app.services.diffusion.families.registry import text_family
 from app.services.diffusion.native.reading import reading_of
@@ -33,6 +32,8 @@ from benchmarks.speed import MODELS
 
 RESULTS = Path(__file__).parent / "results" / "read.json"
 NUM_TOGETHER = 64
+MAX_PASS_TOKENS = 2048
+"""The tokens of one pass of reads."""
 SETTINGS = {
     "model_fallback": False,
     "device_preference": "cpu",
@@ -64,7 +65,7 @@ def ways_of(
 ) -> dict[str, Callable[[], object]]:
     """The ways to read 64 times, and the passes that they need."""
     sequence = sequence_of(params, runner, Tokenizer.load(MODELS / "llada"))
-    num_a_pass = max(MAX_TOKENS // len(sequence.ids), 1)
+    num_a_pass = max(MAX_PASS_TOKENS // len(sequence.ids), 1)
     parts = [min(num_a_pass, NUM_TOGETHER - done) for done in range(0, NUM_TOGETHER, num_a_pass)]
 
     async def read() -> None:
