@@ -55,6 +55,11 @@ class TokenAutomaton:
         return np.searchsorted(self.sources, np.arange(self.num_states + 1)).astype(np.int64)
 
     @cached_property
+    def real_edges(self) -> NDArray[np.int64]:
+        """The edges that a token takes."""
+        return np.flatnonzero(self.labels > 0)
+
+    @cached_property
     def edges_by_class(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """All edges, class by class, and [classes + 1] where each class begins among them."""
         order = np.argsort(self.labels, kind="stable")

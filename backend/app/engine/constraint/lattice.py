@@ -1,33 +1,28 @@
-"""The texts that a canvas may still become: one layer of an automaton's edges for each of its positions.
+"""The texts that a canvas may still become, and how probable each is.
 
     canvas      {   "a"   _     _     _          three masks are planned, in the rows 0, 1 and 2 of logits
     layers      committed      open  open  open  and behind the last one a state has to be in `ends`
 
 The sums over all paths are those of Dang and Ermon (arXiv 2607.07026): backward once, forward once, exact for any set
-of committed positions. Numbers are kept near one by the best path from each state, so that nothing underflows.
+of committed positions. Numbers are relative to the best path from each node, so that nothing underflows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from app.engine.constraint.automaton import Bools, TokenAutomaton
+from app.engine.constraint.graph import FREE, OPEN, LayeredGraph, states_reaching
 
 Floats = NDArray[np.float64]
 
-OPEN = 0
-"""The layer of a position whose distribution is known."""
-FREE = -1
-"""The layer of a mask whose distribution is not known yet: any token may come there."""
-
 _LEAST = 1e-150
 _LARGEST = 300.0
-_MAX_EDGES = 2_000_000
-"""Edges whose weights are computed at once: 16 MB."""
 _LAYERS_WITHIN_RANGE = 16
 """Layers after which sums over paths are brought back to at most one; each makes them at most 1e8 times as large."""
 
@@ -45,28 +40,38 @@ class Lattice:
     """[states]: those that are allowed behind the last layer."""
     rows: tuple[int, ...]
     """For each open layer the row of logits that predicts it."""
+    known: LayeredGraph | None = None
+    """A graph of all that fits, and perhaps more: of the same layers when fewer of them were committed."""
+    changes_length: bool = False
+    """Whether it is asked what the text would be with another number of positions."""
+
+    @property
+    def graph(self) -> LayeredGraph:
+        """The edges that are on a path."""
+        if self.known is not None:
+            return self.known
+        return LayeredGraph(self.automaton, self.start, self.layers, self.ends, everywhere=self.changes_length)
 
     @property
     def is_possible(self) -> bool:
         """Whether there is any text that fits."""
-        return bool(self.reaching_end()[self.start])
+        return bool(states_reaching(self.automaton, self.layers, self.ends)[self.start])
 
-    def reaching_end(self) -> Bools:
-        """Gives the states [states] before the first layer from which the end is reached."""
-        wanted = self.ends
-        for label in reversed(self.layers):
+    def table(self, open_rows: Floats) -> Floats:
+        """Gives [layers, classes]: the logarithms of open layers [open, classes], and of the others 0 for the classes
+        that may come there."""
+        table = np.full((len(self.layers), self.automaton.num_classes), -np.inf)
+        table[[index for index, label in enumerate(self.layers) if label == OPEN]] = open_rows
+        for index, label in enumerate(self.layers):
             if label > 0:
-                edges = self.automaton.edges_of_class(label)
-                before = np.zeros_like(wanted)
-                before[self.automaton.sources[edges]] = wanted[self.automaton.targets[edges]]
-                wanted = before
-            else:
-                wanted = self.automaton.step_back(wanted)
-        return wanted
+                table[index, label] = 0.0
+            elif label == FREE:
+                table[index, 1:] = 0.0
+        return table
 
 
 class Paths:
-    """The best way from every state of every layer to the end.
+    """The best way from every node to the end.
 
     Args:
         best: [open, classes] the largest logarithm of a probability in each class, minus infinity where it has none.
@@ -74,69 +79,43 @@ class Paths:
 
     def __init__(self, lattice: Lattice, best: Floats) -> None:
         self.lattice = lattice
-        self._best = best
-        automaton = lattice.automaton
-        self.values = np.empty((len(lattice.layers) + 1, automaton.num_states))
-        """[layers + 1, states]: the logarithm of the best path's probability; minus infinity where there is none."""
-        self.values[-1] = np.where(lattice.ends, 0.0, -np.inf)
-        self.moves: list[NDArray[np.int32] | None] = [None] * len(lattice.layers)
-        """For each layer that is not open, the state behind it by the one before; -1 where there is none."""
-        self._fill()
+        self.graph = lattice.graph
+        self.values = np.zeros(self.graph.num_nodes if self.graph.is_possible else 1)
+        """[nodes]: the logarithm of the best path's probability; minus infinity where there is none."""
+        if self.graph.is_possible:
+            self._gains = lattice.table(best).ravel().take(self.graph.keys)
+            self._fill()
+
+    def _fill(self) -> None:
+        values, gains = self.values, self._gains
+        for layer in reversed(self.graph.layers):
+            ways = values.take(layer.targets)
+            ways += gains[layer.edges]
+            np.maximum.reduceat(ways, layer.first, out=values[layer.nodes])
 
     @property
     def is_possible(self) -> bool:
         """Whether any text has a probability above zero."""
-        return bool(self.values[0, self.lattice.start] > -np.inf)
-
-    def _fill(self) -> None:
-        automaton, layers = self.lattice.automaton, self.lattice.layers
-        sources_from = automaton.first_edges[:-1]
-        row = len(self._best)
-        for index in range(len(layers) - 1, -1, -1):
-            if layers[index] == OPEN:
-                row -= 1
-                ways = self._best[row].take(automaton.labels)
-                ways += self.values[index + 1].take(automaton.targets)
-                np.maximum.reduceat(ways, sources_from, out=self.values[index])
-            else:
-                moves = self._moves(index)
-                self.moves[index] = moves
-                self.values[index] = np.where(moves >= 0, self.values[index + 1].take(moves), -np.inf)
-
-    def _moves(self, index: int) -> NDArray[np.int32]:
-        """The state behind a committed token; behind a free mask the one from which the best path goes on."""
-        automaton, label = self.lattice.automaton, self.lattice.layers[index]
-        if label > 0:
-            moves = np.full(automaton.num_states, -1, dtype=np.int32)
-            edges = automaton.edges_of_class(label)
-            moves[automaton.sources[edges]] = automaton.targets[edges]
-            return moves
-        values = np.where(automaton.labels > 0, self.values[index + 1].take(automaton.targets), -np.inf)
-        best = np.maximum.reduceat(values, automaton.first_edges[:-1])
-        candidates = np.where(values == best[automaton.sources], np.arange(len(values)), len(values))
-        edges = np.minimum.reduceat(candidates, automaton.first_edges[:-1])
-        return np.where(best > -np.inf, automaton.targets.take(edges, mode="clip"), -1).astype(np.int32)
+        return self.graph.is_possible and bool(self.values[self.graph.start] > -np.inf)
 
     def best_classes(self) -> list[int]:
         """Gives the class at each open layer on the best path from the start; of equal ones the lowest."""
-        automaton, state = self.lattice.automaton, self.lattice.start
+        graph, node = self.graph, self.graph.start
         chosen: list[int] = []
-        for index, moves in enumerate(self.moves):
-            if moves is not None:
-                state = int(moves[state])
-                continue
-            low, high = automaton.first_edges[state : state + 2]
-            labels, targets = automaton.labels[low:high], automaton.targets[low:high]
-            edge = int((self._best[len(chosen), labels] + self.values[index + 1].take(targets)).argmax())
-            state = int(targets[edge])
-            chosen.append(int(labels[edge]))
+        bounds = np.append(graph.first_of_node, len(graph.sources))
+        for label in self.lattice.layers:
+            low, high = bounds[node], bounds[node + 1]
+            edge = low + int((self._gains[low:high] + self.values.take(graph.targets[low:high])).argmax())
+            node = int(graph.targets[edge])
+            if label == OPEN:
+                chosen.append(int(graph.labels[edge]))
         return chosen
 
 
 class Posterior:
     """The distribution of the texts that fit, each as probable as the product of its tokens' probabilities.
 
-    It is a Markov chain over states: a *step* is the probability of an edge, given the state that it leaves.
+    It is a Markov chain over nodes: a *step* is the probability of an edge, given the node that it leaves.
 
     Args:
         sums: [open, classes] the logarithm of the sum of probabilities in each class.
@@ -144,101 +123,75 @@ class Posterior:
 
     def __init__(self, paths: Paths, sums: Floats) -> None:
         self._lattice = paths.lattice
-        self._moves = paths.moves
+        self._graph = paths.graph
         self._values = paths.values
-        self._sums = sums
-        self._open = np.array([i for i, label in enumerate(paths.lattice.layers) if label == OPEN], dtype=np.int64)
-        self._rows_together = max(1, _MAX_EDGES // len(paths.lattice.automaton.labels))
-        self._weights_at: tuple[int, Floats] = (-1, np.empty((0, 0)))
-        self._steps_at: tuple[int, Floats] = (-1, np.empty((0, 0)))
-        self._log_scales = np.zeros(len(self._moves) + 1)
-        self._totals = self._go_backward()
-        self.class_probabilities = np.zeros((len(self._open), paths.lattice.automaton.num_classes))
+        self._steps = self._go_backward(sums)
+        self._reached, edges = self._go_forward()
+        num_classes = self._lattice.automaton.num_classes
+        shares = np.bincount(self._graph.keys, edges, len(self._lattice.layers) * num_classes).astype(np.float64)
+        self.class_probabilities: Floats = shares.reshape(-1, num_classes)[self._open]
         """[open, classes]: the probability of each class at each open layer; each row adds up to one."""
-        self._states = self._go_forward()
 
-    # Weights and steps of several open layers are computed at once, as many as memory allows.
+    @cached_property
+    def _open(self) -> NDArray[np.int64]:
+        return np.array([i for i, label in enumerate(self._lattice.layers) if label == OPEN], dtype=np.int64)
 
-    def _weights(self, row: int) -> Floats:
-        """[edges]: what each edge of an open layer makes of the best path."""
-        first = row - row % self._rows_together
-        if self._weights_at[0] != first:
-            automaton, layers = self._lattice.automaton, self._open[first : first + self._rows_together]
-            gains = self._sums[first : first + self._rows_together].take(automaton.labels, axis=1)
-            gains += self._values[layers + 1].take(automaton.targets, axis=1)
-            before = self._values[layers]
-            before[before == -np.inf] = 0.0
-            gains -= before.take(automaton.sources, axis=1)
-            self._weights_at = first, np.exp(gains, out=gains)
-        weights: Floats = self._weights_at[1][row - first]
+    def _go_backward(self, sums: Floats) -> Floats:
+        """[edges]: the steps. On the way `_totals` [nodes] become the probability of all paths to the end, as a
+        multiple of that of the best one, and of the layer's own scale."""
+        graph = self._graph
+        weights = self._lattice.table(sums).ravel().take(graph.keys)
+        weights += self._values.take(graph.targets)
+        weights -= np.where(self._values > -np.inf, self._values, 0.0).take(graph.sources)
+        np.exp(weights, out=weights)
+        self._totals = totals = np.ones(graph.num_nodes)
+        self._log_scales = np.zeros(len(graph.layers) + 1)
+        unscaled = np.empty(graph.last_nodes.start)
+        for index in range(len(graph.layers) - 1, -1, -1):
+            layer = graph.layers[index]
+            ways = weights[layer.edges]
+            ways *= totals.take(layer.targets)
+            sums_of = unscaled[layer.nodes]
+            np.add.reduceat(ways, layer.first, out=sums_of)
+            np.maximum(sums_of, _LEAST, out=sums_of)
+            self._log_scales[index] = self._log_scales[index + 1]
+            if index % _LAYERS_WITHIN_RANGE == 0:
+                largest = sums_of.max()
+                self._log_scales[index] += np.log(largest)
+                totals[layer.nodes] = np.maximum(sums_of / largest, _LEAST)
+            else:
+                totals[layer.nodes] = sums_of
+        weights /= unscaled.take(graph.sources)
         return weights
 
-    def _steps(self, row: int) -> Floats:
-        """[edges]: the probability of each edge of an open layer, given the state that it leaves."""
-        first = row - row % self._rows_together
-        if self._steps_at[0] != first:
-            automaton, layers = self._lattice.automaton, self._open[first : first + self._rows_together]
-            self._weights(row)
-            steps = self._weights_at[1] * self._totals[layers + 1].take(automaton.targets, axis=1)
-            sums = np.add.reduceat(steps, automaton.first_edges[:-1], axis=1)
-            steps /= np.maximum(sums, _LEAST).take(automaton.sources, axis=1)
-            self._steps_at = first, steps
-        steps_of_row: Floats = self._steps_at[1][row - first]
-        return steps_of_row
-
-    def _go_backward(self) -> Floats:
-        """[layers + 1, states]: the probability of all paths to the end, as a multiple of that of the best one, and of
-        the layer's own scale."""
-        automaton = self._lattice.automaton
-        totals = np.ones((len(self._moves) + 1, automaton.num_states))
-        row = len(self._open)
-        for index in range(len(self._moves) - 1, -1, -1):
-            moves, behind = self._moves[index], totals[index + 1]
-            self._log_scales[index] = self._log_scales[index + 1]
-            if moves is not None:
-                behind.take(moves, out=totals[index], mode="clip")
-                continue
-            row -= 1
-            sums = np.add.reduceat(self._weights(row) * behind.take(automaton.targets), automaton.first_edges[:-1])
-            if row % _LAYERS_WITHIN_RANGE == 0:
-                largest = sums.max()
-                sums /= largest
-                self._log_scales[index] += np.log(largest)
-            np.maximum(sums, _LEAST, out=totals[index])
-        return totals
-
-    def _go_forward(self) -> Floats:
-        """[layers + 1, states]: the probability of being in each state before each layer."""
-        automaton = self._lattice.automaton
-        states = np.zeros((len(self._moves) + 1, automaton.num_states))
-        states[0, self._lattice.start] = 1.0
-        row = 0
-        for index, moves in enumerate(self._moves):
-            if moves is not None:
-                is_alive = moves >= 0
-                states[index + 1] = np.bincount(moves[is_alive], states[index][is_alive], automaton.num_states)
-                continue
-            edges = states[index].take(automaton.sources) * self._steps(row)
-            self.class_probabilities[row] = np.bincount(automaton.labels, edges, automaton.num_classes)
-            states[index + 1] = np.bincount(automaton.targets, edges, automaton.num_states)
-            row += 1
-        return states
+    def _go_forward(self) -> tuple[Floats, Floats]:
+        """[nodes] the probability of being there, and [edges] that of taking each edge."""
+        graph = self._graph
+        reached = np.zeros(graph.num_nodes)
+        reached[graph.start] = 1.0
+        edges = self._steps.copy()
+        for layer in graph.layers:
+            taken = edges[layer.edges]
+            taken *= reached.take(layer.sources)
+            shares = np.bincount(layer.within, taken)
+            reached[layer.next_node : layer.next_node + len(shares)] = shares
+        return reached, edges
 
     def draw(self, uniforms: Sequence[float]) -> tuple[list[int], list[float]]:
         """Draws a text, given one number of [0, 1) for each open layer: the class at each, and what is left of each
         number, again uniform in [0, 1)."""
-        automaton, state = self._lattice.automaton, self._lattice.start
+        graph, node = self._graph, self._graph.start
+        bounds = np.append(graph.first_of_node, len(graph.sources))
         chosen: list[int] = []
         rests: list[float] = []
-        for moves in self._moves:
-            if moves is not None:
-                state = int(moves[state])
-                continue
-            low, high = automaton.first_edges[state : state + 2]
-            edge, rest = pick(self._steps(len(chosen))[low:high], uniforms[len(chosen)])
-            state = int(automaton.targets[low + edge])
-            chosen.append(int(automaton.labels[low + edge]))
-            rests.append(rest)
+        for label in self._lattice.layers:
+            low, high = bounds[node], bounds[node + 1]
+            uniform = uniforms[len(chosen)] if label == OPEN else 0.0
+            index, rest = pick(self._steps[low:high], uniform)
+            node = int(graph.targets[low + index])
+            if label == OPEN:
+                chosen.append(int(graph.labels[low + index]))
+                rests.append(rest)
         return chosen, rests
 
     # What the text would be with another number of positions.
@@ -246,32 +199,32 @@ class Posterior:
     def odds_without(self, logs: Floats) -> Floats:
         """Gives [open]: how probable the text is without each open layer, given the logarithms [open] of the
         probability that nothing stands there; all texts of the length that it has count as 1."""
-        return self._odds(logs, lambda values: values)
+        return self._odds(logs, 0)
 
     def odds_with_two(self, logs: Floats) -> Floats:
         """Gives [open]: how probable the text is with any two tokens in place of one, as above."""
-        return self._odds(logs, lambda values: self._before_any(self._before_any(values)))
+        return self._odds(logs, 2)
 
-    def _odds(self, logs: Floats, leading_to: Callable[[Floats], Floats]) -> Floats:
-        """The mean of the odds of the best continuation, over the states before each open layer."""
-        odds = np.zeros(len(self._open))
-        for row, index in enumerate(self._open):
-            if logs[row] == -np.inf:
-                continue
-            reached = self._states[index] > 0
-            ratios = leading_to(self._log_totals(index + 1))[reached] - self._log_totals(index)[reached]
-            odds[row] = np.sum(self._states[index][reached] * np.exp(np.minimum(ratios + logs[row], _LARGEST)))
+    def _odds(self, logs: Floats, num_tokens: int) -> Floats:
+        """The mean of the odds of the best continuation, over the nodes before each open layer."""
+        automaton = self._lattice.automaton
+        log_totals = self._values + np.log(self._totals) + self._log_scales[self._graph.layer_of_node]
+        by_state = self._spread(log_totals, -np.inf)
+        before, behind = by_state[self._open], by_state[self._open + 1]
+        for _ in range(num_tokens):
+            ways = np.where(automaton.labels > 0, behind.take(automaton.targets, axis=1), -np.inf)
+            behind = np.maximum.reduceat(ways, automaton.first_edges[:-1], axis=1)
+        reached = self._spread(self._reached, 0.0)[self._open]
+        with np.errstate(invalid="ignore"):  # of states from which nothing leads on, where nobody is
+            ways = reached * np.exp(np.minimum(behind - before + logs[:, None], _LARGEST))
+        odds: Floats = np.sum(ways, axis=1, where=reached > 0)
         return odds
 
-    def _log_totals(self, index: int) -> Floats:
-        totals: Floats = self._values[index] + np.log(self._totals[index]) + self._log_scales[index]
-        return totals
-
-    def _before_any(self, values: Floats) -> Floats:
-        automaton = self._lattice.automaton
-        behind = np.where(automaton.labels > 0, values.take(automaton.targets), -np.inf)
-        best: Floats = np.maximum.reduceat(behind, automaton.first_edges[:-1])
-        return best
+    def _spread(self, of_nodes: Floats, otherwise: float) -> Floats:
+        """Gives [layers + 1, states]: what each node has, by its layer and state."""
+        table = np.full((len(self._graph.layers) + 1, self._lattice.automaton.num_states), otherwise)
+        table[self._graph.layer_of_node, self._graph.states] = of_nodes
+        return table
 
 
 def pick(weights: Floats, uniform: float) -> tuple[int, float]:
@@ -279,7 +232,6 @@ def pick(weights: Floats, uniform: float) -> tuple[int, float]:
     lies, uniform in [0, 1). Weights 1 and 3 and 0.5: index 1, of whose share a third lies below, so 1/3."""
     bounds = np.cumsum(weights)
     bounds /= bounds[-1]
-    index = int(np.searchsorted(bounds, uniform, side="right"))
-    index = min(index, len(bounds) - 1)
+    index = min(int(bounds.searchsorted(uniform, side="right")), len(bounds) - 1)
     low = float(bounds[index - 1]) if index else 0.0
     return index, min((uniform - low) / max(float(bounds[index]) - low, 1e-300), np.nextafter(1.0, 0.0))

@@ -3,18 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from app.engine.canvas.canvas import Canvas
 from app.engine.constraint.automaton import Bools
-from app.engine.constraint.lattice import FREE, OPEN, Lattice
+from app.engine.constraint.graph import FREE, OPEN, LayeredGraph, states_reaching
+from app.engine.constraint.lattice import Lattice
 from app.engine.decoding.constrained import ConstrainedRows, LengthTokens
 from app.engine.families.base import Family
 from app.engine.families.registry import family_named
 from app.engine.interface.errors import InvalidRequest
 from app.engine.interface.params import GenerationRequest
 from app.engine.models.base import ModelConfig
+
+
+_MAX_EDGES = 6_000_000
+"""Edges of the automaton over all masks that are predicted together: some 300 MB while they are."""
+
+
+def most_at_once(request: GenerationRequest) -> int:
+    """Gives the new tokens that one canvas may have, so that a step's work stays bounded; the rest follows on further
+    ones. Blocks bound it by themselves. 12,000 edges: 500 tokens."""
+    if request.constraint is None or request.params.block_length is not None:
+        return request.params.max_new_tokens
+    return max(1, _MAX_EDGES // len(request.constraint.labels))
+
+
+@dataclass(slots=True)
+class _Region:
+    """A part of a span, and the graph of all that could stand there when it was built: a later step, in which more is
+    committed, needs no other."""
+
+    first: int
+    last: int
+    span_length: int
+    start: int
+    ends: Bools
+    layers: tuple[int, ...]
+    graph: LayeredGraph
+
+    def covers(self, canvas: Canvas, last: int, layers: Sequence[int]) -> bool:
+        """Whether the graph has all that fits this canvas up to `last`, and not much more: one is built anew when a
+        quarter of what was open has been committed."""
+        if (self.last, self.span_length) != (last, canvas.span_length):
+            return False
+        changed = [(was, now) for was, now in zip(self.layers, layers, strict=True) if was != now]
+        num_open = sum(label <= 0 for label in self.layers)
+        return all(was <= 0 for was, _ in changed) and 4 * sum(now > 0 for _, now in changed) <= num_open
 
 
 class TextConstraint:
@@ -41,6 +78,7 @@ class TextConstraint:
         self._num_closed = 0
         self._capacity = 0
         self._ends_here = False
+        self._region: _Region | None = None
         if params.pad_delete_to_right:
             raise InvalidRequest(
                 "pad_delete_to_right deletes masks that a constraint may need; leave one out",
@@ -66,8 +104,8 @@ class TextConstraint:
             )
         if not self._open_ended and self.least_tokens > self._capacity:
             raise InvalidRequest(
-                f"the shortest text that the constraint allows has {self.least_tokens} tokens of this model, and the "
-                f"context has room for {self._capacity} beside the given text; shorten that",
+                f"the shortest text that the constraint allows has {self.least_tokens} tokens of this model, and one "
+                f"canvas has room for {self._capacity} beside the given text; shorten that, or simplify the constraint",
                 field="constraint",
             )
         if not any(self._may_begin(length) for length in range(self._capacity + 1)):
@@ -82,6 +120,7 @@ class TextConstraint:
     def open_round(self, capacity: int) -> None:
         """Begins a round whose canvas has room for so many new tokens."""
         self._capacity = capacity
+        self._region = None
         self._ends_here = self._changes_length and self.least_tokens <= capacity
 
     def lengths(self, wanted: Sequence[int]) -> tuple[int, ...]:
@@ -98,19 +137,30 @@ class TextConstraint:
     def rows(self, canvas: Canvas, positions: Sequence[int]) -> ConstrainedRows:
         """Gives what the tokens that are predicted at `positions` of a canvas have to spell together."""
         row_at = {position: row for row, position in enumerate(positions)}
+        last = max((p + 1 for p in positions if canvas.span_start <= p < canvas.span_end), default=canvas.span_start)
+        region = self._region
+        if region is None or not region.covers(canvas, last, self._layers(canvas, region.first, last, row_at)):
+            region = self._region = self._begin_region(canvas, last, row_at)
+        layers = self._layers(canvas, region.first, region.last, row_at)
+        rows = tuple(row_at[position] for position in range(region.first, region.last) if position in row_at)
+        lattice = Lattice(self._automaton, region.start, layers, region.ends, rows, region.graph)
+        return ConstrainedRows(lattice, self._length_tokens)
+
+    def _begin_region(self, canvas: Canvas, last: int, row_at: Mapping[int, int]) -> _Region:
+        """Begins a region of the span at its first mask: what is before it is a state, and what is behind `last` says
+        in which states the region may end."""
         span = range(canvas.span_start, canvas.span_end)
         first = next((position for position in span if canvas.ids[position] == canvas.mask_id), canvas.span_end)
-        state = self._automaton.run(canvas.ids[canvas.span_start : first], self._state)
-        assert state is not None, "what has been committed begins an allowed text"
-        last = max((position for position in span if position in row_at), default=first - 1) + 1
-        layers = tuple(self._layer(canvas, position, row_at) for position in range(first, last))
-        rows = tuple(row_at[position] for position in range(first, last) if position in row_at)
-        lattice = Lattice(self._automaton, state, layers, self._ends_behind(canvas, last), rows)
-        return ConstrainedRows(lattice, self._length_tokens)
+        last = max(first, last)
+        start = self._automaton.run(canvas.ids[canvas.span_start : first], self._state)
+        assert start is not None, "what has been committed begins an allowed text"
+        layers, ends = self._layers(canvas, first, last, row_at), self._ends_behind(canvas, last)
+        graph = LayeredGraph(self._automaton, start, layers, ends, everywhere=self._length_tokens is not None)
+        return _Region(first, last, canvas.span_length, start, ends, layers, graph)
 
     def fits(self, canvas: Canvas) -> bool:
         """Whether the span may become an allowed text as long as it is."""
-        layers = tuple(self._layer(canvas, position, {}) for position in range(canvas.span_start, canvas.span_end))
+        layers = self._layers(canvas, canvas.span_start, canvas.span_end, {})
         return Lattice(self._automaton, self._state, layers, self._ends(canvas.span_length), ()).is_possible
 
     def close_round(self, written: Sequence[int]) -> None:
@@ -130,6 +180,9 @@ class TextConstraint:
         state = self._texts.run(list(text))
         return state is not None and bool(self._texts.accepting[state])
 
+    def _layers(self, canvas: Canvas, first: int, last: int, row_at: Mapping[int, int]) -> tuple[int, ...]:
+        return tuple(self._layer(canvas, position, row_at) for position in range(first, last))
+
     def _layer(self, canvas: Canvas, position: int, row_at: Mapping[int, int]) -> int:
         if position in row_at:
             return OPEN
@@ -141,8 +194,8 @@ class TextConstraint:
         rest = canvas.ids[position : canvas.span_end]
         if all(token_id == canvas.mask_id for token_id in rest):
             return self._ends(canvas.span_length, num_free=len(rest))
-        layers = tuple(self._layer(canvas, each, {}) for each in range(position, canvas.span_end))
-        return Lattice(self._automaton, 0, layers, self._ends(canvas.span_length), ()).reaching_end()
+        layers = self._layers(canvas, position, canvas.span_end, {})
+        return states_reaching(self._automaton, layers, self._ends(canvas.span_length))
 
     def _ends(self, span_length: int, num_free: int = 0) -> Bools:
         """[states]: those before the last `num_free` positions of a span, with a mask on each, from which the text can

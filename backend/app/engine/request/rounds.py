@@ -26,7 +26,7 @@ from app.engine.families.span import RoundShare
 from app.engine.interface.events import CanvasSnapshot, Commit, TokenLogprobs
 from app.engine.interface.params import DecodingParams, GenerationRequest
 from app.engine.models.base import ModelConfig
-from app.engine.request.constraint import TextConstraint
+from app.engine.request.constraint import TextConstraint, most_at_once
 from app.engine.request.context import fit_window
 
 
@@ -39,7 +39,8 @@ class Rounds:
         self._config = config
         self._family = family_named(config.family)
         self._rng = rng
-        self.window = fit_window(request.prefix, request.suffix, params.max_new_tokens, config.context_length)
+        wanted = min(params.max_new_tokens, most_at_once(request))
+        self.window = fit_window(request.prefix, request.suffix, wanted, config.context_length)
         ends, turn = config.special.ends, params.end_of_turn
         self.transcript = Transcript(ends if turn is None else (*ends, turn))
         self._logprobs = None if request.num_logprobs is None else LogprobTrack()
@@ -175,6 +176,7 @@ class Rounds:
         if self.transcript.ended or not self._request.open_ended or not written or left <= 0:
             return False
         text = (*self._request.prefix, *self.transcript.closed)
+        left = min(left, most_at_once(self._request))
         self.window = fit_window(text, self._request.suffix, left, self._config.context_length)
         if self._constraint is not None:
             self._constraint.open_round(self.window.capacity)

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from app.engine.constraint.automaton import TokenAutomaton
-from app.engine.constraint.lattice import FREE, OPEN, Lattice, Paths, Posterior
+from app.engine.constraint.graph import FREE, OPEN
+from app.engine.constraint.lattice import Lattice, Paths, Posterior
 from app.engine.decoding.constrained import class_logs
 from tests.unit.engine.constraint.automata import random_automaton, texts_of
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from app.engine.constraint.automaton import TokenAutomaton
-from app.engine.constraint.lattice import OPEN, Lattice, Paths, Posterior
+from app.engine.constraint.graph import OPEN
+from app.engine.constraint.lattice import Lattice, Paths, Posterior
 from app.engine.decoding.constrained import ConstrainedRows, LengthTokens, class_logs, predict_constrained
 from app.engine.decoding.rules import LogitRules, Score
 from app.engine.decoding.sampling import predict
@@ -34,7 +35,8 @@ def _anything() -> TokenAutomaton:
 
 
 def _rows(automaton: TokenAutomaton, length: LengthTokens | None = None) -> ConstrainedRows:
-    lattice = Lattice(automaton, 0, (OPEN,) * LENGTH, automaton.accepting, tuple(range(LENGTH)))
+    rows = tuple(range(LENGTH))
+    lattice = Lattice(automaton, 0, (OPEN,) * LENGTH, automaton.accepting, rows, changes_length=length is not None)
     return ConstrainedRows(lattice, length)
 
 
@@ -144,7 +146,7 @@ def test_filters_that_leave_no_text_are_passed_over() -> None:
 def test_odds_of_another_length_are_those_of_the_texts_that_go_on_with_it(seed: int) -> None:
     automaton, logits = _automaton(seed), _logits(seed)
     best, sums = class_logs(logits.numpy(), automaton)
-    posterior = Posterior(Paths(_rows(automaton).lattice, best), sums)
+    posterior = Posterior(Paths(_rows(automaton, LengthTokens(5, 6)).lattice, best), sums)
     logs = logits[:, 6].double().numpy()
 
     odds = posterior.odds_without(logs)
