@@ -18,7 +18,6 @@ from app.engine.interface.errors import InvalidRequest
 from app.engine.interface.params import GenerationRequest
 from app.engine.models.base import ModelConfig
 
-
 _MAX_EDGES = 6_000_000
 """Edges of the automaton over all masks that are predicted together: some 300 MB while they are."""
 
