@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 MAX_TOKENS = 131_072
 """Tokens of all canvases of a request."""
-PASS_TOKENS = 512
+PASS_TOKENS = 128
 """Tokens of them in one pass, so that whoever writes beside it is not held up for long."""
 
 Ids = tuple[int, ...]

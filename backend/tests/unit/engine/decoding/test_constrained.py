@@ -112,7 +112,7 @@ def _allowed(logits: torch.Tensor, rules: LogitRules) -> set[int]:
 
 
 def test_filters_look_at_what_a_position_may_become() -> None:
-    """Of the allowed texts `0 1 2` and `3 3 3` the first has 9 of 10; the model would like to write 6 everywhere."""
+    """Two texts are allowed, `0 1 2` with 9 of 10 and `3 3 3`; the model would like to write 6 everywhere."""
     automaton = automaton_of({(0, 0): 1, (1, 1): 2, (2, 2): 3, (0, 3): 4, (4, 3): 5, (5, 3): 3}, {3}, VOCAB)
     logits = torch.full((LENGTH, VOCAB), -9.0)
     logits[:, 6] = 9.0
