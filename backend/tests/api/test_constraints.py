@@ -124,6 +124,9 @@ def test_llama_cpps_clients_get_json(server: Server) -> None:
     body = {"input_prefix": "x = ", "json_schema": SCHEMA, "n_predict": 64, "seed": 4, "model": "dreamon"}
     answer = server.session.post(f"{server.url}/infill", json=body, timeout=ANSWER_TIMEOUT_S).json()
     check(answer["content"], CONSTRAINTS[0])
+    for wrong, param in (({"n_predict": 2}, "n_predict"), ({"json_schema": {"not": {}}}, "json_schema")):
+        refused = server.session.post(f"{server.url}/infill", json={**body, **wrong}, timeout=ANSWER_TIMEOUT_S)
+        assert (refused.status_code, refused.json()["error"]["param"]) == (400, param)
 
 
 @pytest.mark.parametrize(

@@ -328,3 +328,19 @@ def test_a_model_that_cannot_infill_is_offered_no_gap(open_page: OpenPage) -> No
     expect(suffix).to_be_visible()
     settings_of(page).get_by_label("model_id").select_option("llada")
     expect(suffix).to_be_hidden()
+
+
+def test_a_constraint_is_obeyed_and_complained_of(server: Server, open_page: OpenPage) -> None:
+    page = open_page(address(**PROSE))
+    settings = settings_of(page)
+    settings.get_by_label("constraint_kind").select_option("choices")
+    settings.get_by_label("constraint", exact=True).fill("always\nnever")
+    run(page)
+    assert "".join(cells(page, "text:not(.special)")) in ("always", "never")
+    settings.get_by_label("constraint_kind").select_option("json_schema")
+    settings.get_by_label("constraint", exact=True).fill("{")
+    run(page, "failed")
+    expect(page.locator("#a-constraint-complaint")).to_contain_text("must be an object")
+    settings.get_by_label("constraint", exact=True).fill('{"const": true}')
+    page.get_by_role("button", name="As code").first.click()
+    assert '"const": True' in (page.get_by_label("Python", exact=True).text_content() or "")

@@ -20,8 +20,8 @@ from app.services.diffusion import DiffusionInfillingParams
 from app.services.diffusion.models import MAX_SIDE_CHARACTERS, MAX_STOP_CHARACTERS, MAX_STOP_STRINGS
 from app.text.line_ends import LineEnds
 
-NAMES = {"constraint": "json_schema", "constraint.json_schema": "json_schema"}
-"""Fields of the service's constraint, with the name of them here."""
+NAMES = {"constraint": "json_schema", "constraint.json_schema": "json_schema", "max_length": "n_predict"}
+"""Fields of the service, with their names here."""
 
 
 class Snippet(AsksForNothing):

@@ -127,7 +127,7 @@ async function follow({ side, run }) {
 function explain({ settings }, { status, errors }) {
   if (status === 401) askForKey();
   for (const { field, message } of errors) {
-    const name = field.split("[")[0];
+    const name = field.split(/[[.]/)[0];
     const input = form.elements[`${settings.side}-${name}`] ?? form.elements[name];
     if (input) complain(input, message);
   }

@@ -1,5 +1,6 @@
 // The parameters of one side, as fields: which there are, and their bounds and defaults, is up to the server.
 
+import { constraintOf, kindChoice } from "./constraint.js";
 import { element } from "./elements.js";
 
 const NUMBERS = {
@@ -16,6 +17,7 @@ const NUMBERS = {
   confidence_threshold: "off",
   seed: "random",
 };
+const CONSTRAINT = ["constraint_kind", "constraint"];
 const ESCAPES = { "\\n": "\n", "\\t": "\t", "\\\\": "\\" };
 
 /** @typedef {import("./server.js").Model} Model */
@@ -38,6 +40,8 @@ export class Settings {
     this.#inputs.decoding = element("select");
     for (const name of Object.keys(NUMBERS)) this.#inputs[name] = element("input", { type: "number", step: "any" });
     this.#inputs.stop = element("textarea", { rows: 2, placeholder: "one per line; \\n is a line break" });
+    this.#inputs.constraint_kind = kindChoice();
+    this.#inputs.constraint = element("textarea", { rows: 3, placeholder: "off", spellcheck: false });
     for (const [name, input] of Object.entries(this.#inputs)) root.append(this.#field(name, input));
   }
 
@@ -53,7 +57,7 @@ export class Settings {
     for (const [name, otherwise] of Object.entries(NUMBERS)) {
       this.#inputs[name].placeholder = config[name] ?? otherwise;
     }
-    for (const [name, input] of Object.entries(this.#inputs)) input.title = parameters[name].description ?? "";
+    for (const [name, input] of Object.entries(this.#inputs)) input.title = parameters[name]?.description ?? "";
   }
 
   /** Whether the chosen model sees text behind a gap; one that is not loaded may not have said so yet. */
@@ -70,6 +74,8 @@ export class Settings {
       this.#inputs[name].closest(".field").hidden = !isTaken;
       this.#bound(name, boundsOf(name, model, this.parameters));
     }
+    const obeys = !model?.is_available || model.capabilities.includes("constrain");
+    for (const name of CONSTRAINT) this.#inputs[name].closest(".field").hidden = !obeys;
   }
 
   get #model() {
@@ -79,13 +85,17 @@ export class Settings {
   /** What is in the fields that are shown and not empty, as it was typed. */
   raw() {
     const shown = Object.entries(this.#inputs).filter(([, input]) => input.value && !input.closest(".field").hidden);
-    return Object.fromEntries(shown.map(([name, input]) => [name, input.value]));
+    const raw = Object.fromEntries(shown.map(([name, input]) => [name, input.value]));
+    if (!raw.constraint) delete raw.constraint_kind;
+    return raw;
   }
 
   /** The same, as the request takes it. */
   values() {
+    const { constraint_kind: kind, constraint, ...raw } = this.raw();
     const typed = ([name, text]) => [name, name in NUMBERS ? Number(text) : name === "stop" ? stops(text) : text];
-    return Object.fromEntries(Object.entries(this.raw()).map(typed));
+    const values = Object.fromEntries(Object.entries(raw).map(typed));
+    return constraint ? { ...values, constraint: constraintOf(kind, constraint) } : values;
   }
 
   /** @param {Record<string, string>} raw what `raw` gave once; fields that it does not name become empty */

@@ -2,6 +2,8 @@
 
 import { addressOf, key } from "./server.js";
 
+const PYTHON = { true: "True", false: "False", null: "None" };
+const MARK = "\0";
 const TEXT_FIELDS = { generate: "generated_text", infill: "infilled_text" };
 
 /** For a shell.
@@ -18,7 +20,7 @@ export function asCurl(mode, body) {
   return lines.join(" \\\n  ");
 }
 
-/** For Python, with `requests`. A body of strings, numbers and lists reads the same there as in JSON.
+/** For Python, with `requests`.
  * @param {"generate" | "infill"} mode
  * @param {object} body
  */
@@ -30,12 +32,18 @@ export function asPython(mode, body) {
     "",
     "response = requests.post(",
     `    ${JSON.stringify(addressOf(mode))},`,
-    `    json=${JSON.stringify(body, null, 4).replaceAll("\n", "\n    ")},`,
+    `    json=${asLiteral(body).replaceAll("\n", "\n    ")},`,
     ...(isKeyed ? ['    headers={"X-API-Key": os.environ["API_KEY"]},'] : []),
     ")",
     "response.raise_for_status()",
     `print(response.json()["${TEXT_FIELDS[mode]}"])`,
   ].join("\n");
+}
+
+/** JSON as Python reads it: all is the same there but for three words. */
+function asLiteral(body) {
+  const marked = (_, value) => (value === null || typeof value === "boolean" ? MARK + PYTHON[String(value)] : value);
+  return JSON.stringify(body, marked, 4).replaceAll(/"\\u0000(True|False|None)"/g, "$1");
 }
 
 const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;

@@ -13,6 +13,7 @@ from app.services.diffusion.models import (
     Params,
     plain_conversation,
 )
+from app.text.errors import ChatTemplateError, ConversationRefused
 from app.text.prompt import PromptIds, chat, continuation, conversation, infilling
 from app.text.tokenizer import Tokenizer
 
@@ -36,11 +37,23 @@ def prompt_ids(family: TextFamily, tokenizer: Tokenizer, params: Params, room: i
         return continuation(tokenizer, params.text, bos=bos)
     messages = [message.model_dump() for message in params.messages]
     if tokenizer.chat_template is not None:
-        tools = {"tools": params.tools} if params.tools else {}
-        return chat(tokenizer, messages, room=room, options={**params.chat_template_kwargs, **tools})
+        return _templated(tokenizer, messages, params, room)
 
     def encode(kept: Sequence[Mapping[str, str]]) -> tuple[int, ...]:
         turns = [ChatMessage.model_validate(message) for message in kept]
         return continuation(tokenizer, plain_conversation(turns), bos=bos).prefix
 
     return conversation(encode, messages, room=room)
+
+
+def _templated(
+    tokenizer: Tokenizer, messages: Sequence[Mapping[str, str]], params: DiffusionChatParams, room: int | None
+) -> PromptIds:
+    if not params.tools:
+        return chat(tokenizer, messages, room=room, options=params.chat_template_kwargs)
+    try:
+        return chat(tokenizer, messages, room=room, options={**params.chat_template_kwargs, "tools": params.tools})
+    except ConversationRefused:
+        raise
+    except ChatTemplateError as error:  # it has written a conversation before it was served, and reads what tools hold
+        raise ConversationRefused(f"with these tools {error}; describe them in another way") from error

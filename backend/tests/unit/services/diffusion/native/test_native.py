@@ -609,6 +609,32 @@ async def test_a_broken_template_is_found_at_loading(tmp_path: Path, template: s
     assert "mend it, or remove it" in model.problem
 
 
+TOOLS_TEMPLATE = """
+{%- if tools %}{{ tools[0].function.parameters.properties.a.type + tools | tojson }}{% endif %}
+{%- for message in messages %}{{ message.content }}{% endfor %}"""
+
+
+async def test_a_template_that_reads_tools_gets_them_and_may_not_be_broken_by_them(tmp_path: Path) -> None:
+    folder = shutil.copytree(VECTORS / "llada-tiny", tmp_path / "llada-tiny")
+    (folder / "chat_template.jinja").write_text(TOOLS_TEMPLATE)
+    model = NativeDiffusionModel("mine", location=str(folder), config=CPU)
+    assert await model.initialize()
+    tool = {"function": {"name": "add", "parameters": {"properties": {"a": {"type": "string"}}}}}
+
+    async def num_prompt_tokens(tools: list[dict[str, Any]]) -> int:
+        turns = [ChatMessage(role="user", content="a")]
+        params = DiffusionChatParams(messages=turns, tools=tools, max_length=1, seed=1)
+        started = [event async for event in model.generate_stream(params) if isinstance(event, Started)]
+        return started[0].num_prompt_tokens or 0
+
+    try:
+        assert await num_prompt_tokens([tool]) > await num_prompt_tokens([]) + 20
+        with pytest.raises(InvalidParameters, match="messages: with these tools the chat template is broken"):
+            await num_prompt_tokens([{"function": {"name": "add"}}])
+    finally:
+        await model.close()
+
+
 @pytest.mark.parametrize("template", ["", " \n", "{{ raise_exception('only ever three turns') }}"])
 async def test_an_empty_template_and_one_that_refuses_are_no_reason_not_to_load(tmp_path: Path, template: str) -> None:
     folder = shutil.copytree(VECTORS / "llada-tiny", tmp_path / "llada-tiny")
