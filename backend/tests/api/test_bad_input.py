@@ -112,7 +112,7 @@ def test_too_large_as_declared(server: Server, path: str) -> None:
 @pytest.mark.parametrize("path", PATHS)
 def test_too_large_in_chunks(server: Server, path: str) -> None:
     def chunks() -> Any:
-        for _ in range(40):
+        for _ in range(80):
             yield b" " * 65_536
 
     response = server.session.post(
