@@ -13,7 +13,8 @@ TYPES = ("null", "boolean", "integer", "number", "string", "array", "object")
 
 DOCUMENT = ("$schema", "$id", "$comment", "$defs", "definitions")
 DESCRIPTION = ("title", "description", "default", "examples", "deprecated", "readOnly", "writeOnly")
-ANNOTATIONS = frozenset(DOCUMENT + DESCRIPTION)
+OPENAPI = ("discriminator", "example")
+ANNOTATIONS = frozenset(DOCUMENT + DESCRIPTION + OPENAPI)
 """Keywords that say nothing about a value, or hold what only references reach; those that begin with x- join them."""
 
 

@@ -293,7 +293,7 @@ def test_random_schemas_accept_their_instances_and_draw_valid_ones(
         ({"type": ["integer", "null"]}, "null", True),
         ({"enum": [1.0]}, "1", True),
         (True, '{"a":[{"b":1}]}', True),
-        ({"uniqueItems": False, "x-order": 3, "title": "t", "const": 1}, "1", True),
+        ({"uniqueItems": False, "x-order": 3, "title": "t", "example": 2, "const": 1}, "1", True),
     ],
 )
 def test_json_is_written_one_way(schema: Any, text: str, accepted: bool) -> None:
