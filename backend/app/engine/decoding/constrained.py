@@ -22,6 +22,8 @@ from app.engine.interface.errors import EngineError
 
 Logits = NDArray[np.float32]
 
+_LARGE_CLASS = 64
+"""Tokens of a class, in the mean, from which on it is large."""
 _TINY = 1e-25
 """Sums of float32 probabilities below this one are computed anew, relative to the largest of their class."""
 
@@ -188,17 +190,30 @@ def class_logs(rows: Logits, automaton: TokenAutomaton) -> tuple[Floats, Floats]
     """Gives the largest logit of each class and the logarithm of the sum of their exponentials: [R, C] each, minus
     infinity for class 0 and where a class has nothing left."""
     ids, first = automaton.members
-    grouped = rows[:, ids]
+    grouped = rows.take(ids, axis=1)
     best = np.full((len(rows), automaton.num_classes), -np.inf)
-    best[:, 1:] = np.maximum.reduceat(grouped, first[:-1], axis=1)
+    best[:, 1:] = _of_classes(np.maximum, grouped, first)
     top = best.max(-1, initial=-1e30)
-    sums = np.add.reduceat(np.exp(grouped - top[:, None].astype(np.float32)), first[:-1], axis=1)
+    sums = _of_classes(np.add, np.exp(grouped - top[:, None].astype(np.float32)), first)
     logs = np.full_like(best, -np.inf)
     with np.errstate(divide="ignore"):
         logs[:, 1:] = np.log(sums.astype(np.float64)) + top[:, None]
     for row in np.flatnonzero(((sums < _TINY) & (best[:, 1:] > -np.inf)).any(-1)):
         logs[row, 1:] = _exact_logs(grouped[row], best[row, 1:], first)
     return best, logs
+
+
+def _of_classes(combine: np.ufunc, grouped: Logits, first: NDArray[np.int64]) -> Logits:
+    """What each class has together: [R, classes] of [R, ids]. Large classes are combined one by one, which is three
+    times as fast."""
+    num_classes = len(first) - 1
+    if grouped.shape[1] < _LARGE_CLASS * num_classes:
+        together: Logits = combine.reduceat(grouped, first[:-1], axis=1)
+        return together
+    together = np.empty((len(grouped), num_classes), dtype=np.float32)
+    for index in range(num_classes):
+        combine.reduce(grouped[:, first[index] : first[index + 1]], axis=1, out=together[:, index])
+    return together
 
 
 def _exact_logs(grouped: Logits, best: Floats, first: NDArray[np.int64]) -> Floats:

@@ -226,3 +226,17 @@ def test_small_sums_keep_their_precision() -> None:
 
     assert best[0].tolist() == [-np.inf, -200.0, 0.0]
     assert sums[0, 1] == pytest.approx(-200.0 + np.log(2))
+
+
+def test_large_classes_are_summed_like_small_ones() -> None:
+    """Two classes of 500 tokens each, combined one by one."""
+    rows = np.random.default_rng(0).normal(size=(3, 1001)).astype(np.float32)
+    classes = np.append(0, 1 + np.arange(1000) % 2).astype(np.int32)
+    edges = (np.zeros(2, dtype=np.int32), np.array([1, 2], dtype=np.int32), np.zeros(2, dtype=np.int32))
+
+    best, sums = class_logs(rows, TokenAutomaton(classes, *edges, np.array([True])))
+
+    for label in (1, 2):
+        own = rows[:, classes == label].astype(np.float64)
+        np.testing.assert_allclose(best[:, label], own.max(-1))
+        np.testing.assert_allclose(sums[:, label], np.log(np.exp(own).sum(-1)), rtol=1e-5)
