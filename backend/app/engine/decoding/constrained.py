@@ -204,7 +204,7 @@ def class_logs(rows: Logits, automaton: TokenAutomaton) -> tuple[Floats, Floats]
 
 
 def _of_classes(combine: np.ufunc, grouped: Logits, first: NDArray[np.int64]) -> Logits:
-    """What each class has together: [R, classes] of [R, ids]. Large classes are combined one by one, which is three
+    """Combines the ids of each class: [R, ids] -> [R, classes]. Large classes are combined one by one, which is three
     times as fast."""
     num_classes = len(first) - 1
     if grouped.shape[1] < _LARGE_CLASS * num_classes:
