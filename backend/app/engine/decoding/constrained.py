@@ -75,7 +75,7 @@ def _shaped(own: _Reading, rules: LogitRules) -> _Reading:
     shaped = _Reading(warmed(own.logits, rules), own.lattice)
     if not _has_filters(rules):
         return shaped
-    marginals = torch.from_numpy(shaped.marginals().astype(np.float32))
+    marginals = torch.from_numpy(shaped.marginals())
     kept = filtered(marginals.log(), rules) > -torch.inf
     narrowed = _Reading(shaped.logits.masked_fill(~kept, -torch.inf), own.lattice)
     return narrowed if narrowed.paths.is_possible else shaped
@@ -91,6 +91,7 @@ class _Reading:
         self.best, self.sums = class_logs(self._rows, lattice.automaton)
         self.paths = Paths(lattice, self.best)
         self._posterior: Posterior | None = None
+        self._known_odds: Floats | None = None
 
     @property
     def posterior(self) -> Posterior:
@@ -146,6 +147,11 @@ class _Reading:
 
     def _odds(self, length: LengthTokens) -> Floats:
         """[R, 3]: how probable each row is to be text, which counts as 1, to be deleted, or to be expanded."""
+        if self._known_odds is None:
+            self._known_odds = self._computed_odds(length)
+        return self._known_odds
+
+    def _computed_odds(self, length: LengthTokens) -> Floats:
         deleting = self.posterior.odds_without(self._rows[:, length.delete].astype(np.float64))
         expanding = self.posterior.odds_with_two(self._rows[:, length.expand].astype(np.float64))
         return np.stack((np.ones_like(deleting), deleting, expanding), axis=1)
@@ -169,20 +175,21 @@ class _Reading:
         marginals = torch.from_numpy(self.marginals(length))
         chosen = torch.from_numpy(tokens)
         confidence = marginals.gather(-1, chosen[:, None])[:, 0]
-        return torch.stack((chosen.double(), score(marginals, confidence, rules.score), confidence))
+        ranked = score(marginals, confidence, rules.score)
+        return torch.stack((chosen.double(), ranked.double(), confidence.double()))
 
-    def marginals(self, length: LengthTokens | None = None) -> Floats:
-        """Gives the constrained probability of every token: [R, V] in float64, each row adds up to one."""
+    def marginals(self, length: LengthTokens | None = None) -> Logits:
+        """Gives the constrained probability of every token: [R, V] in float32, each row adds up to one."""
         automaton = self.lattice.automaton
         shares = self.posterior.class_probabilities
         with np.errstate(divide="ignore", invalid="ignore"):
             gains = np.where(shares > 0, np.log(shares) - self.sums, -np.inf)
-        marginals = np.exp(self._rows + gains[:, automaton.classes])
+        marginals: Logits = np.exp(self._rows + gains.astype(np.float32).take(automaton.classes, axis=1))
         if length is None:
             return marginals
         odds = self._odds(length)
         marginals[:, length.delete], marginals[:, length.expand] = odds[:, 1], odds[:, 2]
-        shared: Floats = marginals / odds.sum(-1, keepdims=True)
+        shared: Logits = marginals / odds.sum(-1, keepdims=True).astype(np.float32)
         return shared
 
 
