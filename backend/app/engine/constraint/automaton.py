@@ -125,10 +125,6 @@ class TokenAutomaton:
     def _unpacked(self, length: int) -> Bools:
         return np.unpackbits(self._reaching[length], count=self.num_states).astype(bool)
 
-    def lengths_up_to(self, length: int, state: int = 0) -> list[int]:
-        """Gives the lengths that a text may have behind `state`, at most `length`, in ascending order."""
-        return [each for each in range(length + 1) if self.accepting_in(each)[state]]
-
     # Its end.
 
     def closed_by(self, end_ids: tuple[int, ...]) -> TokenAutomaton:

@@ -35,7 +35,6 @@ class LayeredGraph:
         self, automaton: TokenAutomaton, start: int, layers: Sequence[int], ends: Bools, *, everywhere: bool = False
     ) -> None:
         self.automaton = automaton
-        self.num_layers = len(layers)
         reaching = _reaching_end(automaton, layers, ends)
         self.is_possible = bool(reaching[0][start])
         if self.is_possible:

@@ -67,7 +67,7 @@ def _check_refusal(request: GenerationRequest, why: str) -> None:
     assert request.constraint is not None
     least, most = int(request.constraint.distances[0]), request.params.max_new_tokens
     if request.params.eos_never_predicted and request.open_ended:
-        assert most not in request.constraint.lengths_up_to(most)
+        assert not request.constraint.accepting_in(most)[0]
     else:
         assert least > most
         assert str(least) in why
