@@ -7,7 +7,9 @@ import torch
 
 
 def spread_evenly(total: int, num_parts: int) -> list[int]:
-    """`total` in `num_parts` whole parts, the larger ones first: 6 in 4 -> [2, 2, 1, 1]."""
+    """`total` in `num_parts` whole parts, the larger ones first: 6 in 4 -> [2, 2, 1, 1]. No parts take nothing."""
+    if num_parts == 0:
+        return []
     base, rest = divmod(total, num_parts)
     return [base + (part < rest) for part in range(num_parts)]
 

@@ -13,12 +13,12 @@ from app.engine.engine import Engine
 from app.engine.interface.config import EngineConfig
 from app.engine.interface.errors import InvalidRequest
 from app.engine.interface.events import EngineEvent, Failed, Finished, FinishReason, Step
-from app.engine.interface.params import GenerationRequest
+from app.engine.interface.params import DecodingParams, GenerationRequest
 from app.engine.models.base import ModelConfig
 from app.engine.passes.runner import ModelRunner
 from app.engine.request.state import RequestState
 from tests.unit.engine.checkpoints import BY_MODULES, CHECKPOINTS
-from tests.unit.engine.constraint.automata import random_automaton
+from tests.unit.engine.constraint.automata import automaton_of, random_automaton
 from tests.unit.engine.mixture import mixed_requests
 
 NAMES = [*CHECKPOINTS, *BY_MODULES]
@@ -97,6 +97,23 @@ def test_every_answer_is_a_text_that_the_constraint_allows(runners: Mapping[str,
                 assert request.constraint.accepting[end], request
                 assert event.reason is FinishReason.STOP
     assert num_finished > 40
+
+
+@pytest.mark.parametrize("name", ["llada-tiny", "dream-tiny", "dreamon-tiny"])
+def test_a_gap_may_have_to_stay_empty(runners: Mapping[str, ModelRunner], name: str) -> None:
+    """The shortest text after the empty one has twelve tokens, and nine fit."""
+    runner = runners[name]
+    twelve = automaton_of({(state, 10): state + 1 for state in range(12)}, {0, 12}, runner.model.config.vocab_size)
+    params = DecodingParams(
+        9, steps=4, mask_lengths=() if name == "dreamon-tiny" else (2, 4, 6), eos_never_predicted=name != "dreamon-tiny"
+    )
+    request = GenerationRequest("gap", (10, 11), (12,), params, constraint=twelve)
+
+    events = _run(runner, [request])["gap"]
+
+    assert _text(events) == ()
+    assert isinstance(events[-1], Finished)
+    assert events[-1].reason is FinishReason.STOP
 
 
 @pytest.mark.parametrize("name", NAMES)
