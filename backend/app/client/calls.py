@@ -62,6 +62,11 @@ def read(parts: Sequence[Any], parameters: Mapping[str, Any]) -> Call[dict[str, 
     return Call("POST", f"{API}/read", dict, {"parts": list(parts), **parameters})
 
 
+def likelihood(texts: Sequence[str], parameters: Mapping[str, Any]) -> Call[dict[str, Any]]:
+    """The call that says how probable texts are."""
+    return Call("POST", f"{API}/likelihood", dict, {"texts": list(texts), **parameters})
+
+
 def decide(state: Any, questions: Mapping[str, Any], parameters: Mapping[str, Any]) -> Call[dict[str, Any]]:
     """The call that answers questions about a state."""
     return Call("POST", "/v1/systemone", dict, {"state": state, "questions": dict(questions), **parameters})

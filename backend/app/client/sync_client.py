@@ -99,6 +99,19 @@ class DiffusionClient:
         """Reads a text with holes: the answer of `POST /api/diffusion/read`, whose `parts` these are."""
         return self._send(calls.read(parts, given(model_id=model_id, top=top)))
 
+    def likelihood(
+        self,
+        texts: Sequence[str],
+        *,
+        prefix: str = "",
+        model_id: str | None = None,
+        num_samples: int | None = None,
+        seed: int | None = None,
+    ) -> dict[str, Any]:
+        """Says how probable texts are behind a prefix: the answer of `POST /api/diffusion/likelihood`."""
+        parameters = given(prefix=prefix, model_id=model_id, num_samples=num_samples, seed=seed)
+        return self._send(calls.likelihood(texts, parameters))
+
     def decide(
         self, state: Any, questions: Mapping[str, Any], *, model: str | None = None, permutations: int | None = None
     ) -> dict[str, Any]:

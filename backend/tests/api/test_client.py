@@ -44,16 +44,20 @@ REQUESTS = st.fixed_dictionaries(
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
 
 
-async def test_texts_are_read_and_questions_answered(server: Server, client: DiffusionClient) -> None:
+async def test_texts_are_read_and_scored_and_questions_answered(server: Server, client: DiffusionClient) -> None:
     parts = ["Once ", {"hole": "x", "choices": ["a", "b"]}]
     questions = {"q": {"type": "noul", "instructions": "So?"}}
     read = client.read(parts, model_id="llada", top=3)
     decided = client.decide({"mail": "Help"}, questions, model="llada", permutations=2)
+    scored = client.likelihood([" a", " b"], prefix="Once", model_id="llada", num_samples=2)
     assert [choice["text"] for choice in read["holes"]["x"]["choices"]] == ["a", "b"]
     assert 0.0 <= decided["answers"]["q"]["noul"] <= 1.0
+    assert (len(scored["likelihoods"]), scored["num_samples"], scored["seed"]) == (2, 2, 0)
     async with AsyncDiffusionClient(server.url) as other:
         assert (await other.read(parts, model_id="llada"))["holes"] == read["holes"]
         assert await other.decide({"mail": "Help"}, questions, model="llada", permutations=2) == decided
+        again = await other.likelihood([" a", " b"], prefix="Once", model_id="llada", num_samples=2)
+        assert again["likelihoods"] == scored["likelihoods"]
 
 
 def test_a_question_that_is_refused_says_why(client: DiffusionClient) -> None:
