@@ -22,12 +22,13 @@ from app.engine.families.registry import family_named
 from app.engine.interface.config import EngineConfig, QuantizationName, RuntimeName
 from app.engine.interface.errors import CheckpointError, InvalidRequest
 from app.engine.interface.events import Admitted, EngineEvent, Finished, Step
-from app.engine.interface.params import DecodingParams, GenerationRequest
+from app.engine.interface.params import DecodingParams, GenerationRequest, ReadCanvas, ReadRequest
 from app.engine.models.adapters import Adapter, Change
 from app.engine.models.base import FamilyModel
 from app.engine.passes.runner import ModelRunner
 from app.engine.passes.work import SequenceInput
 from app.engine.recovery import CPU
+from app.engine.request.read import ReadState
 from app.engine.request.state import RequestState
 from app.engine.thread import EngineThread
 from tests.faults import FaultyRunner
@@ -46,14 +47,20 @@ def adapters_of(runner: ModelRunner, folder: Path, count: int = 3) -> list[Adapt
 
 
 def answered(
-    runner: ModelRunner, requests: Sequence[GenerationRequest], adapters: Sequence[Adapter | None], **config: Any
+    runner: ModelRunner,
+    requests: Sequence[GenerationRequest | ReadRequest],
+    adapters: Sequence[Adapter | None],
+    **config: Any,
 ) -> Events:
     """The events of all in one engine, without devices; request i has adapter i, from the first one on again."""
     engine, events = Engine(runner, EngineConfig(memory_threshold=1.0, **config)), Events()
     for number, request in enumerate(requests):
         sent = events.setdefault(request.request_id, [])
         adapter = adapters[number % len(adapters)]
-        engine.add(RequestState(request, runner.model.config, sent.append, adapter))
+        if isinstance(request, ReadRequest):
+            engine.add(ReadState(request, runner.model.config, sent.append, adapter))
+        else:
+            engine.add(RequestState(request, runner.model.config, sent.append, adapter))
     while engine.has_work:
         engine.step()
     return {
@@ -75,6 +82,38 @@ def test_a_request_with_an_adapter_gets_the_same_events_alone_and_in_any_batch(
         alone |= answered(runner, [request], [adapters[number % len(adapters)]])
     assert answered(runner, requests, adapters) == alone
     assert answered(runner, requests, adapters, max_running=3) == alone
+
+
+@pytest.fixture(params=[1, 2])
+def num_threads(request: pytest.FixtureRequest) -> Iterator[int]:
+    """Threads of matrix products: how many rows there must be, for a row not to depend on them, hangs on that."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("runtime", ["auto", "torch"])
+def test_reads_and_logprobs_through_an_adapter_are_the_same_alone_and_in_any_batch(
+    runtime: RuntimeName, num_threads: int, runners: Mapping[str, ModelRunner], tmp_path: Path
+) -> None:
+    """Of 1 to 22 tokens and a wanted row or two; through two adapters and the base."""
+    runner = ModelRunner(runners["llada-tiny"].model, cpu_runtime=runtime)
+    adapters = [None, *adapters_of(runner, tmp_path, 2)]
+    mask = runner.model.config.special.mask
+    canvases = [ReadCanvas((mask, *range(5, 5 + 3 * n)), (0,), ((6, 7),)) for n in (0, 1, 2, 3, 4, 7)]
+    canvases += [ReadCanvas((*range(40, 58), mask, 5, mask), (18, 20), ((6,), (7, 8)))]
+    requests: list[GenerationRequest | ReadRequest] = [
+        *(ReadRequest(f"read {number}", (canvas,), num_top=2) for number, canvas in enumerate(canvases)),
+        ReadRequest("read all", tuple(canvases), num_top=2),
+        *(GenerationRequest(f"text {n}", (5, 6), (), DecodingParams(n), num_logprobs=2) for n in (1, 4, 6)),
+    ]
+    for first in range(len(adapters)):
+        of_requests = [adapters[(first + number) % len(adapters)] for number in range(len(requests))]
+        alone: Events = {}
+        for request, adapter in zip(requests, of_requests, strict=True):
+            alone |= answered(runner, [request], [adapter])
+        assert answered(runner, requests, of_requests) == alone
 
 
 @pytest.mark.parametrize(
