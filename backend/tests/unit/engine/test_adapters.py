@@ -97,7 +97,7 @@ def num_threads(request: pytest.FixtureRequest) -> Iterator[int]:
 def test_reads_and_logprobs_through_an_adapter_are_the_same_alone_and_in_any_batch(
     runtime: RuntimeName, num_threads: int, runners: Mapping[str, ModelRunner], tmp_path: Path
 ) -> None:
-    """Of 1 to 22 tokens and a wanted row or two; through two adapters and the base."""
+    """Canvases have 1 to 22 tokens and a wanted row or two; they are read through two adapters and the base."""
     runner = ModelRunner(runners["llada-tiny"].model, cpu_runtime=runtime)
     adapters = [None, *adapters_of(runner, tmp_path, 2)]
     mask = runner.model.config.special.mask
