@@ -7,10 +7,11 @@ from tests.api.serving import Server
 
 
 def test_it_is_listed_with_its_bounds(server: Server) -> None:
+    server.answer("/generate", {"text": "x", "model_id": "words", "max_length": 1})  # so it has been loaded
     models = {model["model_id"]: model for model in server.get("/admin/models").json()["models"]}
     assert models["words"]["is_available"]
     assert models["words"]["capabilities"] == ["generate", "infill", "chat"]
-    assert models["silent"]["capabilities"] == ["generate", "chat"]
+    assert models["silent"]["capabilities"] == ["generate", "chat", "read"]
     assert models["words"]["parameters"]["max_length"] == {"minimum": 1, "maximum": 2048}
 
 

@@ -20,7 +20,6 @@ from app.engine.models.adapters import Adapter
 from app.engine.models.attention import BlockCausal
 from app.engine.models.base import FamilyModel
 from app.engine.passes.runner import ModelRunner
-from app.engine.request import read
 from app.engine.request.read import ReadState
 from app.engine.request.state import RequestState
 from tests.conformance import traces
@@ -118,12 +117,10 @@ def test_an_adapter_reads_as_the_model_with_merged_weights(
     assert answer.positions[1].scored == pytest.approx(plain[1, [6, 7, 8]].tolist(), abs=1e-3)
 
 
-def test_canvases_that_fill_more_than_one_pass_are_read_in_several(
-    llada: ModelRunner, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_canvases_that_fill_more_than_one_pass_are_read_in_several(llada: ModelRunner) -> None:
     request = reads(llada.model.config.special.mask)
     (whole,) = answered(llada, request)
-    monkeypatch.setattr(read, "MAX_TOKENS", 10)
+    request = replace(request, max_pass_tokens=10)
     engine, events = Engine(llada, EngineConfig()), list[EngineEvent]()
     engine.add(ReadState(request, llada.model.config, events.append))
     while engine.has_work:
