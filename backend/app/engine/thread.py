@@ -150,14 +150,28 @@ class EngineThread:
 
     def submit(self, request: EngineRequest, on_event: OnEvent) -> None:
         """Hands a request over. `on_event` then gets Admitted, Steps or CanvasesRead, and exactly one of Finished,
-        Cancelled, Failed.
+        Cancelled, Failed. Raises what `prepare` and `enter` raise."""
+        self.enter(self.prepare(request, on_event))
+
+    def prepare(self, request: EngineRequest, on_event: OnEvent) -> RequestLife:
+        """Gives what `enter` takes. It takes a while for a constraint: any thread may do it, and nothing is left of it
+        where it never enters.
 
         Raises:
             InvalidRequest: the checkpoint cannot run it, or there is no such adapter.
+        """
+        config, adapter = self.model.config, self._adapter_of(request)
+        if isinstance(request, ReadRequest):
+            return ReadState(request, config, on_event, adapter)
+        return RequestState(request, config, on_event, adapter)
+
+    def enter(self, state: RequestLife) -> None:
+        """Hands over what has been prepared, once.
+
+        Raises:
             QueueFull: too many requests wait.
             EngineStopped: the engine has been closed.
         """
-        state = self._state_of(request, on_event)
         with self._wake:
             if self._is_closing:
                 raise EngineStopped(self.problem or "the engine has been closed")
@@ -180,12 +194,6 @@ class EngineThread:
             self._wake.notify()
         if threading.current_thread() is not self._thread:
             self._thread.join()
-
-    def _state_of(self, request: EngineRequest, on_event: OnEvent) -> RequestLife:
-        config, adapter = self.model.config, self._adapter_of(request)
-        if isinstance(request, ReadRequest):
-            return ReadState(request, config, on_event, adapter)
-        return RequestState(request, config, on_event, adapter)
 
     def _adapter_of(self, request: EngineRequest) -> Adapter | None:
         if request.adapter is None:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 Ints = NDArray[np.int32]
 Bools = NDArray[np.bool_]
+Bits = NDArray[np.uint8]
 
 
 class TokenAutomaton:
@@ -44,7 +45,8 @@ class TokenAutomaton:
         self.labels: Ints = np.append(labels, 0 * dead_ends)[order].astype(np.int32)
         self.targets: Ints = np.append(targets, dead_ends)[order].astype(np.int32)
         self._closed: dict[tuple[int, ...], TokenAutomaton] = {}
-        self._reaching: list[NDArray[np.uint8]] = []
+        self._reaching: list[Bits] = [np.packbits(accepting)]
+        self._is_settled = False  # from the last length on, it is the same for all
         self._lock = Lock()
 
     # Its edges.
@@ -115,15 +117,19 @@ class TokenAutomaton:
 
     def accepting_in(self, length: int) -> Bools:
         """Gives the states [states] from which exactly so many tokens lead to an accepting one."""
-        with self._lock:
-            if not self._reaching:
-                self._reaching.append(np.packbits(self.accepting))
-            while len(self._reaching) <= length:
-                self._reaching.append(np.packbits(self.step_back(self._unpacked(len(self._reaching) - 1))))
-            return self._unpacked(length)
+        return _unpacked(self._accepting_in(length), self.num_states)
 
-    def _unpacked(self, length: int) -> Bools:
-        return np.unpackbits(self._reaching[length], count=self.num_states).astype(bool)
+    def accepts_in(self, length: int, state: int) -> bool:
+        """Whether exactly so many tokens lead from a state to an accepting one."""
+        return bool(self._accepting_in(length)[state // 8] >> (7 - state % 8) & 1)
+
+    def _accepting_in(self, length: int) -> Bits:
+        with self._lock:
+            while len(self._reaching) <= length and not self._is_settled:
+                before = self._reaching[-1]
+                self._reaching.append(np.packbits(self.step_back(_unpacked(before, self.num_states))))
+                self._is_settled = np.array_equal(before, self._reaching[-1])
+            return self._reaching[min(length, len(self._reaching) - 1)]
 
     # Its end.
 
@@ -148,3 +154,7 @@ class TokenAutomaton:
             np.append(self.targets[is_real], np.full_like(ending, end_state)),
             np.append(self.accepting, True),
         )
+
+
+def _unpacked(bits: Bits, num_states: int) -> Bools:
+    return np.unpackbits(bits, count=num_states).astype(bool)

@@ -22,6 +22,10 @@ _MAX_EDGES = 6_000_000
 """Edges of the automaton over all masks that are predicted together: some 300 MB while they are."""
 
 
+_MAX_VISITS = 1_000_000_000
+"""Edges that are looked at for the lengths of texts: some three seconds in a thread of its own."""
+
+
 def most_at_once(request: GenerationRequest) -> int:
     """Gives the new tokens that one canvas may have, so that a step's work stays bounded; the rest follows on further
     ones. Blocks bound it by themselves. 12,000 edges: 500 tokens."""
@@ -107,10 +111,22 @@ class TextConstraint:
                 f"canvas has room for {self._capacity} beside the given text; shorten that, or simplify the constraint",
                 field="constraint",
             )
+        self._check_visits()
         if not any(self._may_begin(length) for length in range(self._capacity + 1)):
             raise InvalidRequest(
                 f"the constraint allows no text of exactly {self._max_new_tokens} tokens of this model, and the end of "
                 "the text may not come before; let it, or ask for another length",
+                field="max_new_tokens",
+            )
+
+    def _check_visits(self) -> None:
+        room, exactly = self._room(0, num_free=0)
+        num_edges = len(self._automaton.labels)
+        if exactly and room * num_edges > _MAX_VISITS:
+            raise InvalidRequest(
+                f"a text of exactly {self._max_new_tokens} tokens is too much to look for in a constraint of "
+                f"{num_edges} edges; at most {_MAX_VISITS // num_edges} tokens are possible where the end of the text "
+                "may not come before: let it, ask for fewer tokens, or simplify the constraint",
                 field="max_new_tokens",
             )
 
@@ -131,7 +147,10 @@ class TextConstraint:
 
     def _may_begin(self, length: int) -> bool:
         """Whether there is a text for a span that begins with so many masks."""
-        return bool(self._ends(length, num_free=length)[self._state])
+        room, exactly = self._room(length, num_free=length)
+        if exactly:
+            return self._automaton.accepts_in(room, self._state)
+        return bool(self._automaton.distances[self._state] <= room)
 
     def rows(self, canvas: Canvas, positions: Sequence[int]) -> ConstrainedRows:
         """Gives what the tokens that are predicted at `positions` of a canvas have to spell together."""
@@ -199,12 +218,17 @@ class TextConstraint:
     def _ends(self, span_length: int, num_free: int = 0) -> Bools:
         """[states]: those before the last `num_free` positions of a span, with a mask on each, from which the text can
         be completed: there, or on further canvases."""
+        room, exactly = self._room(span_length, num_free)
+        return self._automaton.accepting_in(room) if exactly else self._automaton.distances <= room
+
+    def _room(self, span_length: int, num_free: int) -> tuple[int, bool]:
+        """Gives the tokens that there is room for on the last `num_free` positions of a span and on further canvases,
+        and whether the text has to fill it."""
         if self._ends_here:
-            return self._automaton.accepting_in(num_free)
+            return num_free, True
         left = self._max_new_tokens - self._num_closed - span_length if self._open_ended else 0
-        if self._fills_up or self._changes_length:  # the end of the text comes before the end of the room
-            return self._automaton.distances <= left + num_free
-        return self._automaton.accepting_in(left + num_free)
+        # Where ends fill a span, and where a canvas changes its length, the text may end before the room does.
+        return left + num_free, not (self._fills_up or self._changes_length)
 
 
 def _length_tokens(family: Family, config: ModelConfig) -> LengthTokens | None:

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from app.engine.models.base import ModelConfig
 
 _CACHE = ConstraintCache()
-_COMPILING = ThreadPoolExecutor(max_workers=2, thread_name_prefix="constraint")
-"""Few threads: compiling is work for the interpreter, which the event loop and the engine want too."""
+WORKERS = ThreadPoolExecutor(max_workers=2, thread_name_prefix="constraint")
+"""Threads that compile and prepare. Few: the event loop and the engine want the interpreter too."""
 
 
 class Constraints:
@@ -43,7 +43,7 @@ class Constraints:
             InvalidParameters: the constraint asks for what is not honoured, or for what no text can be.
         """
         try:
-            return await asyncio.get_running_loop().run_in_executor(_COMPILING, self._compiled, constraint)
+            return await asyncio.get_running_loop().run_in_executor(WORKERS, self._compiled, constraint)
         except ConstraintError as error:
             raise InvalidParameters(f"constraint: {error}", field="constraint") from error
 

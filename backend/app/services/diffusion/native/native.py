@@ -35,7 +35,7 @@ from app.services.diffusion.models import (
 )
 from app.services.diffusion.native.deciding import Deciding, deciding_of
 from app.services.diffusion.native.decoding import check_combination, decoding_params
-from app.services.diffusion.native.engine_errors import failure, refusal
+from app.services.diffusion.native.engine_errors import failure
 from app.services.diffusion.native.engine_events import MAX_WAITING_EVENTS, Translator, is_last, merge_steps
 from app.services.diffusion.native.engine_request import check_ids, engine_request, is_of_ids
 from app.services.diffusion.native.likelihood import Scoring, scoring_of
@@ -43,6 +43,7 @@ from app.services.diffusion.native.loading import Loaded, family_at, load
 from app.services.diffusion.native.memory_report import report_memory
 from app.services.diffusion.native.prompt import prompt_ids
 from app.services.diffusion.native.reading import Reading, reading_of
+from app.services.diffusion.native.submission import submit
 from app.services.diffusion.reading import Asked, DiffusionReadParams
 from app.services.diffusion.reading_request import ReadingRequest
 from app.services.diffusion.reports import DiffusionModelDetails, ParameterBound
@@ -339,7 +340,7 @@ class NativeDiffusionModel(DiffusionModel):
     async def _engine_events(self, engine: EngineThread, request: EngineRequest) -> AsyncGenerator[EngineEvent, None]:
         """The events of one request; the engine is through with it when this ends, however it ends."""
         inbox: Mailbox[EngineEvent] = Mailbox(MAX_WAITING_EVENTS, merge_steps)
-        self._submit(engine, request, inbox)
+        await submit(engine, request, inbox.put, self.model_id)
         is_over = False
         try:
             while not is_over:
@@ -353,12 +354,6 @@ class NativeDiffusionModel(DiffusionModel):
                 engine.abort(request.request_id)
                 while not is_last(await inbox.get()):
                     pass
-
-    def _submit(self, engine: EngineThread, request: EngineRequest, inbox: Mailbox[EngineEvent]) -> None:
-        try:
-            engine.submit(request, inbox.put)
-        except EngineError as error:
-            raise refusal(error, self.model_id) from error
 
     def _require(self) -> Loaded:
         if self._loaded is None:

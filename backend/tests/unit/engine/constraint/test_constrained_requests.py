@@ -99,6 +99,27 @@ def test_every_answer_is_a_text_that_the_constraint_allows(runners: Mapping[str,
     assert num_finished > 40
 
 
+def test_a_length_that_takes_too_long_to_look_for_is_refused(
+    runners: Mapping[str, ModelRunner], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.engine.request.constraint._MAX_VISITS", 20)
+    config = runners["llada-tiny"].model.config
+    two_edges = automaton_of({(0, 10): 0, (0, 11): 0}, {0}, config.vocab_size)
+
+    def refusal(max_new_tokens: int) -> str:
+        params = DecodingParams(max_new_tokens, eos_never_predicted=True)
+        request = GenerationRequest("a", (10,), (), params, open_ended=True, constraint=two_edges)
+        events: list[EngineEvent] = []
+        try:
+            RequestState(request, config, events.append)
+        except InvalidRequest as error:
+            return str(error)
+        return ""
+
+    assert refusal(10) == ""
+    assert "at most 10 tokens are possible" in refusal(11)
+
+
 @pytest.mark.parametrize("name", ["llada-tiny", "dream-tiny", "dreamon-tiny"])
 def test_a_gap_may_have_to_stay_empty(runners: Mapping[str, ModelRunner], name: str) -> None:
     """The shortest text after the empty one has twelve tokens, and nine fit."""

@@ -78,12 +78,21 @@ class ScriptedEngine:
         self.refusal: EngineError | None = None
         self.aborted: list[str] = []
         self.is_up = True
+        self.prepared_by: threading.Thread | None = None
         self._on_event: Callable[[EngineEvent], None] | None = None
 
-    def submit(self, request: GenerationRequest, on_event: Callable[[EngineEvent], None]) -> None:
+    def prepare(self, request: GenerationRequest, on_event: Callable[[EngineEvent], None]) -> Callable[[], None]:
+        self.prepared_by = threading.current_thread()
+
+        def enter() -> None:
+            self.request, self._on_event = request, on_event
+
+        return enter
+
+    def enter(self, state: Callable[[], None]) -> None:
         if self.refusal is not None:
             raise self.refusal
-        self.request, self._on_event = request, on_event
+        state()
 
     def abort(self, request_id: str) -> None:
         self.aborted.append(request_id)
