@@ -5,26 +5,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractContextManager, aclosing
 from dataclasses import fields
-from typing import TYPE_CHECKING
 
 from app.core.logging import current_request_id
 from app.core.parameters import ENGINE_NAMES, PARAMETERS
 from app.engine.interface.config import DEFAULT_DEMAND, Demand, EngineConfig
 from app.engine.interface.counters import EngineCounters
 from app.engine.interface.errors import EngineError, InvalidRequest
-from app.engine.interface.events import Admitted, CanvasesRead, EngineEvent, Failed, Finished
-from app.engine.interface.params import EngineRequest, ReadRequest
-from app.engine.request.context import text_room
 from app.services.diffusion.base import DiffusionModel, Prepared
 from app.services.diffusion.decisions import DiffusionDecisionParams
-from app.services.diffusion.errors import GenerationFailed, InvalidParameters
+from app.services.diffusion.errors import GenerationFailed
 from app.services.diffusion.families.base import TextFamily
 from app.services.diffusion.likelihood import DiffusionLikelihoodParams
-from app.services.diffusion.mailbox import Mailbox
-from app.services.diffusion.model_events import Ended, HolesRead, LikelihoodsRead, ModelEvent, Started
+from app.services.diffusion.model_events import ModelEvent
 from app.services.diffusion.models import (
     Capability,
     DiffusionChatParams,
@@ -33,29 +28,24 @@ from app.services.diffusion.models import (
     Params,
     Request,
 )
-from app.services.diffusion.native.deciding import Deciding, deciding_of
+from app.services.diffusion.native.composing import (
+    check_template_options,
+    composed_decision,
+    composed_prompt,
+    composed_reading,
+    composed_scoring,
+)
 from app.services.diffusion.native.decoding import check_combination, decoding_params
 from app.services.diffusion.native.engine_errors import failure
-from app.services.diffusion.native.engine_events import MAX_WAITING_EVENTS, Translator, is_last, merge_steps
+from app.services.diffusion.native.engine_events import Translator
 from app.services.diffusion.native.engine_request import check_ids, engine_request, is_of_ids
-from app.services.diffusion.native.likelihood import Scoring, scoring_of
+from app.services.diffusion.native.engine_stream import Canvases, engine_events, read_events
 from app.services.diffusion.native.loading import Loaded, family_at, load
 from app.services.diffusion.native.memory_report import report_memory
-from app.services.diffusion.native.prompt import prompt_ids
-from app.services.diffusion.native.reading import Reading, reading_of
-from app.services.diffusion.native.submission import submit
 from app.services.diffusion.reading import Asked, DiffusionReadParams
 from app.services.diffusion.reading_request import ReadingRequest
 from app.services.diffusion.reports import DiffusionModelDetails, ParameterBound
-from app.text.chat_template import check_options
-from app.text.errors import ChatTemplateError, ConversationRefused, OptionRefused, TextError
-from app.text.prompt import PromptIds
-
-if TYPE_CHECKING:
-    from app.engine.thread import EngineThread
-
-LONG_TEXT_CHARACTERS = 2_000
-"""Longer texts are tokenised in a worker thread, so that the event loop is not held up."""
+from app.text.errors import TextError
 
 _REPORTED = [name for name in ENGINE_NAMES if PARAMETERS[name].le is not None and name != "seed"]
 """Parameters whose bounds are reported; whoever chooses a seed does not choose among better and worse ones."""
@@ -208,7 +198,7 @@ class NativeDiffusionModel(DiffusionModel):
         if is_of_ids(params):
             check_ids(params.token_ids, loaded.tokenizer)
         if isinstance(params, DiffusionChatParams):
-            self._check_options(loaded, params)
+            check_template_options(loaded, params)
         params = self.as_it_can(params)
         decoding = decoding_params(loaded.family, params, end_of_turn=loaded.tokenizer.end_of_turn_id)
         try:
@@ -237,42 +227,14 @@ class NativeDiffusionModel(DiffusionModel):
     def infill_stream(self, params: DiffusionInfillingParams) -> AsyncIterator[ModelEvent]:
         return self.prepared_stream(self.prepare_request(params))
 
-    async def read_stream(self, params: DiffusionReadParams) -> AsyncIterator[ModelEvent]:
-        loaded = self._require()
-        is_long = sum(map(len, params.all_texts)) > LONG_TEXT_CHARACTERS
-        reading = await asyncio.to_thread(_reading, loaded, params) if is_long else _reading(loaded, params)
-        async with aclosing(self._read(loaded, reading)) as events:
-            async for event in events:
-                yield event
+    def read_stream(self, params: DiffusionReadParams) -> AsyncIterator[ModelEvent]:
+        return self._read(lambda loaded: composed_reading(loaded, params))
 
-    async def decide_stream(self, params: DiffusionDecisionParams) -> AsyncIterator[ModelEvent]:
-        loaded = self._require()
-        is_long = sum(map(len, params.all_texts)) * params.num_orders > LONG_TEXT_CHARACTERS
-        deciding = await self._framed(loaded, params, is_long=is_long)
-        async with aclosing(self._read(loaded, deciding)) as events:
-            async for event in events:
-                yield event
+    def decide_stream(self, params: DiffusionDecisionParams) -> AsyncIterator[ModelEvent]:
+        return self._read(lambda loaded: composed_decision(loaded, params, self.model_id))
 
-    async def _read(self, loaded: Loaded, reading: Reading | Deciding | Scoring) -> AsyncGenerator[ModelEvent, None]:
-        with loaded.names.taken(current_request_id() or secrets.token_hex(12)) as name:
-            adapter = None if loaded.adapter is None else loaded.adapter.name
-            request = ReadRequest(name, reading.canvases, reading.num_top, adapter, reading.max_pass_tokens)
-            async with aclosing(self._engine_events(loaded.engine, request)) as events:
-                async for event in events:
-                    if isinstance(event, Admitted):
-                        yield Started(event.device, reading.num_given, reading.num_left_out)
-                    elif isinstance(event, CanvasesRead):
-                        answer = reading.answer(event, loaded.tokenizer)
-                        yield answer if isinstance(answer, LikelihoodsRead) else HolesRead(answer)
-                    elif isinstance(event, Finished):
-                        yield Ended("stop", 0, event.nfe, event.device)
-
-    async def likelihood_stream(self, params: DiffusionLikelihoodParams) -> AsyncIterator[ModelEvent]:
-        loaded = self._require()
-        scoring = await asyncio.to_thread(scoring_of, params, loaded.family, loaded.tokenizer, loaded.config)
-        async with aclosing(self._read(loaded, scoring)) as events:
-            async for event in events:
-                yield event
+    def likelihood_stream(self, params: DiffusionLikelihoodParams) -> AsyncIterator[ModelEvent]:
+        return self._read(lambda loaded: composed_scoring(loaded, params))
 
     def prepared_stream(self, prepared: Prepared) -> AsyncIterator[ModelEvent]:
         """The answer; whoever wants to change what this model answers overrides this."""
@@ -284,6 +246,14 @@ class NativeDiffusionModel(DiffusionModel):
             return self.likelihood_stream(prepared.params)
         return self._written(prepared, prepared.params)
 
+    async def _read(self, compose: Callable[[Loaded], Awaitable[Canvases]]) -> AsyncIterator[ModelEvent]:
+        loaded = self._require()
+        composed = await compose(loaded)
+        with _named(loaded) as name:
+            async with aclosing(read_events(loaded, composed, name, self.model_id)) as events:
+                async for event in events:
+                    yield event
+
     async def _written(self, prepared: Prepared, params: Params) -> AsyncIterator[ModelEvent]:
         loaded = self._require()
         automaton = None
@@ -291,69 +261,18 @@ class NativeDiffusionModel(DiffusionModel):
             if loaded.constraints is None:
                 raise self._cannot("constrain")
             automaton = await loaded.constraints.automaton(params.constraint)
-        prompt = await self._prompt(loaded, params)
+        prompt = await composed_prompt(loaded, params, self.model_id)
         prompt_text = loaded.tokenizer.decode(prompt.prefix, skip_special=False) if is_of_ids(params) else None
         translator = Translator(
             loaded.tokenizer, prompt.num_prompt_tokens, num_left_out=prompt.num_left_out, prompt_text=prompt_text
         )
         adapter = None if loaded.adapter is None else loaded.adapter.name
-        with loaded.names.taken(current_request_id() or secrets.token_hex(12)) as name:
+        with _named(loaded) as name:
             request = engine_request(name, prepared, prompt, loaded.config, adapter, automaton)
-            async with aclosing(self._engine_events(loaded.engine, request)) as events:
+            async with aclosing(engine_events(loaded.engine, request, self.model_id)) as events:
                 async for event in events:
                     for sent in translator.feed(event):
                         yield sent
-
-    def _check_options(self, loaded: Loaded, params: DiffusionChatParams) -> None:
-        try:
-            check_options(loaded.tokenizer, params.chat_template_kwargs)
-        except OptionRefused as error:
-            raise InvalidParameters(f"chat_template_kwargs: {error}", field="chat_template_kwargs") from error
-
-    async def _prompt(self, loaded: Loaded, params: Params) -> PromptIds:
-        # How long a template takes is up to whoever wrote it.
-        is_templated = isinstance(params, DiffusionChatParams) and loaded.tokenizer.chat_template is not None
-        with self._template_errors("messages"):
-            if is_templated or _num_characters(params) > LONG_TEXT_CHARACTERS:
-                return await asyncio.to_thread(_prompt, loaded, params)
-            return _prompt(loaded, params)
-
-    async def _framed(self, loaded: Loaded, params: DiffusionDecisionParams, *, is_long: bool) -> Deciding:
-        with self._template_errors("state"):
-            if is_long or loaded.tokenizer.chat_template is not None:
-                return await asyncio.to_thread(_deciding, loaded, params)
-            return _deciding(loaded, params)
-
-    @contextmanager
-    def _template_errors(self, field: str) -> Iterator[None]:
-        """Turns errors of a chat template into those of the service; `field` holds what it refuses."""
-        try:
-            yield
-        except ConversationRefused as error:
-            raise InvalidParameters(f"{field}: {error}", field=field) from error
-        except ChatTemplateError as error:
-            logger.error("model %r cannot chat: %s", self.model_id, error)
-            raise GenerationFailed(
-                f"the chat template of model {self.model_id!r} failed; the server's log says why"
-            ) from error
-
-    async def _engine_events(self, engine: EngineThread, request: EngineRequest) -> AsyncGenerator[EngineEvent, None]:
-        """The events of one request; the engine is through with it when this ends, however it ends."""
-        inbox: Mailbox[EngineEvent] = Mailbox(MAX_WAITING_EVENTS, merge_steps)
-        await submit(engine, request, inbox.put, self.model_id)
-        is_over = False
-        try:
-            while not is_over:
-                event = await inbox.get()
-                is_over = is_last(event)
-                if isinstance(event, Failed):
-                    raise failure(event.error, self.model_id)
-                yield event
-        finally:
-            if not is_over:
-                engine.abort(request.request_id)
-                while not is_last(await inbox.get()):
-                    pass
 
     def _require(self) -> Loaded:
         if self._loaded is None:
@@ -369,27 +288,12 @@ def _bounds_for(family: str) -> dict[str, ParameterBound]:
     return {name: ParameterBound.of(name) for name in _REPORTED if takes(ENGINE_NAMES[name])}
 
 
+def _named(loaded: Loaded) -> AbstractContextManager[str]:
+    """The name of the present call in its engine, for as long as it is there."""
+    return loaded.names.taken(current_request_id() or secrets.token_hex(12))
+
+
 def _free_caches(device: str) -> None:
     from app.engine.device.memory import free_caches
 
     free_caches(device)
-
-
-def _prompt(loaded: Loaded, params: Params) -> PromptIds:
-    room = text_room(params.max_length or 1, loaded.config.context_length)
-    return prompt_ids(loaded.family, loaded.tokenizer, params, room)
-
-
-def _reading(loaded: Loaded, params: DiffusionReadParams) -> Reading:
-    return reading_of(params, loaded.family, loaded.tokenizer, loaded.config.special.mask, loaded.config.context_length)
-
-
-def _deciding(loaded: Loaded, params: DiffusionDecisionParams) -> Deciding:
-    config = loaded.config
-    return deciding_of(params, loaded.family, loaded.tokenizer, config.special.mask, config.context_length)
-
-
-def _num_characters(params: Params) -> int:
-    if isinstance(params, DiffusionInfillingParams):
-        return len(params.prefix) + len(params.suffix)
-    return len(params.text)

@@ -54,7 +54,7 @@ from app.services.diffusion import (
 )
 from app.services.diffusion.errors import OutOfMemory
 from app.services.diffusion.model_events import CanvasStep, Ended, Piece, Started
-from app.services.diffusion.native import native
+from app.services.diffusion.native import composing, native
 from app.services.diffusion.native.decoding import decoding_params
 from app.services.diffusion.native.loading import Loaded
 from app.services.diffusion.native.prompt import prompt_ids
@@ -294,8 +294,8 @@ async def test_long_texts_are_tokenised_elsewhere(
         threads.append(threading.current_thread().name)
         return prompt_ids(*args)
 
-    monkeypatch.setattr(native, "prompt_ids", spying)
-    for length in (10, native.LONG_TEXT_CHARACTERS + 1):
+    monkeypatch.setattr(composing, "prompt_ids", spying)
+    for length in (10, composing.LONG_TEXT_CHARACTERS + 1):
         stream = model.generate_stream(asking(text="x" * length))
         reading = asyncio.ensure_future(anext(stream))
         engine.request = None
@@ -576,7 +576,7 @@ async def test_a_template_that_refuses_the_messages_is_the_requests_fault(
     def refuse(*_: object) -> None:
         raise ConversationRefused("roles must alternate")
 
-    monkeypatch.setattr(native, "prompt_ids", refuse)
+    monkeypatch.setattr(composing, "prompt_ids", refuse)
     chat = DiffusionChatParams(messages=[ChatMessage(role="user", content="a")], max_length=4, seed=1)
     with pytest.raises(InvalidParameters, match="messages: roles must alternate") as refusal:
         await anext(model.generate_stream(chat))
@@ -589,7 +589,7 @@ async def test_a_template_that_fails_is_the_models_fault(
     def fail(*_: object) -> None:
         raise ChatTemplateError("the chat template is broken: division by zero")
 
-    monkeypatch.setattr(native, "prompt_ids", fail)
+    monkeypatch.setattr(composing, "prompt_ids", fail)
     chat = DiffusionChatParams(messages=[ChatMessage(role="user", content="a")], max_length=4, seed=1)
     with pytest.raises(GenerationFailed, match=r"the chat template of model .* failed") as failure:
         await anext(model.generate_stream(chat))
