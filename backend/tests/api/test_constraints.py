@@ -70,6 +70,19 @@ def test_each_answer_is_valid_and_the_same_in_a_stream(server: Server, model: st
 
 
 @every_model
+def test_forced_tokens_are_marked_in_steps_and_log_probabilities(server: Server, model: str) -> None:
+    """The one token that spells the one text, in a canvas of one token."""
+    body = {"text": "x", "model_id": model, "max_length": 1, "logprobs": 0}
+    only = {**body, "constraint": {"choices": ["q"]}}
+    for asked, expected in ((only, [0]), ({**body, "constraint": {"choices": ["q", "z"]}}, []), (body, None)):
+        events = server.events("/generate/stream", {**asked, "stream_mode": "canvas"})
+        assert [event["data"].get("forced") for event in events if event["type"] == "step"] == [expected]
+    (noted,) = server.answer("/generate", only)["metadata"]["logprobs"]
+    assert (noted["token"], noted["forced"]) == ("q", True)
+    assert all("forced" not in each for each in server.answer("/generate", body)["metadata"]["logprobs"])
+
+
+@every_model
 def test_each_answer_of_many_at_once_is_valid(server: Server, model: str) -> None:
     def answered(seed: int) -> str:
         body = {"text": "Once", "model_id": model, "max_length": 48, "seed": seed, "constraint": CONSTRAINTS[seed % 3]}

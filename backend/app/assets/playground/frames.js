@@ -2,11 +2,13 @@
 // with the frame before wherever nothing has changed, so that thousands of frames can be kept for the replay.
 
 /**
- * @typedef {{kind: "mask" | "text" | "deleted", text: string, confidence: number | null, pass: number}} Cell
- *   `pass`: when it became what it is. `confidence`: null where the step that wrote it was not seen.
+ * @typedef {{kind: "mask" | "text" | "deleted", text: string, confidence: number | null, pass: number,
+ *   isForced?: boolean}} Cell
+ *   `pass`: when it became what it is. `confidence`: null where the step that wrote it was not seen. `isForced`: the
+ *   constraint left no other token.
  * @typedef {{pass: number, cells: Cell[]}} Frame
  * @typedef {{canvas: (string | null)[], committed: {index: number, text: string, confidence: number}[],
- *   expanded: number[], deleted: number[], revoked?: number[], nfe: number}} Step
+ *   expanded: number[], deleted: number[], revoked?: number[], forced?: number[], nfe: number}} Step
  */
 
 /** @returns {Cell} */
@@ -34,16 +36,19 @@ export function frameAfter(previous, step) {
 const isThere = (cell) => cell.kind !== "deleted";
 
 /** Indices count in the canvas before the expansions and deletions of the same step. */
-function carriedOut(before, { committed, expanded, deleted, revoked = [], nfe }) {
+function carriedOut(before, { committed, expanded, deleted, revoked = [], forced = [], nfe }) {
   const commits = new Map(committed.map((commit) => [commit.index, commit]));
   return before.flatMap((cell, index) => {
     const commit = commits.get(index);
     if (deleted.includes(index)) return [{ ...mask(nfe), kind: "deleted" }];
     if (expanded.includes(index)) return [mask(nfe), mask(nfe)];
     if (revoked.includes(index)) return [mask(nfe)];
-    return [commit ? { kind: "text", text: commit.text, confidence: commit.confidence, pass: nfe } : cell];
+    return [commit ? written(commit, forced.includes(index), nfe) : cell];
   });
 }
+
+/** @returns {Cell} */
+const written = ({ text, confidence }, isForced, pass) => ({ kind: "text", text, confidence, pass, isForced });
 
 function isCanvas(cells, canvas) {
   const there = cells.filter(isThere);

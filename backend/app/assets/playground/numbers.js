@@ -45,5 +45,7 @@ export function summaryOf(name, run) {
   if (run.status === "failed") return `${name} failed. ${run.problem.message}`;
   if (run.status === "stopped") return `${name} was stopped.`;
   const { tokens, "forward passes": passes, seconds } = numbersOf(run);
-  return `${name} is complete: ${tokens} tokens in ${passes} forward passes and ${seconds} seconds.`;
+  const forced = run.frames.at(-1)?.cells.filter(({ isForced }) => isForced).length;
+  const ofThem = forced ? ` The constraint forced ${forced} of what stands there.` : "";
+  return `${name} is complete: ${tokens} tokens in ${passes} forward passes and ${seconds} seconds.${ofThem}`;
 }

@@ -99,16 +99,22 @@ function drawnCell(cell, isNew) {
   return span;
 }
 
+const titleOfText = (number, pass, isForced) =>
+  isForced
+    ? `forced: the constraint left no other token; written in pass ${pass}`
+    : `confidence ${number}, written in pass ${pass}`;
+
 const titleOfMask = (isNew) => (isNew ? "mask, new in this pass" : "mask");
 
-function write(span, { text, confidence, pass }) {
+function write(span, { text, confidence, pass, isForced = false }) {
   const number = confidence === null ? "?" : confidence.toFixed(2);
   span.classList.add(confidence === null ? "unknown" : `level-${levelOf(confidence)}`);
+  span.classList.toggle("forced", isForced);
   span.classList.toggle("special", SPECIAL_TOKEN.test(text));
   span.classList.toggle("breaks", text.includes("\n"));
   span.style.setProperty("--confidence", String(confidence ?? 0));
-  span.dataset.number = number;
-  span.title = confidence === null ? "confidence not seen" : `confidence ${number}, written in pass ${pass}`;
+  span.dataset.number = isForced ? "forced" : number;
+  span.title = confidence === null ? "confidence not seen" : titleOfText(number, pass, isForced);
   text.split("\n").forEach((line, index) => {
     if (index) span.append(element("i", { className: "line-end", ariaHidden: "true" }), "\n");
     span.append(line);

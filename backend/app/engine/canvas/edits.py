@@ -13,5 +13,7 @@ class Edits:
     """(position, token id, confidence)"""
     deleted: tuple[int, ...] = ()
     expanded: tuple[int, ...] = ()
+    forced: tuple[int, ...] | None = None
+    """Positions of the commits for which a constraint left no other token; `None` without one, or where nobody asks."""
     revoked: tuple[int, ...] = ()
     """Commits of earlier steps that are masks again."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from app.engine.canvas.canvas import Canvas
 from app.engine.canvas.edits import Edits
@@ -25,7 +26,8 @@ class LogprobTrack:
         """Takes in a step: what was predicted at `positions`, and what became of it."""
         predicted = dict(zip(positions, logprobs, strict=True))
         for position, _, _ in edits.committed:
-            self._open[position] = predicted[position]
+            is_forced = None if edits.forced is None else position in edits.forced
+            self._open[position] = replace(predicted[position], forced=is_forced)
         self._open = [
             followed
             for position, entry in enumerate(self._open)

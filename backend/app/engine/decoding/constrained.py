@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from app.engine.constraint.automaton import TokenAutomaton
+from app.engine.constraint.forced import forced_layers
 from app.engine.constraint.lattice import Floats, Lattice, Paths, Posterior, pick
 from app.engine.decoding.rules import LogitRules, Score
 from app.engine.decoding.sampling import filtered, forbid, score, warmed
@@ -48,6 +49,12 @@ class ConstrainedRows:
         """Gives the same with so many rows of logits before it."""
         rows = tuple(row + num_rows for row in self.lattice.rows)
         return replace(self, lattice=replace(self.lattice, rows=rows))
+
+    def forced_rows(self, rules: LogitRules) -> list[int]:
+        """Gives the rows in which it leaves one token alone, and no change of length."""
+        may_expand = self.length is not None and self.length.expand not in rules.banned
+        forced = forced_layers(self.lattice, may_delete=self.length is not None, may_expand=may_expand)
+        return [row for row, is_forced in zip(self.lattice.rows, forced, strict=True) if is_forced]
 
 
 def predict_constrained(

@@ -43,6 +43,8 @@ class CanvasSnapshot:
     """Indices, as in `commits`, that vanished."""
     revoked: tuple[int, ...] = ()
     """Indices, as in `commits`, of earlier commits that are masks again."""
+    forced: tuple[int, ...] | None = None
+    """Indices, as in `commits`, of those for which the constraint left no other token; `None` without a constraint."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,8 @@ class TokenLogprobs:
     """Log-probability of the token itself."""
     top: tuple[tuple[int, float], ...]
     """Token ids with the highest log-probabilities, in falling order."""
+    forced: bool | None = None
+    """Whether the constraint left no other token for the position; `None` without a constraint."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,9 @@ from app.engine.models.base import ModelConfig
 from app.engine.request.constraint import TextConstraint, most_at_once
 from app.engine.request.context import fit_window
 
+_LEAST_FORCED_CONFIDENCE = 0.99
+"""A confidence that every forced token exceeds: it is one, but for rounding."""
+
 
 class Rounds:
     """Decodes one request, step by step, given what was predicted. Knows no pass, and sends no event."""
@@ -100,9 +103,11 @@ class Rounds:
                 break
         return None
 
-    def apply(self, plan: StepPlan, predicted: Prediction) -> Edits:
-        """Writes what was predicted for a step."""
+    def apply(self, plan: StepPlan, predicted: Prediction, constrained: Sequence[ConstrainedRows] = ()) -> Edits:
+        """Writes what was predicted for a step, with these parts of it constrained."""
         edits = self._sampler.apply(self.canvas, plan, predicted, self._rng)
+        if constrained and (self._request.snapshots or self._logprobs is not None):
+            edits = replace(edits, forced=_forced(plan, edits, constrained))
         self.transcript.follow(self.canvas, self._sampler.revisable_from)
         if self._logprobs is not None:
             self._logprobs.follow(plan.positions, predicted.logprobs, edits)
@@ -146,6 +151,7 @@ class Rounds:
             expanded=tuple(index + offset for index in edits.expanded),
             deleted=tuple(index + offset for index in edits.deleted),
             revoked=tuple(index + offset for index in edits.revoked),
+            forced=None if edits.forced is None else tuple(index + offset for index in edits.forced),
         )
 
     def _params(self, span_length: int) -> DecodingParams:
@@ -182,3 +188,15 @@ class Rounds:
             self._constraint.open_round(self.window.capacity)
         self.open(self.first_length)
         return True
+
+
+def _forced(plan: StepPlan, edits: Edits, constrained: Sequence[ConstrainedRows]) -> tuple[int, ...]:
+    """The committed positions for which the constraint left no other token. A forced token has a confidence of one, or
+    is not scored, so most steps need no look at the automaton."""
+    sure = {
+        position
+        for position, token_id, confidence in edits.committed
+        if confidence > _LEAST_FORCED_CONFIDENCE or token_id in plan.rules.unscored
+    }
+    rows = (row for part in constrained for row in part.forced_rows(plan.rules)) if sure else ()
+    return tuple(sorted(sure.intersection(plan.positions[row] for row in rows)))

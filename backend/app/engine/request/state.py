@@ -167,7 +167,7 @@ class RequestState(RequestLife):
 
     def _apply(self, predicted: Prediction) -> None:
         span = self.canvas.span_start, self.canvas.span_end
-        self.edits = self._rounds.apply(self._plan, predicted)
+        self.edits = self._rounds.apply(self._plan, predicted, self.work.constrained)
         num_cached = self._plan.span.num_cached(len(self.canvas)) if self._plan.span is not None else 0
         self._num_cached_tokens = num_cached * num_branches(self.request.params)
         self._num_distributions = len(self._plan.positions)

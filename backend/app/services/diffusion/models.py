@@ -198,7 +198,12 @@ class DiffusionStreamEvent(BaseModel):
     """One event of a stream, the same in Python and over HTTP."""
 
     type: EventType
-    data: Any = None
+    data: Any = Field(
+        None,
+        description="Of `token` a piece of text, of `error` a sentence. Of `step` the `canvas` (null for a mask), "
+        "`committed` (`index`, `text`, `confidence`), and the indices `expanded`, `deleted`, `revoked` and, under a "
+        "constraint, `forced`, all before the step's expansions and deletions; `step` and `nfe`, the passes so far.",
+    )
     timestamp: float = Field(default_factory=time.time, description="Seconds since 1970-01-01 UTC.")
     metadata: dict[str, Any] = Field(default_factory=dict)
 

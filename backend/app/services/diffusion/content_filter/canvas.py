@@ -32,6 +32,7 @@ class Step(BaseModel):
     expanded: list[int] = []
     deleted: list[int] = []
     revoked: list[int] = []
+    forced: list[int] | None = None
     step: int | None = None
     nfe: int | None = None
 

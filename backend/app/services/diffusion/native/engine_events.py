@@ -78,7 +78,8 @@ class Translator:
 
     def _noted(self, token_id: int, logprobs: TokenLogprobs) -> dict[str, Any]:
         top = [self._named(best_id, logprob) for best_id, logprob in logprobs.top]
-        return {**self._named(token_id, logprobs.logprob), "top": top}
+        forced = {} if logprobs.forced is None else {"forced": logprobs.forced}
+        return {**self._named(token_id, logprobs.logprob), "top": top, **forced}
 
     def _named(self, token_id: int, logprob: float) -> dict[str, Any]:
         return named_token(self._tokenizer, token_id, logprob)
@@ -90,6 +91,7 @@ class Translator:
 
     def _drawn(self, snapshot: CanvasSnapshot) -> dict[str, Any]:
         text = self._tokenizer.token_text
+        forced = {} if snapshot.forced is None else {"forced": list(snapshot.forced)}
         return {
             "canvas": [None if token_id == snapshot.mask_id else text(token_id) for token_id in snapshot.ids],
             "committed": [
@@ -99,6 +101,7 @@ class Translator:
             "expanded": list(snapshot.expanded),
             "deleted": list(snapshot.deleted),
             "revoked": list(snapshot.revoked),
+            **forced,
         }
 
 

@@ -62,6 +62,7 @@ class NativeDiffusionModel(DiffusionModel):
          "committed": [{"index": 1, "text": " upon", "confidence": 0.93}, …],
          "expanded": [3], "deleted": [],             positions that became two masks, or vanished
          "revoked": [],                              positions whose commit was taken back
+         "forced": [],                               commits to which a constraint left no other token; else absent
          "step": 7, "nfe": 7}                        denoising steps and forward passes so far: one a step
 
     `canvas` is the state after the step; the indices of commits, expansions and deletions are positions before the

@@ -193,7 +193,7 @@ async def test_a_slow_reader_gets_all_text_and_the_newest_canvas(
     stream = await opened(model, engine, stream_mode="canvas")
     for number, token_id in enumerate(ids):
         snapshot = CanvasSnapshot(
-            (*ids[: number + 1], mask), mask, (Commit(number, token_id, 0.51239),), (2,), (1,), (0,)
+            (*ids[: number + 1], mask), mask, (Commit(number, token_id, 0.51239),), (2,), (1,), (0,), (number,)
         )
         engine.send(engine.step(token_id, nfe=number + 1, snapshot=snapshot))
     engine.send(Finished(engine.request_id, FinishReason.STOP, len(ids), nfe=len(ids), device="cpu"))
@@ -207,6 +207,7 @@ async def test_a_slow_reader_gets_all_text_and_the_newest_canvas(
         "expanded": [2],
         "deleted": [1],
         "revoked": [0],
+        "forced": [len(ids) - 1],
         "step": len(ids),
         "nfe": len(ids),
     }
