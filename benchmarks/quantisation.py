@@ -28,7 +28,7 @@ from app.engine.families.build import build_model
 from app.engine.families.checkpoint import load_model
 from app.engine.families.weight_sizes import weight_sizes
 from app.engine.interface.config import DTypeName, QuantizationName
-from app.engine.models.quantisation import Int8Linear, Nf4Linear
+from app.engine.models.quantisation import Int8Linear, Nf4Linear, quantise_rows
 from app.engine.passes.runner import ModelRunner
 from app.engine.passes.work import SequenceInput
 from app.services.diffusion.diffusion_service import DiffusionLLMService
@@ -94,12 +94,14 @@ def product_rows(rounds: int) -> list[Row]:
 def _products(weight: Tensor) -> dict[str, Callable[[Tensor], Tensor]]:
     """The products by name; all take float32 rows, which those in bfloat16 convert."""
     halved, int8 = weight.bfloat16(), Int8Linear(weight)
+    numbers = int8.numbers().contiguous()
     nf4: nn.Module = Nf4Linear(weight)
     return {
         "float32": lambda x: F.linear(x, weight),
         "bfloat16": lambda x: F.linear(x.bfloat16(), halved),
         "int8": int8,
-        "int8, no VNNI": lambda x: (x @ int8.qweight.to(x.dtype)) * int8.scales,
+        "int8, not packed": lambda x: torch._int_mm(quantise_rows(x)[0], numbers) * int8.scales,
+        "int8 as floats": lambda x: (x @ numbers.to(x.dtype)) * int8.scales,
         "nf4": nf4,
         "nf4 in bfloat16": lambda x: nf4(x.bfloat16()),
     }

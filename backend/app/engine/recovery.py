@@ -30,6 +30,7 @@ from app.engine.interface.config import EngineConfig, RuntimeName
 from app.engine.interface.counters import EngineCounters
 from app.engine.interface.errors import OutOfDeviceMemory
 from app.engine.models.base import FamilyModel
+from app.engine.models.quantisation import placed
 from app.engine.passes.runner import ModelRunner
 from app.engine.passes.work import Work
 
@@ -365,7 +366,7 @@ class Recovery:
 
 
 def copied(model: FamilyModel, device: torch.device, dtype: torch.dtype) -> FamilyModel:
-    """Copies a model with its weights to another device. Quantised ones stay as they are.
+    """Copies a model with its weights to another device. Quantised ones keep their numbers.
 
     Raises:
         OutOfDeviceMemory: there is no room for them.
@@ -373,7 +374,7 @@ def copied(model: FamilyModel, device: torch.device, dtype: torch.dtype) -> Fami
     try:
         # What deepcopy finds in its memo it takes as copied already, so no weight is copied where it lies.
         weights = {id(w): nn.Parameter(w.to(device, dtype), requires_grad=False) for w in model.parameters()}
-        quantised = {id(w): w.to(device) for w in model.buffers()}
+        quantised = {id(w): placed(w, device) for w in model.buffers()}
         return copy.deepcopy(model, {**weights, **quantised})
     except Exception as error:
         if not is_out_of_memory(error):

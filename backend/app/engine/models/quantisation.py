@@ -1,9 +1,9 @@
 """Projections whose weights take one byte each, or half of one. Embedding, norms and head stay floating point.
 
-int8: a weight is a whole number up to 127 times the scale of its output. Where the processor multiplies such numbers,
-each row of the input becomes whole numbers with a scale too, while the pass runs (W8A8). Sums of whole numbers are
-exact in any order, so a row's result cannot depend on the batch. Elsewhere the weights become floating point for each
-product, which saves memory and no time. nf4: four bits that mean one of 16 unequal steps, times the scale of a block of
+int8: a weight is a whole number up to 127 times the scale of its output. On a CPU that multiplies such numbers, each
+row of the input becomes whole numbers with a scale too, while the pass runs (W8A8). Sums of whole numbers are exact in
+any order, so a row's result cannot depend on the batch. Elsewhere the weights become floating point for each product,
+which saves memory and no time. nf4: four bits that mean one of 16 unequal steps, times the scale of a block of
 64 weights (QLoRA, arXiv 2305.14314), unpacked for each product by bitsandbytes.
 
     weights of one output   0.50  -0.25  0.10      scale = 0.50 / 127
@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from app.engine.interface.config import QuantizationName
 from app.engine.models.base import FamilyModel
+from app.engine.models.byte_products import SIGNED, packed, packed_product, packed_zero, unpacked
 from app.engine.models.layers import Linear
 
 NF4_BLOCK = 64
@@ -30,13 +31,15 @@ NF4_BLOCK = 64
 
 MAX_QUANT = 127
 """The largest whole number that a weight becomes; the smallest is as far below 0."""
+LEAST_PACKED = 2**19
+"""Weights of a projection from which on they are packed; the call of a smaller one takes longer than it saves."""
 MIN_SCALE = 1e-30
 """The scale of a row of zeros, by which it can be divided."""
 
 
 class Int8Linear(nn.Module):
-    """A projection without its bias: `qweight` [I, O] in the order that products of few rows read fastest,
-    and `scales` [O] in float32."""
+    """A projection without its bias: `qweight`, packed (`byte_products.py`) or as [I, O], the order that products of
+    few rows read fastest, and `scales` [O] in float32."""
 
     qweight: Tensor
     scales: Tensor
@@ -44,17 +47,30 @@ class Int8Linear(nn.Module):
     def __init__(self, weight: Tensor) -> None:
         super().__init__()
         quantised, scales = quantise_rows(weight)
-        self.register_buffer("qweight", quantised.T.contiguous())
+        self.register_buffer("qweight", stored(quantised))
         self.register_buffer("scales", scales.flatten())
 
     def forward(self, x: Tensor) -> Tensor:
         """x [N, I] -> [N, O] in the same type."""
-        if multiplies_int8(x.device):
+        if self.qweight.is_mkldnn:
+            product = self._packed_product(x)
+        elif multiplies_int8(x.device):
             quantised, row_scales = quantise_rows(x)
-            sums = torch._int_mm(quantised, self.qweight) * row_scales
+            product = torch._int_mm(quantised, self.qweight) * row_scales
         else:  # shrunk by a power of two, so that float16, which ends at 65504, holds the sums
-            sums = ((x / 128) @ self.qweight.to(x.dtype)).float() * 128
-        return (sums * self.scales).to(x.dtype)
+            product = ((x / 128) @ self.qweight.to(x.dtype)).float() * 128
+        return product.mul_(self.scales).to(x.dtype)
+
+    def numbers(self) -> Tensor:
+        """The weights as whole numbers [I, O], however they are stored."""
+        return unpacked(self.qweight).T if self.qweight.is_mkldnn else self.qweight
+
+    def _packed_product(self, x: Tensor) -> Tensor:
+        zero = packed_zero()
+        assert zero is not None, "weights are packed only where packed weights can be multiplied"
+        rounded, row_scales = _rounded_rows(x)
+        rows = rounded.to(torch.int8) if zero == SIGNED else rounded.add_(zero).to(torch.uint8)
+        return packed_product(rows, self.qweight, zero).mul_(row_scales)
 
 
 class Nf4Linear(nn.Module):
@@ -96,14 +112,35 @@ class QuantisedLinear(nn.Module):
 
 def quantise_rows(x: Tensor) -> tuple[Tensor, Tensor]:
     """x [R, d] as whole numbers of int8 [R, d], and the scales [R, 1] in float32 by which they are x again, rounded."""
+    rounded, scales = _rounded_rows(x)
+    return rounded.to(torch.int8), scales
+
+
+def _rounded_rows(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Gives the same with whole numbers that are still float32."""
     largest = x.abs().amax(-1, keepdim=True).float()  # several times faster than aminmax, or a norm
     scales = largest.div_(MAX_QUANT).clamp_min_(MIN_SCALE)
-    return (x / scales).round_().to(torch.int8), scales
+    return (x / scales).round_(), scales
+
+
+def stored(numbers: Tensor) -> Tensor:
+    """The weights [O, I] of a projection as its device multiplies them: `Int8Linear.qweight`."""
+    if numbers.device.type == "cpu" and numbers.numel() >= LEAST_PACKED and packed_zero() is not None:
+        return packed(numbers)
+    return numbers.T.contiguous()
+
+
+def placed(weight: Tensor, device: torch.device) -> Tensor:
+    """A buffer of a quantised projection on another device, stored as that one wants it."""
+    if weight.dtype is not torch.int8 or weight.device == device:
+        return weight.to(device)
+    numbers = unpacked(weight) if weight.is_mkldnn else weight.T
+    return stored(numbers.to(device))
 
 
 def multiplies_int8(device: torch.device) -> bool:
-    """Whether products of whole numbers are faster there than those of floats. Without VNNI, PyTorch takes them one by
-    one; on other devices it asks for shapes that a batch need not have."""
+    """Whether products of whole numbers, not packed, are faster there than those of floats. Without VNNI, PyTorch takes
+    them one by one; on other devices it asks for shapes that a batch need not have."""
     return device.type == "cpu" and torch.cpu._is_vnni_supported()
 
 

@@ -76,7 +76,7 @@ class GraphBuilder:
     def product_of_bytes(self, x: str, linear: Int8Linear, name: str) -> str:
         """The product of an `Int8Linear`: sums of whole numbers, times a scale for each row and one for each output."""
         quantised, row_scales = self._quantised(x)
-        qweight = self.constant(linear.qweight.numpy(), f"{name}_qweight")
+        qweight = self.constant(linear.numbers().numpy(), f"{name}_qweight")
         scales = self.constant(linear.scales.numpy(), f"{name}_scales")
         inputs = (quantised, qweight, self._number(1 / MAX_QUANT), scales, self._number(_ZERO, np.uint8))
         sums = self.node("MatMulIntegerToFloat", *inputs, name=f"{name}_sums", domain=_OWN_DOMAIN)

@@ -18,12 +18,14 @@ from app.engine.families.registry import read_config
 from app.engine.families.weight_sizes import weight_sizes
 from app.engine.interface.config import QuantizationName
 from app.engine.models import quantisation
+from app.engine.models.byte_products import packed_zero
 from app.engine.models.layers import Linear
 from app.engine.models.quantisation import (
     Int8Linear,
     Nf4Linear,
     QuantisedLinear,
     multiplies_int8,
+    placed,
     quantise_rows,
     weights_to_quantise,
 )
@@ -69,10 +71,20 @@ def relative_error(approximate: Tensor, exact: Tensor) -> float:
     return float((approximate - exact).square().mean().sqrt() / exact.std())
 
 
-@pytest.fixture(params=[True, False], ids=["VNNI", "no VNNI"])
-def _both_kinds_of_processor(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whole numbers give the same product on every processor, if slowly on some."""
-    monkeypatch.setattr(quantisation, "multiplies_int8", lambda device: request.param)
+def use_kernel(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Projections that are made from here on are computed as on another processor: slowly, on some."""
+    if name == "packed":
+        if packed_zero() is None:
+            pytest.skip("this processor, or this PyTorch, multiplies no packed bytes")
+        monkeypatch.setattr(quantisation, "LEAST_PACKED", 0)
+        return
+    monkeypatch.setattr(quantisation, "packed_zero", lambda: None)
+    monkeypatch.setattr(quantisation, "multiplies_int8", lambda device: name == "VNNI")
+
+
+@pytest.fixture(params=["packed", "VNNI", "no VNNI"])
+def _all_kinds_of_processor(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    use_kernel(request.param, monkeypatch)
 
 
 # -- rounding ---------------------------------------------------------------------------------------------------------
@@ -109,7 +121,7 @@ def test_products_of_whole_numbers_are_exact(num_rows: int, width: int) -> None:
 # -- one projection ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("_both_kinds_of_processor")
+@pytest.mark.usefixtures("_all_kinds_of_processor")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_an_int8_projection_is_nearly_the_projection(dtype: torch.dtype) -> None:
     weight, x = torch.randn(24, 4096) / 64, 40 * torch.randn(10, 4096).to(dtype)
@@ -131,9 +143,10 @@ def test_the_bias_is_added_and_keeps_its_type(scheme: QuantizationName) -> None:
     assert [name for name, _ in projection.named_parameters()] == ["bias"]
 
 
+@pytest.mark.parametrize("kernel", ["packed", "VNNI"])
 @torch.inference_mode()
-def test_a_row_has_the_same_bits_in_any_batch_however_small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(quantisation, "multiplies_int8", lambda device: True)
+def test_a_row_has_the_same_bits_in_any_batch_however_small(kernel: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    use_kernel(kernel, monkeypatch)
     projection, x = Int8Linear(torch.randn(48, 64)), torch.randn(37, 64)
     together = projection(x)
     for row in range(len(x)):
@@ -141,7 +154,49 @@ def test_a_row_has_the_same_bits_in_any_batch_however_small(monkeypatch: pytest.
     assert projection(x[:0]).shape == (0, 48)
 
 
+@torch.inference_mode()
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_packed_weights_give_the_bits_of_those_that_are_not(
+    dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weight, x = torch.randn(72, 1100), torch.randn(19, 1100).to(dtype)
+    assert not Int8Linear(weight).qweight.is_mkldnn  # too small to pay
+    use_kernel("packed", monkeypatch)
+    projection = Int8Linear(weight)
+    assert projection.qweight.is_mkldnn
+    numbers, product = projection.numbers(), projection(x)
+    use_kernel("VNNI", monkeypatch)
+    projection = Int8Linear(weight)
+    assert torch.equal(projection.qweight, numbers)
+    assert torch.equal(projection(x), product)
+
+
+@pytest.mark.usefixtures("_all_kinds_of_processor")
+def test_numbers_are_placed_on_another_device_as_it_wants_them() -> None:
+    projection = Int8Linear(torch.randn(24, 40))
+    elsewhere = placed(projection.qweight, torch.device("meta"))
+    assert (elsewhere.device.type, elsewhere.shape, elsewhere.is_mkldnn) == ("meta", (40, 24), False)
+    assert placed(projection.qweight, CPU) is projection.qweight
+    assert placed(projection.scales, CPU) is projection.scales
+
+
 # -- a model ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_model_of_packed_weights_gives_the_events_of_one_whose_weights_are_not(
+    quantised: Quantised, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = ModelRunner(quantised["dreamon-tiny", "int8"].model, cpu_runtime="torch")
+    use_kernel("packed", monkeypatch)
+    model = load_model(CHECKPOINTS["dreamon-tiny"], CPU, torch.float32, "int8")
+    assert {weight.is_mkldnn for weight in model.buffers() if weight.dtype == torch.int8} == {True}
+    assert ModelRunner(model).memory_bytes == ModelRunner(plain.model).memory_bytes
+    requests = mixed_requests(model.config, seed=3, count=3)
+    ways = (ModelRunner(model, cpu_runtime="torch"), ModelRunner(copied(model, CPU, torch.float32), None, "torch"))
+    expected = [trace.events for trace in traces.run(plain, requests, together=True)]
+    for runner in ways:
+        assert [trace.events for trace in traces.run(runner, requests, together=True)] == expected
+    assert relative_error(some_logits(ModelRunner(model)), some_logits(plain)) < MOST_ERROR["int8"] / 2
 
 
 @tiny
@@ -250,13 +305,17 @@ def test_weights_are_quantised_one_by_one(scheme: QuantizationName, monkeypatch:
     assert len(seen) == 7 * model.config.num_layers
 
 
+def dense(weight: Tensor) -> Tensor:
+    return weight.to_dense() if weight.is_mkldnn else weight
+
+
 @schemes
 def test_a_copy_has_its_own_quantised_weights(scheme: QuantizationName, quantised: Quantised) -> None:
     model = quantised["dreamon-tiny", scheme].model
     halved = copied(model, CPU, torch.bfloat16)
     assert {weight.dtype for weight in halved.parameters()} == {torch.bfloat16}
     kept = dict(halved.named_buffers())
-    assert all(torch.equal(kept[name], weight) for name, weight in model.named_buffers())
+    assert all(torch.equal(dense(kept[name]), dense(weight)) for name, weight in model.named_buffers())
     back = ModelRunner(copied(halved, CPU, torch.float32))
     assert relative_error(some_logits(back), some_logits(quantised["dreamon-tiny", scheme])) < 0.05
 
