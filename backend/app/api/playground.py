@@ -1,4 +1,4 @@
-"""The playground: a page at `/` that asks this server, and its files. They hold no secret and need no key."""
+"""The playground: two pages that ask this server, and their files. They hold no secret and need no key."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FILES = StaticFiles(directory=FOLDER)
 
 HEADERS = {
     "Cache-Control": "no-cache",  # stored, and asked for anew: a page and its scripts are of one release
-    # Nothing from elsewhere, no script but the page's own files, and no text that a script could turn into markup.
+    # Nothing from elsewhere, no script but the pages' own files, and no text that a script could turn into markup.
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
         "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; "
@@ -31,6 +31,12 @@ router = APIRouter(include_in_schema=False)
 async def playground(request: Request) -> Response:
     """The page."""
     return await _file("index.html", request)
+
+
+@router.api_route("/read", methods=["GET", "HEAD"])
+async def reading_page(request: Request) -> Response:
+    """The page that reads holes."""
+    return await _file("read.html", request)
 
 
 @router.api_route("/playground/{name}", methods=["GET", "HEAD"])
@@ -51,6 +57,6 @@ async def _file(name: str, request: Request) -> Response:
 FACE = Face(
     name="playground",
     router=router,
-    kinds={"/": Kind.OPEN, "/playground/*": Kind.OPEN},
+    kinds={"/": Kind.OPEN, "/read": Kind.OPEN, "/playground/*": Kind.OPEN},
     is_served=lambda settings: settings.playground,
 )

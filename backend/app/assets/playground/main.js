@@ -1,20 +1,19 @@
 // The page: who speaks to whom.
 
 import { readAddress, writeAddress } from "./address.js";
+import { copy, openCodeDialog, showCode } from "./code.js";
 import { blank } from "./frames.js";
 import { showNumbers, summaryOf } from "./numbers.js";
+import { addShortcuts, announce, askForKey, learnFacts, onKey } from "./page.js";
 import { Player } from "./player.js";
 import { Run } from "./run.js";
-import { key, loadFacts } from "./server.js";
 import { Settings, clear, complain } from "./settings.js";
 import { Sheet } from "./sheet.js";
-import { asCurl, asPython } from "./snippets.js";
 import { addThemeButton } from "./theme.js";
 
 const TEXTS = { generate: ["text"], infill: ["prefix", "suffix"] };
 const MASKS_OF_A_PREVIEW = { generate: 48, infill: 8 };
 const MOST_MASKS_OF_A_PREVIEW = 256;
-const FEEDBACK_MS = 1500;
 const EXAMPLE = {
   mode: "infill",
   compare: "",
@@ -152,62 +151,16 @@ function draw() {
 // -- the server -------------------------------------------------------------------------------------------------------
 
 async function learn() {
-  try {
-    const facts = await loadFacts();
-    for (const { settings } of sides) settings.learn(facts);
-    isReady = true;
-    isComplete = facts.models.every((model) => model.is_available);
-    $("#run").disabled = false;
-    tell(facts.config.enabled ? "" : "This server is switched off for now, and refuses requests (503).");
-    arrange();
-  } catch (problem) {
-    tell(problem.message);
-    if (problem.status === 401) askForKey();
-  }
+  const facts = await learnFacts();
+  if (!facts) return;
+  for (const { settings } of sides) settings.learn(facts);
+  isReady = true;
+  isComplete = facts.models.every((model) => model.is_available);
+  $("#run").disabled = false;
+  arrange();
 }
-
-function tell(message) {
-  $("#message").textContent = message;
-  $("#message").hidden = !message;
-}
-
-function askForKey() {
-  $("#key-form").hidden = false;
-  $("#key").focus();
-}
-
-$("#key-form").addEventListener("submit", (event) => {
-  event.preventDefault();
-  key.set($("#key").value.trim());
-  $("#key").value = "";
-  $("#key-form").hidden = true;
-  if (!isReady) learn();
-});
 
 // -- the reader -------------------------------------------------------------------------------------------------------
-
-function announce(sentence) {
-  $("#announcer").textContent = sentence;
-}
-
-async function copy(button, text) {
-  button.dataset.label ??= button.textContent;
-  try {
-    await navigator.clipboard.writeText(text);
-    button.textContent = "Copied";
-  } catch {
-    button.textContent = "Select it and copy"; // browsers let no page copy that came over plain HTTP
-  }
-  announce(button.textContent);
-  setTimeout(() => (button.textContent = button.dataset.label), FEEDBACK_MS);
-}
-
-function showCode(settings) {
-  const body = bodyOf(settings);
-  $("#curl").textContent = asCurl(mode(), body);
-  $("#python").textContent = asPython(mode(), body);
-  $("#code").showModal();
-}
 
 function onInput({ target }) {
   clear(target);
@@ -220,10 +173,7 @@ function onInput({ target }) {
 for (const side of sides) {
   side.sheet.on("copy-text", ({ target }) => copy(target, side.run.text));
   side.sheet.on("keep-seed", () => side.settings.restore({ ...side.settings.raw(), seed: String(side.run.facts.seed) }));
-  side.sheet.on("show-code", () => showCode(side.settings));
-}
-for (const name of ["curl", "python"]) {
-  $(`#copy-${name}`).addEventListener("click", ({ target }) => copy(target, $(`#${name}`).textContent));
+  side.sheet.on("show-code", () => showCode(mode(), bodyOf(side.settings)));
 }
 form.addEventListener("input", onInput);
 form.addEventListener("change", () => isReady && writeAddress(currentState()));
@@ -235,15 +185,10 @@ $("#stop").addEventListener("click", () => {
   stop();
   $("#run").focus();
 });
-$("#close-code").addEventListener("click", () => $("#code").close());
 $("#with-numbers").addEventListener("input", ({ target }) => document.body.classList.toggle("numbered", target.checked));
-document.addEventListener("keydown", (event) => {
-  if ($("#code").open) return;
-  if (event.key === "Escape") stop();
-  if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
-  event.preventDefault(); // some fields would submit the form once more
-  form.requestSubmit();
-});
+addShortcuts(form, stop);
+onKey(() => isReady || learn());
+openCodeDialog();
 addEventListener("hashchange", () => restore(readAddress() ?? EXAMPLE));
 addThemeButton($("#theme"));
 restore(readAddress() ?? EXAMPLE);

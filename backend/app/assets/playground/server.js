@@ -54,6 +54,16 @@ export async function* events(path, body, signal) {
   }
 }
 
+/** The answer to one request.
+ * @param {string} path
+ * @param {object} body
+ * @param {AbortSignal} signal
+ */
+export async function answer(path, body, signal) {
+  const headers = { "Content-Type": "application/json" };
+  return (await call(path, { method: "POST", headers, body: JSON.stringify(body), signal })).json();
+}
+
 /** What each model takes is told on the admin path, and there to readers on the same machine.
  * @param {Model[]} models
  * @returns {Promise<Model[]>}

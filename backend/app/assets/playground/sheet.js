@@ -113,7 +113,7 @@ function write(span, { text, confidence, pass, isForced = false }) {
   span.classList.toggle("special", SPECIAL_TOKEN.test(text));
   span.classList.toggle("breaks", text.includes("\n"));
   span.style.setProperty("--confidence", String(confidence ?? 0));
-  span.dataset.number = isForced ? "forced" : number;
+  span.dataset.number = isForced ? "only" : number;
   span.title = confidence === null ? "confidence not seen" : titleOfText(number, pass, isForced);
   text.split("\n").forEach((line, index) => {
     if (index) span.append(element("i", { className: "line-end", ariaHidden: "true" }), "\n");
@@ -121,4 +121,5 @@ function write(span, { text, confidence, pass, isForced = false }) {
   });
 }
 
-const levelOf = (confidence) => LEVELS.filter((level) => confidence >= level).length;
+/** The colour of a confidence, from 0 to 4. */
+export const levelOf = (confidence) => LEVELS.filter((level) => confidence >= level).length;

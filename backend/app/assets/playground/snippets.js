@@ -4,10 +4,12 @@ import { addressOf, key } from "./server.js";
 
 const PYTHON = { true: "True", false: "False", null: "None" };
 const MARK = "\0";
-const TEXT_FIELDS = { generate: "generated_text", infill: "infilled_text" };
+const ANSWER_FIELDS = { generate: "generated_text", infill: "infilled_text", read: "holes" };
+
+/** @typedef {"generate" | "infill" | "read"} Mode */
 
 /** For a shell.
- * @param {"generate" | "infill"} mode
+ * @param {Mode} mode
  * @param {object} body
  */
 export function asCurl(mode, body) {
@@ -21,7 +23,7 @@ export function asCurl(mode, body) {
 }
 
 /** For Python, with `requests`.
- * @param {"generate" | "infill"} mode
+ * @param {Mode} mode
  * @param {object} body
  */
 export function asPython(mode, body) {
@@ -36,7 +38,7 @@ export function asPython(mode, body) {
     ...(isKeyed ? ['    headers={"X-API-Key": os.environ["API_KEY"]},'] : []),
     ")",
     "response.raise_for_status()",
-    `print(response.json()["${TEXT_FIELDS[mode]}"])`,
+    `print(response.json()["${ANSWER_FIELDS[mode]}"])`,
   ].join("\n");
 }
 

@@ -24,8 +24,9 @@ async def ask(app: ASGIApp, path: str, method: str = "GET", **headers: str) -> C
     return client
 
 
-async def test_the_page_needs_no_key_and_brings_its_own_policy(app: ASGIApp) -> None:
-    page = await ask(app, "/")
+@pytest.mark.parametrize("path", ["/", "/read"])
+async def test_the_pages_need_no_key_and_bring_their_own_policy(app: ASGIApp, path: str) -> None:
+    page = await ask(app, path)
     assert page.status == 200
     assert page.headers["content-type"] == "text/html; charset=utf-8"
     assert {name: page.headers[name.lower()] for name in HEADERS} == HEADERS
@@ -40,10 +41,10 @@ async def test_every_file_that_is_named_is_there(app: ASGIApp) -> None:
         assert answer.status == 200, path
         names = [page or f"playground/{module}" for page, module in REFERENCE.findall(answer.body.decode())]
         assert not [name for name in names if ":" in name], path
-        waiting += {f"/{name}" for name in names} - seen
+        waiting += {f"/{name.removeprefix('./')}" for name in names} - seen
         seen |= set(waiting)
-    assert {path.removeprefix("/playground/") for path in seen - {"/"}} == {
-        file.name for file in FOLDER.iterdir() if file.name != "index.html"
+    assert {path.removeprefix("/playground/") for path in seen - {"/", "/read"}} == {
+        file.name for file in FOLDER.iterdir() if file.suffix != ".html"
     }
 
 
@@ -75,7 +76,7 @@ async def test_other_methods_are_refused(app: ASGIApp) -> None:
     assert (answer.status, answer.headers["allow"]) == (405, "GET, HEAD, OPTIONS")
 
 
-@pytest.mark.parametrize("path", ["/", "/playground/main.js"])
+@pytest.mark.parametrize("path", ["/", "/read", "/playground/main.js"])
 async def test_it_can_be_switched_off(path: str) -> None:
     answer = await ask(create_app(Settings.model_validate({"playground": False})), path)
     assert (answer.status, answer.json()["code"]) == (404, "not_found")

@@ -25,6 +25,7 @@ def documented_calls(app: FastAPI) -> list[tuple[str, str]]:
     ("method", "path", "kinds"),
     [
         ("GET", "/", {"open"}),
+        ("GET", "/read", {"open"}),
         ("GET", "/playground/main.js", {"open"}),
         ("GET", "/health/live", {"open"}),
         ("GET", "/api/diffusion/models", set()),
