@@ -23,6 +23,7 @@ IMPORTED = [
     "onnx.helper",
     "onnx.numpy_helper",
     "onnxruntime",
+    "tests.api.settled",
 ]
 """The modules that a server imports until its first answer."""
 
