@@ -8,6 +8,7 @@ from app.api.diffusion import face as diffusion
 from app.api.face import Face
 from app.api.llama_cpp import face as llama_cpp
 from app.api.observation import metrics
+from app.api.ollama import face as ollama
 from app.api.openai import face as openai
 
 FACES: tuple[Face, ...] = (
@@ -16,6 +17,7 @@ FACES: tuple[Face, ...] = (
     decisions.SYSTEM_ONE,
     decisions.DECISIONS,
     llama_cpp.FACE,
+    ollama.FACE,
     health.FACE,
     metrics.FACE,
     playground.FACE,

@@ -52,6 +52,9 @@ MISTAKES: dict[str, tuple[str, Any, int, str]] = {
         "invalid_parameters",
     ),
     "llama.cpp's model": ("/infill", {"input_prefix": "x", "model": "none"}, 404, "unknown_model"),
+    "Ollama's model": ("/api/generate", {"prompt": "x", "model": "none"}, 404, "unknown_model"),
+    "Ollama's option": ("/api/chat", {"options": {"temperature": "hot"}}, 400, "invalid_parameters"),
+    "what Ollama's clients may ask elsewhere": ("/api/pull", {"model": "none"}, 400, "unsupported_operation"),
     "an unknown path": ("/v1/nowhere", {}, 404, "not_found"),
     "a path that is only read": ("/v1/models", {}, 405, "method_not_allowed"),
 }

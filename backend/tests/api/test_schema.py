@@ -11,8 +11,11 @@ from typing import Any, TypeAlias
 
 import pytest
 import schemathesis
+from pydantic import TypeAdapter
 from schemathesis.config import SchemathesisConfig
 
+from app.api.ollama.answers import OllamaAnswer
+from app.api.ollama.errors import OllamaError
 from app.core.settings import Settings
 from app.server import create_app
 from app.services.diffusion.models import DiffusionStreamEvent
@@ -25,6 +28,8 @@ Case: TypeAlias = "schemathesis.Case[Any]"
 DEADLINE_S = 0.5
 """The deadline of this server's answers, which bounds the longest request that can be made up."""
 
+OLLAMAS_LINE: TypeAdapter[OllamaAnswer | OllamaError] = TypeAdapter(OllamaAnswer | OllamaError)
+
 CONFIG = SchemathesisConfig.from_dict(
     {
         "seed": 1,
@@ -36,7 +41,12 @@ CONFIG = SchemathesisConfig.from_dict(
             "positive_data_acceptance": {"enabled": False},
         },
         # Other words for the same requests.
-        "operations": [{"include-path-regex": "^/(v1/|infill)", "phases": {"coverage": {"enabled": False}}}],
+        "operations": [
+            {
+                "include-path-regex": "^/(v1/|infill|api/(chat|generate|show)$)",
+                "phases": {"coverage": {"enabled": False}},
+            }
+        ],
     }
 )
 
@@ -64,6 +74,10 @@ def foretells_every_event(context: schemathesis.CheckContext, response: schemath
     if response.headers.get("content-type") != ["application/x-ndjson"]:
         return
     events = lines_of([response.content])
+    if not case.path.startswith("/api/diffusion"):
+        of_ollama = [OLLAMAS_LINE.validate_python(event) for event in events]
+        assert all(isinstance(line, OllamaAnswer) and not line.done for line in of_ollama[:-1])
+        return
     types = [DiffusionStreamEvent.model_validate(event, strict=True).type for event in events]
     assert types[0] == "start"
     assert types[-1] in ("complete", "error")

@@ -1,10 +1,18 @@
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 
 import pytest
 
 from tests.api.serving import Server, serving
+
+
+@pytest.fixture(autouse=True)
+def _let_go() -> Iterator[None]:
+    """Collects what a client has left open in its own test, where warnings of it are passed over."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture(scope="package")

@@ -23,7 +23,7 @@ from tests.fakes import WordsModel
 from tests.unit.services.diffusion.serving import serving
 
 SOURCE = Path(app.__file__).parent
-FOLDERS = ("diffusion", "openai", "decisions", "llama_cpp")
+FOLDERS = ("diffusion", "openai", "decisions", "llama_cpp", "ollama")
 FILES = ("health.py", "playground.py", "observation/metrics.py")
 """The files that each declare a face."""
 OF_A_COLLECTOR = "/v1/traces"

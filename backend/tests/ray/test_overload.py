@@ -38,6 +38,7 @@ CALLS: dict[str, tuple[str, Json]] = {
     "native stream": ("/api/diffusion/generate/stream", {"text": "x", "model_id": "llada"}),
     "native gap": ("/api/diffusion/infill", {"prefix": "x", "model_id": "llada"}),
     "llama.cpp": ("/infill", {"input_prefix": "x", "model": "llada"}),
+    "Ollama": ("/api/generate", {"prompt": "x", "model": "llada"}),
     "text": ("/v1/completions", {"prompt": "x", "model": "llada"}),
     "text stream": ("/v1/completions", {"prompt": "x", "model": "llada", "stream": True}),
     "eight texts": ("/v1/completions", {"prompt": "x", "model": "llada", "n": 8}),

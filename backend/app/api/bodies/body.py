@@ -18,9 +18,9 @@ from app.core.complaints import MAX_COMPLAINTS
 M = TypeVar("M", bound=BaseModel)
 
 
-def body_of(model: type[M]) -> Callable[[Request], Awaitable[M]]:
-    """A dependency that reads the body as `model`."""
-    read_object = object_for(model)
+def body_of(model: type[M], *, is_declared: bool = True) -> Callable[[Request], Awaitable[M]]:
+    """A dependency that reads the body as `model`; `is_declared` as in `object_for`."""
+    read_object = object_for(model, is_declared=is_declared)
 
     async def read(request: Request) -> M:
         content = without_nothing(await read_object(request), model.model_fields)
@@ -32,14 +32,21 @@ def body_of(model: type[M]) -> Callable[[Request], Awaitable[M]]:
     return read
 
 
-def object_for(model: type[BaseModel]) -> Callable[[Request], Awaitable[dict[str, Any]]]:
-    """A dependency that reads the body as an object, to be validated against `model` later."""
+def object_for(model: type[BaseModel], *, is_declared: bool = True) -> Callable[[Request], Awaitable[dict[str, Any]]]:
+    """A dependency that reads the body as an object, to be validated against `model` later.
+
+    Args:
+        is_declared: whether every client has to declare it as JSON. Where it is not, browsers have to: a page of a
+            stranger can have them send anything else without being asked.
+    """
 
     async def read(request: Request) -> dict[str, Any]:
         body = (await request.body()).removeprefix(BOM_UTF8)
         if not body:
             raise MalformedBody("the body is empty; send a JSON object")
-        _check_declaration(request)
+        if is_declared or "origin" in request.headers:
+            _check_declaration(request)
+        _check_encoding(request)
         content = _parse(body)
         if not isinstance(content, dict):
             raise InvalidBody([FieldError(field="", message="the body must be a JSON object")])
@@ -62,6 +69,9 @@ def _check_declaration(request: Request) -> None:
     family, _, kind = media_type.partition("/")
     if family != "application" or not (kind == "json" or kind.endswith("+json")):
         raise UnsupportedMediaType("send the body as 'Content-Type: application/json'")
+
+
+def _check_encoding(request: Request) -> None:
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise UnsupportedMediaType("send the body without a content encoding")
 

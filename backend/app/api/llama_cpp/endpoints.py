@@ -10,12 +10,12 @@ from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel
 
 from app.api.bodies.body import body_of
+from app.api.bodies.passed_over import PassedOver
 from app.api.deps import ServiceDep
 from app.api.errors.openai_problem import OPENAI_FORM, OpenAIProblemResponse
 from app.api.errors.table import problem_of_code
 from app.api.health import require_ready
 from app.api.llama_cpp.answers import InfillAnswer, in_time
-from app.api.llama_cpp.passed_over import PassedOver
 from app.api.llama_cpp.requests import NAMES, InfillRequest
 from app.api.llama_cpp.stream import InfillChunks
 from app.api.models_of import is_marker, model_of
@@ -36,7 +36,7 @@ from app.services.diffusion import Generation, InvalidParameters
 
 router = APIRouter(tags=["llama.cpp"], default_response_class=JsonResponse)
 
-PASSED_OVER = PassedOver()
+PASSED_OVER = PassedOver("/infill")
 
 InfillBody = Annotated[InfillRequest, Depends(body_of(InfillRequest))]
 

@@ -141,7 +141,7 @@ class DiffusionChatParams(DiffusionGenerationParams):
     @field_validator("messages")
     @classmethod
     def _are_not_too_long(cls, messages: list[ChatMessage]) -> list[ChatMessage]:
-        num_characters = len(plain_conversation(messages))
+        num_characters = len(cls.written(messages))
         if num_characters > MAX_TEXT_CHARACTERS:
             raise ValueError(
                 f"messages has {num_characters} characters, more than the maximum of {MAX_TEXT_CHARACTERS}"
@@ -156,13 +156,28 @@ class DiffusionChatParams(DiffusionGenerationParams):
 
     @model_validator(mode="after")
     def _write_text(self) -> Self:
-        self.text = plain_conversation(self.messages)
+        self.text = self.written(self.messages)
         return self
+
+    @staticmethod
+    def written(turns: Sequence[ChatMessage]) -> str:
+        """The text that a model without a chat template continues."""
+        return plain_conversation(turns)
 
     def with_contents(self, contents: Sequence[str]) -> Self:
         """Gives the turns other words; they may have become more than a client may send."""
         turns = [ChatMessage(role=turn.role, content=text) for turn, text in zip(self.messages, contents, strict=True)]
-        return self.model_copy(update={"messages": turns, "text": plain_conversation(turns)})
+        return self.model_copy(update={"messages": turns, "text": self.written(turns)})
+
+
+class DiffusionPromptParams(DiffusionChatParams):
+    """Answer a single prompt, maybe with instructions before it. A checkpoint with a chat template gets it as the first
+    turn of a conversation; all other models continue it as it is."""
+
+    @staticmethod
+    def written(turns: Sequence[ChatMessage]) -> str:
+        """The contents alone, an empty line between two."""
+        return "\n\n".join(turn.content for turn in turns)
 
 
 class DiffusionInfillingParams(Request):

@@ -11,7 +11,6 @@ from app.services.diffusion.models import (
     DiffusionInfillingParams,
     DiffusionTokensParams,
     Params,
-    plain_conversation,
 )
 from app.text.errors import ChatTemplateError, ConversationRefused
 from app.text.prompt import PromptIds, chat, continuation, conversation, infilling
@@ -41,7 +40,7 @@ def prompt_ids(family: TextFamily, tokenizer: Tokenizer, params: Params, room: i
 
     def encode(kept: Sequence[Mapping[str, str]]) -> tuple[int, ...]:
         turns = [ChatMessage.model_validate(message) for message in kept]
-        return continuation(tokenizer, plain_conversation(turns), bos=bos).prefix
+        return continuation(tokenizer, params.written(turns), bos=bos).prefix
 
     return conversation(encode, messages, room=room)
 

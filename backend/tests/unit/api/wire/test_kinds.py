@@ -60,7 +60,8 @@ def code_of(error: Any) -> str:
     """The code in any form of an error."""
     if "error_type" in (detail := error.get("detail", "")):
         return str(detail["error_type"])
-    return str(error.get("error", error)["code"])
+    inner = error.get("error")
+    return str((inner if isinstance(inner, dict) else error)["code"])
 
 
 async def test_no_route_is_open_by_accident() -> None:

@@ -11,6 +11,7 @@ from app.services.diffusion.models import (
     DiffusionChatParams,
     DiffusionGenerationParams,
     DiffusionInfillingParams,
+    DiffusionPromptParams,
 )
 from app.services.diffusion.native.prompt import prompt_ids
 from app.text.chat_template import encode_chat
@@ -67,6 +68,16 @@ def test_a_conversation_is_written_by_the_template_with_the_options_of_the_reque
     )
     assert thinking == prompt_ids(LLADA, tokenizer, DiffusionChatParams(messages=turns))
     assert tokenizer.decode(silent.prefix[len(thinking.prefix) :], skip_special=False) == "<think>\n\n</think>\n\n"
+
+
+def test_a_prompt_is_a_turn_where_there_is_a_template_and_else_a_text() -> None:
+    turns = [ChatMessage(role="system", content="Be brief."), ChatMessage(role="user", content="Hi")]
+    templated = Tokenizer.load(VECTORS / "llada-tiny")
+    of_chat = prompt_ids(LLADA, templated, DiffusionChatParams(messages=turns))
+    assert prompt_ids(LLADA, templated, DiffusionPromptParams(messages=turns)) == of_chat
+    plain = Tokenizer.load(VECTORS / "dreamon-tiny")
+    of_text = prompt_ids(DREAMON, plain, generating(text="Be brief.\n\nHi"))
+    assert prompt_ids(DREAMON, plain, DiffusionPromptParams(messages=turns)) == of_text
 
 
 def test_a_checkpoint_without_a_template_continues_the_conversation_as_text() -> None:

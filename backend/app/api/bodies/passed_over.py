@@ -14,9 +14,14 @@ logger = logging.getLogger(__name__)
 
 
 class PassedOver:
-    """Remembers the names that the log has already seen."""
+    """Remembers the names that the log has already seen.
 
-    def __init__(self) -> None:
+    Args:
+        calls: what the log calls the requests, such as their path.
+    """
+
+    def __init__(self, calls: str) -> None:
+        self._calls = calls
         self._names: set[str] = set()
 
     def note(self, names: Iterable[str]) -> None:
@@ -24,4 +29,4 @@ class PassedOver:
         for name in map(str, map(echo, names)):
             if name not in self._names and len(self._names) < MAX_NAMES:
                 self._names.add(name)
-                logger.info("/infill passes over the field %r, which this server does not know", name)
+                logger.info("%s passes over the field %r, which this server does not know", self._calls, name)
