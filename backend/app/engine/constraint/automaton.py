@@ -16,8 +16,9 @@ from threading import Lock
 import numpy as np
 from numpy.typing import NDArray
 
+from app.engine.constraint.moves import Bools, Moves
+
 Ints = NDArray[np.int32]
-Bools = NDArray[np.bool_]
 Bits = NDArray[np.uint8]
 
 
@@ -57,9 +58,11 @@ class TokenAutomaton:
         return np.searchsorted(self.sources, np.arange(self.num_states + 1)).astype(np.int64)
 
     @cached_property
-    def real_edges(self) -> NDArray[np.int64]:
-        """The edges that a token takes."""
-        return np.flatnonzero(self.labels > 0)
+    def moves(self) -> Moves:
+        """The edges that a token takes, from one state to another together."""
+        real = self.labels > 0
+        columns = self.sources[real], self.labels[real], self.targets[real]
+        return Moves(*columns, self.num_states, self.num_classes)
 
     @cached_property
     def edges_by_class(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -78,6 +81,12 @@ class TokenAutomaton:
         order = np.argsort(self.classes, kind="stable")
         first = np.searchsorted(self.classes[order], np.arange(1, self.num_classes + 1))
         return order[first[0] :], first - first[0]
+
+    @cached_property
+    def bounds_of_classes(self) -> list[int]:
+        """[classes]: the same as plain numbers."""
+        bounds: list[int] = self.members[1].tolist()
+        return bounds
 
     def ids_of_class(self, label: int) -> NDArray[np.int64]:
         """Gives the token ids of one class, in ascending order; `label` is at least 1."""

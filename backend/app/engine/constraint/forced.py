@@ -10,11 +10,11 @@ Of the texts `ab`, `bb` and `ba` over a and b, with two masks:
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from app.engine.constraint.automaton import Bools
+from app.engine.constraint.automaton import TokenAutomaton
 from app.engine.constraint.graph import OPEN
 from app.engine.constraint.lattice import Lattice
+from app.engine.constraint.moves import Bools, Indices
 
 
 def forced_layers(lattice: Lattice, *, may_delete: bool = False, may_expand: bool = False) -> list[bool]:
@@ -26,46 +26,54 @@ def forced_layers(lattice: Lattice, *, may_delete: bool = False, may_expand: boo
         may_expand: whether two tokens may come in its place, where a text of that length fits.
     """
     graph = lattice.graph
-    edges, alive = _leading_to_end(lattice)
-    reached = np.zeros(graph.num_nodes, dtype=bool)
-    reached[graph.start] = True
-    sizes = np.diff(lattice.automaton.members[1], prepend=0)
+    ways, alive = _leading_to_end(lattice)
+    reached = np.ones(1, dtype=bool)
     forced = []
     for index, (layer, label) in enumerate(zip(graph.layers, lattice.layers, strict=True)):
-        taken = edges[layer.edges] & reached[layer.sources]
-        reached[layer.targets[taken]] = True
+        taken = ways[index] & reached.take(layer.sources)
         if label == OPEN:
-            is_one = _is_one_token(graph.labels[layer.edges][taken], sizes)
-            forced.append(is_one and not _may_change(lattice, index, reached & alive, alive, may_delete, may_expand))
+            is_one = _is_one_token(layer.kinds.compress(taken), lattice.automaton)
+            may_change = is_one and _may_change(lattice, index, reached, alive, may_delete, may_expand)
+            forced.append(is_one and not may_change)
+        reached = np.zeros(layer.num_behind, dtype=bool)
+        reached[layer.targets.compress(taken)] = True
     return forced
 
 
-def _leading_to_end(lattice: Lattice) -> tuple[Bools, Bools]:
-    """[edges] and [nodes]: those from which the end is reached, given what is committed."""
-    graph = lattice.graph
-    alive, edges = np.zeros(graph.num_nodes, dtype=bool), np.empty(len(graph.labels), dtype=bool)
-    alive[graph.last_nodes] = True
+def _leading_to_end(lattice: Lattice) -> tuple[list[Bools], list[Bools]]:
+    """[edges] of each layer, and [nodes] before it and behind the last: those from which the end is reached, given what
+    is committed."""
+    graph, allows = lattice.graph, lattice.automaton.moves.allows
+    ways: list[Bools] = []
+    alive: list[Bools] = [np.ones(len(graph.states[-1]), dtype=bool)]
     for layer, label in zip(reversed(graph.layers), reversed(lattice.layers), strict=True):
-        ways = alive[layer.targets]
+        own = alive[-1].take(layer.targets)
         if label > 0:
-            ways &= graph.labels[layer.edges] == label
-        edges[layer.edges] = ways
-        alive[layer.nodes] = np.logical_or.reduceat(ways, layer.first)
-    return edges, alive
+            own &= allows[:, label].take(layer.kinds)
+        before = np.zeros(layer.num_before, dtype=bool)
+        before[layer.sources.compress(own)] = True
+        ways.append(own)
+        alive.append(before)
+    return ways[::-1], alive[::-1]
 
 
-def _is_one_token(labels: NDArray[np.int64], sizes: NDArray[np.int64]) -> bool:
+def _is_one_token(kinds: Indices, automaton: TokenAutomaton) -> bool:
     """Whether these edges are all of one class, which has one token."""
-    return bool(sizes[labels[0]] == 1 and (labels == labels[0]).all())
+    classes = automaton.moves.classes[kinds[0]]
+    if len(classes) > 1 or not (kinds == kinds[0]).all():
+        return False
+    return len(automaton.ids_of_class(int(classes[0]))) == 1
 
 
-def _may_change(lattice: Lattice, index: int, reached: Bools, alive: Bools, may_delete: bool, may_expand: bool) -> bool:
+def _may_change(
+    lattice: Lattice, index: int, reached: Bools, alive: list[Bools], may_delete: bool, may_expand: bool
+) -> bool:
     """Whether a text of another length goes through a state that is reached before this layer, and one that leads to
     the end behind it."""
     if not (may_delete or may_expand):
         return False
-    before, behind = _states(lattice, index, reached), _states(lattice, index + 1, alive)
-    step_back = lattice.automaton.step_back
+    before, behind = _states(lattice, index, reached & alive[index]), _states(lattice, index + 1, alive[index + 1])
+    step_back = lattice.automaton.moves.step_back
     return bool(
         (may_delete and (before & behind).any()) or (may_expand and (before & step_back(step_back(behind))).any())
     )
@@ -73,9 +81,6 @@ def _may_change(lattice: Lattice, index: int, reached: Bools, alive: Bools, may_
 
 def _states(lattice: Lattice, index: int, nodes: Bools) -> Bools:
     """[states]: those of the nodes before a layer that are among `nodes`."""
-    graph = lattice.graph
-    layers = graph.layers
-    here = layers[index].nodes if index < len(layers) else graph.last_nodes
     states = np.zeros(lattice.automaton.num_states, dtype=bool)
-    states[graph.states[here][nodes[here]]] = True
+    states[lattice.graph.states[index].compress(nodes)] = True
     return states

@@ -8,25 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from app.engine.constraint.automaton import TokenAutomaton
 from app.engine.constraint.forced import forced_layers
-from app.engine.constraint.lattice import Floats, Lattice, Paths, Posterior, pick
+from app.engine.constraint.lattice import Lattice, Paths
+from app.engine.constraint.moves import Floats
+from app.engine.constraint.posterior import Posterior
+from app.engine.decoding.class_sums import ClassSums, Logits
 from app.engine.decoding.rules import LogitRules, Score
 from app.engine.decoding.sampling import filtered, forbid, score, warmed
 from app.engine.interface.errors import EngineError
-
-Logits = NDArray[np.float32]
-
-_LARGE_CLASS = 64
-"""Tokens of a class, in the mean, from which on it is large."""
-_TINY = 1e-25
-"""Sums of float32 probabilities below this one are computed anew, relative to the largest of their class."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,17 +91,23 @@ class _Reading:
         self.logits = logits
         self.lattice = lattice
         self._rows: Logits = logits.numpy()
-        self.best, self.sums = class_logs(self._rows, lattice.automaton)
-        self.paths = Paths(lattice, self.best)
         self._posterior: Posterior | None = None
         self._known_odds: Floats | None = None
+
+    @cached_property
+    def _sums(self) -> ClassSums:
+        return ClassSums(self.logits, self.lattice.automaton)
+
+    @cached_property
+    def paths(self) -> Paths:
+        return Paths(self.lattice, self._sums.best)
 
     @property
     def posterior(self) -> Posterior:
         if self._posterior is None:
-            if not self.paths.is_possible:
+            self._posterior = Posterior(self.lattice, self._sums.logs, lambda: self.paths)
+            if not self._posterior.is_possible:
                 raise EngineError("no text that the constraint allows has a probability above zero")
-            self._posterior = Posterior(self.paths, self.sums)
         return self._posterior
 
     def predict(
@@ -119,20 +121,12 @@ class _Reading:
 
     def _tokens(self, uniforms: Sequence[float]) -> tuple[NDArray[np.int64], list[float]]:
         if not uniforms:
-            chosen = [self._best_of(row, label) for row, label in enumerate(self.paths.best_classes())]
+            best = self._sums.best_of
+            chosen = [best(row, label) for row, label in enumerate(self.paths.best_classes())]
             return np.array(chosen, dtype=np.int64), []
         labels, rests = self.posterior.draw(uniforms)
-        drawn = [self._drawn_of(row, label, rests[row]) for row, label in enumerate(labels)]
+        drawn = [self._sums.drawn_of(row, label, rests[row]) for row, label in enumerate(labels)]
         return np.array([token for token, _ in drawn], dtype=np.int64), [rest for _, rest in drawn]
-
-    def _best_of(self, row: int, label: int) -> int:
-        ids = self.lattice.automaton.ids_of_class(label)
-        return int(ids[self._rows[row, ids].argmax()])
-
-    def _drawn_of(self, row: int, label: int, uniform: float) -> tuple[int, float]:
-        ids = self.lattice.automaton.ids_of_class(label)
-        index, rest = pick(np.exp(self._rows[row, ids].astype(np.float64) - self.best[row, label]), uniform)
-        return int(ids[index]), rest
 
     # Changes of length.
 
@@ -167,7 +161,7 @@ class _Reading:
         """[R]: the constrained probability of one token per row, were the length fixed."""
         rows = np.arange(len(tokens))
         labels = self.lattice.automaton.classes[tokens]
-        within = np.exp(self._rows[rows, tokens] - self.sums[rows, labels])
+        within = np.exp(self._rows[rows, tokens] - self._sums.logs[rows, labels])
         shares: Floats = self.posterior.class_probabilities[rows, labels] * within
         return shares
 
@@ -177,8 +171,9 @@ class _Reading:
         """Gives [3, R]: the tokens, their scores and their constrained probabilities."""
         if rules.score is Score.PROBABILITY and length is None:
             confidences = self._token_shares(tokens)
-            scores = confidences = np.where(np.isin(tokens, rules.unscored), 0.0, confidences)
-            return torch.from_numpy(np.stack((tokens.astype(np.float64), scores, confidences)))
+            if rules.unscored:
+                confidences = np.where(np.isin(tokens, rules.unscored), 0.0, confidences)
+            return torch.from_numpy(np.array((tokens, confidences, confidences), dtype=np.float64))
         marginals = torch.from_numpy(self.marginals(length))
         chosen = torch.from_numpy(tokens)
         confidence = marginals.gather(-1, chosen[:, None])[:, 0]
@@ -190,7 +185,7 @@ class _Reading:
         automaton = self.lattice.automaton
         shares = self.posterior.class_probabilities
         with np.errstate(divide="ignore", invalid="ignore"):
-            gains = np.where(shares > 0, np.log(shares) - self.sums, -np.inf)
+            gains = np.where(shares > 0, np.log(shares) - self._sums.logs, -np.inf)
         marginals: Logits = np.exp(self._rows + gains.astype(np.float32).take(automaton.classes, axis=1))
         if length is None:
             return marginals
@@ -198,42 +193,3 @@ class _Reading:
         marginals[:, length.delete], marginals[:, length.expand] = odds[:, 1], odds[:, 2]
         shared: Logits = marginals / odds.sum(-1, keepdims=True).astype(np.float32)
         return shared
-
-
-def class_logs(rows: Logits, automaton: TokenAutomaton) -> tuple[Floats, Floats]:
-    """Gives the largest logit of each class and the logarithm of the sum of their exponentials: [R, C] each, minus
-    infinity for class 0 and where a class has nothing left."""
-    ids, first = automaton.members
-    grouped = rows.take(ids, axis=1)
-    best = np.full((len(rows), automaton.num_classes), -np.inf)
-    best[:, 1:] = _of_classes(np.maximum, grouped, first)
-    top = best.max(-1, initial=-1e30)
-    sums = _of_classes(np.add, np.exp(grouped - top[:, None].astype(np.float32)), first)
-    logs = np.full_like(best, -np.inf)
-    with np.errstate(divide="ignore"):
-        logs[:, 1:] = np.log(sums.astype(np.float64)) + top[:, None]
-    for row in np.flatnonzero(((sums < _TINY) & (best[:, 1:] > -np.inf)).any(-1)):
-        logs[row, 1:] = _exact_logs(grouped[row], best[row, 1:], first)
-    return best, logs
-
-
-def _of_classes(combine: np.ufunc, grouped: Logits, first: NDArray[np.int64]) -> Logits:
-    """Combines the ids of each class: [R, ids] -> [R, classes]. Large classes are combined one by one, which is three
-    times as fast."""
-    num_classes = len(first) - 1
-    if grouped.shape[1] < _LARGE_CLASS * num_classes:
-        together: Logits = combine.reduceat(grouped, first[:-1], axis=1)
-        return together
-    together = np.empty((len(grouped), num_classes), dtype=np.float32)
-    for index in range(num_classes):
-        combine.reduce(grouped[:, first[index] : first[index + 1]], axis=1, out=together[:, index])
-    return together
-
-
-def _exact_logs(grouped: Logits, best: Floats, first: NDArray[np.int64]) -> Floats:
-    """Gives the same sums of one row, each computed relative to the largest of its class."""
-    tops = np.where(best > -np.inf, best, 0.0)
-    sums = np.add.reduceat(np.exp(grouped - np.repeat(tops, np.diff(first))), first[:-1])
-    with np.errstate(divide="ignore"):
-        logs: Floats = np.log(sums) + tops
-    return logs

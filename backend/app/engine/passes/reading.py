@@ -83,7 +83,9 @@ def _read_constrained(work: Work, logits: Tensor, sum_of_raw: float) -> Predicti
         predicted = predict(logits, work.rules, uniforms).cpu()
     for part in work.constrained:
         rows = list(part.lattice.rows)
-        if rows:
+        if rows == list(range(len(logits))):
+            predicted = predict_constrained(logits, work.rules, work.uniforms, part)
+        elif rows:
             uniforms_of = [work.uniforms[row] for row in rows] if work.uniforms else []
             predicted[:, rows] = predict_constrained(logits[rows], work.rules, uniforms_of, part)
     token_ids, scores, confidences = predicted.tolist()

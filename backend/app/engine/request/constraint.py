@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from app.engine.canvas.canvas import Canvas
-from app.engine.constraint.automaton import Bools
 from app.engine.constraint.graph import FREE, OPEN, LayeredGraph, states_reaching
 from app.engine.constraint.lattice import Lattice
+from app.engine.constraint.moves import Bools
 from app.engine.decoding.constrained import ConstrainedRows, LengthTokens
 from app.engine.families.base import Family
 from app.engine.families.registry import family_named
@@ -77,6 +77,7 @@ class TextConstraint:
         ends = tuple(dict.fromkeys((*config.special.ends, *turn)))
         self._texts = request.constraint
         self._automaton = request.constraint.closed_by(ends) if self._fills_up else request.constraint
+        _ = self._automaton.moves.allows  # found now, before any step waits for it
         self._state = 0
         self._num_closed = 0
         self._capacity = 0
@@ -173,7 +174,7 @@ class TextConstraint:
         start = self._automaton.run(canvas.ids[canvas.span_start : first], self._state)
         assert start is not None, "what has been committed begins an allowed text"
         layers, ends = self._layers(canvas, first, last, row_at), self._ends_behind(canvas, last)
-        graph = LayeredGraph(self._automaton, start, layers, ends, everywhere=self._length_tokens is not None)
+        graph = LayeredGraph(self._automaton, start, layers, ends, with_changes=self._length_tokens is not None)
         return _Region(first, last, canvas.span_length, start, ends, layers, graph)
 
     def fits(self, canvas: Canvas) -> bool:

@@ -6,8 +6,12 @@ from collections.abc import Iterator
 from itertools import product
 
 import numpy as np
+import torch
 
 from app.engine.constraint.automaton import TokenAutomaton
+from app.engine.constraint.lattice import Lattice, Paths
+from app.engine.constraint.posterior import Posterior
+from app.engine.decoding.class_sums import ClassSums
 
 
 def automaton_of(moves: dict[tuple[int, int], int], accepting: set[int], vocab_size: int) -> TokenAutomaton:
@@ -44,6 +48,17 @@ def random_automaton(rng: np.random.Generator, vocab_size: int) -> TokenAutomato
         (np.arange(num_classes + 1), rng.integers(num_classes + 1, size=vocab_size - num_classes - 1))
     )
     return TokenAutomaton(rng.permutation(classes).astype(np.int32), sources, labels, targets, accepting[useful])
+
+
+def class_logs(logits: np.ndarray, automaton: TokenAutomaton) -> tuple[np.ndarray, np.ndarray]:
+    """Gives the largest logit of each class, and the logarithm of the sum of their exponentials: [rows, classes]."""
+    sums = ClassSums(torch.from_numpy(logits), automaton)
+    return sums.best, sums.logs
+
+
+def posterior_of(lattice: Lattice, best: np.ndarray, sums: np.ndarray) -> Posterior:
+    """Gives the distribution of the texts that fit, by the best and by all tokens of each class."""
+    return Posterior(lattice, sums, lambda: Paths(lattice, best))
 
 
 def texts_of(automaton: TokenAutomaton, length: int, vocab_size: int, state: int = 0) -> Iterator[tuple[int, ...]]:

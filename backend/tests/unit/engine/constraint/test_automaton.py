@@ -28,3 +28,34 @@ def test_a_length_beyond_those_that_differ_costs_nothing() -> None:
     one_token = automaton_of({(0, 1): 1}, {1}, VOCAB)
     assert endless.accepts_in(10**12, 0)
     assert not one_token.accepting_in(10**12).any()
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_moves_are_the_edges_from_one_state_to_another(seed: int) -> None:
+    automaton = random_automaton(np.random.default_rng(seed), VOCAB) or automaton_of({(0, 1): 0}, {0}, VOCAB)
+    moves = automaton.moves
+    edges = {
+        (int(source), int(label), int(target))
+        for source, target, kind in zip(moves.sources, moves.targets, moves.kinds, strict=True)
+        for label in moves.classes[kind]
+    }
+
+    columns = (automaton.sources, automaton.labels, automaton.targets)
+    assert edges == {(int(q), int(c), int(r)) for q, c, r in zip(*columns, strict=True) if c > 0}
+    assert len(moves.sources) == len({(q, r) for q, _, r in edges})
+    for states in (np.arange(automaton.num_states) == 0, automaton.accepting):
+        forth = {r for q, _, r in edges if states[q]}
+        assert set(np.flatnonzero(moves.step_forth(states)).tolist()) == forth
+        assert set(np.flatnonzero(moves.step_back(states)).tolist()) == {q for q, _, r in edges if states[r]}
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_best_behind_a_state_is_that_of_the_states_one_move_leads_to(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    automaton = random_automaton(rng, VOCAB) or automaton_of({(0, 1): 0}, {0}, VOCAB)
+    moves, values = automaton.moves, rng.normal(size=(automaton.num_states, 3))
+
+    expected = np.full_like(values, -np.inf)
+    np.maximum.at(expected, moves.sources, values[moves.targets])
+
+    np.testing.assert_array_equal(moves.best_behind(values), expected)

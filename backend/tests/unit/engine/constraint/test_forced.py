@@ -68,7 +68,7 @@ def test_a_position_is_forced_where_all_texts_that_fit_have_the_same_token(seed:
     texts = _rests(automaton, tokens, 0, 0)
     open_positions = [position for position, layer in enumerate(layers) if layer == OPEN]
     everywhere = Lattice(automaton, 0, tuple(layers), automaton.accepting, tuple(range(len(open_positions))))
-    before = LayeredGraph(automaton, 0, [OPEN] * LENGTH, automaton.accepting, everywhere=True)
+    before = LayeredGraph(automaton, 0, [OPEN] * LENGTH, automaton.accepting, with_changes=True)
     for may_delete, may_expand in CHANGES:
         expected = [
             len({text[position] for text in texts}) == 1

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from app.engine.constraint.automaton import TokenAutomaton
 from app.engine.constraint.graph import FREE, OPEN
-from app.engine.constraint.lattice import Lattice, Paths, Posterior
-from app.engine.decoding.constrained import class_logs
-from tests.unit.engine.constraint.automata import random_automaton, texts_of
+from app.engine.constraint.lattice import Lattice, Paths
+from tests.unit.engine.constraint.automata import class_logs, posterior_of, random_automaton, texts_of
 
 VOCAB = 6
 
@@ -46,7 +46,7 @@ def test_the_probability_of_each_class_is_that_of_all_texts_that_have_it(
             expected[row, automaton.classes[token]] += _weight(text, logits)
     best, sums = class_logs(logits, automaton)
 
-    shares = Posterior(Paths(_lattice(automaton, [OPEN] * 4), best), sums).class_probabilities
+    shares = posterior_of(_lattice(automaton, [OPEN] * 4), best, sums).class_probabilities
 
     np.testing.assert_allclose(shares, expected / expected.sum(-1, keepdims=True), atol=1e-6)
 
@@ -79,7 +79,7 @@ def test_committed_tokens_and_free_masks_leave_what_fits_them(
     lattice = _lattice(automaton, layers)
     best, sums = class_logs(logits[[is_open]], automaton)
 
-    shares = Posterior(Paths(lattice, best), sums).class_probabilities[0]
+    shares = posterior_of(lattice, best, sums).class_probabilities[0]
 
     assert lattice.is_possible
     assert {int(c) for c in np.flatnonzero(shares)} <= {int(automaton.classes[token]) for token in possible}
@@ -96,7 +96,7 @@ def test_texts_are_drawn_as_often_as_they_are_probable(
         weights[key] = weights.get(key, 0.0) + _weight(text, logits)
     total, count = sum(weights.values()), 4000
     best, sums = class_logs(logits, automaton)
-    posterior = Posterior(Paths(_lattice(automaton, [OPEN] * 3), best), sums)
+    posterior = posterior_of(_lattice(automaton, [OPEN] * 3), best, sums)
 
     drawn = [tuple(posterior.draw(rng.random(3).tolist())[0]) for _ in range(count)]
 
@@ -113,7 +113,7 @@ def test_what_is_left_of_a_draw_is_uniform_again() -> None:
     rng = np.random.default_rng(1)
     automaton, logits, _ = _cases(1, 4)[0]
     best, sums = class_logs(logits, automaton)
-    posterior = Posterior(Paths(_lattice(automaton, [OPEN] * 4), best), sums)
+    posterior = posterior_of(_lattice(automaton, [OPEN] * 4), best, sums)
 
     rests = np.array([posterior.draw(rng.random(4).tolist())[1] for _ in range(1000)])
 
@@ -131,7 +131,44 @@ def test_logits_a_thousand_apart_lose_no_text() -> None:
     lattice = _lattice(automaton, [OPEN] * 4)
     best, sums = class_logs(steep, automaton)
 
-    posterior = Posterior(Paths(lattice, best), sums)
+    posterior = posterior_of(lattice, best, sums)
 
     assert np.isfinite(posterior.class_probabilities).all()
     np.testing.assert_allclose(posterior.class_probabilities.sum(-1), 1.0)
+
+
+@pytest.mark.parametrize(("automaton", "logits", "rng"), _cases(12, 4))
+def test_distributions_too_sharp_for_plain_probabilities_are_summed_exactly(
+    automaton: TokenAutomaton, logits: np.ndarray, rng: np.random.Generator
+) -> None:
+    """Logits hundreds apart: the least of the probabilities is below what float64 can hold."""
+    sharp = logits * 100
+    logs = np.full((4, automaton.num_classes), -np.inf)
+    total = -np.inf
+    for text in texts_of(automaton, 4, VOCAB):
+        log = float(sharp[np.arange(4), list(text)].astype(np.float64).sum())
+        total = np.logaddexp(total, log)
+        for row, token in enumerate(text):
+            label = automaton.classes[token]
+            logs[row, label] = np.logaddexp(logs[row, label], log)
+    best, sums = class_logs(sharp, automaton)
+
+    shares = posterior_of(_lattice(automaton, [OPEN] * 4), best, sums).class_probabilities
+
+    np.testing.assert_allclose(shares, np.exp(logs - total), atol=1e-4)
+
+
+@pytest.mark.parametrize(("automaton", "logits", "rng"), _cases(12, 4))
+def test_a_graph_built_before_a_commit_says_the_same_as_one_built_after_it(
+    automaton: TokenAutomaton, logits: np.ndarray, rng: np.random.Generator
+) -> None:
+    before = _lattice(automaton, [OPEN] * 4)
+    text = next(texts_of(automaton, 4, VOCAB))
+    layers = [OPEN, int(automaton.classes[text[1]]), OPEN, OPEN]
+    best, sums = class_logs(logits[[0, 2, 3]], automaton)
+    after = _lattice(automaton, layers)
+
+    known = posterior_of(replace(after, known=before.graph), best, sums)
+
+    np.testing.assert_allclose(known.class_probabilities, posterior_of(after, best, sums).class_probabilities)
+    assert Paths(replace(after, known=before.graph), best).best_classes() == Paths(after, best).best_classes()

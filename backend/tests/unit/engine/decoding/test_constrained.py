@@ -10,11 +10,11 @@ import torch
 
 from app.engine.constraint.automaton import TokenAutomaton
 from app.engine.constraint.graph import OPEN
-from app.engine.constraint.lattice import Lattice, Paths, Posterior
-from app.engine.decoding.constrained import ConstrainedRows, LengthTokens, class_logs, predict_constrained
+from app.engine.constraint.lattice import Lattice
+from app.engine.decoding.constrained import ConstrainedRows, LengthTokens, predict_constrained
 from app.engine.decoding.rules import LogitRules, Score
 from app.engine.decoding.sampling import predict
-from tests.unit.engine.constraint.automata import automaton_of, random_automaton, texts_of
+from tests.unit.engine.constraint.automata import automaton_of, class_logs, posterior_of, random_automaton, texts_of
 
 VOCAB, LENGTH = 7, 3
 GREEDY = LogitRules(Score.PROBABILITY, 0.0, None, None, scores_see_filters=False)
@@ -146,7 +146,7 @@ def test_filters_that_leave_no_text_are_passed_over() -> None:
 def test_odds_of_another_length_are_those_of_the_texts_that_go_on_with_it(seed: int) -> None:
     automaton, logits = _automaton(seed), _logits(seed)
     best, sums = class_logs(logits.numpy(), automaton)
-    posterior = Posterior(Paths(_rows(automaton, LengthTokens(5, 6)).lattice, best), sums)
+    posterior = posterior_of(_rows(automaton, LengthTokens(5, 6)).lattice, best, sums)
     logs = logits[:, 6].double().numpy()
 
     odds = posterior.odds_without(logs)
