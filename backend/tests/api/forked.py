@@ -1,7 +1,7 @@
-"""Servers forked off a process that has imported the whole program, since the import takes most of a start.
+"""Servers and commands forked off a process that has imported the whole program: the import takes most of a start.
 
-After the fork they are what `python main.py` is: settings from the environment, a working directory, signals, an exit
-code. The start from nothing is tested in `test_start.py`.
+After the fork they are what `python -m` starts: settings from the environment, a working directory, standard streams,
+signals, an exit code. Starts from nothing are tested in `test_start.py` and, in pipes and terminals, in `test_cli.py`.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ import runpy
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from multiprocessing import forkserver, get_context
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Protocol
 
 IMPORTED = [
@@ -28,6 +30,9 @@ IMPORTED = [
 """The modules that a server imports until its first answer."""
 
 BACKEND = Path(__file__).parents[2]
+
+PATIENCE_S = 120.0
+STDIN, STDOUT, STDERR = range(3)
 
 _forking = get_context("forkserver")
 
@@ -47,11 +52,11 @@ class Running(Protocol):
 class ForkedServer:
     """A server process of its own; `subprocess.Popen` as far as tests ask."""
 
-    def __init__(self, folder: Path, variables: Mapping[str, str], log_file: Path, module: str = "main") -> None:
-        """Starts what `python -m MODULE` starts."""
-        _start_forkserver(variables)
-        self._process = _forking.Process(target=_serve, args=(folder, dict(variables), log_file, module))
-        self._process.start()
+    def __init__(
+        self, folder: Path, variables: Mapping[str, str], log_file: Path, command: Sequence[str] = ("main",)
+    ) -> None:
+        """Starts what `python -m COMMAND` starts."""
+        self._process = _started(folder, variables, {STDERR: log_file}, command)
 
     @property
     def pid(self) -> int:
@@ -78,6 +83,31 @@ class ForkedServer:
         self.send_signal(signal.SIGKILL)
 
 
+def run_forked(
+    *command: str, folder: Path, variables: Mapping[str, str], given: bytes = b""
+) -> subprocess.CompletedProcess[str]:
+    """What `python -m COMMAND` says and returns, started in `folder` and given these bytes on standard input."""
+    with TemporaryDirectory() as aside:
+        streams = {number: Path(aside, str(number)) for number in (STDIN, STDOUT, STDERR)}
+        streams[STDIN].write_bytes(given)
+        process = _started(folder, variables, streams, command)
+        process.join(PATIENCE_S)
+        if process.exitcode is None:
+            process.kill()
+            raise subprocess.TimeoutExpired(command, PATIENCE_S)
+        said = [streams[number].read_bytes().decode() for number in (STDOUT, STDERR)]
+    return subprocess.CompletedProcess(command, process.exitcode, *said)
+
+
+def _started(
+    folder: Path, variables: Mapping[str, str], streams: Mapping[int, Path], command: Sequence[str]
+) -> ForkServerProcess:
+    _start_forkserver(variables)
+    process = _forking.Process(target=_become, args=(folder, dict(variables), dict(streams), list(command)))
+    process.start()
+    return process
+
+
 def _start_forkserver(variables: Mapping[str, str]) -> None:
     """Starts it unless it runs. Libraries read how many threads they may have when they are imported."""
     _forking.set_forkserver_preload(IMPORTED)
@@ -90,13 +120,17 @@ def _start_forkserver(variables: Mapping[str, str]) -> None:
         os.environ["OMP_NUM_THREADS"] = inherited
 
 
-def _serve(folder: Path, variables: Mapping[str, str], log_file: Path, module: str) -> None:
-    """Becomes the server."""
+def _become(folder: Path, variables: Mapping[str, str], streams: Mapping[int, Path], command: list[str]) -> None:
+    """Becomes the program: its standard streams, by number, are files."""
+    for number, path in streams.items():
+        file = os.open(path, os.O_RDONLY if number == STDIN else os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(file, number)
+        os.close(file)
+    sys.stdin = open(STDIN, closefd=False)  # noqa: SIM115 - for as long as the program runs
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(variables)
-    with log_file.open("wb") as log:
-        os.dup2(log.fileno(), sys.stderr.fileno())
     sys.path[:0] = [*variables.get("PYTHONPATH", "").split(os.pathsep), str(BACKEND)]
+    sys.argv = list(command)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    runpy.run_module(command[0], run_name="__main__", alter_sys=True)

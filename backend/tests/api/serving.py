@@ -167,13 +167,17 @@ def environment(**settings: str) -> dict[str, str]:
 
 @contextmanager
 def serving(
-    folder: Path, plugin: Path | None = None, program: Sequence[str] = (), module: str = "main", **settings: str
+    folder: Path,
+    plugin: Path | None = None,
+    program: Sequence[str] = (),
+    command: Sequence[str] = ("main",),
+    **settings: str,
 ) -> Iterator[Server]:
     """A server of its own, in an empty working directory, until the block ends.
 
     Args:
-        program: what Python runs, from nothing; else `module` is run by a process that is forked off one that has
-            imported the server.
+        program: what Python runs, from nothing; else `command`, a module and its arguments, is run by a process that
+            is forked off one that has imported the server.
     """
     folder.mkdir(exist_ok=True)
     port = free_port()
@@ -181,7 +185,7 @@ def serving(
     if plugin is not None:
         variables["PYTHONPATH"] = str(plugin)
     log_file = folder / "server.log"
-    server = Server(port, _started(folder, variables, log_file, program, module), log_file)
+    server = Server(port, _started(folder, variables, log_file, program, command), log_file)
     try:
         _wait_until_listening(server)
         yield server
@@ -191,10 +195,12 @@ def serving(
         server.process.wait(timeout=120)
 
 
-def _started(folder: Path, variables: dict[str, str], log_file: Path, program: Sequence[str], module: str) -> Running:
+def _started(
+    folder: Path, variables: dict[str, str], log_file: Path, program: Sequence[str], command: Sequence[str]
+) -> Running:
     log_file.touch()
     if not program:
-        return ForkedServer(folder, variables, log_file, module)
+        return ForkedServer(folder, variables, log_file, command)
     with log_file.open("wb") as log:
         return subprocess.Popen([sys.executable, *program], cwd=folder, env=variables, stderr=log)
 

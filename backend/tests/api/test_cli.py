@@ -16,9 +16,10 @@ from click.testing import CliRunner, Result
 
 from app.cli.main import program
 from app.client import AccessDenied, DiffusionClient
+from tests.api.forked import run_forked
 from tests.api.hub import hub
 from tests.api.plugin_models import words
-from tests.api.serving import BACKEND, CHECKPOINTS, Json, Server, environment, serving
+from tests.api.serving import CHECKPOINTS, Json, Server, environment, serving
 from tests.api.terminal import in_terminal
 
 PROGRAM = [sys.executable, "-m", "app.cli"]
@@ -28,9 +29,9 @@ NOBODY = "http://127.0.0.1:9"
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server that the command line has started, and that wants a key."""
-    command = ("-m", "app.cli", "serve", "--host", "127.0.0.1")
+    command = ("app.cli", "serve", "--host", "127.0.0.1")
     folder = tmp_path_factory.mktemp("guarded")
-    with serving(folder, program=command, API_KEYS="key", ADMIN_TOKEN="token") as running:
+    with serving(folder, command=command, API_KEYS="key", ADMIN_TOKEN="token") as running:
         yield running
 
 
@@ -156,10 +157,9 @@ def test_a_server_that_wants_a_key(guarded: Server) -> None:
         assert known.stats().successful_requests == 1
 
 
-def test_the_smoke_test_takes_a_key_too(guarded: Server) -> None:
-    command = [sys.executable, str(BACKEND / "test_diffusion_api.py"), "--api-key", "key", "--admin-token", "token"]
-    variables = {**environment(), "DIFFUSION_URL": guarded.url}
-    done = subprocess.run(command, env=variables, capture_output=True, text=True)
+def test_the_smoke_test_takes_a_key_too(guarded: Server, tmp_path: Path) -> None:
+    command = ("test_diffusion_api", "--api-key", "key", "--admin-token", "token")
+    done = run_forked(*command, folder=tmp_path, variables=program_environment(guarded.url))
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -196,19 +196,21 @@ def test_bytes_that_are_no_text_are_called_so(server: Server, tmp_path: Path) ->
         (("chat",), "standard input"),
         (("infill", "--file", str(path)), str(path).encode("utf-8", "replace").decode()),
     ]:
-        command, variables = [*PROGRAM, *arguments], program_environment(server.url)
-        done = subprocess.run(command, env=variables, input=b"caf\xe9 <FILL>\n", capture_output=True)
-        assert (done.returncode, done.stdout) == (1, b"")
-        assert f"{source} is no text in UTF-8: invalid continuation byte at byte 3" in done.stderr.decode()
+        variables = program_environment(server.url)
+        done = run_forked("app.cli", *arguments, folder=tmp_path, variables=variables, given=b"caf\xe9 <FILL>\n")
+        assert (done.returncode, done.stdout) == (1, "")
+        assert f"{source} is no text in UTF-8: invalid continuation byte at byte 3" in done.stderr
 
 
-def test_the_environment_does_not_come_between_a_command_and_a_server_on_this_machine(server: Server) -> None:
+def test_the_environment_does_not_come_between_a_command_and_a_server_on_this_machine(
+    server: Server, tmp_path: Path
+) -> None:
     broken = {"NO_PROXY": "[::1],fd00::/8", "ALL_PROXY": "socks5://127.0.0.1:9", "HTTP_PROXY": "http://x:y"}
     variables = {**program_environment(f"{server.url}/v1"), **broken, "SSL_CERT_FILE": "/gone"}
-    done = subprocess.run([*PROGRAM, "models"], env=variables, capture_output=True, text=True)
+    done = run_forked("app.cli", "models", folder=tmp_path, variables=variables)
     assert (done.returncode, done.stderr) == (0, "")
     elsewhere = {**variables, "DIFFUSION_URL": "http://server.example"}
-    done = subprocess.run([*PROGRAM, "models"], env=elsewhere, capture_output=True, text=True)
+    done = run_forked("app.cli", "models", folder=tmp_path, variables=elsewhere)
     assert (done.returncode, "Error: HTTP_PROXY names no proxy" in done.stderr) == (2, True)
     assert "Traceback" not in done.stderr
 
@@ -271,18 +273,15 @@ def test_a_command_answers_from_its_own_process_without_a_server(tmp_path: Path)
         f"DIFFUSION_LLADA_PATH={CHECKPOINTS / 'llada-tiny'}\nDIFFUSION_DEFAULT_MODEL=llada\n"
     )
     variables = {name: value for name, value in environment().items() if not name.startswith("DIFFUSION_")}
-    command = [*PROGRAM, "generate", "Once upon", "--local", "--json", "--max-length", "4"]
-    done = subprocess.run(
-        command,
-        cwd=tmp_path,
-        env=variables,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    command = ("app.cli", "generate", "Once upon", "--local", "--json", "--max-length", "4")
+    done = run_forked(*command, folder=tmp_path, variables=variables)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["model_id"] == "llada"
     assert done.stderr == ""
+
+
+def pulled(folder: Path, variables: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    return run_forked("app.cli", "pull", *arguments, folder=folder, variables=variables)
 
 
 def test_pull_brings_what_is_needed_and_nothing_else(tmp_path: Path) -> None:
@@ -294,16 +293,11 @@ def test_pull_brings_what_is_needed_and_nothing_else(tmp_path: Path) -> None:
         (repository / name).write_text(name)
     with hub("maker/llada", repository) as url:
         variables = {**environment(), "HF_ENDPOINT": url, "HF_HOME": str(tmp_path / "home")}
-        command = [*PROGRAM, "pull", "maker/llada", "--to", str(tmp_path / "here")]
-        done = subprocess.run(command, env=variables, capture_output=True, text=True)
-        absent = subprocess.run([*PROGRAM, "pull", "maker/other"], env=variables, capture_output=True, text=True)
+        done = pulled(tmp_path, variables, "maker/llada", "--to", str(tmp_path / "here"))
+        absent = pulled(tmp_path, variables, "maker/other")
         (repository / "model.safetensors").unlink()
-        elsewhere = [*PROGRAM, "pull", "maker/llada", "--to", str(tmp_path / "there")]
-        partial = subprocess.run(elsewhere, env=variables, capture_output=True, text=True)
-    alone = {**variables, "HF_HUB_OFFLINE": "1"}
-    offline = subprocess.run(
-        [*PROGRAM, "pull", "maker/other", *command[-2:]], env=alone, capture_output=True, text=True
-    )
+        partial = pulled(tmp_path, variables, "maker/llada", "--to", "there")
+    offline = pulled(tmp_path, {**variables, "HF_HUB_OFFLINE": "1"}, "maker/other", "--to", "here")
     assert done.stdout.strip() == str(tmp_path / "here"), done.stderr
     there = {path.name for path in (tmp_path / "here").iterdir() if path.is_file()}
     assert there == {"config.json", "tokenizer.json", "model.safetensors"}
@@ -318,13 +312,12 @@ def test_a_block_causal_checkpoint_is_pulled_and_chats(tmp_path: Path) -> None:
     variables = {name: value for name, value in environment().items() if not name.startswith("DIFFUSION_")}
     with hub("JetLM/SDAR-1.7B-Chat", CHECKPOINTS / "block" / "sdar-tiny") as url:
         variables |= {"HF_ENDPOINT": url, "HF_HOME": str(tmp_path / "home")}
-        command = [*PROGRAM, "pull", "JetLM/SDAR-1.7B-Chat"]
-        pulled = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True)
-    setting = f"DIFFUSION_EXTRA_MODELS=sdar={pulled.stdout.strip()}"
-    assert setting.replace("sdar=", "name=") in pulled.stderr
+        done = pulled(tmp_path, variables, "JetLM/SDAR-1.7B-Chat")
+    setting = f"DIFFUSION_EXTRA_MODELS=sdar={done.stdout.strip()}"
+    assert setting.replace("sdar=", "name=") in done.stderr
     (tmp_path / ".env").write_text(f"{setting}\nDIFFUSION_DEFAULT_MODEL=sdar\nDIFFUSION_PRELOAD=default\n")
-    command = [*PROGRAM, "chat", "--local", "--max-tokens", "8", "--seed", "1", "--no-thinking"]
-    said = subprocess.run(command, cwd=tmp_path, env=variables, input="Hi\nGo on\n", capture_output=True, text=True)
+    command = ("app.cli", "chat", "--local", "--max-tokens", "8", "--seed", "1", "--no-thinking")
+    said = run_forked(*command, folder=tmp_path, variables=variables, given=b"Hi\nGo on\n")
     assert (said.returncode, said.stdout.count("\n") >= 2) == (0, True), said.stderr
 
 

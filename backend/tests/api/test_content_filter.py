@@ -10,7 +10,7 @@ import pytest
 
 from tests.api.serving import Json, Server, serving
 from tests.api.test_errors import check_problem
-from tests.api.test_start import start
+from tests.api.test_start import refusal
 
 RULES = """
 [[rule]]
@@ -177,12 +177,10 @@ def test_hits_are_in_the_metrics(filtering: Server) -> None:
 def test_a_wrong_file_stops_the_start_with_one_line(tmp_path: Path) -> None:
     file = tmp_path / "rules.toml"
     file.write_text("[[rule]]\nname = 'x'\nterms = ['a']\naction = 'hide'\n")
-    done = start(tmp_path, CONTENT_FILTER=str(file))
-    assert done.returncode == 2
-    assert done.stderr.startswith(
-        f"DIFFUSION_CONTENT_FILTER: content_filter: {file}: line 1: rule 1 ('x'): action='hide'"
-    )
-    assert done.stderr.count("\n") == 1
+    code, said = refusal(tmp_path, CONTENT_FILTER=str(file))
+    assert code == 2
+    assert said.startswith(f"DIFFUSION_CONTENT_FILTER: content_filter: {file}: line 1: rule 1 ('x'): action='hide'")
+    assert said.count("\n") == 1
 
 
 def test_the_rules_are_in_force_from_the_start(tmp_path: Path, plugin: Path, rules: str) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.api.forked import run_forked
 from tests.api.serving import BACKEND, CHECKPOINTS, Server, environment
 
 GENERATE = """
@@ -84,20 +85,17 @@ def test_curl_reloads(server: Server) -> None:
     assert json.loads(subprocess.run(command, check=True, capture_output=True, timeout=60).stdout)["success"]
 
 
-def test_smoke_test_of_a_running_server(server: Server) -> None:
-    command = [sys.executable, str(BACKEND / "test_diffusion_api.py")]
-    done = subprocess.run(
-        command, env={**environment(), "DIFFUSION_URL": server.url}, capture_output=True, text=True, timeout=120
-    )
+def test_smoke_test_of_a_running_server(server: Server, tmp_path: Path) -> None:
+    variables = {**environment(), "DIFFUSION_URL": server.url}
+    done = run_forked("test_diffusion_api", folder=tmp_path, variables=variables)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "using the server" in done.stdout
     assert "FAIL" not in done.stdout
 
 
-def test_smoke_test_without_a_server_says_so() -> None:
-    command = [sys.executable, str(BACKEND / "test_diffusion_api.py")]
+def test_smoke_test_without_a_server_says_so(tmp_path: Path) -> None:
     variables = {**environment(), "DIFFUSION_URL": "http://127.0.0.1:9"}
-    done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=120)
+    done = run_forked("test_diffusion_api", folder=tmp_path, variables=variables)
     assert done.returncode == 1
     assert "no server answers" in done.stderr
 

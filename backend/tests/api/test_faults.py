@@ -18,7 +18,7 @@ BODY = {"text": "import os", "model_id": "dreamon", "max_length": 12, "temperatu
 @contextmanager
 def faulty(folder: Path, monkeypatch: pytest.MonkeyPatch, faults: str) -> Iterator[Server]:
     monkeypatch.setenv("FAULTS", faults)
-    with serving(folder, module="tests.faults") as server:
+    with serving(folder, command=("tests.faults",)) as server:
         server.wait_until_ready()
         yield server
 
