@@ -14,12 +14,11 @@ PRESET ?= cpu
 VECTORS ?= backend/tests/conformance/vectors
 # One build of torch for everybody; any release from 2.6 on works.
 TORCH ?= torch==2.13.0
-# Test processes beside each other, one more than two cores, for tests wait now and then. A file stays with one of them, so
-# its server is started once.
+# Test processes beside each other, one more than two cores, for tests wait now and then.
 WORKERS ?= 3
 # Tests wait now and then: with types checked beside them, two cores are busy.
 LINT_AND_TESTS = $(MAKE) --no-print-directory --jobs 2 lint tests
-PYTEST = cd backend && $(TIMED) tests "$(BIN)/python" -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
+PYTEST = cd backend && $(TIMED) tests "$(BIN)/python" -m pytest --processes $(WORKERS)
 
 # Length of `make soak`, without the rests between its rounds.
 SOAK_MINUTES ?= 10
@@ -94,7 +93,7 @@ train-dreamon: $(READY)
 $(TORCHED): backend/requirements.txt backend/pyproject.toml
 	@"$(PYTHON)" -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Python 3.11 or later is needed: make PYTHON=python3.12')"
 	@$(TIMED) "virtual environment" "$(PYTHON)" -m venv $(VENV)
-	@$(TIMED) torch "$(BIN)/python" -m pip install --quiet --no-deps "$(TORCH)"
+	@$(TIMED) torch "$(BIN)/python" -m pip install --quiet --no-compile --no-deps "$(TORCH)"
 	@touch $(TORCHED)
 
 $(SERVING): $(TORCHED)
