@@ -62,8 +62,8 @@ def _by_file(items: list[pytest.Item]) -> Files:
 
 
 def _prepare(config: pytest.Config) -> None:
-    """What is for all processes is made before there are several: the folder for temporary files. What each needs for
-    itself is put away: the file that captures output."""
+    """Makes the folder for temporary files, which all processes share, and closes the file that captures output, of
+    which each opens its own."""
     config._tmp_path_factory.getbasetemp()  # type: ignore[attr-defined]
     _capture_manager(config).stop_global_capturing()
     config.pluginmanager.getplugin("terminalreporter").showfspath = False
@@ -119,7 +119,7 @@ class _Worker:
 
 
 def _messages(workers: list[_Worker]) -> Iterator[tuple[_Worker, dict[str, Any] | str | None]]:
-    """What all of them report, until all have come to their end."""
+    """Their messages, until all have come to their end."""
     running = {worker.messages: worker for worker in workers}
     while running:
         for connection in wait(list(running)):

@@ -86,7 +86,7 @@ class ForkedServer:
 def run_forked(
     *command: str, folder: Path, variables: Mapping[str, str], given: bytes = b""
 ) -> subprocess.CompletedProcess[str]:
-    """What `python -m COMMAND` says and returns, started in `folder` and given these bytes on standard input."""
+    """The output and the exit code of `python -m COMMAND`, given these bytes on standard input."""
     with TemporaryDirectory() as aside:
         streams = {number: Path(aside, str(number)) for number in (STDIN, STDOUT, STDERR)}
         streams[STDIN].write_bytes(given)
