@@ -35,11 +35,11 @@ Form = dict[str, Any]
 """Fields of `EngineConfig`."""
 ON_GPU: dict[str, Form] = {"bfloat16": {}, "int8": {"quantization": "int8"}, "nf4": {"quantization": "nf4"}}
 ON_CPU: dict[str, Form] = {
-    "float32": {},
+    "float32": {"dtype": "float32"},
     "bfloat16": {"dtype": "bfloat16"},
-    "int8": {"quantization": "int8"},
+    "int8": {"quantization": "int8", "dtype": "float32"},
     "int8, bfloat16": {"quantization": "int8", "dtype": "bfloat16"},
-    "nf4": {"quantization": "nf4"},
+    "nf4": {"quantization": "nf4", "dtype": "float32"},
     "nf4, bfloat16": {"quantization": "nf4", "dtype": "bfloat16"},
 }
 """The forms of the weights by name, the most exact first."""
@@ -56,7 +56,7 @@ def sizes() -> Iterable[str]:
     yield "|---|---|---|---|---|---|---|---|"
     for name, raw_config in PUBLISHED.items():
         needs = {form: need_of(raw_config, CUDA, fields) for form, fields in ON_GPU.items()}
-        forms = [need_of(raw_config, CPU, {}), *needs.values()]
+        forms = [need_of(raw_config, CPU, ON_CPU["float32"]), *needs.values()]
         weights = " | ".join(_gb(need.weights.all) for need in forms)
         one = needs["bfloat16"].one
         yield f"| {name} | {weights} | {_gb(_cached(raw_config))} | {_gb(one.logits)} | {_gb(one.states)} |"

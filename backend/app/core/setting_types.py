@@ -19,7 +19,7 @@ MAX_RATE_LIMIT_WINDOW_S = 366 * 24 * 3600
 RATE_LIMIT_FORM = "limits such as 60/minute, several of them separated by ';' or ',', or empty for none"
 STORAGE_FORM = "memory, or a Redis URL such as redis://user:password@host:6379/0 or rediss://host"
 ORIGINS_FORM = "origins such as https://example.com, separated by commas, or * alone, or empty for none"
-NF4_FORM = "none or int8; nf4 needs bitsandbytes: pip install 'reynard-diffusion[nf4]'"
+NF4_FORM = "auto, none or int8; nf4 needs bitsandbytes: pip install 'reynard-diffusion[nf4]'"
 KEYS_FORM = "keys of visible ASCII characters, separated by commas, or empty for none"
 
 
@@ -108,4 +108,4 @@ RateLimitText = Annotated[str, AfterValidator(_checked_rate_limit)]
 StorageUrl = Annotated[SecretStr, AfterValidator(_checked_storage)]
 OriginList = Annotated[str, AfterValidator(_checked_origins)]
 KeyList = Annotated[SecretStr, AfterValidator(_checked_keys)]
-QuantizationName = Annotated[Literal["none", "int8", "nf4"], AfterValidator(_checked_quantization)]
+QuantizationName = Annotated[Literal["auto", "none", "int8", "nf4"], AfterValidator(_checked_quantization)]

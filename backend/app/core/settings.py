@@ -45,10 +45,13 @@ class DiffusionConfig(BaseModel):
         0, ge=0, le=10_000_000, description="Megabytes of weights that may be loaded; above, idle models leave. 0: any."
     )
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        "auto", description="Arithmetic of the weights; auto is bfloat16 on CUDA and float32 on a CPU."
+        "auto",
+        description="Arithmetic of the weights; auto: bfloat16 on CUDA and, of large models, on CPUs that have it.",
     )
     quantization: QuantizationName = Field(
-        "none", description="Of the layers' weights: none, int8 or nf4, which are a half and a quarter of bfloat16."
+        "auto",
+        description="Of the layers' weights: none, int8 or nf4, which are a half and a quarter of bfloat16; auto: int8 "
+        "for a large model that does not fit a CPU's memory otherwise.",
     )
     cpu_runtime: Literal["auto", "onnx", "torch"] = Field(
         "auto",

@@ -18,7 +18,7 @@ from app.engine.engine import Engine
 from app.engine.families.adapter import load_adapter
 from app.engine.families.checkpoint import load_model
 from app.engine.families.registry import family_named
-from app.engine.interface.config import DEFAULT_DEMAND, Demand, DTypeName, EngineConfig, RuntimeName
+from app.engine.interface.config import DEFAULT_DEMAND, Demand, DTypeName, EngineConfig, QuantizationName, RuntimeName
 from app.engine.interface.counters import EngineCounters
 from app.engine.interface.errors import (
     DeviceBroken,
@@ -31,12 +31,14 @@ from app.engine.interface.errors import (
 from app.engine.interface.params import EngineRequest, ReadRequest
 from app.engine.models.adapters import Adapter
 from app.engine.models.base import FamilyModel
+from app.engine.models.quantisation import num_weights, quantization_of
 from app.engine.passes.runner import ModelRunner
 from app.engine.recovery import CPU, Home
 from app.engine.request.life import OnEvent, RequestLife
 from app.engine.request.read import ReadState
 from app.engine.request.state import RequestState
-from app.engine.room.check import check_room, preferred_device
+from app.engine.room.check import check_room, form_in_words, preferred_device
+from app.engine.room.choice import why
 from app.engine.room.estimate import Estimate, MemoryNeed
 
 MAX_FAILURES_IN_A_ROW = 3
@@ -100,6 +102,10 @@ class EngineThread:
         return str(self._engine.runner.dtype).removeprefix("torch.")
 
     @property
+    def quantization(self) -> QuantizationName:
+        return quantization_of(self.model)
+
+    @property
     def memory_bytes(self) -> int:
         """Bytes of the weights."""
         return self._engine.runner.memory_bytes
@@ -122,14 +128,25 @@ class EngineThread:
             runtime = "auto"
         elif runtime == "auto":
             runtime = "onnx" if runner.is_graphed else "torch"
-        dtype = str(choose_dtype(config.dtype, runner.device)).removeprefix("torch.")
         return replace(
             config,
             device="cuda:0" if device == "cuda" else device,
             memory_threshold=config.memory_threshold if device == "auto" else 1.0,
-            dtype=cast(DTypeName, dtype),
+            dtype=self._dtype_in_effect(config),
+            quantization=self._quantization_in_effect(config),
             cpu_runtime=runtime,
         )
+
+    def _dtype_in_effect(self, config: EngineConfig) -> DTypeName:
+        if config.dtype == self._config.dtype == "auto":
+            return cast(DTypeName, self.dtype)  # it may have hung on the memory that was free
+        dtype = choose_dtype(config.dtype, self._engine.runner.device, num_weights(self.model))
+        return cast(DTypeName, str(dtype).removeprefix("torch."))
+
+    def _quantization_in_effect(self, config: EngineConfig) -> QuantizationName:
+        if config.quantization != "auto":
+            return config.quantization
+        return self.quantization if self._config.quantization == "auto" else "none"
 
     def load_adapter(self, name: str, folder: Path) -> Adapter:
         """Reads the adapter in a folder; from then on requests may name it. It goes to the device with the first one.
@@ -273,7 +290,9 @@ def _load_where_there_is_room(folder: Path, estimate: Estimate) -> tuple[FamilyM
 
 def _load_on(device: torch.device, folder: Path, estimate: Estimate) -> tuple[FamilyModel, MemoryNeed]:
     need = check_room(estimate, device)
-    return load_model(folder, device, need.dtype, estimate.config.quantization), need
+    if reason := why(estimate, device):
+        log.info("%s is loaded on %s as %s: %s", estimate.name, device, form_in_words(need), reason)
+    return load_model(folder, device, need.dtype, need.quantization), need
 
 
 def _home_of(model: FamilyModel, estimate: Estimate) -> Home | None:

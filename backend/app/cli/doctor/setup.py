@@ -120,7 +120,8 @@ def _room(model_id: str, folder: Path, settings: Settings) -> Finding:
 
     from app.engine.families.checkpoint import load_model, stored_bytes
     from app.engine.interface.errors import OutOfDeviceMemory
-    from app.engine.room.check import check_room, in_words, preferred_device
+    from app.engine.room.check import check_room, form_in_words, in_words, preferred_device
+    from app.engine.room.choice import why
     from app.engine.room.estimate import Estimate
     from app.services.diffusion.families.registry import text_family
     from app.services.diffusion.residency.catalog import demand_of, engine_config
@@ -138,7 +139,8 @@ def _room(model_id: str, folder: Path, settings: Settings) -> Finding:
         need = check_room(estimate, device)
     except OutOfDeviceMemory as error:
         return warning(f"{fact}, but there is no room for it now: {error}")
-    return ok(f"{fact}. On {device} it needs {in_words(estimate, need)}.")
+    reason = f" It runs in {form_in_words(need)}: {words}." if (words := why(estimate, device)) else ""
+    return ok(f"{fact}. On {device} it needs {in_words(estimate, need)}.{reason}")
 
 
 def _port(settings: Settings) -> Iterator[Finding]:

@@ -81,11 +81,27 @@ def _cuda_memory() -> dict[int, tuple[int, int]]:
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-def choose_dtype(name: DTypeName, device: torch.device) -> torch.dtype:
-    """auto: bfloat16 on CUDA, float32 elsewhere; a CPU without bfloat16 units is many times slower in it."""
-    if name == "auto":
-        return torch.bfloat16 if device.type == "cuda" else torch.float32
-    return _DTYPES[name]
+LARGE_MODEL = 2**28
+"""Weights from which on a model is large to `auto`: 1 GB in float32. Smaller ones are fast enough as they are."""
+
+
+def choose_dtype(name: DTypeName, device: torch.device, num_weights: int = 0) -> torch.dtype:
+    """auto: bfloat16 on CUDA, and for a large model on a CPU with units for it; float32 elsewhere, for a CPU without
+    them is many times slower in bfloat16."""
+    if name != "auto":
+        return _DTYPES[name]
+    is_halved = device.type == "cpu" and is_large(num_weights) and computes_bfloat16()
+    return torch.bfloat16 if device.type == "cuda" or is_halved else torch.float32
+
+
+def is_large(num_weights: int) -> bool:
+    """Whether `auto` may compute a model of so many weights otherwise than it was trained."""
+    return num_weights >= LARGE_MODEL
+
+
+def computes_bfloat16() -> bool:
+    """Whether the CPU has units for bfloat16: AVX512_BF16, which those with AMX have too."""
+    return torch.cpu._is_avx512_bf16_supported()
 
 
 def has_float64(device: torch.device) -> bool:

@@ -7,6 +7,7 @@ from typing import Literal
 
 DTypeName = Literal["auto", "float32", "bfloat16", "float16"]
 QuantizationName = Literal["none", "int8", "nf4"]
+QuantizationChoice = Literal["auto", "none", "int8", "nf4"]
 RuntimeName = Literal["auto", "onnx", "torch"]
 
 
@@ -19,9 +20,11 @@ class EngineConfig:
     memory_threshold: float = 0.8
     """`auto` passes over a CUDA device of which a larger share is in use already."""
     dtype: DTypeName = "auto"
-    """auto: bfloat16 on CUDA, float32 elsewhere, whatever the file stores (CPUs are many times slower in bfloat16)."""
-    quantization: QuantizationName = "none"
-    """The form of the weights of all layers (`models/quantisation.py`); nf4 needs bitsandbytes."""
+    """auto: bfloat16 on CUDA, and for a large model on a CPU with units for it; float32 elsewhere, whatever the file
+    stores (other CPUs are many times slower in bfloat16)."""
+    quantization: QuantizationChoice = "auto"
+    """The form of the weights of all layers (`models/quantisation.py`); nf4 needs bitsandbytes. auto: int8 for a large
+    model on a CPU where it would not fit main memory otherwise, none elsewhere (`room/choice.py`)."""
     cpu_runtime: RuntimeName = "auto"
     """The runtime on a CPU: auto runs small float32 models as ONNX Runtime graphs (`passes/graphs.py`) where that is
     installed and works, others and elsewhere by PyTorch modules; onnx and torch are these two, or an error."""

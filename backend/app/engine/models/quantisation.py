@@ -65,6 +65,10 @@ class Int8Linear(nn.Module):
         """The weights as whole numbers [I, O], however they are stored."""
         return unpacked(self.qweight).T if self.qweight.is_mkldnn else self.qweight
 
+    @property
+    def num_weights(self) -> int:
+        return self.qweight.numel()
+
     def _packed_product(self, x: Tensor) -> Tensor:
         zero = packed_zero()
         assert zero is not None, "weights are packed only where packed weights can be multiplied"
@@ -88,6 +92,10 @@ class Nf4Linear(nn.Module):
         self.register_buffer("qweight", qweight)
         self.register_buffer("scales", state.absmax)
         self._shape = tuple(weight.shape)
+
+    @property
+    def num_weights(self) -> int:
+        return math.prod(self._shape)
 
     def forward(self, x: Tensor) -> Tensor:
         """x [N, I] -> [N, O] in the same type."""
@@ -149,6 +157,20 @@ def weights_to_quantise(model: FamilyModel) -> dict[str, Linear]:
     projections = {linear for layer in model.stack().layers for linear in layer.parts().linears}
     modules = ((name, module) for name, module in model.named_modules() if isinstance(module, Linear))
     return {f"{name}.weight": module for name, module in modules if module in projections}
+
+
+def quantization_of(model: FamilyModel) -> QuantizationName:
+    """The form of the weights of a model's layers."""
+    for module in model.modules():
+        if isinstance(module, QuantisedLinear):
+            return "int8" if isinstance(module.product, Int8Linear) else "nf4"
+    return "none"
+
+
+def num_weights(model: FamilyModel) -> int:
+    """The number of weights of a model, whatever their form."""
+    quantised = (module.product.num_weights for module in model.modules() if isinstance(module, QuantisedLinear))
+    return sum(weight.numel() for weight in model.parameters()) + sum(quantised)
 
 
 def quantised_bytes(weight: Tensor, quantization: QuantizationName) -> int:

@@ -12,6 +12,7 @@ from app.engine.device.devices import choose_device, cuda_devices
 from app.engine.device.memory import DeviceMemory, device_memory, free_caches
 from app.engine.interface.errors import OutOfDeviceMemory
 from app.engine.request.context import ContextWindow
+from app.engine.room.choice import chosen
 from app.engine.room.estimate import Estimate, MemoryNeed, PassBytes
 
 _SMALLER: tuple[dict[str, Any], ...] = (
@@ -44,6 +45,7 @@ def check_room(estimate: Estimate, device: torch.device) -> MemoryNeed:
             and what would fit.
     """
     memory = device_memory(device)
+    estimate = chosen(estimate, device, memory.free_bytes if memory else None)
     need = estimate.need(device, memory.free_bytes if memory else None)
     if memory is not None and need.least > memory.free_bytes:
         free_caches(device)  # of what other models left
@@ -55,14 +57,19 @@ def check_room(estimate: Estimate, device: torch.device) -> MemoryNeed:
 
 def in_words(estimate: Estimate, need: MemoryNeed) -> str:
     """Gives what a checkpoint needs at least, and for what: `2.4 GB: 400 MB for weights in float32, 2.0 GB for …`."""
-    weights, form = need.weights, [str(need.dtype).removeprefix("torch."), *({estimate.config.quantization} - {"none"})]
-    parts = [f"{size_of(weights.held)} for weights in {' and '.join(form)}"] if weights.held else []
+    weights = need.weights
+    parts = [f"{size_of(weights.held)} for weights in {form_in_words(need)}"] if weights.held else []
     parts.append(_of_request(estimate.window, need.one))
     if weights.loading > need.one.all:
         parts[-1] = f"{size_of(weights.loading)} for a copy of one of them while they are read"
     if weights.mapped:
         parts.append(f"and for speed {size_of(weights.mapped)} for weights that stay in their files")
     return f"{size_of(need.least)}: {', '.join(parts)}"
+
+
+def form_in_words(need: MemoryNeed) -> str:
+    """Gives the type and the quantization of a checkpoint's weights: `bfloat16 and int8`."""
+    return " and ".join([str(need.dtype).removeprefix("torch."), *({need.quantization} - {"none"})])
 
 
 def size_of(num_bytes: int) -> str:

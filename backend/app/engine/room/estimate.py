@@ -18,9 +18,10 @@ from app.engine.device.memory import Need
 from app.engine.families.build import build_model
 from app.engine.families.registry import family_named, read_config
 from app.engine.families.weight_sizes import WeightSizes, stored_types, weight_sizes
-from app.engine.interface.config import Demand, EngineConfig
+from app.engine.interface.config import Demand, EngineConfig, QuantizationName
 from app.engine.interface.params import DecodingParams, GenerationRequest
 from app.engine.models.base import ModelConfig
+from app.engine.models.quantisation import num_weights
 from app.engine.passes.footprint import Footprint
 from app.engine.passes.graphs import may_run
 from app.engine.request.context import ContextWindow, fit_window
@@ -52,6 +53,7 @@ class MemoryNeed:
     """Bytes that a model takes on one device."""
 
     dtype: torch.dtype
+    quantization: QuantizationName
     weights: WeightSizes
     one: PassBytes
     """A single request."""
@@ -113,15 +115,24 @@ class Estimate:
 
     def need(self, device: torch.device, free_bytes: int | None = None) -> MemoryNeed:
         """Gives what it takes on a device, of which so many bytes are free before it is loaded, if that is known."""
-        dtype = choose_dtype(self.config.dtype, device)
-        weights = weight_sizes(self._model, device, dtype, self.config.quantization, self._stored)
+        dtype = choose_dtype(self.config.dtype, device, self.num_weights)
+        weights = weight_sizes(self._model, device, dtype, self.quantization, self._stored)
         is_graphed = self._is_graphed(device, dtype, weights.all)
         if is_graphed:
             weights = replace(weights, held=weights.held + GRAPHS * weights.all)
         footprint, request = Footprint(self._model.config, dtype, is_graphed), self._request()
         num_together = self._num_together(footprint, request, _logits_budget(self.config, device, weights, free_bytes))
         one, batch = (_bytes_of(footprint, request, number) for number in (1, num_together))
-        return MemoryNeed(dtype, weights, one, batch, num_together)
+        return MemoryNeed(dtype, self.quantization, weights, one, batch, num_together)
+
+    @property
+    def quantization(self) -> QuantizationName:
+        """The form of the weights; none, where `auto` has not been decided (`choice.py`)."""
+        return "none" if self.config.quantization == "auto" else self.config.quantization
+
+    @property
+    def num_weights(self) -> int:
+        return num_weights(self._model)
 
     @property
     def window(self) -> ContextWindow:
@@ -139,7 +150,7 @@ class Estimate:
         return self.need(CUDA).least
 
     def _is_graphed(self, device: torch.device, dtype: torch.dtype, weight_bytes: int) -> bool:
-        is_possible = device.type == "cpu" and dtype is torch.float32 and self.config.quantization != "nf4"
+        is_possible = device.type == "cpu" and dtype is torch.float32 and self.quantization != "nf4"
         return is_possible and self.config.cpu_runtime != "torch" and may_run(weight_bytes)
 
     def _request(self) -> Need:

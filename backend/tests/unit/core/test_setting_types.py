@@ -71,7 +71,9 @@ def test_keys_that_no_header_can_hold(keys: str) -> None:
 def test_nf4_needs_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
     assert update_config(DiffusionConfig(), {"quantization": "nf4"}).quantization == "nf4"
     monkeypatch.setattr(setting_types, "find_spec", lambda name: None)
-    with pytest.raises(ValidationError, match="Input should be none or int8; nf4 needs bitsandbytes: pip install"):
+    with pytest.raises(
+        ValidationError, match="Input should be auto, none or int8; nf4 needs bitsandbytes: pip install"
+    ):
         update_config(DiffusionConfig(), {"quantization": "nf4"})
 
 

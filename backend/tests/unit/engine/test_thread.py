@@ -11,10 +11,11 @@ import torch
 from onnxruntime.capi.onnxruntime_pybind11_state import RuntimeException as OrtError
 
 from app.engine import thread
+from app.engine.device import devices
 from app.engine.device.memory import DeviceMemory
 from app.engine.engine import Engine
 from app.engine.families.checkpoint import load_model
-from app.engine.interface.config import EngineConfig, QuantizationName
+from app.engine.interface.config import Demand, EngineConfig, QuantizationName
 from app.engine.interface.errors import (
     CheckpointError,
     DeviceBroken,
@@ -27,7 +28,9 @@ from app.engine.interface.events import Admitted, Cancelled, EngineEvent, Failed
 from app.engine.interface.params import DecodingParams, GenerationRequest
 from app.engine.models.base import FamilyModel
 from app.engine.passes.runner import ModelRunner
+from app.engine.recovery import CPU
 from app.engine.room import check
+from app.engine.room.estimate import Estimate
 from app.engine.thread import MAX_FAILURES_IN_A_ROW, EngineThread
 from tests.conformance import traces
 from tests.unit.engine.checkpoints import CHECKPOINTS
@@ -203,6 +206,38 @@ def test_auto_looks_for_room_for_the_weights_as_they_will_be_and_a_request(monke
         engine.close()
         assert engine.memory_need is not None
         assert asked.pop() == engine.memory_bytes + engine.memory_need.one.all
+
+
+def test_a_large_model_says_once_in_which_form_it_is_loaded_and_why(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(devices, "LARGE_MODEL", 1000)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+    auto, exact = EngineConfig(device="cpu"), EngineConfig(device="cpu", dtype="float32", quantization="none")
+    with caplog.at_level("INFO", logger="app.engine.thread"):
+        engine = EngineThread.load(CHECKPOINTS["llada-tiny"], auto)
+        engine.close()
+        (said,) = caplog.messages
+        EngineThread.load(CHECKPOINTS["llada-tiny"], exact).close()
+    assert said.startswith("llada-tiny is loaded on cpu as bfloat16: ")
+    assert said.endswith(" weights, on a CPU with units for bfloat16")
+    assert caplog.messages == [said], "settings that leave no choice need no reason"
+    assert (engine.dtype, engine.quantization) == ("bfloat16", "none")
+    named = EngineConfig(device="cpu", dtype="bfloat16", quantization="none")
+    assert engine.in_effect(auto) == engine.in_effect(named) != engine.in_effect(exact)
+
+
+def test_weights_that_auto_has_quantised_are_loaded_as_auto_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "LARGE_MODEL", 1000)
+    smallest = Estimate.of(CHECKPOINTS["llada-tiny"], EngineConfig(quantization="int8"), Demand()).need(CPU)
+    room = DeviceMemory(0, smallest.least + smallest.weights.mapped)
+    monkeypatch.setattr(check, "device_memory", lambda device: room)
+    auto = EngineConfig(device="cpu", cpu_runtime="torch")
+    engine = EngineThread.load(CHECKPOINTS["llada-tiny"], auto)
+    engine.close()
+    assert (engine.quantization, engine.memory_need) == ("int8", smallest)
+    assert engine.in_effect(auto).quantization == "int8"
+    assert engine.in_effect(EngineConfig(quantization="none")).quantization == "none"
 
 
 def test_a_checkpoint_without_room_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -214,7 +214,7 @@ class NativeDiffusionModel(DiffusionModel):
         details.checkpoint = self._location
         if self._loaded is not None:
             details.dtype = self._loaded.engine.dtype
-            details.quantization = self._config.quantization
+            details.quantization = self._loaded.engine.quantization
             report_memory(details, self._loaded.engine.memory_need)
             details.load_time = round(self._loaded.engine.load_time_s, 3)
             details.parameters = _bounds_for(self._loaded.family.name) | details.parameters

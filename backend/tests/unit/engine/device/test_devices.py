@@ -228,7 +228,17 @@ def test_a_missing_device_is_an_engine_error(name: str, monkeypatch: pytest.Monk
     ],
 )
 def test_auto_takes_bfloat16_on_cuda_and_float32_elsewhere(name: DTypeName, device: str, dtype: torch.dtype) -> None:
-    assert choose_dtype(name, torch.device(device)) is dtype
+    assert choose_dtype(name, torch.device(device), num_weights=10**6) is dtype
+
+
+@pytest.mark.parametrize("has_units", [True, False])
+def test_auto_takes_bfloat16_for_a_large_model_on_a_cpu_with_units_for_it(
+    has_units: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: has_units)
+    expected = torch.bfloat16 if has_units else torch.float32
+    assert choose_dtype("auto", torch.device("cpu"), num_weights=8 * 10**9) is expected
+    assert choose_dtype("auto", torch.device("mps"), num_weights=8 * 10**9) is torch.float32
 
 
 def test_the_quantum_gives_every_thread_a_full_share() -> None:
