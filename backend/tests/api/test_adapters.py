@@ -11,7 +11,8 @@ import torch
 from openai import OpenAI
 
 from app.engine.families.checkpoint import load_model
-from tests.api.serving import CHECKPOINTS, Server
+from tests.api.serving import CHECKPOINTS, Json, Server
+from tests.api.test_constraints import PATTERN, check, text_of
 from tests.unit.engine.adapters import write_whole_adapter
 
 
@@ -62,6 +63,23 @@ def test_reads_through_an_adapter_and_its_base_are_the_same_alone_and_together(a
         assert alone[0] != pytest.approx(alone[1], abs=1e-3)
         with ThreadPoolExecutor(8) as pool:
             assert list(pool.map(ask, names * 4)) == alone * 4
+
+
+def test_answers_through_an_adapter_obey_constraints(adapted: Server) -> None:
+    body: Json = {"text": "Once upon", "max_length": 48, "seed": 5, "constraint": {"regex": PATTERN}, "logprobs": 0}
+
+    def answered(name: str) -> Json:
+        return adapted.answer("/generate", {**body, "model_id": name})
+
+    mine, base = answered("mine"), answered("llada")
+    for answer in (mine, base):
+        check(answer["generated_text"], body["constraint"])
+    assert mine["model_id"] == "mine"
+    assert mine["metadata"]["logprobs"] != base["metadata"]["logprobs"]
+    with ThreadPoolExecutor(6) as pool:
+        together = list(pool.map(answered, ("mine", "llada") * 3))
+    assert [each["generated_text"] for each in together] == [mine["generated_text"], base["generated_text"]] * 3
+    assert text_of(adapted.events("/generate/stream", {**body, "model_id": "mine"})) == mine["generated_text"]
 
 
 def test_an_adapter_that_cannot_be_loaded_is_explained_and_its_base_answers(adapted: Server) -> None:

@@ -60,6 +60,19 @@ def test_a_client_that_left_during_a_read_frees_its_slot_and_is_counted_once(ser
     assert after["failed_requests"] == before["failed_requests"]
 
 
+def test_a_client_that_left_during_a_likelihood_frees_its_slot_and_is_counted_once(server: Server) -> None:
+    """Hundreds of passes were to come."""
+    before = server.wait_until_idle()
+    texts = ["one two three four five six seven eight"] * 8
+    connection = connect_and_ask(server, "/likelihood", {"texts": texts, "num_samples": 256, "model_id": "llada"})
+    server.wait_for(in_flight(1))
+    connection.close()
+    after = server.wait_until_idle()
+    counts = [after[name] - before[name] for name in ("total_requests", "cancelled_requests", "failed_requests")]
+    assert counts == [1, 1, 0]
+    assert after["successful_requests"] == before["successful_requests"]
+
+
 @pytest.mark.parametrize("path", ["/infill", "/infill/stream"])
 def test_a_client_of_infilling_that_left_frees_its_slot(server: Server, path: str) -> None:
     before = server.wait_until_idle()

@@ -15,7 +15,7 @@ from app.core.settings import Settings
 from app.ray.model_replica import Item, ModelReplica
 from app.services.diffusion import DiffusionGenerationParams, InvalidParameters
 from app.services.diffusion.decisions import DiffusionDecisionParams
-from app.services.diffusion.model_events import Ended, HolesRead, Piece, Started
+from app.services.diffusion.model_events import CanvasStep, Ended, HolesRead, Piece, Started
 from app.services.diffusion.reading import Asked, DiffusionReadParams
 from tests.ray.fakes import FakeBoard
 
@@ -69,6 +69,21 @@ async def test_a_replica_reads_and_decides(replica: ModelReplica) -> None:
         assert isinstance(ended, Ended)
         assert ended.num_denoising_steps == 1
         assert await answered(replica, sent) == [started, read, ended]
+
+
+async def test_a_replica_obeys_a_constraint_and_reports_what_it_forced(replica: ModelReplica) -> None:
+    def asking(choice: str) -> Asked:
+        asked = {"text": "def", "max_length": 1, "stream_mode": "canvas", "constraint": {"choices": [choice]}}
+        sent: Asked = pickle.loads(pickle.dumps(DiffusionGenerationParams.model_validate(asked)))
+        return sent
+
+    _, *items, ended = await answered(replica, asking("q"))
+    assert [item.text for item in items if isinstance(item, Piece)] == ["q"]
+    assert [item.data["forced"] for item in items if isinstance(item, CanvasStep)] == [[0]]
+    assert isinstance(ended, Ended)
+    (error,) = await answered(replica, asking("qq qq"))
+    assert isinstance(error, InvalidParameters)
+    assert error.field == "max_length"
 
 
 async def test_a_refusal_comes_as_the_last_item_and_beforehand_as_a_sentence(replica: ModelReplica) -> None:

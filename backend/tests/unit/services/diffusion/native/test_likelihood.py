@@ -49,20 +49,21 @@ async def test_many_samples_come_to_the_exact_bound(model_id: str, service: Diff
     assert found["log_likelihood"] == pytest.approx(expected, abs=4 * found["standard_error"] + 1e-4)
 
 
-async def test_blocks_are_predicted_from_the_clean_blocks_before(service: DiffusionLLMService) -> None:
-    tokenizer = tokens_of("sdar")
+@pytest.mark.parametrize("model_id", ["sdar", "diffcoder"])
+async def test_blocks_are_predicted_from_the_clean_blocks_before(model_id: str, service: DiffusionLLMService) -> None:
+    tokenizer = tokens_of(model_id)
     ids = tokenizer.encode("a b c d")[:6]
     text = tokenizer.decode(ids)
-    begin = [tokenizer.require("bos")] if begins("sdar") else []
-    config = service._residency.slot("sdar")  # the length of a block is that of the checkpoint
+    begin = [tokenizer.require("bos")] if begins(model_id) else []
+    config = service._residency.slot(model_id)  # the length of a block is that of the checkpoint
     await config.loaded()
     assert config.instance is not None
     length = config.instance.model.loaded.config.block_length  # type: ignore[attr-defined]
     whole = [*begin, *tokenizer.encode(text)]
     expected = 0.0
     for start, end in likelihood._segments(len(begin), len(whole), length):
-        expected += expected_bound("sdar", whole[:start], whole[start:end], start)
-    (found,) = await scored(service, model_id="sdar", texts=[text], num_samples=512)
+        expected += expected_bound(model_id, whole[:start], whole[start:end], start)
+    (found,) = await scored(service, model_id=model_id, texts=[text], num_samples=512)
     assert found["log_likelihood"] == pytest.approx(expected, abs=4 * found["standard_error"] + 1e-4)
 
 

@@ -27,6 +27,7 @@ FOLDERS = {
     "dreamon": "dreamon-tiny",
     "dream": "dream-tiny",
     "sdar": "block/sdar-tiny",
+    "diffcoder": "block/stable-diffcoder-tiny",
     "fast": "block/fast-dllm-v2-tiny",
 }
 models = pytest.mark.parametrize("model_id", FOLDERS)
