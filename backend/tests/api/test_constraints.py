@@ -186,7 +186,12 @@ def test_refusals_of_a_schema_are_in_the_clients_words(client: OpenAI) -> None:
     tool: Any = {"type": "function", "function": {"name": "note", "parameters": {"not": {}}}}
     with pytest.raises(openai.BadRequestError, match="not") as refusal:
         client.chat.completions.create(model="llada", messages=CHAT, tools=[tool], tool_choice="required")
-    assert refusal.value.param == "tool_choice"
+    assert refusal.value.param == "tools[0].function.parameters"
+    assert "tools[0].function.parameters: The schema's not at #" in refusal.value.message
+    form: Any = {"type": "json_schema", "json_schema": {"name": "n", "schema": {"not": {}}}}
+    with pytest.raises(openai.BadRequestError, match="not") as refusal:
+        client.chat.completions.create(model="llada", messages=CHAT, response_format=form)
+    assert refusal.value.param == "response_format.json_schema.schema"
 
 
 def test_a_model_that_does_not_obey_refuses_and_others_are_named(server: Server) -> None:

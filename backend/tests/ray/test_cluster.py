@@ -24,6 +24,7 @@ import requests
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.api.serving import BACKEND, Json, Server, serving
+from tests.api.test_constraints import PATTERN, check, text_of
 from tests.api.test_disconnect import connect_and_ask
 
 pytestmark = [pytest.mark.ray, pytest.mark.thorough]
@@ -144,6 +145,16 @@ def test_a_stream_is_to_the_byte_the_answer(cluster: Server, accept: str) -> Non
     assert [events[0]["type"], events[-1]["type"]] == ["start", "complete"]
     text = "".join(event["data"] for event in events if event["type"] == "token")
     assert text == cluster.answer("/generate", body)["generated_text"]
+
+
+def test_an_answer_of_a_replica_obeys_its_constraint(cluster: Server) -> None:
+    body: Json = {"text": "Once", "model_id": "llada", "max_length": 48, "seed": 3, "constraint": {"regex": PATTERN}}
+    answer = cluster.answer("/generate", body)["generated_text"]
+    check(answer, body["constraint"])
+    assert text_of(cluster.events("/generate/stream", {**body, "stream_mode": "canvas"})) == answer
+    for wrong, field in (({"max_length": 2}, "max_length"), ({"constraint": {"regex": "(?=a)a"}}, "constraint.regex")):
+        refused = visit(cluster, "/generate/stream", {**body, **wrong})
+        assert (refused.status, json.loads(refused.body)["errors"][0]["field"]) == (422, field)
 
 
 def test_a_stream_is_not_held_back(cluster: Server) -> None:

@@ -45,7 +45,8 @@ class Constraints:
         try:
             return await asyncio.get_running_loop().run_in_executor(WORKERS, self._compiled, constraint)
         except ConstraintError as error:
-            raise InvalidParameters(f"constraint: {error}", field="constraint") from error
+            field = f"constraint.{_source(constraint)[0]}"
+            raise InvalidParameters(f"{field}: {error}", field=field) from error
 
     def _compiled(self, constraint: Constraint) -> TokenAutomaton:
         compiled = _CACHE.compiled(*_source(constraint), self._vocabulary)
