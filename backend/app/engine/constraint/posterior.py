@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
 from app.engine.constraint.graph import OPEN, LayeredGraph
 from app.engine.constraint.lattice import Lattice, Paths
@@ -98,22 +97,22 @@ class Posterior:
     def _sums_of_chances(self) -> _Sums | None:
         """The sums of probabilities; `None` where they may have left the range of float64."""
         chances = self._chances_of_kinds
-        is_zero = chances <= 0
-        least = float(np.min(chances, initial=1.0, where=~is_zero))
-        if least < _LEAST_CHANCE or self._has_lost(is_zero):
+        least = _least_positive(chances)
+        if least < _LEAST_CHANCE or self._has_lost(chances):
             return None
         free = self._moves.sizes / self._moves.num_classes  # at most 1 together, as the others
         table = self._lattice.table(chances, 1.0, 0.0, free)
         sums = _summed(
             self._graph, [row.take(layer.kinds) for row, layer in zip(table, self._graph.layers, strict=True)]
         )
-        totals = np.concatenate(sums.totals)
-        least_total = float(np.min(totals, initial=1.0, where=totals > 0))
+        least_total = _least_positive(np.concatenate(sums.totals))
         return None if least_total * least < _LEAST_PRODUCT else sums
 
-    def _has_lost(self, is_zero: NDArray[np.bool_]) -> bool:
+    def _has_lost(self, chances: Floats) -> bool:
         """Whether a probability has become zero that is not."""
-        return bool(is_zero.any()) and bool((self._moves.best_of_kinds(self._logs)[is_zero] > -np.inf).any())
+        if chances.min(initial=1.0) > 0:
+            return False
+        return bool((self._moves.best_of_kinds(self._logs)[chances <= 0] > -np.inf).any())
 
     def _sums_along(self, paths: Paths) -> _Sums:
         """The sums relative to the best path from each node."""
@@ -257,6 +256,11 @@ class Posterior:
         for row, index in enumerate(self._open):
             table[self._graph.states[index + 1], row] = self._log_totals[index + 1]
         return table
+
+
+def _least_positive(numbers: Floats) -> float:
+    least = float(numbers.min(initial=1.0))
+    return least if least > 0 else float(numbers.min(initial=1.0, where=numbers > 0))
 
 
 def _summed(graph: LayeredGraph, weights: list[Floats]) -> _Sums:

@@ -1,12 +1,14 @@
 """The logits of one request, token by token of each class: what sums, maxima and draws over a class need.
 
-Shapes: R rows, V vocabulary, M tokens that belong to a class, class by class, C classes. The few operations that touch
-all tokens are those of torch where it is faster.
+Shapes: R rows, V vocabulary, C classes. No step keeps more than a few rows class by class at a time.
 """
 
 from __future__ import annotations
 
-from functools import cached_property
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, cached_property, partial
 
 import numpy as np
 import torch
@@ -21,39 +23,79 @@ Logits = NDArray[np.float32]
 
 _TINY = 1e-25
 """Sums of float32 probabilities below this one are computed anew, relative to the largest of their class."""
+_NUM_AT_ONCE = 65_536
+"""Logits that are looked at together: they stay in the processor's cache from one operation to the next."""
+_MANY = 1_000_000
+"""Logits that are shared among threads."""
 
 
 class ClassSums:
-    """logits [R, V] on the host in float32, by the classes of an automaton."""
+    """logits [R, V] on the host in float32, by the classes of an automaton.
 
-    def __init__(self, logits: Tensor, automaton: TokenAutomaton) -> None:
+    Args:
+        with_best: whether the largest logits are going to be asked for, which are found on the way.
+    """
+
+    def __init__(self, logits: Tensor, automaton: TokenAutomaton, *, with_best: bool = False) -> None:
+        self._rows: Logits = logits.numpy()
         self._ids, first = automaton.members
         self._first = first[:-1]
         self._bounds = automaton.bounds_of_classes
-        self._num_classes = automaton.num_classes
-        grouped = logits.index_select(1, torch.from_numpy(self._ids))
-        tops = grouped.amax(-1, keepdim=True).clamp_(min=-1e30) if len(self._ids) else grouped
-        self._grouped: Logits = grouped.numpy()
-        self._tops: Floats = tops.numpy().astype(np.float64)
-        self.weights: Logits = (grouped - tops).exp_().numpy()
-        """[R, M]: the exponential of each token's logit, relative to the largest of the row."""
+        num_rows, num_classes = len(logits), automaton.num_classes
+        self._sums = np.zeros((num_rows, num_classes), dtype=np.float32)
+        """[R, C]: the sum of the exponentials of each class, relative to the largest of the row."""
+        self._tops = np.zeros((num_rows, 1), dtype=np.float32)
+        self._known_best = np.full((num_rows, num_classes), -np.inf) if with_best else None
+        if len(self._ids):
+            self._for_parts(self._sum)
 
-    @cached_property
+    def _for_parts(self, work: Callable[[slice, Logits], None]) -> None:
+        """Calls `work` for all rows, a few at a time, with the logits class by class."""
+        step = max(1, _NUM_AT_ONCE // len(self._ids))
+        parts = [slice(low, min(low + step, len(self._rows))) for low in range(0, len(self._rows), step)]
+
+        def run(parts: list[slice]) -> None:
+            buffer = np.empty((step, len(self._ids)), dtype=np.float32)
+            for rows in parts:
+                grouped = buffer[: rows.stop - rows.start]
+                work(rows, self._rows[rows].take(self._ids, axis=1, out=grouped, mode="clip"))
+
+        num_threads = min(torch.get_num_threads(), len(parts)) if len(self._rows) * len(self._ids) > _MANY else 1
+        if num_threads == 1:
+            run(parts)
+        else:
+            deque(_threads().map(run, [parts[index::num_threads] for index in range(num_threads)]), maxlen=0)
+
+    def _sum(self, rows: slice, grouped: Logits) -> None:
+        if self._known_best is None:
+            tops = grouped.max(-1, keepdims=True)
+        else:
+            self._find_best(self._known_best, rows, grouped)
+            tops = self._known_best[rows].max(-1, keepdims=True)
+        self._tops[rows] = tops = np.maximum(tops, -1e30).astype(np.float32)
+        grouped -= tops
+        np.exp(grouped, out=grouped)
+        self._sums[rows, 1:] = np.add.reduceat(grouped, self._first, axis=1)
+
+    def _find_best(self, best: Floats, rows: slice, grouped: Logits) -> None:
+        best[rows, 1:] = np.maximum.reduceat(grouped, self._first, axis=1)
+
+    @property
     def best(self) -> Floats:
         """[R, C]: the largest logit of each class; minus infinity for class 0."""
-        return self._with_class_0(np.maximum.reduceat(self._grouped, self._first, axis=1))
+        if self._known_best is None:
+            self._known_best = np.full(self._sums.shape, -np.inf)
+            self._for_parts(partial(self._find_best, self._known_best))
+        return self._known_best
 
     @cached_property
     def logs(self) -> Floats:
         """[R, C]: the logarithm of the sum of the exponentials of each class; minus infinity for class 0."""
-        sums = np.add.reduceat(self.weights, self._first, axis=1).astype(np.float64)
-        is_tiny = sums < _TINY
         with np.errstate(divide="ignore"):
-            np.log(sums, out=sums)
-        sums += self._tops
-        logs = self._with_class_0(sums)
-        if is_tiny.any():
-            self._sum_anew(logs, np.flatnonzero((is_tiny & (self.best[:, 1:] > -np.inf)).any(-1)))
+            logs: Floats = np.log(self._sums, dtype=np.float64)
+        logs += self._tops
+        if self._sums[:, 1:].min(initial=1.0) < _TINY:
+            self._sum_anew(logs, np.flatnonzero(((self._sums < _TINY) & (self.best > -np.inf)).any(-1)))
         return logs
 
     def _sum_anew(self, logs: Floats, rows: NDArray[np.int64]) -> None:
@@ -61,33 +103,29 @@ class ClassSums:
         sizes = np.diff(self._bounds)
         for row in rows:
             best = np.where(self.best[row, 1:] > -np.inf, self.best[row, 1:], 0.0)
-            sums = np.add.reduceat(np.exp(self._grouped[row] - np.repeat(best, sizes)), self._first)
+            weights = np.exp(self._rows[row].take(self._ids) - np.repeat(best, sizes))
             with np.errstate(divide="ignore"):
-                logs[row, 1:] = np.log(sums) + best
-
-    def _with_class_0(self, of_classes: NDArray[np.floating]) -> Floats:
-        table = np.full((len(self._grouped), self._num_classes), -np.inf)
-        table[:, 1:] = of_classes
-        return table
+                logs[row, 1:] = np.log(np.add.reduceat(weights, self._first)) + best
 
     # The tokens of a class.
 
     def best_of(self, row: int, label: int) -> int:
         """Gives the most probable token of a class; of equal ones the lowest."""
         low, high = self._bounds[label - 1], self._bounds[label]
-        return int(self._ids[low if high - low == 1 else low + int(self._grouped[row, low:high].argmax())])
+        if high - low > 1:
+            low += int(self._rows[row].take(self._ids[low:high]).argmax())
+        return int(self._ids[low])
 
     def drawn_of(self, row: int, label: int, uniform: float) -> tuple[int, float]:
         """Draws a token of a class, and gives what is left of the number."""
         low, high = self._bounds[label - 1], self._bounds[label]
         if high - low == 1:
             return int(self._ids[low]), uniform
-        index, rest = pick(self._weights_of(row, low, high), uniform)
+        logits = self._rows[row].take(self._ids[low:high]).astype(np.float64)
+        index, rest = pick(np.exp(logits - logits.max()), uniform)
         return int(self._ids[low + index]), rest
 
-    def _weights_of(self, row: int, low: int, high: int) -> Floats:
-        weights = self.weights[row, low:high].astype(np.float64)
-        if weights.max() < _TINY:
-            logits = self._grouped[row, low:high].astype(np.float64)
-            weights = np.exp(logits - logits.max())
-        return weights
+
+@cache
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(torch.get_num_threads(), "class-sums")

@@ -61,7 +61,7 @@ def predict_constrained(
     Args:
         uniforms: one draw from [0, 1) per row, where tokens are sampled.
     """
-    own = _Reading(forbid(logits.float(), rules.banned).cpu(), constraint.lattice)
+    own = _Reading(forbid(logits.float(), rules.banned).cpu(), constraint.lattice, is_greedy=not uniforms)
     if not uniforms and not (rules.scores_see_filters and _has_filters(rules)):
         return own.predict(own, rules, uniforms, constraint.length)
     shaped = _shaped(own, rules)
@@ -85,9 +85,14 @@ def _shaped(own: _Reading, rules: LogitRules) -> _Reading:
 
 
 class _Reading:
-    """One lattice under one set of logits [R, V], on the host in float32."""
+    """One lattice under one set of logits [R, V], on the host in float32.
 
-    def __init__(self, logits: Tensor, lattice: Lattice) -> None:
+    Args:
+        is_greedy: whether the most probable text is going to be asked for.
+    """
+
+    def __init__(self, logits: Tensor, lattice: Lattice, *, is_greedy: bool = False) -> None:
+        self._is_greedy = is_greedy
         self.logits = logits
         self.lattice = lattice
         self._rows: Logits = logits.numpy()
@@ -96,7 +101,7 @@ class _Reading:
 
     @cached_property
     def _sums(self) -> ClassSums:
-        return ClassSums(self.logits, self.lattice.automaton)
+        return ClassSums(self.logits, self.lattice.automaton, with_best=self._is_greedy)
 
     @cached_property
     def paths(self) -> Paths:

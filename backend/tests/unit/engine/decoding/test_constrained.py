@@ -11,6 +11,7 @@ import torch
 from app.engine.constraint.automaton import TokenAutomaton
 from app.engine.constraint.graph import OPEN
 from app.engine.constraint.lattice import Lattice
+from app.engine.decoding.class_sums import ClassSums
 from app.engine.decoding.constrained import ConstrainedRows, LengthTokens, predict_constrained
 from app.engine.decoding.rules import LogitRules, Score
 from app.engine.decoding.sampling import predict
@@ -229,7 +230,7 @@ def test_small_sums_keep_their_precision() -> None:
 
 
 def test_large_classes_are_summed_like_small_ones() -> None:
-    """Two classes of 500 tokens each, combined one by one."""
+    """Two classes of 500 tokens each."""
     rows = np.random.default_rng(0).normal(size=(3, 1001)).astype(np.float32)
     classes = np.append(0, 1 + np.arange(1000) % 2).astype(np.int32)
     edges = (np.zeros(2, dtype=np.int32), np.array([1, 2], dtype=np.int32), np.zeros(2, dtype=np.int32))
@@ -240,3 +241,19 @@ def test_large_classes_are_summed_like_small_ones() -> None:
         own = rows[:, classes == label].astype(np.float64)
         np.testing.assert_allclose(best[:, label], own.max(-1))
         np.testing.assert_allclose(sums[:, label], np.log(np.exp(own).sum(-1)), rtol=1e-5)
+
+
+def test_classes_of_many_tokens_are_summed_by_threads_to_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = torch.from_numpy(np.random.default_rng(0).normal(size=(5, 1001)).astype(np.float32))
+    edges = (np.zeros(2, dtype=np.int32), np.array([1, 2], dtype=np.int32), np.zeros(2, dtype=np.int32))
+    automaton = TokenAutomaton(np.append(0, 1 + np.arange(1000) % 2).astype(np.int32), *edges, np.array([True]))
+    alone = ClassSums(rows, automaton, with_best=True)
+    monkeypatch.setattr("app.engine.decoding.class_sums._MANY", 0)
+    monkeypatch.setattr("app.engine.decoding.class_sums._NUM_AT_ONCE", 2000)
+
+    shared = ClassSums(rows, automaton, with_best=True)
+
+    np.testing.assert_array_equal(shared.best, alone.best)
+    np.testing.assert_array_equal(shared.logs, alone.logs)
+    np.testing.assert_array_equal(ClassSums(rows, automaton).best, alone.best)
+    assert np.array_equal(ClassSums(rows, automaton).logs, alone.logs)
