@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from app.engine.canvas.canvas import Canvas
 from app.engine.canvas.edits import Edits
 from app.engine.interface.events import TokenLogprobs
 
 
+@dataclass(frozen=True, slots=True)
+class _Noted:
+    token_id: int
+    logprobs: TokenLogprobs
+
+    def num_changes_to(self, token_id: int) -> int:
+        """The number of changes of its position, once it has this token."""
+        return self.logprobs.num_changes + (token_id != self.token_id)
+
+
 class LogprobTrack:
     """Holds beside a canvas what was said of each token when it was committed, and follows its edits."""
 
     def __init__(self) -> None:
-        self._open: list[TokenLogprobs | None] = []  # of each position of the canvas; of none between two rounds
-        self._closed: list[TokenLogprobs | None] = []  # of each token of closed rounds
+        self._open: list[_Noted | None] = []  # of each position of the canvas; of none between two rounds
+        self._closed: list[_Noted | None] = []  # of each token of closed rounds
+        self._num_steps = 0
         self._num_sent = 0
 
     def open_round(self, canvas: Canvas) -> None:
@@ -24,10 +35,17 @@ class LogprobTrack:
 
     def follow(self, positions: Sequence[int], logprobs: Sequence[TokenLogprobs], edits: Edits) -> None:
         """Takes in a step: what was predicted at `positions`, and what became of it."""
+        self._num_steps += 1
         predicted = dict(zip(positions, logprobs, strict=True))
-        for position, _, _ in edits.committed:
-            is_forced = None if edits.forced is None else position in edits.forced
-            self._open[position] = replace(predicted[position], forced=is_forced)
+        for position, token_id, _ in edits.committed:
+            before = self._open[position]
+            noted = replace(
+                predicted[position],
+                forced=None if edits.forced is None else position in edits.forced,
+                step=self._num_steps,
+                num_changes=0 if before is None else before.num_changes_to(token_id),
+            )
+            self._open[position] = _Noted(token_id, noted)
         self._open = [
             followed
             for position, entry in enumerate(self._open)
@@ -45,7 +63,7 @@ class LogprobTrack:
         """Gives those of the next `count` final tokens."""
         start, self._num_sent = self._num_sent, self._num_sent + count
         taken = [*self._closed, *self._of_span(canvas)][start : self._num_sent]
-        return tuple(entry for entry in taken if entry is not None)
+        return tuple(entry.logprobs for entry in taken if entry is not None)
 
-    def _of_span(self, canvas: Canvas) -> list[TokenLogprobs | None]:
+    def _of_span(self, canvas: Canvas) -> list[_Noted | None]:
         return self._open[canvas.span_start : canvas.span_end]

@@ -67,6 +67,10 @@ class TokenLogprobs:
     """Token ids with the highest log-probabilities, in falling order."""
     forced: bool | None = None
     """Whether the constraint left no other token for the position; `None` without a constraint."""
+    step: int = 0
+    """The step of the request that committed it, from 1 on."""
+    num_changes: int = 0
+    """Earlier commits of the position that were taken back for another token."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,7 +79,8 @@ class Translator:
     def _noted(self, token_id: int, logprobs: TokenLogprobs) -> dict[str, Any]:
         top = [self._named(best_id, logprob) for best_id, logprob in logprobs.top]
         forced = {} if logprobs.forced is None else {"forced": logprobs.forced}
-        return {**self._named(token_id, logprobs.logprob), "top": top, **forced}
+        committed = {"step": logprobs.step, "changes": logprobs.num_changes}
+        return {**self._named(token_id, logprobs.logprob), "top": top, **committed, **forced}
 
     def _named(self, token_id: int, logprob: float) -> dict[str, Any]:
         return named_token(self._tokenizer, token_id, logprob)

@@ -22,8 +22,8 @@ from tests.unit.engine.mixture import mixed_requests
 MASK = 9
 
 
-def said(number: int) -> TokenLogprobs:
-    return TokenLogprobs(-float(number), ())
+def said(number: int, step: int = 0, num_changes: int = 0) -> TokenLogprobs:
+    return TokenLogprobs(-float(number), (), step=step, num_changes=num_changes)
 
 
 def steps_of(events: Sequence[EngineEvent]) -> list[Step]:
@@ -66,9 +66,21 @@ def test_a_track_follows_expansions_and_deletions() -> None:
     canvas.commit(2, 4)
     track.follow([2], [said(6)], Edits(((2, 4, 1.0),)))
     assert canvas.span_ids == [8, 4, 7]
-    assert track.take(2, canvas) == (said(4), said(6))
+    assert track.take(2, canvas) == (said(4, step=2), said(6, step=3))
     track.close_round(canvas)
-    assert track.take(1, canvas) == (said(3),)
+    assert track.take(1, canvas) == (said(3, step=1),)
+
+
+def test_a_track_counts_the_tokens_that_a_position_had_before() -> None:
+    canvas, track = Canvas([], 2, [], MASK), LogprobTrack()
+    track.open_round(canvas)
+    track.follow([0, 1], [said(1), said(2)], Edits(((0, 5, 1.0), (1, 6, 1.0))))
+    track.follow([], [], Edits(revoked=(0, 1)))
+    track.follow([0, 1], [said(3), said(4)], Edits(((0, 7, 1.0), (1, 6, 1.0))))
+    track.follow([0], [said(5)], Edits(((0, 5, 1.0),)))
+    canvas.commit(0, 5)
+    canvas.commit(1, 6)
+    assert track.take(2, canvas) == (said(5, step=4, num_changes=2), said(4, step=3, num_changes=0))
 
 
 def test_a_closed_round_drops_its_masks() -> None:
@@ -81,7 +93,7 @@ def test_a_closed_round_drops_its_masks() -> None:
     track.open_round(following)
     following.commit(1, 6)
     track.follow([1], [said(3)], Edits(((1, 6, 1.0),)))
-    assert track.take(2, following) == (said(2), said(3))
+    assert track.take(2, following) == (said(2, step=1), said(3, step=2))
 
 
 @pytest.mark.parametrize("name", CHECKPOINTS)
@@ -111,7 +123,7 @@ def test_each_log_probability_is_that_of_the_step_which_committed_the_token(
     request = GenerationRequest("r", (5, 6, 7), suffix, params, snapshots=True, num_logprobs=1)
     (trace,) = traces.run(runner, [request], together=False)
     committed = {
-        (commit.token_id, commit.confidence)
+        (commit.token_id, step.nfe, commit.confidence)
         for step in steps_of(trace.events)
         if step.snapshot is not None
         for commit in step.snapshot.commits
@@ -120,6 +132,6 @@ def test_each_log_probability_is_that_of_the_step_which_committed_the_token(
     assert found
     for token_id, logprobs in found:
         confidence = math.exp(logprobs.logprob)
-        sures = [sure for other, sure in committed if other == token_id]
+        sures = [sure for other, nfe, sure in committed if (other, nfe) == (token_id, logprobs.step)]
         assert any(confidence == pytest.approx(sure, rel=1e-4) or (bans_tokens and confidence < sure) for sure in sures)
         assert logprobs.top[0][1] >= logprobs.logprob
