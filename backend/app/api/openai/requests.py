@@ -265,7 +265,10 @@ class CompletionRequest(OpenAIRequest):
     @classmethod
     def _are_not_of_the_prompt(cls, logprobs: int | None, info: ValidationInfo) -> int | None:
         if logprobs not in (None, False) and info.data.get("echo"):
-            raise ValueError("logprobs with echo are not supported: a prompt is given and has none; leave echo out")
+            raise ValueError(
+                "logprobs with echo are not supported: a prompt is given, and no step predicts it; leave echo out, or "
+                "ask POST /api/diffusion/likelihood how probable a text is"
+            )
         return logprobs
 
     @field_validator("best_of")
