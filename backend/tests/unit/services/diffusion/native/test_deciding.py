@@ -51,7 +51,7 @@ async def test_options_have_the_probabilities_of_a_plain_pass(model_id: str, ser
     params = asked(state="x", model_id=model_id)
     metadata = await decided(service, params)
     tokenizer = tokens_of(model_id)
-    family = text_family({"sdar": "sdar", "fast": "fast_dllm_v2"}.get(model_id, model_id))
+    family = text_family({"diffcoder": "stable_diffcoder", "fast": "fast_dllm_v2"}.get(model_id, model_id))
     frame = deciding_of(params, family, tokenizer, tokenizer.mask_id or 0, 4096)
     (canvas,) = frame.canvases
     assert metadata["denoising_steps"] == 1
