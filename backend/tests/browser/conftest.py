@@ -11,9 +11,18 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_play
 from tests.api.serving import Server, serving
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+OWN_SURFACE = ("PreloadTopChromeWebUI", "WebUIOmniboxPopup", "WebUIOmniboxAimPopup", "WebUIOmniboxFullPopup")
+"""The parts of the browser's own surface that are pages: loaded beside each of ours, for nobody to see, they took more
+than half of the time."""
+OFF_FOR_TESTS = (
+    "AimEnabled", "AvoidUnnecessaryBeforeUnloadCheckSync", "DestroyProfileOnBrowserClose", "HttpsUpgrades",
+    "HttpsFirstBalancedModeAutoEnable", "MediaRouter", "NetworkTimeServiceQuerying", "OptimizationHints",
+    "PaintHolding", "PreconnectToSearch", "ThirdPartyStoragePartitioning",
+)  # fmt: skip
+"""What Playwright turns off by a flag of its own: of two such flags the last one holds."""
 FLAGS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
+    "--disable-component-update", "--disable-sync", f"--disable-features={','.join(OWN_SURFACE + OFF_FOR_TESTS)}",
 )  # fmt: skip
 
 OpenPage: TypeAlias = Callable[..., Page]
