@@ -34,6 +34,7 @@ SOURCES = {
     "kjv": "the King James Bible, free in most of the world, its printing reserved in the United Kingdom",
     "pydoc": "the help topics of Python",
     "jargon": "the Jargon File, a dictionary of hackers' slang that is dated and at times coarse",
+    "plain": "plain English that SmolLM2-135M-Instruct wrote: short, grammatical, often wrong (`training/data`)",
 }
 """The description of each source of prose, and a remark about it."""
 

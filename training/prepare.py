@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer
 
+from training.corpus.packed import PACKED, read_texts
 from training.functions import functions_of
 from training.readers import (
     austen_paragraphs,
@@ -54,12 +55,30 @@ class Prose:
     read: Callable[[], Iterable[list[str]]]
     joint: str = "\n\n"
 
+    def documents(self) -> Iterator[Document]:
+        """The passages of all chapters."""
+        for chapter in self.read():
+            yield from (Document(passage, passage) for passage in passages(chapter, self.joint))
 
-PROSE = {
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """A source of short texts that are documents as they are, in a file of the repository."""
+
+    path: Path
+    packages: tuple[str, ...] = ()
+
+    def documents(self) -> Iterator[Document]:
+        """The texts; those that begin alike have one origin."""
+        return (Document(text.text, text.key) for text in read_texts(self.path))
+
+
+PROSE: dict[str, Prose | Texts] = {
     "austen": Prose(("r-cran-janeaustenr",), austen_paragraphs),
     "kjv": Prose(("bible-kjv-text", "bible-kjv"), kjv_chapters, joint=" "),
     "jargon": Prose(("dict-jargon",), jargon_articles),
     "pydoc": Prose((), pydoc_topics),
+    "plain": Texts(PACKED),
 }
 
 
@@ -105,13 +124,11 @@ def unit_hash(text: str) -> float:
 
 
 def prose_documents(sources: dict[str, float]) -> Iterator[Document]:
-    """The passages of the named sources, the given share of each."""
+    """The passages and texts of the named sources, the given share of each."""
     for source, kept in sources.items():
-        prose = PROSE[source]
-        for chapter in prose.read():
-            for passage in passages(chapter, prose.joint):
-                if unit_hash("kept" + passage) < kept:
-                    yield Document(passage, passage)
+        for document in PROSE[source].documents():
+            if unit_hash("kept" + document.text) < kept:
+                yield document
 
 
 def passages(paragraphs: list[str], joint: str) -> Iterator[str]:

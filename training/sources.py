@@ -60,6 +60,11 @@ def writer_package(name: str) -> Package:
     return _wheel_of("writer", name)
 
 
+def dictionary_package(name: str, path: Path = ROOT / "recipes" / "sources.toml") -> Package:
+    """The Debian package with a list of English words, for filters and scores."""
+    return Package(name, "debian", **tomllib.loads(path.read_text())["dictionary"][name])
+
+
 def _wheel_of(section: str, name: str, path: Path = ROOT / "recipes" / "sources.toml") -> Package:
     return Package(name, "wheels", **tomllib.loads(path.read_text())[section][name])
 

@@ -280,7 +280,9 @@ def choose_device(name: str) -> torch.device:
 def read_arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True, choices=("dreamon", "llada"))
-    parser.add_argument("--preset", default="cpu", help="section of the recipe: cpu, gpu or quick (default: cpu)")
+    parser.add_argument(
+        "--preset", default="cpu", help="section of the recipe: cpu, gpu, plain or quick (default: cpu)"
+    )
     parser.add_argument(
         "--quick", dest="preset", action="store_const", const="quick", help="the same as --preset quick"
     )
@@ -312,16 +314,19 @@ def run_folder(arguments: argparse.Namespace) -> Path:
     return ROOT / "runs" / (arguments.run or f"{arguments.model}-{arguments.preset}")
 
 
+SHIPPED_PRESETS = ("cpu", "gpu")
+"""The presets of the embedded models: only these export there without being asked to."""
+
+
 def target_folder(arguments: argparse.Namespace) -> Path:
     """The folder for the exported weights; those of a quick run never replace the embedded ones.
 
     Raises:
         ValueError: a quick run would be exported to the embedded models.
     """
-    is_quick = arguments.preset == "quick"
-    default = run_folder(arguments) / "export" if is_quick else ASSETS / arguments.model
-    target: Path = arguments.target or default
-    if is_quick and ASSETS in (target.resolve(), *target.resolve().parents):
+    is_shipped = arguments.preset in SHIPPED_PRESETS
+    target: Path = arguments.target or (ASSETS / arguments.model if is_shipped else run_folder(arguments) / "export")
+    if arguments.preset == "quick" and ASSETS in (target.resolve(), *target.resolve().parents):
         raise ValueError(f"a quick run is no model to be shipped: give a --target outside of {ASSETS}")
     return target
 

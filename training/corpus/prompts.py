@@ -135,7 +135,7 @@ _ESSAY_REQUESTS = (
     "Explain in simple words: {subject}.",
     "Write a short paragraph about {subject}.",
     "Write a short and simple essay about {subject}.",
-    "Tell me about {subject} in plain words.",
+    "Tell me about {subject}.",
 )
 _ESSAY_BEGINNINGS = (
     "",
@@ -265,7 +265,8 @@ def _middle(chance: random.Random) -> Draft:
     return Draft("middle", request, beginning)
 
 
-SHARES = {"story": 0.45, "essay": 0.15, "conversation": 0.2, "letter or instructions": 0.15, "middle": 0.05}
+SHARES = {"story": 0.6, "essay": 0.11, "conversation": 0.14, "letter or instructions": 0.11, "middle": 0.04}
+"""The shares of what is drawn; fewer stories than other texts pass the filters."""
 DRAWS: dict[str, Callable[[random.Random], Draft]] = {
     "story": _story,
     "essay": _essay,

@@ -215,6 +215,7 @@ def chosen(*arguments: str) -> Options:
 
 def test_only_the_presets_for_shipped_models_export_to_the_assets(tmp_path: Path) -> None:
     assert chosen("--device", "cpu").target == ASSETS / "llada"
+    assert chosen("--preset", "plain", "--run", str(tmp_path)).target == tmp_path / "export"
     quick = chosen("--quick", "--run", str(tmp_path))
     assert quick.target == tmp_path / "export"
     assert quick.picture == tmp_path / "run.svg"
@@ -239,7 +240,7 @@ def test_the_rate_warms_up_stays_and_falls() -> None:
     assert factors[3] == pytest.approx(schedule.final_rate)
 
 
-PRESETS = [(model, preset) for model in ("dreamon", "llada") for preset in ("cpu", "gpu", "quick")]
+PRESETS = [(model, preset) for model in ("dreamon", "llada") for preset in ("cpu", "gpu", "plain", "quick")]
 
 
 @pytest.mark.parametrize(("model", "preset"), PRESETS)
@@ -259,7 +260,7 @@ def test_an_unknown_preset_is_refused_by_name() -> None:
 
 @pytest.mark.parametrize(
     ("model", "preset"),
-    [pytest.param(*each, marks=pytest.mark.thorough) if "gpu" in each else each for each in PRESETS],
+    [pytest.param(*each, marks=pytest.mark.thorough) if {"gpu", "plain"} & {*each} else each for each in PRESETS],
 )
 def test_a_presets_own_shape_learns(model: str, preset: str, corpus: Corpus) -> None:
     """A few steps on one small batch of the real shape at the preset's peak rates."""
@@ -284,7 +285,7 @@ def test_the_gpu_presets_stay_below_30_mb(model: str) -> None:
     assert 26e6 < stored < 30e6
 
 
-@pytest.mark.parametrize("preset", ["cpu", "gpu", "quick"])
+@pytest.mark.parametrize("preset", ["cpu", "gpu", "plain", "quick"])
 def test_expansion_is_trained_only_after_plain_masking(preset: str) -> None:
     first = read_recipe("dreamon", preset).schedule.stage_at(0.0)
     assert not any(name.startswith("variable") for name in first.mixture)

@@ -1,0 +1,148 @@
+"""Judges what the models write by a language model that has no part in them: `python -m training.judge`.
+
+SmolLM2-135M (see `corpus/smollm.py`) reads 64 held-out beginnings of the plain English with the continuations that the
+service in this process writes by its defaults, and with the true ones. A text that repeats itself costs the judge few
+bits, so its number stands beside the shares of degenerate texts, of known words and of texts that end by themselves.
+For the embedded models the scores go into `results/judge.json`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer
+from torch.nn.functional import cross_entropy
+
+from app.services.diffusion.diffusion_service import DiffusionLLMService
+from training.continuation import Continuation, describe_texts
+from training.corpus.dictionary import english_words, unknown_words, words_of
+from training.corpus.llama import Llama
+from training.corpus.packed import Text, read_texts
+from training.corpus.smollm import load_smollm
+from training.evaluate import ASSETS, RESULTS
+from training.infilling import share
+from training.precision import is_bf16_worthwhile
+from training.prepare import unit_hash
+
+HELDOUT = 0.02
+BEGINNINGS = 64
+BEGINNING_WORDS = 12
+MAX_NEW_TOKENS = 192
+DOCUMENT_START = 0
+"""The id that separates documents in the judge's own training text."""
+ANSWER = "Assistant:"
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """A language model that says how many bits a text costs it."""
+
+    llama: Llama
+    tokenizer: Tokenizer
+
+    @torch.inference_mode()
+    def bits(self, beginning: str, text: str) -> float:
+        """The bits of `text` behind `beginning`: of all tokens that reach into it."""
+        encoding = self.tokenizer.encode(beginning + text)
+        ids = torch.tensor([DOCUMENT_START, *encoding.ids])
+        states = self.llama.read(ids[None, :-1], self.llama.cache(1, len(ids)))
+        inside = torch.tensor([end > len(beginning) for _, end in encoding.offsets], dtype=torch.bool)
+        logits = self.llama.logits(states[0][inside]).float()
+        return float(cross_entropy(logits, ids[1:][inside], reduction="sum")) / math.log(2)
+
+    def bits_per_byte(self, texts: list[Continuation]) -> float:
+        """The bits of all texts over their bytes."""
+        written = [one for one in texts if one.text]
+        num_bytes = sum(len(one.text.encode()) for one in written)
+        return sum(self.bits(one.prompt, one.text) for one in written) / max(num_bytes, 1)
+
+
+def heldout_beginnings(texts: Iterable[Text], count: int = BEGINNINGS) -> list[Continuation]:
+    """The beginnings of held-out texts with their true continuations: the first words, or the turn of a user."""
+    heldout = sorted((text for text in texts if unit_hash(text.key) < HELDOUT), key=lambda text: unit_hash(text.text))
+    cut = [_cut(text.text) for text in heldout]
+    return [one for one in cut if words_of(one.text)][:count]
+
+
+def _cut(text: str) -> Continuation:
+    if text.startswith("User:"):
+        end = text.index(ANSWER) + len(ANSWER)
+    else:
+        words = text.split(" ")
+        end = len(" ".join(words[:BEGINNING_WORDS]))
+    return Continuation(text[:end], text[end:], ended=True)
+
+
+async def continued(model: str, checkpoint: Path, prompts: list[str]) -> list[Continuation]:
+    """The continuations that the service writes by its defaults; the number of a prompt is its seed."""
+    service = DiffusionLLMService()
+    await service.initialize({"diffusion": {"enabled": True, f"{model}_path": str(checkpoint)}})
+    try:
+        asked = [
+            service.generate_stream(prompt, model_id=model, max_length=MAX_NEW_TOKENS, seed=seed)
+            for seed, prompt in enumerate(prompts)
+        ]
+        answers = [await one for one in asked]
+    finally:
+        await service.close()
+    return [
+        Continuation(prompt, answer.text, answer.metadata["finish_reason"] == "stop")
+        for prompt, answer in zip(prompts, answers, strict=True)
+    ]
+
+
+def scores(judge: Judge, texts: list[Continuation], known: frozenset[str]) -> dict[str, Any]:
+    """The judge's bits per byte, and what it cannot see."""
+    words = [word for one in texts for word in words_of(one.text)]
+    unknown = [word for one in texts for word in unknown_words(one.text, known)]
+    return {
+        "bits_per_byte": round(judge.bits_per_byte(texts), 4),
+        "known_words": round(1 - len(unknown) / max(len(words), 1), 4),
+        "ends_by_itself": share([one.ended for one in texts]),
+        **describe_texts([one.text for one in texts]),
+    }
+
+
+def judged(models: dict[str, Path], examples: int) -> dict[str, Any]:
+    """The scores of the true continuations and of each model's, with the ratio of the bits."""
+    torch.set_grad_enabled(False)
+    dtype = torch.bfloat16 if is_bf16_worthwhile(torch.device("cpu")) else torch.float32
+    judge, known, true = Judge(*load_smollm(dtype)), english_words(), heldout_beginnings(read_texts())
+    results: dict[str, Any] = {"beginnings": len(true), "max_new_tokens": MAX_NEW_TOKENS}
+    results["true"] = scores(judge, true, known)
+    for model, checkpoint in models.items():
+        texts = asyncio.run(continued(model, checkpoint, [one.prompt for one in true]))
+        own = scores(judge, texts, known)
+        ratio = own["bits_per_byte"] / results["true"]["bits_per_byte"]
+        shown = [{"prompt": one.prompt, "text": one.text} for one in texts[:examples]]
+        results[model] = {"ratio": round(ratio, 3), **own, "examples": shown}
+    return results
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", choices=("dreamon", "llada"), help="the model of --checkpoint")
+    parser.add_argument("--checkpoint", type=Path, help="weights other than the embedded ones; nothing is written")
+    parser.add_argument("--examples", type=int, default=5, help="the number of continuations to show")
+    arguments = parser.parse_args()
+    if (arguments.model is None) != (arguments.checkpoint is None):
+        parser.error("--model and --checkpoint go together")
+    models = {model: ASSETS / model for model in ("dreamon", "llada")}
+    if arguments.checkpoint:
+        models = {arguments.model: arguments.checkpoint}
+    results = json.dumps(judged(models, arguments.examples), indent=2)
+    print(results)
+    if arguments.checkpoint is None:
+        (RESULTS / "judge.json").write_text(results + "\n")
+
+
+if __name__ == "__main__":
+    main()
