@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict
 from pydantic_core import PydanticCustomError
 
 from app.api.wire.json_encoding import json_bytes
@@ -48,5 +48,3 @@ Needed = Annotated[Content, AfterValidator(_not_blank)]
 CONFIDENCE = "0 where all options are equally probable, 1 where one has all."
 EXPECTED_LEVEL = "The expected level; the lowest is 0."
 LABEL_MASS = "The probability that the labels of all options hold together."
-
-ModelName = Annotated[str | None, Field(max_length=200, description="Default: the configured model.")]

@@ -2,30 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr, model_validator
+from pydantic import BaseModel, Field, StrictBool, StrictStr, model_validator
 
-from app.api.decisions.bodies import decision_params
-from app.api.decisions.content import (
-    CONFIDENCE,
-    EXPECTED_LEVEL,
-    LABEL_MASS,
-    ModelName,
-    Strict,
-    in_place,
-    option,
-    written,
-)
-from app.services.diffusion.decisions import (
-    MAX_LEVELS,
-    MAX_OPTIONS,
-    MAX_QUESTIONS,
-    PROMPT_FORMAT_VERSION,
-    Decision,
-    DiffusionDecisionParams,
-    Permutations,
-)
+from app.api.decisions.base import AskedQuestion, DecisionsAnswer, DecisionsRequest
+from app.api.decisions.content import CONFIDENCE, EXPECTED_LEVEL, LABEL_MASS, Strict, in_place, option, written
+from app.services.diffusion.decisions import MAX_LEVELS, MAX_OPTIONS, MAX_QUESTIONS, Decision
 from app.services.diffusion.models import GenerationResult
 
 Value = StrictStr | StrictBool
@@ -59,12 +43,17 @@ class InputMessage(Strict):
     phase: str | None = None
 
 
-class PredicateQuestion(Strict):
+class Instructed(Strict):
+    """The fields that all questions have."""
+
+    name: str | None = None
+    instructions: Words
+
+
+class PredicateQuestion(Instructed):
     """The question whether something is so, answered by the probability of yes."""
 
     type: Literal["predicate"]
-    name: str | None = None
-    instructions: Words
 
 
 class ChoiceOption(Strict):
@@ -80,12 +69,10 @@ class ChoiceOption(Strict):
         return option(value, self.description or "")
 
 
-class ListedChoice(Strict):
+class ListedChoice(Instructed):
     """The question which of some values it is."""
 
     type: Literal["choice"]
-    name: str | None = None
-    instructions: Words
     choices: list[ChoiceOption] = Field(min_length=2, max_length=MAX_OPTIONS)
 
     @model_validator(mode="after")
@@ -103,34 +90,34 @@ class ScoreLevel(Strict):
     description: str | None = None
 
 
-class ListedScore(Strict):
+class ListedScore(Instructed):
     """The question which level of a scale it is."""
 
     type: Literal["score"]
-    name: str | None = None
-    instructions: Words
     levels: list[ScoreLevel] = Field(min_length=2, max_length=MAX_LEVELS, description="Lowest first.")
 
 
 ListedQuestion: TypeAlias = Annotated[PredicateQuestion | ListedChoice | ListedScore, Field(discriminator="type")]
 
 
-class ListedDecisions(Strict):
+class ListedDecisions(DecisionsRequest):
     """Answers a list of questions about an input by the probabilities of their options."""
 
-    model: ModelName = None
     input: Words | Annotated[list[InputMessage], Field(min_length=1)]
     questions: list[ListedQuestion] = Field(min_length=1, max_length=MAX_QUESTIONS)
-    permutations: Permutations = None
     safety_identifier: str | None = Field(None, description="Without effect.")
     prompt_cache_key: str | None = Field(None, description="Without effect.")
     prompt_cache_options: dict[str, Any] | None = Field(None, description="Without effect.")
 
-    def params(self) -> DiffusionDecisionParams:
-        """The request to the service. Raises InvalidBody."""
-        questions = [{"name": str(index), **_asked(question)} for index, question in enumerate(self.questions)]
-        given = {"model_id": self.model, "state": _state(self.input), "permutations": self.permutations}
-        return decision_params({**given, "questions": questions}, {"model_id": "model", "state": "input"})
+    def text(self) -> str:
+        """See `DecisionsRequest`."""
+        return _state(self.input)
+
+    def asked(self) -> Iterator[AskedQuestion]:
+        """See `DecisionsRequest`."""
+        for index, question in enumerate(self.questions):
+            kind = "yes_no" if question.type == "predicate" else question.type
+            yield AskedQuestion(str(index), kind, _words(question.instructions), _options(question))
 
     def answer(self, result: GenerationResult) -> ListedAnswers:
         """The answer to the request."""
@@ -186,27 +173,19 @@ class ListedScoreAnswer(ListedAnswer):
     probabilities: list[LevelProbability]
 
 
-class ListedAnswers(BaseModel):
+class ListedAnswers(DecisionsAnswer):
     """The answers in the order of the questions. Probabilities have four decimals."""
 
-    model_config = ConfigDict(protected_namespaces=())
-
-    model: str = Field(description="The model that really answered.")
     answers: list[PredicateAnswer | ListedChoiceAnswer | ListedScoreAnswer]
     usage: dict[str, Any]
-    prompt_format_version: int = PROMPT_FORMAT_VERSION
-    calibrated: Literal[False] = False
 
 
-def _asked(question: ListedQuestion) -> dict[str, Any]:
-    common = {"kind": "yes_no" if question.type == "predicate" else question.type}
-    instructions = _words(question.instructions)
-    options = ["", ""]
+def _options(question: ListedQuestion) -> list[str]:
     if isinstance(question, ListedChoice):
-        options = [each.text for each in question.choices]
-    elif isinstance(question, ListedScore):
-        options = [option(level.label, level.description or "") for level in question.levels]
-    return {**common, "instructions": instructions, "options": options}
+        return [each.text for each in question.choices]
+    if isinstance(question, ListedScore):
+        return [option(level.label, level.description or "") for level in question.levels]
+    return ["", ""]
 
 
 def _words(words: Words) -> str:
@@ -226,7 +205,7 @@ def _state(given: Words | list[InputMessage]) -> str:
 
 
 def _answer(question: ListedQuestion, decision: Decision) -> PredicateAnswer | ListedChoiceAnswer | ListedScoreAnswer:
-    name, mass, confidence = question.name, decision.rounded_mass, round(decision.confidence, 4)
+    name, mass, confidence = question.name, decision.rounded_mass, decision.confidence
     if isinstance(question, PredicateQuestion):
         return PredicateAnswer(name=name, probability=decision.rounded[0], label_mass=mass)
     if isinstance(question, ListedChoice):
@@ -238,7 +217,7 @@ def _answer(question: ListedQuestion, decision: Decision) -> PredicateAnswer | L
         LevelProbability(value=number, label=level.label, probability=probability)
         for number, (level, probability) in enumerate(zip(question.levels, decision.rounded, strict=True))
     ]
-    score = round(decision.expected, 4)
+    score = decision.expected
     return ListedScoreAnswer(name=name, label_mass=mass, score=score, confidence=confidence, probabilities=levels)
 
 

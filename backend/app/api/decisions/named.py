@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 
-from app.api.decisions.bodies import decision_params
+from app.api.decisions.base import AskedQuestion, DecisionsAnswer, DecisionsRequest
 from app.api.decisions.content import (
     CONFIDENCE,
     EXPECTED_LEVEL,
     LABEL_MASS,
     Content,
-    ModelName,
     Needed,
     Strict,
     in_place,
     option,
     written,
 )
-from app.services.diffusion.decisions import (
-    MAX_LEVELS,
-    MAX_QUESTIONS,
-    PROMPT_FORMAT_VERSION,
-    Decision,
-    DiffusionDecisionParams,
-    Permutations,
-)
+from app.services.diffusion.decisions import MAX_LEVELS, MAX_QUESTIONS, PROMPT_FORMAT_VERSION, Decision
 from app.services.diffusion.models import GenerationResult
 
 MAX_NAMED_OPTIONS = 26
@@ -41,12 +34,17 @@ class NamedOption(Strict):
     description: Content | None = None
 
 
-class NamedChoice(Strict):
-    """The question which of some options it is."""
+class Identified(Strict):
+    """The fields that all questions have."""
 
     id: Id
-    type: Literal["choice"]
     question: Needed
+
+
+class NamedChoice(Identified):
+    """The question which of some options it is."""
+
+    type: Literal["choice"]
     options: list[NamedOption] = Field(min_length=2, max_length=MAX_NAMED_OPTIONS)
 
     @model_validator(mode="after")
@@ -66,12 +64,10 @@ class NamedChoice(Strict):
         return [option(each.name, written(each.description)) for each in self.options]
 
 
-class NamedScore(Strict):
+class NamedScore(Identified):
     """The question which level of a scale it is."""
 
-    id: Id
     type: Literal["score"]
-    question: Needed
     levels: list[Needed] = Field(min_length=2, max_length=MAX_LEVELS, description="Lowest first.")
 
     @property
@@ -85,12 +81,10 @@ class NamedScore(Strict):
         return list(map(written, self.levels))
 
 
-class YesNo(Strict):
+class YesNo(Identified):
     """The question whether something is so."""
 
-    id: Id
     type: Literal["yes_no"]
-    question: Needed
     yes: Content | None = Field(None, description="What counts as yes.")
     no: Content | None = Field(None, description="What counts as no.")
 
@@ -108,14 +102,12 @@ class YesNo(Strict):
 NamedQuestion: TypeAlias = Annotated[NamedChoice | NamedScore | YesNo, Field(discriminator="type")]
 
 
-class NamedDecisions(Strict):
+class NamedDecisions(DecisionsRequest):
     """Answers questions with ids about an input by the probabilities of their options."""
 
-    model: ModelName = None
     input: Needed
     questions: list[NamedQuestion] = Field(min_length=1, max_length=MAX_QUESTIONS)
     prompt_format_version: int | None = Field(None, description="The version that is expected; another one is refused.")
-    permutations: Permutations = None
 
     @field_validator("prompt_format_version")
     @classmethod
@@ -124,19 +116,14 @@ class NamedDecisions(Strict):
             raise ValueError(f"prompt_format_version={version} is not served; this server has {PROMPT_FORMAT_VERSION}")
         return version
 
-    def params(self) -> DiffusionDecisionParams:
-        """The request to the service. Raises InvalidBody."""
-        questions = [
-            {
-                "name": question.id,
-                "kind": question.type,
-                "instructions": written(question.question),
-                "options": question.option_texts,
-            }
-            for question in self.questions
-        ]
-        given = {"model_id": self.model, "state": written(self.input), "permutations": self.permutations}
-        return decision_params({**given, "questions": questions}, {"model_id": "model", "state": "input"})
+    def text(self) -> str:
+        """See `DecisionsRequest`."""
+        return written(self.input)
+
+    def asked(self) -> Iterator[AskedQuestion]:
+        """See `DecisionsRequest`."""
+        for each in self.questions:
+            yield AskedQuestion(each.id, each.type, written(each.question), each.option_texts)
 
     def answer(self, result: GenerationResult) -> NamedAnswers:
         """The answer to the request."""
@@ -177,27 +164,22 @@ class NamedScoreAnswer(NamedAnswer):
     score: float = Field(description=EXPECTED_LEVEL)
 
 
-class NamedAnswers(BaseModel):
+class NamedAnswers(DecisionsAnswer):
     """The answers by the ids of the questions. Probabilities have four decimals."""
 
-    model_config = ConfigDict(protected_namespaces=())
-
-    model: str = Field(description="The model that really answered.")
-    prompt_format_version: int = PROMPT_FORMAT_VERSION
     answers: dict[str, YesNoAnswer | NamedChoiceAnswer | NamedScoreAnswer]
     usage: dict[str, Any]
-    calibrated: Literal[False] = False
 
 
 def _answer(question: NamedQuestion, decision: Decision) -> YesNoAnswer | NamedChoiceAnswer | NamedScoreAnswer:
     probabilities = dict(zip(question.keys, decision.rounded, strict=True))
     common = NamedAnswer(
         probabilities=probabilities,
-        confidence=round(decision.confidence, 4),
+        confidence=decision.confidence,
         label_mass=decision.rounded_mass,
     ).model_dump()
     if isinstance(question, NamedChoice):
         return NamedChoiceAnswer(choice=question.keys[decision.best], **common)
     if isinstance(question, NamedScore):
-        return NamedScoreAnswer(score=round(decision.expected, 4), **common)
+        return NamedScoreAnswer(score=decision.expected, **common)
     return YesNoAnswer(**common)

@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self, TypeAlias
+from collections.abc import Iterator, Mapping
+from typing import Annotated, ClassVar, Literal, Self, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
-from app.api.decisions.bodies import decision_params
+from app.api.decisions.base import AskedQuestion, DecisionsAnswer, DecisionsRequest
 from app.api.decisions.content import (
     CONFIDENCE,
     EXPECTED_LEVEL,
+    LABEL_MASS,
     Content,
-    ModelName,
     Needed,
     Strict,
     in_place,
     option,
     written,
 )
-from app.services.diffusion.decisions import (
-    MAX_LEVELS,
-    MAX_OPTIONS,
-    MAX_QUESTIONS,
-    PROMPT_FORMAT_VERSION,
-    Decision,
-    DiffusionDecisionParams,
-    Permutations,
-)
+from app.services.diffusion.decisions import MAX_LEVELS, MAX_OPTIONS, MAX_QUESTIONS, Decision
 from app.services.diffusion.models import GenerationResult
 
 
@@ -88,29 +81,25 @@ class ScoreQuestion(Strict):
 SystemOneQuestion: TypeAlias = Annotated[NoulQuestion | ChoiceQuestion | ScoreQuestion, Field(discriminator="type")]
 
 
-class SystemOneRequest(Strict):
+class SystemOneRequest(DecisionsRequest):
     """Answers questions about a state by the probabilities of their options."""
 
-    model: ModelName = None
+    NAMES: ClassVar[Mapping[str, str]] = {"model_id": "model"}
+
     state: Needed = Field(description="What the questions are about: text, or JSON. At most 200,000 characters.")
     questions: dict[str, SystemOneQuestion] = Field(
         min_length=1, max_length=MAX_QUESTIONS, description="By names of your choice; at most 20,000 characters each."
     )
-    permutations: Permutations = None
 
-    def params(self) -> DiffusionDecisionParams:
-        """The request to the service. Raises InvalidBody."""
-        questions = [
-            {
-                "name": name,
-                "kind": "yes_no" if question.type == "noul" else question.type,
-                "instructions": written(question.instructions),
-                "options": question.options,
-            }
-            for name, question in self.questions.items()
-        ]
-        given = {"model_id": self.model, "state": written(self.state), "permutations": self.permutations}
-        return decision_params({**given, "questions": questions}, {"model_id": "model"})
+    def text(self) -> str:
+        """See `DecisionsRequest`."""
+        return written(self.state)
+
+    def asked(self) -> Iterator[AskedQuestion]:
+        """See `DecisionsRequest`."""
+        for name, question in self.questions.items():
+            kind = "yes_no" if question.type == "noul" else question.type
+            yield AskedQuestion(name, kind, written(question.instructions), question.options)
 
 
 class SystemOneUsage(BaseModel):
@@ -152,22 +141,17 @@ SystemOneAnswer: TypeAlias = NoulAnswer | ChoiceAnswer | ScoreAnswer
 class Diagnostics(BaseModel):
     """The signs of whether the model understood a question."""
 
-    label_mass: float = Field(description="The probability that the labels of all options hold together.")
+    label_mass: float = Field(description=LABEL_MASS)
     labels: list[str] = Field(description="The labels by which the model answers, one token each.")
     method: Literal["marginal"] = Field(description="The exact distribution at one mask.")
 
 
-class SystemOneResponse(BaseModel):
+class SystemOneResponse(DecisionsAnswer):
     """The answers to all questions, by name. Probabilities have four decimals."""
 
-    model_config = ConfigDict(protected_namespaces=())
-
-    model: str = Field(description="The model that really answered.")
     answers: dict[str, SystemOneAnswer]
     usage: SystemOneUsage
     diagnostics: dict[str, Diagnostics]
-    prompt_format_version: int = PROMPT_FORMAT_VERSION
-    calibrated: Literal[False] = False
 
     @classmethod
     def of(cls, asked: SystemOneRequest, result: GenerationResult) -> Self:
@@ -187,12 +171,11 @@ class SystemOneResponse(BaseModel):
 def _answer(question: SystemOneQuestion, decision: Decision) -> SystemOneAnswer:
     if isinstance(question, NoulQuestion):
         return NoulAnswer(noul=decision.rounded[0])
-    confidence = round(decision.confidence, 4)
+    confidence = decision.confidence
     if isinstance(question, ChoiceQuestion):
         names = list(question.criteria)
         probabilities = dict(zip(names, decision.rounded, strict=True))
         return ChoiceAnswer(choice=names[decision.best], confidence=confidence, probabilities=probabilities)
     legend = {str(number): level for number, level in enumerate(question.criteria)}
     probabilities = dict(zip(legend, decision.rounded, strict=True))
-    score = round(decision.expected, 4)
-    return ScoreAnswer(score=score, confidence=confidence, legend=legend, probabilities=probabilities)
+    return ScoreAnswer(score=decision.expected, confidence=confidence, legend=legend, probabilities=probabilities)

@@ -144,12 +144,13 @@ class Decision(NamedTuple):
 
     @property
     def expected(self) -> float:
-        """The expected position: of a score, its expected level."""
-        return math.fsum(position * probability for position, probability in enumerate(self.probabilities))
+        """The expected position, with four decimals: of a score, its expected level."""
+        return round(math.fsum(position * share for position, share in enumerate(self.probabilities)), 4)
 
     @property
     def confidence(self) -> float:
-        """0 where all options are equally probable, 1 where one holds everything. For 3 options of which the best has
-        0.8 it is (3 · 0.8 - 1) / 2 = 0.7."""
+        """0 where all options are equally probable, 1 where one holds everything; with four decimals. For 3 options of
+        which the best has 0.8 it is (3 · 0.8 - 1) / 2 = 0.7."""
         count = len(self.probabilities)
-        return 1.0 if count == 1 else max((count * max(self.probabilities) - 1) / (count - 1), 0.0)
+        share = 1.0 if count == 1 else max((count * max(self.probabilities) - 1) / (count - 1), 0.0)
+        return round(share, 4)
