@@ -19,7 +19,7 @@ OFF_FOR_TESTS = (
     "HttpsFirstBalancedModeAutoEnable", "MediaRouter", "NetworkTimeServiceQuerying", "OptimizationHints",
     "PaintHolding", "PreconnectToSearch", "ThirdPartyStoragePartitioning",
 )  # fmt: skip
-"""What Playwright turns off by a flag of its own: of two such flags the last one holds."""
+"""Features that Playwright turns off by a flag of its own: of two such flags the last one holds."""
 FLAGS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", f"--disable-features={','.join(OWN_SURFACE + OFF_FOR_TESTS)}",
