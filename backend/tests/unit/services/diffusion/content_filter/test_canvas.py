@@ -18,6 +18,7 @@ def test_hidden_positions_are_blocks_on_the_canvas_and_among_the_commits() -> No
         "expanded": [],
         "deleted": [],
         "revoked": [],
+        "forced": [1],
         "step": 3,
         "nfe": 3,
     }
