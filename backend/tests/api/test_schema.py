@@ -40,11 +40,11 @@ CONFIG = SchemathesisConfig.from_dict(
             # What one model takes another refuses, and a document cannot tell which names models have.
             "positive_data_acceptance": {"enabled": False},
         },
-        # Other words for the same requests.
+        # Other words for the same requests, and other ways to answer them.
         "operations": [
             {
-                "include-path-regex": "^/(v1/|infill|api/(chat|generate|show)$)",
-                "phases": {"coverage": {"enabled": False}},
+                "include-path-regex": "^/(v1/|infill|api/(chat|generate|show)$)|/stream$",
+                "phases": {"coverage": {"enabled": is_thorough()}},
             }
         ],
     }
