@@ -34,6 +34,19 @@ def qwen2_specification(vocab: Mapping[str, int], merges: Sequence[Sequence[str]
     }
 
 
+def gpt2_specification(vocab: Mapping[str, int], merges: Sequence[Sequence[str]]) -> Specification:
+    """The specification of GPT-2's byte-level BPE, which LLaDA has."""
+    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+    return {
+        "version": "1.0",
+        "added_tokens": [],
+        "normalizer": None,
+        "pre_tokenizer": byte_level,
+        "decoder": byte_level,
+        "model": {"type": "BPE", "vocab": vocab, "merges": merges},
+    }
+
+
 def is_byte_level(specification: Specification) -> bool:
     """Whether tokens stand for bytes, so that a token may hold part of a character."""
     decoder = specification.get("decoder") or {}

@@ -13,7 +13,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from app.formats.gguf import gguf_file
 from app.text.errors import TokenizerError
+from app.text.gguf_tokenizer import GgufTokenizer
 from app.text.specification import (
     AddedToken,
     Specification,
@@ -45,11 +47,15 @@ class TokenizerFiles:
 
 
 def read_tokenizer_files(folder: Path) -> TokenizerFiles:
-    """Reads `tokenizer.json`, or `vocab.json` and `merges.txt`, and the smaller files where they exist.
+    """Reads `tokenizer.json`, or `vocab.json` and `merges.txt`, and the smaller files where they exist; or a GGUF
+    without such files beside it.
 
     Raises:
         TokenizerError: a file is missing, too large or damaged, or files contradict each other.
     """
+    if (gguf := _lone_gguf(folder)) is not None:
+        return _read_gguf(gguf)
+    folder = folder if folder.is_dir() else folder.parent
     config = _read_object(folder, "tokenizer_config.json")
     special_map = _read_object(folder, "special_tokens_map.json")
     role_tokens = _role_tokens(folder, special_map) | _role_tokens(folder, config)
@@ -66,6 +72,21 @@ def read_tokenizer_files(folder: Path) -> TokenizerFiles:
         adds_bos=config.get("add_bos_token") is True,
         chat_template=_chat_template(folder, config),
     )
+
+
+def _lone_gguf(location: Path) -> Path | None:
+    """The GGUF that has the tokenizer of a checkpoint; `None` where files beside it have it, or there is none."""
+    with _reading(location, "the GGUF"):
+        gguf = gguf_file(location)
+    is_alone = gguf is not None and not any((gguf.parent / name).is_file() for name in ("tokenizer.json", "vocab.json"))
+    return gguf if is_alone else None
+
+
+def _read_gguf(path: Path) -> TokenizerFiles:
+    with _reading(path.parent, path.name):
+        found = GgufTokenizer(path)
+        specification = with_added_tokens(found.specification, (), found.role_tokens.values())
+    return TokenizerFiles(str(path), specification, found.role_tokens, found.adds_bos, found.chat_template)
 
 
 def _vocabulary(folder: Path) -> tuple[str, Specification]:

@@ -1,8 +1,8 @@
-"""A checkpoint folder to a model: `config.json` and safetensors, single or sharded, as published.
+"""A checkpoint to a model: a folder with `config.json` and safetensors, single or sharded, as published, or a GGUF.
 
 Weights are mapped into memory, not read: a tensor that already has the right type and device *is* the mapped file,
 so a checkpoint needs its size once. Replace the files of a loaded checkpoint by renaming new ones into place, never by
-writing into them. No code from the folder runs, and nothing but JSON and safetensors is opened.
+writing into them. No code from the folder runs, and nothing but JSON, safetensors and GGUF is opened.
 """
 
 from __future__ import annotations
@@ -19,12 +19,14 @@ from torch import Tensor, nn
 from app.engine.device import allocator
 from app.engine.device.devices import is_out_of_memory
 from app.engine.families.build import build_model
-from app.engine.families.checkpoint_files import open_weights, weight_files
+from app.engine.families.checkpoint_files import weight_files
+from app.engine.families.open_weights import open_weights
 from app.engine.families.registry import read_config
 from app.engine.interface.config import QuantizationName
 from app.engine.interface.errors import CheckpointError, OutOfDeviceMemory
 from app.engine.models.base import FamilyModel
 from app.engine.models.quantisation import QuantisedLinear, weights_to_quantise
+from app.formats.gguf import QUANTISED_TYPES
 
 GIVE_BACK_EVERY = 32
 """Quantised projections after which freed memory goes back to the system: of the copies that each takes, glibc keeps
@@ -47,7 +49,7 @@ def load_model(
     to_quantise = weights_to_quantise(model) if quantization != "none" else {}
     num_quantised = 0
     try:
-        for name, weight in _checked_tensors(folder, _Expected.of(model)):
+        for name, weight in _checked_tensors(folder, _Expected.of(model), device):
             if name in to_quantise:
                 quantised = QuantisedLinear(to_quantise[name], weight.to(device), quantization)
                 model.set_submodule(name.removesuffix(".weight"), quantised)
@@ -101,8 +103,9 @@ class _Expected:
 _DERIVED = ("inv_freq", "original_inv_freq", "cos_cached", "sin_cached", "position_ids")
 
 
-def _checked_tensors(folder: Path, expected: _Expected) -> Iterator[tuple[str, Tensor]]:
-    """Every expected tensor once, file by file. All names and shapes are checked before the first one is given."""
+def _checked_tensors(folder: Path, expected: _Expected, device: torch.device) -> Iterator[tuple[str, Tensor]]:
+    """Every expected tensor once, file by file; without its numbers, where the device holds none. All names and shapes
+    are checked before the first one is given."""
     homes = _homes(folder, expected)
     missing = sorted(expected.shapes.keys() - homes.keys())
     if missing:
@@ -114,7 +117,8 @@ def _checked_tensors(folder: Path, expected: _Expected) -> Iterator[tuple[str, T
         with open_weights(path) as file:
             for name in file.keys():  # noqa: SIM118 - not a dict
                 if name in expected.shapes:
-                    yield name, file.get_tensor(name)
+                    is_empty = device.type == "meta"
+                    yield name, torch.empty(expected.shapes[name], device=device) if is_empty else file.get_tensor(name)
 
 
 def _homes(folder: Path, expected: _Expected) -> dict[str, Path]:
@@ -143,7 +147,7 @@ def _check_tensor(name: str, stored: Any, expected: _Expected, path: Path, homes
         raise CheckpointError(f"{name!r} stands in {homes[name].name} and again in {path.name}")
 
 
-_FLOATING = {"F64", "F32", "F16", "BF16"}
+_FLOATING = {"F64", "F32", "F16", "BF16"} | QUANTISED_TYPES
 _NARROW = ("F8_", "F6_", "F4")
 _SCALES = ("_scale", "_scale_inv", ".scales", ".qzeros", ".absmax")
 _NOT_READ = (

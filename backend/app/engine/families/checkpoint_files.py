@@ -13,6 +13,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from app.engine.interface.errors import CheckpointError
+from app.formats.gguf import GgufError, gguf_file
 
 log = logging.getLogger(__name__)
 
@@ -55,11 +56,14 @@ def read_config_file(folder: Path) -> dict[str, Any]:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files that hold the weights. A single file comes before an index, as in transformers.
+    """The safetensors files that hold the weights, or the GGUF. A single file comes before an index, as in
+    transformers.
 
     Raises:
         CheckpointError: there are none, the index is damaged, or one that it names is missing.
     """
+    if gguf := gguf_at(folder):
+        return [gguf]
     has_index = (folder / _INDEX_NAME).exists()
     if (folder / _SINGLE_NAME).is_file() or not has_index:
         if has_index:
@@ -69,6 +73,18 @@ def weight_files(folder: Path) -> list[Path]:
     if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
         raise CheckpointError(f"{_INDEX_NAME} has no weight_map from tensor names to file names")
     return [_inside(folder, name) for name in sorted(set(names.values()))]
+
+
+def gguf_at(location: Path) -> Path | None:
+    """The GGUF that is the checkpoint of a file or folder; `None` where it is none.
+
+    Raises:
+        CheckpointError: a folder holds several.
+    """
+    try:
+        return gguf_file(location)
+    except GgufError as error:
+        raise CheckpointError(str(error)) from error
 
 
 def check_is_whole(folder: Path) -> None:

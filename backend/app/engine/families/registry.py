@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from app.engine.families.base import Family
-from app.engine.families.checkpoint_files import read_config_file
+from app.engine.families.checkpoint_files import gguf_at, read_config_file
 from app.engine.families.dream import DREAM
 from app.engine.families.dreamon import DREAMON
 from app.engine.families.fast_dllm_v2 import FAST_DLLM_V2
+from app.engine.families.gguf_checkpoint import read_gguf_config
 from app.engine.families.illada import ILLADA
 from app.engine.families.llada import LLADA
 from app.engine.families.sdar import SDAR
@@ -69,11 +70,12 @@ def family_of(raw_config: Mapping[str, Any]) -> Family:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """Gives the `config.json` of a folder, with all that its family finds in other files there: what every reader of a
-    checkpoint begins with.
+    """Gives the `config.json` of a folder, or what a GGUF says instead, with all that its family finds in other files
+    there: what every reader of a checkpoint begins with.
 
     Raises:
         CheckpointError: a file is missing or damaged, or the family unknown.
     """
-    raw = read_config_file(folder)
+    gguf = gguf_at(folder)
+    raw = read_config_file(folder) if gguf is None else read_gguf_config(gguf)
     return family_of(raw).completed(raw, folder)

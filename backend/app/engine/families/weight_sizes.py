@@ -13,7 +13,8 @@ from pathlib import Path
 
 import torch
 
-from app.engine.families.checkpoint_files import open_weights, weight_files
+from app.engine.families.checkpoint_files import weight_files
+from app.engine.families.open_weights import open_weights
 from app.engine.interface.config import QuantizationName
 from app.engine.models.base import FamilyModel
 from app.engine.models.quantisation import quantised_bytes, weights_to_quantise
@@ -21,6 +22,8 @@ from app.engine.models.quantisation import quantised_bytes, weights_to_quantise
 PUBLISHED = torch.bfloat16
 """The type of weights whose files are not there."""
 _TYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+_PACKED = torch.uint8
+"""The type of weights that become float32 when they are read: those that a GGUF has quantised."""
 _QUANTISING_BYTES = 5
 """Bytes a weight while a projection is quantised: its share of a scale in float32, and a copy in another order."""
 
@@ -53,7 +56,7 @@ def stored_types(folder: Path) -> dict[str, torch.dtype]:
     for path in weight_files(folder):
         with open_weights(path) as file:
             names = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118 - not a dict
-        types |= {name: _TYPES[kind] for name, kind in names.items() if kind in _TYPES}
+        types |= {name: _TYPES.get(kind, _PACKED) for name, kind in names.items()}
     return types
 
 
@@ -69,10 +72,12 @@ def weight_sizes(
     held = mapped = loading = 0
     for name, weight in model.named_parameters():
         kind = stored.get(name, PUBLISHED)
+        unpacked = weight.numel() * torch.float32.itemsize if kind is _PACKED else 0
+        loading = max(loading, unpacked)
         if name in quantised:
             held += quantised_bytes(weight, quantization)
             copied = 0 if device.type == "cpu" else kind.itemsize
-            loading = max(loading, weight.numel() * (_QUANTISING_BYTES + copied))
+            loading = max(loading, unpacked + weight.numel() * (_QUANTISING_BYTES + copied))
         elif device.type == "cpu" and kind is dtype:
             mapped += weight.numel() * dtype.itemsize
         else:

@@ -24,8 +24,8 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 
 
 def checkpoint_folder(location: str, kind: str = "checkpoint") -> Path:
-    """The folder of a checkpoint or an adapter; a hub id (`organisation/name`) is downloaded into the hub's cache.
-    Blocking.
+    """The folder of a checkpoint or an adapter, or a checkpoint's GGUF; a hub id (`organisation/name`) is downloaded
+    into the hub's cache. Blocking.
 
     Args:
         kind: what it is, for an error.
@@ -34,7 +34,7 @@ def checkpoint_folder(location: str, kind: str = "checkpoint") -> Path:
         CheckpointError: there is no such folder, or the download failed.
     """
     folder = Path(location).expanduser()
-    if folder.is_dir():
+    if folder.is_dir() or (folder.suffix.lower() == ".gguf" and folder.is_file()):
         return folder
     if is_hub_id(location):
         return download(location)
@@ -42,8 +42,8 @@ def checkpoint_folder(location: str, kind: str = "checkpoint") -> Path:
 
 
 def is_hub_id(location: str) -> bool:
-    """Whether the location is of the form `organisation/name`."""
-    return _HUB_ID.fullmatch(location) is not None
+    """Whether the location is of the form `organisation/name`, and no path of a GGUF."""
+    return _HUB_ID.fullmatch(location) is not None and not location.lower().endswith(".gguf")
 
 
 def download(

@@ -1,0 +1,1 @@
+"""File formats that more than one room reads. They know bytes, and neither tensors nor tokenizers."""
