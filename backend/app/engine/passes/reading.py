@@ -36,7 +36,8 @@ def penalised(work: Work, logits: Tensor) -> Tensor:
 
 
 def read(works: Sequence[Work], logits: Sequence[Tensor], raw: Sequence[Tensor], sums: Tensor) -> list[Prediction]:
-    """The predictions of all requests, by one copy to the host. Requests with equal rules are read in one go.
+    """The predictions of all requests, by one copy to the host. Requests with equal rules are read in one go; for those
+    that only score tokens nothing is predicted.
 
     Args:
         logits: those of each request, as they are read.
@@ -46,7 +47,7 @@ def read(works: Sequence[Work], logits: Sequence[Tensor], raw: Sequence[Tensor],
     """
     groups: dict[LogitRules, list[int]] = {}
     for index, work in enumerate(works):
-        if not work.constrained:
+        if not (work.constrained or work.scored_ids):
             groups.setdefault(work.rules, []).append(index)
     predicted = []
     for members in groups.values():
@@ -66,7 +67,10 @@ def read(works: Sequence[Work], logits: Sequence[Tensor], raw: Sequence[Tensor],
     sums_left = iter(on_host[3 * num_read :])
     sums_of = [sum(islice(sums_left, len(part))) for part in raw]
     for index, work in enumerate(works):
-        if work.constrained:
+        if work.scored_ids:
+            nothing = [0.0] * len(logits[index])
+            predictions[index] = Prediction([0] * len(logits[index]), nothing, nothing)
+        elif work.constrained:
             predictions[index] = _read_constrained(work, logits[index], sums_of[index])
     return [_checked(predictions[index], part, sums_of[index]) for index, part in enumerate(raw)]
 

@@ -79,7 +79,8 @@ class Work:
     constrained: tuple[ConstrainedRows, ...] = ()
     """The rows that have to spell an allowed text, one such part for each sequence; empty: none have to."""
     scored_ids: tuple[tuple[int, ...], ...] = ()
-    """For each wanted position the tokens whose log-probability comes with the prediction; empty: for none."""
+    """For each wanted position the tokens whose log-probability is all that is asked for; empty where tokens are
+    predicted."""
 
     @property
     def num_rows(self) -> int:
