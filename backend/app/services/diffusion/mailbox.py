@@ -28,6 +28,7 @@ class Mailbox(Generic[T]):
 
     def __init__(self, capacity: int, store: Callable[[deque[T], T], None] = deque.append) -> None:
         self._loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
         self._capacity = capacity
         self._store = store
         self._pending: deque[T] = deque()
@@ -52,6 +53,9 @@ class Mailbox(Generic[T]):
             if self._is_signalled:
                 return
             self._is_signalled = True
+        if threading.get_ident() == self._thread:  # no need to wake the loop that runs this
+            self._signal()
+            return
         try:
             self._loop.call_soon_threadsafe(self._signal)
         except RuntimeError:  # closed since the check
