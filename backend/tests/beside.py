@@ -7,6 +7,7 @@ of that. A file stays with one process, so its servers are started once.
 from __future__ import annotations
 
 import gc
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
+from _pytest._io import TerminalWriter
 
 OPTION = "processes"
 CAN_FORK = sys.platform == "linux"
@@ -134,7 +136,7 @@ def _work(session: pytest.Session, files: Files, next_file: Synchronized[int], r
     """Is a test process: runs one file after the other that no other process has begun."""
     signal.signal(signal.SIGTERM, _interrupt)
     plugins = session.config.pluginmanager
-    plugins.unregister(name="terminalreporter")
+    _mute(plugins.getplugin("terminalreporter"))
     plugins.register(_Reporting(session.config, reports))
     _capture_manager(session.config).start_global_capturing()
     try:
@@ -145,6 +147,11 @@ def _work(session: pytest.Session, files: Files, next_file: Synchronized[int], r
         for each in (signal.SIGINT, signal.SIGTERM):
             signal.signal(each, signal.SIG_IGN)
         session._setupstate.teardown_exact(None)
+
+
+def _mute(terminal: Any) -> None:
+    """Lets this process write nothing to the terminal; failed comparisons still ask it how to be highlighted."""
+    terminal._tw = TerminalWriter(open(os.devnull, "w"))  # noqa: SIM115 - for as long as the process runs
 
 
 def _mine(files: Files, next_file: Synchronized[int]) -> Iterator[pytest.Item]:
