@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import mmap
 import os
+import sys
 from collections.abc import Callable
 from functools import cache
 
@@ -46,6 +48,20 @@ def give_back() -> None:
     malloc_trim = _c_function("malloc_trim")
     if malloc_trim is not None:
         malloc_trim(0)
+
+
+def drop_pages(address: int, num_bytes: int) -> None:
+    """Takes the pages that lie wholly in a range out of this process's memory. Those of a mapped file are read again by
+    whoever needs them; other memory is zero from then on, so it must be about to be freed. No pages outside Linux.
+
+        page      | 0      | 1      | 2      | 3
+        range         [                   )         page 1 alone
+    """
+    madvise = _c_function("madvise") if sys.platform == "linux" else None
+    first = -(-address // mmap.PAGESIZE) * mmap.PAGESIZE
+    end = (address + num_bytes) // mmap.PAGESIZE * mmap.PAGESIZE
+    if madvise is not None and first < end:
+        madvise(ctypes.c_void_p(first), ctypes.c_size_t(end - first), mmap.MADV_DONTNEED)
 
 
 @cache

@@ -53,6 +53,8 @@ def load_model(
             if name in to_quantise:
                 quantised = QuantisedLinear(to_quantise[name], weight.to(device), quantization)
                 model.set_submodule(name.removesuffix(".weight"), quantised)
+                if weight.device.type == "cpu":  # nobody needs the numbers of the file any more
+                    allocator.drop_pages(weight.data_ptr(), weight.nbytes)
                 num_quantised += 1
                 if num_quantised % GIVE_BACK_EVERY == 0:
                     allocator.give_back()

@@ -1,10 +1,15 @@
 from __future__ import annotations
 
 import ctypes
+import mmap
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from app.engine.device import allocator
 
@@ -56,3 +61,29 @@ def test_another_c_library_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.delenv("MALLOC_ARENA_MAX", raising=False)
     assert not allocator.limit_arenas()
     allocator.give_back()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux drops pages")
+def test_pages_of_a_file_that_are_dropped_leave_memory_and_are_read_again(tmp_path: Path) -> None:
+    content = torch.arange(2**22, dtype=torch.int32)  # 16 MB
+    save_file({"x": content}, tmp_path / "x.safetensors")
+    with safe_open(tmp_path / "x.safetensors", framework="pt") as file:
+        weight = file.get_tensor("x")
+    assert torch.equal(weight, content)
+    before = allocator.resident_bytes()
+    allocator.drop_pages(weight.data_ptr(), weight.nbytes)
+    assert allocator.resident_bytes() < before - 8 * 2**20
+    assert torch.equal(weight, content)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux drops pages")
+@pytest.mark.parametrize(
+    ("start", "length", "dropped"), [(0, 4, [0, 1, 2, 3]), (0.5, 2.75, [1, 2]), (1.25, 0.5, []), (1, 0, [])]
+)
+def test_only_pages_that_lie_wholly_in_the_range_are_dropped(start: float, length: float, dropped: list[int]) -> None:
+    with mmap.mmap(-1, 4 * mmap.PAGESIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as pages:
+        pages.write(b"x" * len(pages))
+        place = ctypes.addressof(first := ctypes.c_char.from_buffer(pages))
+        allocator.drop_pages(place + int(start * mmap.PAGESIZE), int(length * mmap.PAGESIZE))
+        del first
+        assert [page for page in range(4) if pages[page * mmap.PAGESIZE] == 0] == dropped
