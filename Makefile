@@ -1,6 +1,7 @@
 # make serve       set up .venv and start the server on http://localhost:8000
 # make test        set up .venv and run lint, types, import contracts and all tests but the long forms
 # make check       lint, types, import contracts and unit tests without training, for while you work
+# make test-clients other people's clients, the newest releases, against a server; needs npm for those of Node
 # make test-long   the long forms too: ten times as many examples of properties, whole trainings, a Ray cluster, a soak
 PYTHON ?= python3
 VENV := .venv
@@ -20,13 +21,16 @@ WORKERS ?= 3
 LINT_AND_TESTS = $(MAKE) --no-print-directory --jobs 2 lint tests
 PYTEST = cd backend && $(TIMED) tests "$(BIN)/python" -m pytest --processes $(WORKERS)
 
+# Environments of other people's clients.
+CLIENTS ?= $(CURDIR)/.clients
+
 # Length of `make soak`, without the rests between its rounds.
 SOAK_MINUTES ?= 10
 
 # Tests start dozens of processes: what is compiled once is there for all of them.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: serve serve-ray test check test-long lint tests format types contracts conformance smoke soak bench eval train-llada train-dreamon docs clean
+.PHONY: serve serve-ray test check test-long test-clients lint tests format types contracts conformance smoke soak bench eval train-llada train-dreamon docs clean
 
 serve: $(SERVING)
 	cd backend && "$(BIN)/python" main.py
@@ -43,6 +47,12 @@ check: $(READY)
 
 test-long: $(READY)
 	@$(LINT_AND_TESTS) SELECTED="--hypothesis-profile thorough"
+
+# Each in an environment of its own, for their requirements clash; but the harness of evaluations, which runs a class of ours.
+test-clients: $(READY)
+	@"$(BIN)/python" -m pip install --quiet -e "backend[lm-eval]"
+	@cd backend && "$(BIN)/python" -m tests.clients.environments "$(CLIENTS)"
+	cd backend && CLIENTS="$(CLIENTS)" NODE_PATH="$(CLIENTS)/node/node_modules" "$(BIN)/python" -m pytest tests/clients
 
 lint: format types contracts
 
@@ -106,4 +116,4 @@ $(READY): $(TORCHED)
 	@touch $(SERVING) $(READY)
 
 clean:
-	rm -rf $(VENV) backend/*.egg-info
+	rm -rf $(VENV) .clients backend/*.egg-info

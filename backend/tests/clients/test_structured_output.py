@@ -101,7 +101,7 @@ import { generateObject, streamObject } from "ai";
 import { createOpenAI } from "@ai-sdk/openai";
 import { z } from "zod";
 const age = z.number().int().min(0).max(120);
-const schema = z.object({ name: z.string().max(12), age, pet: z.enum(["cat", "dog"]) });
+const schema = z.object({ name: z.string().regex(/^[A-Z][a-z]{1,11}$/), age, pet: z.enum(["cat", "dog"]) });
 const model = createOpenAI({ baseURL: process.argv[2], apiKey: "none is needed" }).chat(process.argv[3]);
 const asked = { model, schema, prompt: process.argv[4], maxOutputTokens: 96, maxRetries: 0 };
 const whole = (await generateObject(asked)).object;

@@ -1,0 +1,113 @@
+"""The environments of other people's clients, one each, since their requirements clash.
+
+`python -m tests.clients.environments FOLDER` brings all of them to the newest release of each client, which
+`make test-clients` does before it runs the programs.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import venv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+FOLDER = "CLIENTS"
+"""The variable that names the folder of the environments."""
+PROGRAMS = Path(__file__).parent / "programs"
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """An environment, and what runs in it.
+
+    Attributes:
+        name: its folder.
+        packages: what is installed.
+        programs: files below `programs/`, which get the server's address and fail where the client does.
+    """
+
+    name: str
+    packages: tuple[str, ...]
+    programs: tuple[str, ...]
+
+    def install(self, folder: Path) -> None:
+        """Brings it to the newest releases."""
+        raise NotImplementedError
+
+    def command(self, folder: Path, program: str) -> Sequence[str] | None:
+        """The command that runs a program in it; `None` where it is not there."""
+        raise NotImplementedError
+
+
+class Python(Environment):
+    """A virtual environment."""
+
+    def install(self, folder: Path) -> None:
+        venv.create(folder / self.name, with_pip=True)
+        _run(self._python(folder), "-m", "pip", "install", "--quiet", "--upgrade", *self.packages)
+
+    def command(self, folder: Path, program: str) -> Sequence[str] | None:
+        python = self._python(folder)
+        return (str(python), str(PROGRAMS / program)) if python.exists() else None
+
+    def _python(self, folder: Path) -> Path:
+        return folder / self.name / "bin" / "python"
+
+
+class Node(Environment):
+    """A folder with packages of Node. It finds them beside the program, so that one is copied there."""
+
+    def install(self, folder: Path) -> None:
+        (folder / self.name).mkdir(parents=True, exist_ok=True)
+        newest = [f"{package}@latest" for package in self.packages]
+        _run("npm", "install", "--silent", "--prefix", folder / self.name, *newest)
+
+    def command(self, folder: Path, program: str) -> Sequence[str] | None:
+        if not (folder / self.name / "node_modules").is_dir():
+            return None
+        copy = folder / self.name / program
+        copy.write_bytes((PROGRAMS / program).read_bytes())
+        return "node", str(copy)
+
+
+ENVIRONMENTS: tuple[Environment, ...] = (
+    Python("openai", ("openai",), ("ask_openai.py",)),
+    Python("mistralai", ("mistralai",), ("ask_mistralai.py",)),
+    Python("litellm", ("litellm",), ("ask_litellm.py",)),
+    Python(
+        "structured",
+        ("instructor", "langchain-openai", "langchain-ollama", "pydantic-ai-slim[openai]", "llm"),
+        ("ask_structured.py",),
+    ),
+    Python("guidellm", ("guidellm",), ("ask_guidellm.py",)),
+    Node(
+        "node",
+        (
+            "openai",
+            "ai",
+            "@ai-sdk/openai",
+            "@ai-sdk/openai-compatible",
+            "@continuedev/openai-adapters",
+            "ollama",
+            "zod",
+        ),
+        ("ask_openai.mjs", "ask_ai.mjs", "ask_continue.mjs"),
+    ),
+)
+
+
+def _run(*command: str | Path) -> None:
+    subprocess.run(command, check=True)
+
+
+def main(folder: Path) -> None:
+    """Makes all environments, or brings them up to date."""
+    for environment in ENVIRONMENTS:
+        sys.stdout.write(f"{environment.name}: {' '.join(environment.packages)}\n")
+        environment.install(folder)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
