@@ -203,6 +203,8 @@ def test_openapi_describes_everything(server: Server) -> None:
         ("post", "/v1/systemone"), ("post", "/v1/decisions"),
         ("post", "/infill"), ("get", "/props"), ("get", "/health"), ("post", f"{prefix}/read"),
         ("post", f"{prefix}/likelihood"),
+        ("post", "/api/generate"), ("post", "/api/chat"), ("post", "/api/show"), ("get", "/api/tags"),
+        ("get", "/api/ps"), ("get", "/api/version"),
     }  # fmt: skip
 
 
