@@ -76,6 +76,7 @@ ENVIRONMENTS: tuple[Environment, ...] = (
     Python("openai", ("openai",), ("ask_openai.py",)),
     Python("mistralai", ("mistralai",), ("ask_mistralai.py",)),
     Python("litellm", ("litellm",), ("ask_litellm.py",)),
+    Python("ollama", ("ollama",), ("ask_ollama.py",)),
     Python(
         "structured",
         ("instructor", "langchain-openai", "langchain-ollama", "pydantic-ai-slim[openai]", "llm"),
