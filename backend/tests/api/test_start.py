@@ -112,8 +112,9 @@ def test_requests_that_run_get_an_answer(tmp_path: Path, plugin: Path) -> None:
         stopped.wait_until_ready()
         stream = pool.submit(stopped.events, "/generate/stream", body)
         plain = pool.submit(stopped.post, "/generate", body)
-        quick = pool.submit(stopped.answer, "/generate", {"text": "x", "model_id": "llada", "max_length": 64})
-        stopped.wait_for(lambda statistics: statistics["requests_in_flight"] == 3)
+        quick = pool.submit(stopped.answer, "/generate", {"text": "x", "model_id": "llada", "max_length": 16})
+        # Where the quick one is through before it is seen, two are in flight.
+        stopped.wait_for(lambda now: now["requests_in_flight"] + now["successful_requests"] == 3)
         check_stop(stopped, signal.SIGTERM)
         assert stream.result()[-1]["metadata"]["code"] == "cancelled"
         assert (plain.result().status_code, plain.result().json()["code"]) == (503, "cancelled")
