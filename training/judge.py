@@ -27,18 +27,17 @@ from training.corpus.dictionary import english_words, unknown_words, words_of
 from training.corpus.llama import Llama
 from training.corpus.packed import Text, read_texts
 from training.corpus.smollm import load_smollm
+from training.corpus.split import cut, is_heldout
 from training.evaluate import ASSETS, RESULTS
 from training.infilling import share
 from training.precision import is_bf16_worthwhile
 from training.prepare import unit_hash
 
-HELDOUT = 0.02
 BEGINNINGS = 64
-BEGINNING_WORDS = 12
 MAX_NEW_TOKENS = 192
+AT_ONCE = 8
 DOCUMENT_START = 0
 """The id that separates documents in the judge's own training text."""
-ANSWER = "Assistant:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,19 +65,10 @@ class Judge:
 
 
 def heldout_beginnings(texts: Iterable[Text], count: int = BEGINNINGS) -> list[Continuation]:
-    """The beginnings of held-out texts with their true continuations: the first words, or the turn of a user."""
-    heldout = sorted((text for text in texts if unit_hash(text.key) < HELDOUT), key=lambda text: unit_hash(text.text))
-    cut = [_cut(text.text) for text in heldout]
-    return [one for one in cut if words_of(one.text)][:count]
-
-
-def _cut(text: str) -> Continuation:
-    if text.startswith("User:"):
-        end = text.index(ANSWER) + len(ANSWER)
-    else:
-        words = text.split(" ")
-        end = len(" ".join(words[:BEGINNING_WORDS]))
-    return Continuation(text[:end], text[end:], ended=True)
+    """The beginnings of held-out texts with their true continuations, in an order that is no order of kinds."""
+    heldout = sorted(filter(is_heldout, texts), key=lambda text: unit_hash(text.text))
+    cuts = [cut(text) for text in heldout]
+    return [Continuation(beginning, rest, ended=True) for beginning, rest in cuts if words_of(rest)][:count]
 
 
 async def continued(model: str, checkpoint: Path, prompts: list[str]) -> list[Continuation]:
@@ -86,11 +76,14 @@ async def continued(model: str, checkpoint: Path, prompts: list[str]) -> list[Co
     service = DiffusionLLMService()
     await service.initialize({"diffusion": {"enabled": True, f"{model}_path": str(checkpoint)}})
     try:
-        asked = [
-            service.generate_stream(prompt, model_id=model, max_length=MAX_NEW_TOKENS, seed=seed)
-            for seed, prompt in enumerate(prompts)
-        ]
-        answers = [await one for one in asked]
+        answers = []
+        for start in range(0, len(prompts), AT_ONCE):
+            seeds = range(start, min(start + AT_ONCE, len(prompts)))
+            calls = (
+                service.generate_stream(prompts[seed], model_id=model, max_length=MAX_NEW_TOKENS, seed=seed)
+                for seed in seeds
+            )
+            answers += await asyncio.gather(*calls)
     finally:
         await service.close()
     return [

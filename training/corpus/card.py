@@ -9,11 +9,8 @@ from training.corpus.filters import NEAR_DUPLICATE, REASONS, UNKNOWN_WORDS
 from training.corpus.generate import SAMPLING, SHARD_TEXTS
 from training.corpus.packed import Text
 from training.corpus.smollm import WHEEL
-from training.prepare import unit_hash
+from training.corpus.split import HELDOUT, is_heldout
 from training.sources import writer_package
-
-HELDOUT = 0.02
-"""The share of the keys that the recipes hold out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +29,7 @@ class Tally:
 def corpus_card(tally: Tally) -> str:
     """The card in Markdown."""
     size = sum(len(text.text) for text in tally.texts)
-    heldout = sum(unit_hash(text.key) < HELDOUT for text in tally.texts)
+    heldout = sum(map(is_heldout, tally.texts))
     package = writer_package(WHEEL)
     return f"""# Plain English
 
@@ -59,7 +56,8 @@ Texts were dropped for the first of these reasons that held:
   {SHARD_TEXTS} texts each), `python -m training.corpus.pack --folder FOLDER` filters and packs them. The last bits of
   bfloat16, and with them the texts, may differ between processors.
 - Split: a text is held out if the hash of its key, which is the drawn beginning or question, is among the first
-  {HELDOUT:.0%}: {heldout:,} texts. Texts that begin alike are thus in one part.
+  {HELDOUT:.0%}: {heldout:,} texts. Texts that begin alike are thus in one part; a training
+  text with the first words of a held-out one is left out.
 - Licence: Apache-2.0, as that of the writer's weights (SmolLM2 by Hugging Face, arXiv 2502.02737).
 """
 

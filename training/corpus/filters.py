@@ -30,11 +30,21 @@ _PLAIN_SIGNS = str.maketrans({"“": '"', "”": '"', "‘": "'", "’": "'", "�
 
 def text_of(record: dict[str, Any]) -> Text:
     """The text that a raw record makes: beginning and continuation, or both turns of a conversation."""
-    written = tidy(record["beginning"] + record["text"])
+    written = tidy(record["beginning"] + whole_sentences(record))
     if question := record["question"]:
         return Text(record["kind"], question, f"User: {question}\n\nAssistant: {written}")
     has_beginning = len(record["beginning"].split()) >= 5
     return Text(record["kind"], record["beginning"] if has_beginning else record["request"], written)
+
+
+def whole_sentences(record: dict[str, Any]) -> str:
+    """The continuation, or as much of it as ends with a sentence, if its last words were cut off by the limit."""
+    text, closing = record["text"], record["closing"]
+    if record["ended"] or not closing or closing not in text:
+        return str(text)
+    start = text.index(closing) + len(closing)
+    ends = [found.end() for found in re.finditer(r"[.!?][\"']?(?=\s|$)", text) if found.end() > start]
+    return str(text[: ends[-1]]) if ends else str(text)
 
 
 def tidy(text: str) -> str:
@@ -47,8 +57,9 @@ def is_unfinished(record: dict[str, Any], text: Text) -> bool:
     """Whether the end is missing: of a letter, the name of who wrote it."""
     if text.kind == "letter":
         sender = re.search(r"is from (\w+) to", record["request"])
-        return not record["ended"] or sender is None or not text.text.rstrip(".!").endswith(f"\n{sender[1]}")
-    return not record["ended"] or re.search(r"[.!?][\"')]?$", text.text) is None
+        return sender is None or not text.text.rstrip(".!").endswith(f"\n{sender[1]}")
+    is_led_to_its_end = record["ended"] or (record["closing"] and record["closing"].strip() in text.text)
+    return not is_led_to_its_end or re.search(r"[.!?][\"')]?$", text.text) is None
 
 
 def is_short(record: dict[str, Any], text: Text) -> bool:
@@ -93,7 +104,12 @@ def is_meta(record: dict[str, Any], text: Text) -> bool:
 def is_loop(record: dict[str, Any], text: Text) -> bool:
     """Whether words come back in cycles, a word stands twice in a row, or too many runs of four are repeated."""
     is_doubled = any(first not in MAY_DOUBLE for first in re.findall(r"\b([a-z]+),? \1\b", text.text))
-    return is_doubled or is_degenerate(text.text) or repeated_share(words_of(text.text), 4) > MOST_REPEATED
+    signs_twice = (
+        text.kind == "letter" and len(re.findall(r"(?im)^(?:\w+ )?(?:regards|wishes|sincerely),$", text.text)) > 1
+    )
+    return (
+        is_doubled or signs_twice or is_degenerate(text.text) or repeated_share(words_of(text.text), 4) > MOST_REPEATED
+    )
 
 
 def repeated_share(words: list[str], size: int) -> float:

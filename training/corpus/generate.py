@@ -62,6 +62,7 @@ def _record(tokenizer: Tokenizer, draft: Draft, text: Written) -> dict[str, Any]
         "request": draft.request,
         "question": draft.question,
         "beginning": draft.beginning,
+        "closing": draft.closing,
         "text": tokenizer.decode(text.ids),
         "ended": text.ended,
         "tokens": len(text.ids),

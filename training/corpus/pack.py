@@ -15,13 +15,14 @@ from training.corpus.dictionary import english_words
 from training.corpus.filters import Sieve
 from training.corpus.generate import read_shards
 from training.corpus.packed import PACKED, Text, store_texts
+from training.corpus.split import apart
 
 
 def pack(folder: Path, target: Path) -> str:
     """Writes the packed texts and their card, and returns the card."""
     records = list(read_shards(folder))
     sieve = Sieve(english_words())
-    texts = list(sieve.kept(records))
+    texts = apart(list(sieve.kept(records)))
     size = store_texts(texts, target)
     shards = sorted(int(path.name[len("shard-") :].split(".")[0]) for path in folder.glob("shard-*.jsonl.xz"))
     card = corpus_card(Tally(Counter(record["kind"] for record in records), sieve.dropped, texts, shards, size))

@@ -29,9 +29,9 @@ class Sampling:
     min_p: float = 0.1
     repetition: float = 3.0
     """The number that is taken from the logits of tokens that would write a run of four tokens again."""
-    overuse: float = 0.5
+    overuse: float = 1.0
     """The number that is taken from the logit of a content word for each time that the text has it."""
-    most_overuse: float = 2.5
+    most_overuse: float = 4.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,15 @@ KNOWN = frozenset(word.strip(".,").lower() for word in f"{STORY} a tool that cut
 
 
 def record(text: str = STORY, **changes: Any) -> dict[str, Any]:
-    return {"kind": "story", "request": "", "question": "", "beginning": "", "text": text, "ended": True} | changes
+    return {
+        "kind": "story",
+        "request": "",
+        "question": "",
+        "beginning": "",
+        "closing": "",
+        "text": text,
+        "ended": True,
+    } | changes
 
 
 def reason(text: str = STORY, **changes: Any) -> str | None:
@@ -58,6 +66,13 @@ def test_a_bad_text_is_dropped_for_its_first_reason(text: str, why: str) -> None
 
 def test_a_text_that_did_not_end_by_itself_is_dropped() -> None:
     assert reason(ended=False) == "unfinished"
+
+
+def test_last_words_that_the_limit_cut_off_end_with_a_sentence() -> None:
+    one = record(f"{STORY}\n\nIn the end, all was well. And the", closing="\n\nIn the end,", ended=False)
+    assert text_of(one).text.endswith("In the end, all was well.")
+    assert reason(one["text"], closing="\n\nIn the end,", ended=False) is None
+    assert reason(f"{STORY}\n\nIn the end, the", closing="\n\nIn the end,", ended=False) == "unfinished"
 
 
 def test_a_moral_at_the_end_is_no_meta_talk() -> None:

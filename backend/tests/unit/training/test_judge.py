@@ -11,6 +11,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from training.continuation import Continuation
 from training.corpus.llama import Layer, Llama, Shape, Weights
 from training.corpus.packed import Text
+from training.corpus.split import apart
 from training.judge import Judge, heldout_beginnings, scores
 from training.prepare import unit_hash
 
@@ -56,6 +57,14 @@ def test_scores_stand_beside_what_the_judge_cannot_see() -> None:
     assert found["known_words"] == 0.75
     assert found["ends_by_itself"] == 0.5
     assert found["bits_per_byte"] == pytest.approx(8 / 9, abs=1e-3)
+
+
+def test_a_training_text_never_begins_as_a_held_out_one() -> None:
+    heldout = next(key for key in map(str, range(1000)) if unit_hash(key) < 0.02)
+    trained = next(key for key in map(str, range(1000)) if unit_hash(key) >= 0.02)
+    same = "one two three four five six seven eight nine ten eleven twelve "
+    texts = [Text("story", heldout, same + "a"), Text("story", trained, same + "b"), Text("story", trained, "c")]
+    assert [text.text[-1] for text in apart(texts)] == ["a", "c"]
 
 
 def test_beginnings_are_held_out_and_cut_at_words_or_turns() -> None:
