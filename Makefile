@@ -87,6 +87,7 @@ bench: $(READY)
 eval: $(READY)
 	"$(BIN)/python" -m training.evaluate --model llada --preset $(PRESET)
 	"$(BIN)/python" -m training.evaluate --model dreamon --preset $(PRESET)
+	"$(BIN)/python" -m training.judge
 
 # Pages and pictures that are made from the code; a test says when they are not up to date.
 docs: $(READY)
