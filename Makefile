@@ -15,11 +15,12 @@ PRESET ?= cpu
 VECTORS ?= backend/tests/conformance/vectors
 # One build of torch for everybody; any release from 2.6 on works.
 TORCH ?= torch==2.13.0
-# Test processes beside each other, one more than two cores, for tests wait now and then.
+# Test processes beside each other, one more than two cores, for tests wait now and then. A file stays with one of them, so
+# its server is started once.
 WORKERS ?= 3
 # Tests wait now and then: with types checked beside them, two cores are busy.
 LINT_AND_TESTS = $(MAKE) --no-print-directory --jobs 2 lint tests
-PYTEST = cd backend && $(TIMED) tests "$(BIN)/python" -m pytest --processes $(WORKERS)
+PYTEST = cd backend && $(TIMED) tests "$(BIN)/python" -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 # Environments of other people's clients.
 CLIENTS ?= $(CURDIR)/.clients
@@ -104,7 +105,7 @@ train-dreamon: $(READY)
 $(TORCHED): backend/requirements.txt backend/pyproject.toml
 	@"$(PYTHON)" -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Python 3.11 or later is needed: make PYTHON=python3.12')"
 	@$(TIMED) "virtual environment" "$(PYTHON)" -m venv $(VENV)
-	@$(TIMED) torch "$(BIN)/python" -m pip install --quiet --no-compile --no-deps "$(TORCH)"
+	@$(TIMED) torch "$(BIN)/python" -m pip install --quiet --no-deps "$(TORCH)"
 	@touch $(TORCHED)
 
 $(SERVING): $(TORCHED)

@@ -1,4 +1,4 @@
-"""The setup of all tests: order, processes, numbers of examples, and an environment without the user's settings."""
+"""The setup of all tests: their order, their number of examples, and an environment without the user's settings."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import gc
 
 import pytest
 
-from tests.beside import add_option, num_processes, run_beside
 from tests.profiles import is_thorough, register_profiles
+from tests.rewriting import import_own_share
 from tests.signals import heed_in_children
 from tests.surroundings import forget_surroundings
 from tests.threads import share_cores
@@ -16,14 +16,7 @@ from tests.timings import lines_by_folder, place_in_order
 register_profiles()
 heed_in_children()
 forget_surroundings()
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    add_option(parser)
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    share_cores(num_processes(config))
+share_cores()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -34,21 +27,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items.sort(key=place_in_order)
 
 
-def pytest_sessionstart() -> None:
+def pytest_sessionstart(session: pytest.Session) -> None:
     gc.disable()  # until all is imported, of which nothing is garbage
+    import_own_share(session.config)
 
 
 def pytest_collection_finish() -> None:
     gc.enable()
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtestloop(session: pytest.Session) -> bool | None:
-    """True if test processes have run the tests."""
-    if num_processes(session.config) < 2 or session.testsfailed or session.config.option.collectonly:
-        return None
-    run_beside(session)
-    return True
 
 
 @pytest.fixture(scope="module", autouse=True)
