@@ -15,7 +15,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 BACKEND = Path(__file__).parents[1]
-EXTRAS = ("train", "otel", "nf4")
+EXTRAS = ("train", "otel", "nf4", "gguf")
 
 
 def requirements() -> list[Requirement]:
