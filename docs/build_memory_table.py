@@ -73,19 +73,21 @@ def places() -> Iterable[str]:
     yield f"| checkpoint | {' | '.join(machines)} |"
     yield "|---" * (len(machines) + 1) + "|"
     for name, raw_config in PUBLISHED.items():
-        cells = [*(_on_gpu(raw_config, size) for size in GPUS), *(_on_laptop(raw_config, size) for size in LAPTOPS)]
+        on_gpu = {form: need_of(raw_config, CUDA, fields) for form, fields in ON_GPU.items()}
+        on_cpu = {form: need_of(raw_config, CPU, fields) for form, fields in ON_CPU.items()}
+        cells = [*(_on_gpu(on_gpu, size) for size in GPUS), *(_on_laptop(on_cpu, size) for size in LAPTOPS)]
         yield f"| {name} | {' | '.join(cells)} |"
 
 
-def _on_gpu(raw_config: dict[str, Any], size: int) -> str:
-    least = {form: need_of(raw_config, CUDA, fields).least for form, fields in ON_GPU.items()}
-    by_auto, by_name = (next((f for f in least if least[f] <= share * size * GIB), "") for share in (AUTO, 1.0))
+def _on_gpu(needs: dict[str, MemoryNeed], size: int) -> str:
+    by_auto, by_name = (
+        next((form for form, need in needs.items() if need.least <= share * size * GIB), "") for share in (AUTO, 1.0)
+    )
     named = f"{by_name} if named" if by_name != by_auto else ""
     return ", or ".join(filter(None, (by_auto, named))) or "–"
 
 
-def _on_laptop(raw_config: dict[str, Any], size: int) -> str:
-    needs = {form: need_of(raw_config, CPU, fields) for form, fields in ON_CPU.items()}
+def _on_laptop(needs: dict[str, MemoryNeed], size: int) -> str:
     free = size * GIB - SYSTEM_BYTES
     return next((form for form, need in needs.items() if need.least + need.weights.mapped <= free), "–")
 
