@@ -26,7 +26,7 @@ def hub(hub_id: str, folder: Path) -> Iterator[str]:
         def do_GET(self) -> None:
             path = unquote(urlsplit(self.path).path)
             name = path.removeprefix(f"/{hub_id}/resolve/{COMMIT}/")
-            if path == f"/api/models/{hub_id}/revision/main":
+            if path in (f"/api/models/{hub_id}/revision/{revision}" for revision in ("main", COMMIT)):
                 names = [{"rfilename": file.name} for file in folder.iterdir()]
                 self._answer(json.dumps({"id": hub_id, "sha": COMMIT, "siblings": names}).encode())
             elif path == f"/api/models/{hub_id}/tree/{COMMIT}":
