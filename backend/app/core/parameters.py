@@ -78,6 +78,9 @@ class DecodingParameters(TypedDict, total=False):
         float, Parameter("The most probable tokens that reach this probability; 1 is all.", ge=0.1, le=1.0, default=0.9)
     ]
     top_k: Annotated[int, Parameter("The most probable tokens, at most so many.", ge=1, le=100, default=50)]
+    min_p: Annotated[
+        float, Parameter("Only tokens at least so probable, beside the most probable one; 0 is all.", ge=0.0, le=1.0)
+    ]
     repetition_penalty: Annotated[
         float, Parameter("Makes tokens that are in the text less probable; 1 is none.", ge=1.0, le=2.0, default=1.1)
     ]

@@ -54,6 +54,12 @@ def test_warming_up_asks_no_model(server: Server, name: str) -> None:
     assert server.statistics()["total_requests"] == before["total_requests"]
 
 
+def test_llama_vim_is_answered_to_an_instruction(server: Server) -> None:
+    *chunks, end = data_of(replay(server, "llama.vim, an instruction", max_tokens=4))
+    assert end == "[DONE]"
+    assert all("content" in json.loads(chunk)["choices"][0]["delta"] for chunk in chunks[1:-1])
+
+
 def test_continue_reads_a_delta_in_every_chunk(server: Server) -> None:
     *chunks, end = data_of(replay(server, "Continue"))
     assert end == "[DONE]"
@@ -105,9 +111,9 @@ def test_unknown_fields_are_ignored_and_logged_once(server: Server) -> None:
         "stop": [str(n) for n in range(17)],
     }
     for _ in range(2):
-        assert ask(server, {**body, "some_new_field": 1, "min_p": 0, "n_cmpl": 2}).status_code == 200
+        assert ask(server, {**body, "some_new_field": 1, "typical_p": 1, "n_cmpl": 2}).status_code == 200
     assert server.log.count("passes over the field 'some_new_field'") == 1
-    assert "the field 'min_p'" not in server.log
+    assert "the field 'typical_p'" not in server.log
     with server.configured(max_concurrent_requests=1, max_queued_requests=0):
         assert ask(server, {**body, "n_cmpl": 8}).json()["content"]
 

@@ -68,7 +68,7 @@ def test_refusals_reach_the_caller(client: Any) -> None:
         (lambda: client.pull("llada"), 400),
         (lambda: client.embed("llada", "x"), 400),
         (lambda: client.generate("none", "x"), 404),
-        (lambda: client.generate("llada", "x", options={"min_p": 0.1}), 400),
+        (lambda: client.generate("llada", "x", options={"typical_p": 0.1}), 400),
     ]
     for call, status in calls:
         with pytest.raises(ollama.ResponseError) as refused:

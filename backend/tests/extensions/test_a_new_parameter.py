@@ -25,28 +25,28 @@ from tests.extensions.parameter_rows import disagreements
 DECLARED = {"core/parameters.py", "services/diffusion/models.py", "engine/interface/params.py"}
 """Its row, and the two classes that static types want beside it."""
 
-ROW = Parameter("Only tokens at least so probable, beside the best one.", ge=0.0, le=0.5)
+ROW = Parameter("Only tokens at least so probable, beside the square of the best one.", ge=0.0, le=0.5)
 
 
 @pytest.fixture
 def row(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The table with one more line: `min_p: Annotated[float, Parameter(…)]`."""
-    for table, entry in ((PARAMETERS, ROW), (TYPES, float), (ENGINE_NAMES, "min_p")):
-        monkeypatch.setitem(table, "min_p", entry)
+    """The table with one more line: `top_a: Annotated[float, Parameter(…)]`."""
+    for table, entry in ((PARAMETERS, ROW), (TYPES, float), (ENGINE_NAMES, "top_a")):
+        monkeypatch.setitem(table, "top_a", entry)
 
 
 @dataclass(frozen=True, slots=True)
 class ToyParams(DecodingParams):
     """The engine's class with one more line."""
 
-    min_p: Share = 0.0
+    top_a: Share = 0.0
 
 
 def toy_request() -> type[Request]:
     """The wire model with one more line; made in a test, for only there is the row in the table."""
 
     class ToyRequest(Request):
-        min_p: float | None = field_of("min_p")
+        top_a: float | None = field_of("top_a")
 
     return ToyRequest
 
@@ -57,59 +57,59 @@ def test_every_row_is_as_the_classes_beside_it_say() -> None:
 
 def test_a_row_that_classes_lack_is_named_with_these_classes(row: None) -> None:
     assert disagreements() == [
-        "min_p: Request has no such field",
-        "min_p: DecodingParams has no field min_p",
+        "top_a: Request has no such field",
+        "top_a: DecodingParams has no field top_a",
     ]
 
 
 def test_a_field_without_a_row_is_named() -> None:
     class Odd(Request):
-        min_p: float | None = None
+        top_a: float | None = None
 
-    assert disagreements(request=Odd) == ["min_p: Odd has it, and it has no row"]
+    assert disagreements(request=Odd) == ["top_a: Odd has it, and it has no row"]
 
 
 def test_a_class_that_disagrees_is_named(row: None) -> None:
     class Wider(Request):
-        min_p: float | None = field_of("top_p")
+        top_a: float | None = field_of("top_p")
 
     @dataclass(frozen=True, slots=True)
     class Whole(DecodingParams):
-        min_p: Count = 1
+        top_a: Count = 1
 
     @dataclass(frozen=True, slots=True)
     class Narrow(DecodingParams):
-        min_p: Annotated[float, Between(0.0, 0.4)] = 0.0
+        top_a: Annotated[float, Between(0.0, 0.4)] = 0.0
 
     assert disagreements(request=Wider, params=ToyParams) == [
-        "min_p: Wider has other bounds or another description than the row"
+        "top_a: Wider has other bounds or another description than the row"
     ]
-    assert disagreements(toy_request(), Whole) == ["min_p: Whole says <class 'int'>, the row <class 'float'>"]
-    assert disagreements(toy_request(), Narrow) == ["min_p: Narrow refuses some of what the row allows"]
+    assert disagreements(toy_request(), Whole) == ["top_a: Whole says <class 'int'>, the row <class 'float'>"]
+    assert disagreements(toy_request(), Narrow) == ["top_a: Narrow refuses some of what the row allows"]
 
 
 def test_a_parameter_with_a_line_in_two_classes_reaches_the_engine(row: None, monkeypatch: pytest.MonkeyPatch) -> None:
     kind: Any = toy_request()
     monkeypatch.setattr(native, "DecodingParams", ToyParams)
-    decoding: Any = native.decoding_params(LLADA, kind.model_validate({"max_length": 8, "min_p": 0.25}))
-    assert (decoding.min_p, decoding.max_new_tokens) == (0.25, 8)
+    decoding: Any = native.decoding_params(LLADA, kind.model_validate({"max_length": 8, "top_a": 0.25}))
+    assert (decoding.top_a, decoding.max_new_tokens) == (0.25, 8)
     assert native.decoding_params(LLADA, kind(max_length=8)) == ToyParams(8, block_length=32)
 
 
 def test_a_parameter_with_a_line_in_two_classes_is_known_everywhere(row: None) -> None:
     kind = toy_request()
     with pytest.raises(ValidationError, match=r"less than or equal to 0\.5"):
-        kind.model_validate({"min_p": 0.6})
-    assert ParameterBound.of("min_p") == ParameterBound(minimum=0.0, maximum=0.5)
-    assert PARAMETERS["min_p"].nearest(7) == 0.5
+        kind.model_validate({"top_a": 0.6})
+    assert ParameterBound.of("top_a") == ParameterBound(minimum=0.0, maximum=0.5)
+    assert PARAMETERS["top_a"].nearest(7) == 0.5
 
     @click.command()
     @parameter_options(kind)
     def ask(parameters: dict[str, Any]) -> None:
         click.echo(repr(parameters))
 
-    assert "0.0<=x<=0.5" in CliRunner().invoke(ask, ["--min-p", "0.6"]).output
-    assert CliRunner().invoke(ask, ["--min-p", "0.5"]).output == "{'min_p': 0.5}\n"
+    assert "0.0<=x<=0.5" in CliRunner().invoke(ask, ["--top-a", "0.6"]).output
+    assert CliRunner().invoke(ask, ["--top-a", "0.5"]).output == "{'top_a': 0.5}\n"
 
 
 def test_rows_with_another_name_in_the_engine_say_so() -> None:

@@ -73,7 +73,9 @@ class InfillAnswer:
         return "limit" if self._reported["finish_reason"] == "length" else "eos"
 
     def _settings(self) -> dict[str, Any]:
-        given = self._asked.model_dump(include={"n_predict", "temperature", "top_k", "top_p", "stop", "stream"})
+        given = self._asked.model_dump(
+            include={"n_predict", "temperature", "top_k", "top_p", "min_p", "stop", "stream"}
+        )
         return {"n_ctx": self._n_ctx, "seed": self._reported.get("seed"), **given}
 
     def _now_s(self) -> float:

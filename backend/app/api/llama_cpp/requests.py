@@ -53,6 +53,7 @@ class InfillRequest(AsksForNothing):
     temperature: float | None = None
     top_k: int | None = Field(None, description="0: the most that this server has.")
     top_p: float | None = None
+    min_p: float | None = None
     repeat_penalty: float | None = None
     seed: int | None = Field(None, description="Below 0: the server chooses.")
     stop: str | Annotated[list[str], FIRST_ONLY] | None = Field(
@@ -121,6 +122,7 @@ class InfillRequest(AsksForNothing):
             "temperature": _nearest("temperature", self.temperature),
             "top_k": _nearest("top_k", math.inf if self.top_k is not None and self.top_k < 1 else self.top_k),
             "top_p": _nearest("top_p", self.top_p),
+            "min_p": _nearest("min_p", self.min_p),
             "repetition_penalty": _nearest("repetition_penalty", self.repeat_penalty),
             "stop": self.stop_strings or None,
             "constraint": None if self.json_schema is None else {"json_schema": self.json_schema},

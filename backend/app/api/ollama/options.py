@@ -39,13 +39,13 @@ class Options(AsksForNothing, Sampling):
     temperature: float | None = Field(None, description="Moved to the nearest bound.")
     top_k: Whole | None = Field(None, description="Moved to the nearest bound; 0 or below: the most there may be.")
     top_p: float | None = Field(None, description="Moved to the nearest bound; 0 is greedy.")
+    min_p: float | None = Field(None, description="Moved to the nearest bound.")
     repeat_penalty: float | None = Field(None, description="Moved to the nearest bound.")
     repeat_last_n: Whole | None = Field(None, description="0: no penalty; else without effect.")
     seed: Whole | None = Field(None, le=MAX_SEED, description="Below 0: the server draws one.")
     stop: MaybeStop | Annotated[list[MaybeStop], Field(max_length=MAX_STOP_STRINGS)] | None = Field(
         None, description="Text before which the answer ends."
     )
-    min_p: Annotated[Any, unsupported("min_p")] = None
     typical_p: Annotated[Any, unsupported("typical_p")] = None
     tfs_z: Annotated[Any, unsupported("tfs_z")] = None
     mirostat: Annotated[Any, unsupported("mirostat")] = None
@@ -78,6 +78,7 @@ class Options(AsksForNothing, Sampling):
             "temperature": _nearest("temperature", self.temperature),
             "top_k": self._top_k(),
             "top_p": _nearest("top_p", self.top_p),
+            "min_p": _nearest("min_p", self.min_p),
             "seed": None if self.seed is None or self.seed < 0 else self.seed,
             "stop": [stop for stop in self.stop_strings if stop] or None,
             **self._penalty(),

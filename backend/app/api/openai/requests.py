@@ -328,6 +328,7 @@ class ChatRequest(OpenAIRequest):
     parallel_tool_calls: Annotated[Any, Ignored()] = None
     cache_prompt: Annotated[Any, Ignored()] = None
     id_slot: Annotated[Any, Ignored()] = None
+    samplers: Annotated[Any, Ignored()] = None
     tools: Annotated[list[Tool], FIRST_ONLY] | None = Field(
         None, max_length=MAX_TOOLS, description="Functions; the answer calls the one that `tool_choice` says."
     )

@@ -13,6 +13,7 @@ const NUMBERS = {
   temperature: "",
   top_p: "",
   top_k: "",
+  min_p: "off",
   repetition_penalty: "",
   confidence_threshold: "off",
   seed: "random",

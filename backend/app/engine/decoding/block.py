@@ -139,6 +139,7 @@ def _logit_rules(params: DecodingParams, special: SpecialIds, score: Score) -> L
         temperature=params.temperature,
         top_p=params.top_p,
         top_k=params.top_k,
+        min_p=params.min_p,
         scores_see_filters=False,
         banned=special.ends if params.eos_never_predicted else (),
         unscored=tuple(sorted(i for i in last if i is not None)) if params.eos_last else (),

@@ -50,8 +50,8 @@ class BlockCausalSampler(Sampler):
     EXCEEDS_THRESHOLD: ClassVar[bool] = True
     """Whether a confidence has to be above the threshold; else reaching it is enough."""
     SCORES_SEE_FILTERS: ClassVar[bool] = True
-    """Whether confidences are those of the distribution after temperature, top-k and top-p; at temperature 0 none of
-    these has an effect."""
+    """Whether confidences are those of the distribution after temperature and filters; at temperature 0 none of these
+    has an effect."""
 
     def __init__(self, canvas: Canvas, params: DecodingParams, special: SpecialIds) -> None:
         assert params.block_length is not None, "the family completes it from the checkpoint"
@@ -185,6 +185,7 @@ class BlockCausalSampler(Sampler):
             temperature=params.temperature,
             top_p=params.top_p if has_filters else None,
             top_k=params.top_k if has_filters else None,
+            min_p=params.min_p if has_filters else 0.0,
             scores_see_filters=self.SCORES_SEE_FILTERS,
             top_k_first=True,
             banned=special.ends if params.eos_never_predicted else (),
@@ -225,7 +226,7 @@ class FastDllmSampler(BlockCausalSampler):
         """The step that finishes the block before: what its last row predicts is the first token of this one. Nothing
         is drawn there."""
         before = self._blocks[self._block - 1][0] if self._block > 0 else 0
-        greedy = replace(self._rules, temperature=0.0, top_p=None, top_k=None)
+        greedy = replace(self._rules, temperature=0.0, top_p=None, top_k=None, min_p=0.0)
         return replace(plan, rules=greedy, span=ComputedSpan((before, start), cached_to=start))
 
     def _counts_of_block(self, num_open: int) -> list[int]:

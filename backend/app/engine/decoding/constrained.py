@@ -69,7 +69,7 @@ def predict_constrained(
 
 
 def _has_filters(rules: LogitRules) -> bool:
-    return rules.top_p is not None or rules.top_k is not None
+    return rules.top_p is not None or rules.top_k is not None or rules.min_p > 0
 
 
 def _shaped(own: _Reading, rules: LogitRules) -> _Reading:

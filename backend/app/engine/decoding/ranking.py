@@ -20,12 +20,13 @@ SCORES = {
 
 
 def ranking_rules(params: DecodingParams) -> LogitRules:
-    """Gives the rules by which a request's logits are read; scores see temperature, top-p and top-k."""
+    """Gives the rules by which a request's logits are read; scores see temperature and filters."""
     return LogitRules(
         score=SCORES[params.algorithm or DEFAULT_ALGORITHM],
         temperature=params.temperature,
         top_p=params.top_p,
         top_k=params.top_k,
+        min_p=params.min_p,
         scores_see_filters=True,
     )
 

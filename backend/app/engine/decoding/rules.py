@@ -26,7 +26,7 @@ class LogitRules:
     top_p: float | None
     top_k: int | None
     scores_see_filters: bool
-    """Dream scores the distribution after temperature, top-p and top-k; LLaDA scores the model's own."""
+    """Dream scores the distribution after temperature and filters; LLaDA scores the model's own."""
     banned: tuple[int, ...] = ()
     """Token ids that cannot be predicted in this step."""
     unscored: tuple[int, ...] = ()
@@ -35,3 +35,6 @@ class LogitRules:
     """Token ids that cannot be predicted, but count as possible when a prediction is scored."""
     top_k_first: bool = False
     """Whether top-p looks at what top-k has left; else top-k at what top-p has left."""
+    min_p: float = 0.0
+    """The least probability of a token, as a share of the largest; above 0 it drops what is below, whatever top-p and
+    top-k leave."""

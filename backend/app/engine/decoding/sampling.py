@@ -1,4 +1,4 @@
-"""Logits to predictions: temperature, top-p, top-k, the choice of a token and its score.
+"""Logits to predictions: temperature, top-p, top-k, min-p, the choice of a token and its score.
 
 Shapes: R rows (candidate positions of one or more requests), V vocabulary. Every operation works on each row
 alone, so a row's result does not depend on the rows beside it.
@@ -6,6 +6,7 @@ alone, so a row's result does not depend on the rows beside it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -48,10 +49,10 @@ def _predict_from_all(logits: Tensor, rules: LogitRules, uniforms: Tensor | None
 
 
 def filtered(logits: Tensor, rules: LogitRules) -> Tensor:
-    """logits [R, V], warmed -> the same, without what top-p and top-k drop."""
+    """logits [R, V], warmed -> the same, without what top-p, top-k and min-p drop."""
     if rules.top_k_first:
-        return keep_top_p(keep_top_k(logits, rules), rules)
-    return keep_top_k(keep_top_p(logits, rules), rules)
+        return keep_min_p(keep_top_p(keep_top_k(logits, rules), rules), rules)
+    return keep_min_p(keep_top_k(keep_top_p(logits, rules), rules), rules)
 
 
 def _drawable(shaped: Tensor, logits: Tensor, rules: LogitRules) -> Tensor:
@@ -96,7 +97,7 @@ def _predict_from_best(logits: Tensor, rules: LogitRules, uniforms: Tensor | Non
     needs_all = best[:, -2] == best[:, -1]  # more than k tokens stay
     best[:, -1] = -torch.inf
     columns, order = by_rank.sort(-1)
-    shaped = _above_top_p(best, scaled, by_rank, rules).gather(-1, order)
+    shaped = keep_min_p(_above_top_p(best, scaled, by_rank, rules), rules).gather(-1, order)
     allowed = shaped
     if rules.undrawn:
         is_undrawn = torch.isin(columns, torch.tensor(rules.undrawn, device=columns.device))
@@ -187,6 +188,14 @@ def keep_top_k(logits: Tensor, rules: LogitRules) -> Tensor:
         return logits
     weakest = logits.topk(rules.top_k, dim=-1).values[:, -1:]
     return logits.masked_fill(logits < weakest, -torch.inf)
+
+
+def keep_min_p(logits: Tensor, rules: LogitRules) -> Tensor:
+    """Drops a token whose probability is below `min_p` times that of the best one, which always stays."""
+    if rules.min_p <= 0.0:
+        return logits
+    least = logits.amax(-1, keepdim=True) + math.log(rules.min_p)
+    return logits.masked_fill(logits < least, -torch.inf)
 
 
 def log_probabilities(logits: Tensor, token_ids: Sequence[int], num_top: int) -> list[TokenLogprobs]:

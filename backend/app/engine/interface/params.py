@@ -36,6 +36,9 @@ class DecodingParams:
     """0 is greedy and deterministic."""
     top_p: Share | None = None
     top_k: Count | None = None
+    min_p: Share = 0.0
+    """The least probability of a token, as a share of the most probable one's (arXiv 2407.01082): after temperature,
+    whatever top-p and top-k leave."""
     repetition_penalty: Annotated[float, Between(1e-6, 1e6)] = 1.0
     """Divides positive and multiplies negative logits of tokens that the request has already committed (CTRL,
     arXiv 1909.05858, section 4.1). The given text is not penalised, for infilling has to repeat its names, and

@@ -49,6 +49,7 @@ class Sampling(BaseModel):
     temperature: float | None = field_of("temperature")
     top_p: float | None = field_of("top_p")
     top_k: int | None = field_of("top_k")
+    min_p: float | None = field_of("min_p")
     repetition_penalty: float | None = field_of("repetition_penalty")
     seed: int | None = field_of("seed")
     steps: int | None = field_of("steps")

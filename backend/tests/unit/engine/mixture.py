@@ -73,6 +73,7 @@ def _shared(rng: random.Random) -> dict[str, Any]:
         "temperature": rng.choice([0.0, 0.0, 0.5, 1.0]),
         "top_p": rng.choice([None, 0.8]),
         "top_k": rng.choice([None, 20]),
+        "min_p": rng.choice([0.0, 0.1]),
         "repetition_penalty": rng.choice([1.0, 1.2]),
         "seed": rng.randrange(2**63),
         "steps": rng.choice([None, None, 4]),

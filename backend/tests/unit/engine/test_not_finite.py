@@ -81,7 +81,7 @@ def run(runner: ModelRunner, requests: Sequence[GenerationRequest]) -> tuple[Eng
 KINDS: Mapping[str, dict[str, Any]] = {
     "greedy": {},
     "sampled": {"temperature": 1.0},
-    "filtered": {"temperature": 1.0, "top_p": 0.5, "top_k": 5},
+    "filtered": {"temperature": 1.0, "top_p": 0.5, "top_k": 5, "min_p": 0.1},
     "penalised": {"temperature": 1.0, "repetition_penalty": 1.3},
     "guided": {"cfg_scale": 1.5},
     "ban": {"eos_never_predicted": True},

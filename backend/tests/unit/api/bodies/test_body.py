@@ -101,7 +101,7 @@ async def test_a_byte_order_mark_is_no_part_of_the_body() -> None:
 
 
 async def test_fields_that_ask_for_nothing_are_passed_over() -> None:
-    params = await read(b'{"text": "a", "stream_mode": null, "stop": "", "min_p": 0, "x": null, "model_id": ""}')
+    params = await read(b'{"text": "a", "stream_mode": null, "stop": "", "typical_p": 1, "x": null, "model_id": ""}')
     assert params == DiffusionGenerationParams(text="a")
     with pytest.raises(InvalidBody, match="unknown field 'x'"):
         await read(b'{"text": "a", "x": 0}')

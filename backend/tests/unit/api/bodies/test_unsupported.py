@@ -67,7 +67,15 @@ def test_fields_that_ask_for_nothing_are_passed_over(body: dict[str, Any]) -> No
 
 @pytest.mark.parametrize(
     "body",
-    [{"count": ""}, {"given": None}, {"x": 0}, {"x": []}, {"min_p": 0.1}, {"think": 0}, {"parts": [{"kind": None}]}],
+    [
+        {"count": ""},
+        {"given": None},
+        {"x": 0},
+        {"x": []},
+        {"typical_p": 0.1},
+        {"think": 0},
+        {"parts": [{"kind": None}]},
+    ],
 )
 def test_fields_that_ask_for_something_are_not(body: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):

@@ -53,15 +53,16 @@ def test_the_text_nearest_to_the_gap_stays() -> None:
         ({"stop": ["\n"], "model": "llada"}, {"stop": ["\n"], "model_id": "llada"}),
         ({"n_cmpl": 0}, {}),
         (
-            {"temperature": -1, "top_p": -1, "repeat_penalty": -1},
-            {"temperature": 0.0, "top_p": 0.1, "repetition_penalty": 1.0},
+            {"temperature": -1, "top_p": -1, "min_p": -1, "repeat_penalty": -1},
+            {"temperature": 0.0, "top_p": 0.1, "min_p": 0.0, "repetition_penalty": 1.0},
         ),
         ({"stop": ""}, {}),
         ({"stop": "x"}, {"stop": ["x"]}),
         ({"stop": ["", "x" * 201, "y"]}, {"stop": ["y"]}),
         ({"stop": [str(n) for n in range(17)]}, {"stop": [str(n) for n in range(16)]}),
-        ({"input_extra": None, "prompt": None, "input_suffix": None, "min_p": 0, "n_probs": 0, "grammar": ""}, {}),
-        ({"min_p": 0.1, "lora": [{"id": 0}], "what is this": {"a": 1}}, {}),
+        ({"input_extra": None, "prompt": None, "input_suffix": None, "typical_p": 1, "n_probs": 0, "grammar": ""}, {}),
+        ({"min_p": 0.1}, {"min_p": 0.1}),
+        ({"typical_p": 0.1, "lora": [{"id": 0}], "what is this": {"a": 1}}, {}),
         ({"model": "", "samplers": ["top_k", "infill"], "n_indent": 4, "id_slot": 0, "cache_prompt": True}, {}),
     ],
 )
@@ -81,8 +82,8 @@ def test_there_are_no_more_answers_than_there_can_be() -> None:
 
 
 def test_unknown_fields_with_a_value_are_listed() -> None:
-    asked = InfillRequest.model_validate({"min_p": 0.1, "n_probs": 0, "foo": None, "bar": 1, "cache_prompt": True})
-    assert asked.unknown_fields == ["min_p", "bar"]
+    asked = InfillRequest.model_validate({"typical_p": 0.1, "n_probs": 0, "foo": None, "bar": 1, "cache_prompt": True})
+    assert asked.unknown_fields == ["typical_p", "bar"]
 
 
 @pytest.mark.parametrize("asked", [{"n_predict": "many"}, {"stop": [1]}, {"input_prefix": 5}, {"input_extra": ["a"]}])

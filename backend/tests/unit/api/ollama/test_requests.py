@@ -50,7 +50,9 @@ def given(**options: Any) -> dict[str, Any]:
         ({"stop": ["x", ""]}, {"stop": ["x"]}),
         ({"stop": "x"}, {"stop": ["x"]}),
         ({"num_ctx": 4096, "num_thread": 2, "use_mmap": True, "mirostat_tau": 5.0, "some_new_one": 1}, {}),
-        ({"min_p": 0, "typical_p": 1.0, "presence_penalty": 0.0, "mirostat": 0}, {}),
+        ({"min_p": 0.05}, {"min_p": 0.05}),
+        ({"min_p": 3}, {"min_p": 1.0}),
+        ({"typical_p": 1.0, "presence_penalty": 0.0, "mirostat": 0}, {}),
         ({"steps": 4, "decoding": "fast", "repetition_penalty": 1.2},) * 2,
     ],
 )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pytest
@@ -86,14 +88,17 @@ def test_drawn_texts_are_as_frequent_as_they_are_probable(seed: int) -> None:
 
 
 @pytest.mark.parametrize("score", Score)
-@pytest.mark.parametrize("filters", [(None, None), (0.7, None), (None, 2), (0.9, 3)])
+@pytest.mark.parametrize(
+    "filters", [(None, None, 0.0), (0.7, None, 0.0), (None, 2, 0.0), (0.9, 3, 0.0), (None, 5, 0.3)]
+)
 @pytest.mark.parametrize("temperature", [0.0, 0.7])
 def test_a_constraint_that_allows_everything_changes_nothing(
-    score: Score, filters: tuple[float | None, int | None], temperature: float
+    score: Score, filters: tuple[float | None, int | None, float], temperature: float
 ) -> None:
     logits = _logits(1)
     for sees_filters in (False, True):
-        rules = LogitRules(score, temperature, *filters, scores_see_filters=sees_filters)
+        top_p, top_k, min_p = filters
+        rules = LogitRules(score, temperature, top_p, top_k, scores_see_filters=sees_filters, min_p=min_p)
         uniforms = [0.1, 0.5, 0.95] if temperature else []
         draws = torch.tensor(uniforms, dtype=torch.float64) if uniforms else None
 
@@ -112,20 +117,22 @@ def _allowed(logits: torch.Tensor, rules: LogitRules) -> set[int]:
     return {int(t) for u in grid for t in predict(logits, rules, u.repeat(LENGTH) if rules.temperature else None)[0]}
 
 
-def test_filters_look_at_what_a_position_may_become() -> None:
+@pytest.mark.parametrize("filters", [{"top_p": 0.5}, {"min_p": 0.2}])
+def test_filters_look_at_what_a_position_may_become(filters: dict[str, Any]) -> None:
     """Two texts are allowed, `0 1 2` with 9 of 10 and `3 3 3`; the model would like to write 6 everywhere."""
     automaton = automaton_of({(0, 0): 1, (1, 1): 2, (2, 2): 3, (0, 3): 4, (4, 3): 5, (5, 3): 3}, {3}, VOCAB)
     logits = torch.full((LENGTH, VOCAB), -9.0)
     logits[:, 6] = 9.0
     logits[0, 0] = -9.0 + np.log(9.0)
-    rules = LogitRules(Score.PROBABILITY, 1.0, 0.5, None, scores_see_filters=True)
+    rules = replace(SAMPLED, scores_see_filters=True, **filters)
 
     tokens = predict_constrained(logits, rules, [0.99, 0.99, 0.99], _rows(automaton))[0].tolist()
 
     assert tokens == [0, 1, 2]
 
 
-def test_filters_that_leave_no_text_are_passed_over() -> None:
+@pytest.mark.parametrize("filters", [{"top_k": 1}, {"min_p": 0.95}])
+def test_filters_that_leave_no_text_are_passed_over(filters: dict[str, Any]) -> None:
     """The single most probable token of each position belongs to another text than that of the next."""
     moves = {(0, 0): 1, (1, 0): 2, (2, 1): 9, (0, 1): 3, (3, 1): 4, (4, 0): 9, (0, 2): 5, (5, 0): 6, (6, 0): 9}
     states = sorted({0, *moves.values()})
@@ -134,7 +141,7 @@ def test_filters_that_leave_no_text_are_passed_over() -> None:
     )
     logits = torch.zeros((LENGTH, VOCAB))
     logits[0, 1] = 0.5
-    rules = LogitRules(Score.PROBABILITY, 1.0, None, 1, scores_see_filters=True)
+    rules = replace(SAMPLED, scores_see_filters=True, **filters)
 
     tokens = predict_constrained(logits, rules, [0.5, 0.5, 0.5], _rows(automaton))[0].tolist()
 

@@ -17,6 +17,7 @@ from app.engine.decoding.sampling import (
     draw,
     filtered,
     forbid,
+    keep_min_p,
     keep_top_k,
     keep_top_p,
     largest,
@@ -66,6 +67,13 @@ def top_k_columns(row: NDArray[np.float64], top_k: int) -> set[int]:
     return {column for column, value in enumerate(row) if value >= weakest}
 
 
+def min_p_columns(row: NDArray[np.float64], min_p: float) -> set[int]:
+    """The columns where the probability is at least `min_p` times the largest."""
+    ratios = softmax(row) / softmax(row).max()
+    assume(np.abs(ratios - min_p).min() > 1e-6 or min_p == 1.0)  # on the edge, single precision decides
+    return set(np.flatnonzero(ratios >= min_p).tolist())
+
+
 def kept_columns(filtered: Tensor, logits: Tensor) -> list[set[int]]:
     """Gives where a token survived; survivors must be untouched."""
     survives = filtered != -torch.inf
@@ -85,6 +93,36 @@ def test_top_k_leaves_the_same_tokens_as_the_plain_loop(seed: int, top_k: int) -
     logits = random_logits(seed, 3).round()  # whole numbers: equals of the k-th stay
     expected = [top_k_columns(row, min(top_k, VOCAB_SIZE)) for row in as_rows(logits)]
     assert kept_columns(keep_top_k(logits, replace(GREEDY, top_k=top_k)), logits) == expected
+
+
+@given(seeds, st.floats(1e-3, 1) | st.just(1.0))
+def test_min_p_leaves_the_same_tokens_as_the_plain_loop(seed: int, min_p: float) -> None:
+    logits = random_logits(seed, 3)
+    expected = [min_p_columns(row, min_p) for row in as_rows(logits)]
+    assert kept_columns(keep_min_p(logits, replace(GREEDY, min_p=min_p)), logits) == expected
+
+
+@given(seeds, shares, st.integers(1, 9), st.floats(0, 1), st.booleans())
+def test_min_p_takes_away_from_what_the_others_leave_and_they_do_not_see_it(
+    seed: int, top_p: float, top_k: int, min_p: float, top_k_first: bool
+) -> None:
+    logits = random_logits(seed, 3)
+    others = replace(GREEDY, top_p=top_p, top_k=top_k, top_k_first=top_k_first)
+    alone = keep_min_p(logits, replace(GREEDY, min_p=min_p)) > -torch.inf
+    expected = filtered(logits, others).masked_fill(~alone, -torch.inf)
+    assert torch.equal(filtered(logits, replace(others, min_p=min_p)), expected)
+
+
+@given(seeds, st.floats(0.01, 0.99))
+def test_min_p_looks_at_probabilities_after_temperature(seed: int, min_p: float) -> None:
+    """At twice the temperature the ratios to the largest are their square roots."""
+    logits = random_logits(seed, 1)
+    for temperature in (0.5, 1.0, 2.0):
+        rules = replace(GREEDY, temperature=temperature, min_p=min_p, scores_see_filters=True)
+        grid = torch.linspace(0, LAST_BEFORE_ONE, 400, dtype=torch.float64)
+        drawn = {int(token) for token in predict(logits.expand(400, -1), rules, grid)[0]}
+        assert drawn <= min_p_columns(as_rows(logits / temperature)[0], min_p)
+    assert len(min_p_columns(as_rows(logits)[0], min_p)) <= len(min_p_columns(as_rows(logits / 2)[0], min_p))
 
 
 @given(
@@ -108,10 +146,10 @@ def test_the_best_token_always_stays(top_p: float) -> None:
     assert kept.tolist() == [[-math.inf, 5.0, -math.inf]]
 
 
-@pytest.mark.parametrize("rules", [replace(GREEDY, top_p=1.0), replace(GREEDY, top_k=VOCAB_SIZE), GREEDY])
+@pytest.mark.parametrize("rules", [replace(GREEDY, top_p=1.0, min_p=0.0), replace(GREEDY, top_k=VOCAB_SIZE), GREEDY])
 def test_filters_that_ask_for_nothing_change_nothing(rules: LogitRules) -> None:
     logits = random_logits(0, 2)
-    assert torch.equal(keep_top_k(keep_top_p(logits, rules), rules), logits)
+    assert torch.equal(filtered(logits, rules), logits)
 
 
 # -- drawing ----------------------------------------------------------------------------------------------------------
@@ -287,6 +325,7 @@ some_rules = st.builds(
     st.sampled_from([(), (1, 4)]),
     st.sampled_from([(), (0, 5)]),
     st.booleans(),
+    st.sampled_from([0.0, 0.2]),
 )
 
 
@@ -311,6 +350,7 @@ def test_a_row_gives_the_same_bits_in_any_batch(
     st.sampled_from([(Score.PROBABILITY, False), *((kind, True) for kind in Score)]),
     st.booleans(),
     st.sampled_from([(), (0, 7)]),
+    st.sampled_from([0.0, 0.1, 0.6]),
 )
 def test_predictions_from_the_best_tokens_equal_those_from_all(
     seed: int,
@@ -320,11 +360,12 @@ def test_predictions_from_the_best_tokens_equal_those_from_all(
     scoring: tuple[Score, bool],
     rounded: bool,
     undrawn: tuple[int, ...],
+    min_p: float,
 ) -> None:
     logits = random_logits(seed, num_rows=6)
     if rounded:  # so that many are equal; of equals top-p keeps whichever were sorted first
         logits, top_p = logits.round(), None
-    rules = LogitRules(scoring[0], temperature, top_p, top_k, scoring[1], banned=(3,), undrawn=undrawn)
+    rules = LogitRules(scoring[0], temperature, top_p, top_k, scoring[1], banned=(3,), undrawn=undrawn, min_p=min_p)
     uniforms = torch.from_numpy(np.random.default_rng(seed).random(6)) if temperature else None
     for row in as_rows(logits / (temperature or 1.0)):
         if top_p is not None:

@@ -31,9 +31,12 @@ def infilling(**given: Any) -> DiffusionInfillingParams:
 
 
 def test_parameters_are_handed_on() -> None:
-    given = generating(temperature=0.5, top_p=0.9, top_k=5, repetition_penalty=1.1, seed=9, steps=7, cfg_scale=1.5)
+    given = generating(
+        temperature=0.5, top_p=0.9, top_k=5, min_p=0.1, repetition_penalty=1.1, seed=9, steps=7, cfg_scale=1.5
+    )
     decoding = decoding_params(LLADA, given, end_of_turn=3)
     assert (decoding.max_new_tokens, decoding.temperature, decoding.top_p, decoding.top_k) == (100, 0.5, 0.9, 5)
+    assert decoding.min_p == 0.1
     assert (decoding.repetition_penalty, decoding.seed, decoding.steps) == (1.1, 9, 7)
     assert (decoding.cfg_scale, decoding.end_of_turn) == (1.5, 3)
 
