@@ -11,11 +11,10 @@ from dataclasses import replace
 from itertools import pairwise
 
 import torch
-from torch import Tensor
 
 from app.engine.models.base import FamilyModel
-from training.objectives import Batch, summed_loss
-from training.precision import bf16_computation, quick_attention
+from training.objectives import Batch
+from training.passes import Bf16Pass, Pass, PlainPass
 
 
 class Gradients:
@@ -34,27 +33,26 @@ class Gradients:
 
     def compute(self, batch: Batch) -> float:
         """Writes the gradient of the batch's mean loss into the parameters, and gives that loss."""
-        total_weight = batch.weights.sum()
+        total_weight, step = batch.weights.sum(), self._pass()
         parts = split(batch, self._num_threads)
-        with quick_attention(self._device, is_bf16=self._is_bf16):
-            if len(parts) == 1:
-                done = [self._part(parts[0], total_weight)]
-            else:
-                done = list(self._threads.map(self._part, parts, [total_weight] * len(parts)))
-        for parameter, *gradients in zip(self._model.parameters(), *(gradients for _, gradients in done), strict=True):
-            parameter.grad = sum(gradients[1:], start=gradients[0])
+        if len(parts) == 1:
+            done = [step.part(parts[0], total_weight)]
+        else:
+            done = list(self._threads.map(step.part, parts, [total_weight] * len(parts)))
+        sums = [sum(gradients[1:], start=gradients[0]) for gradients in zip(*(own for _, own in done), strict=True)]
+        for parameter, gradient in zip(self._model.parameters(), step.finish(sums), strict=True):
+            parameter.grad = gradient
         return float(sum(loss for loss, _ in done))
+
+    def _pass(self) -> Pass:
+        if self._is_bf16 and self._device.type == "cpu":
+            return Bf16Pass(self._model)
+        return PlainPass(self._model, is_bf16=self._is_bf16)
 
     def close(self) -> None:
         self._threads.shutdown()
         # Threads that are started later would inherit the number that these set for themselves.
         torch.set_num_threads(self._num_threads_before)
-
-    def _part(self, batch: Batch, total_weight: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        with bf16_computation(self._device, enabled=self._is_bf16):
-            loss = summed_loss(self._model, batch) / total_weight
-        # Not backward(): threads must not add to the same gradient at the same time.
-        return loss.detach(), torch.autograd.grad(loss, list(self._model.parameters()))
 
 
 def _use_one_core() -> None:

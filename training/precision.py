@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from statistics import median
 
 import torch
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 WORTHWHILE = 1.5
 """The factor by which matrix products in bfloat16 must be faster on a CPU to be used."""
@@ -36,19 +35,4 @@ def _product_seconds(dtype: torch.dtype) -> float:
 def bf16_computation(device: torch.device, *, enabled: bool) -> Iterator[None]:
     """Computes forward and backward in bfloat16 where autocast finds that safe, in this thread only."""
     with torch.autocast(device.type, torch.bfloat16, enabled=enabled):
-        yield
-
-
-@contextmanager
-def quick_attention(device: torch.device, *, is_bf16: bool) -> Iterator[None]:
-    """Selects the faster attention kernel, for all threads.
-
-    On a CPU in bfloat16 that is two plain products: the fused kernel of PyTorch 2.13 needs four times as long for
-    forward and backward of short sequences.
-    """
-    if device.type != "cpu" or not is_bf16:
-        yield
-        return
-    torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(True)  # despite its name, for CPUs too
-    with sdpa_kernel(SDPBackend.MATH):
         yield

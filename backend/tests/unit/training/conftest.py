@@ -76,3 +76,9 @@ def corpus(dreamon_language: Language) -> Corpus:
 def tiny_dream(dreamon_language: Language) -> FamilyModel:
     torch.manual_seed(0)
     return build(tiny_recipe("dream", {}), dreamon_language.tokenizer)
+
+
+@pytest.fixture(scope="session")
+def tiny_llada(llada_language: Language) -> FamilyModel:
+    torch.manual_seed(0)
+    return build(tiny_recipe("llada", {}), llada_language.tokenizer)

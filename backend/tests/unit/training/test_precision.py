@@ -2,11 +2,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from training import precision
-from training.precision import bf16_computation, is_bf16_worthwhile, quick_attention
+from training.precision import bf16_computation, is_bf16_worthwhile
 
 CPU = torch.device("cpu")
 
@@ -39,12 +38,3 @@ def test_products_are_computed_in_bf16_and_weights_stay_float32() -> None:
 def test_nothing_changes_where_it_is_off() -> None:
     with bf16_computation(CPU, enabled=False):
         assert nn.Linear(8, 8)(torch.randn(3, 8)).dtype == torch.float32
-
-
-@pytest.mark.parametrize("is_bf16", [True, False])
-def test_attention_as_two_products_gives_the_same_result(is_bf16: bool) -> None:
-    torch.manual_seed(0)
-    q, k, v = torch.randn(3, 2, 2, 16, 8)
-    expected = F.scaled_dot_product_attention(q, k, v)
-    with quick_attention(CPU, is_bf16=is_bf16):
-        torch.testing.assert_close(F.scaled_dot_product_attention(q, k, v), expected)
