@@ -3,6 +3,7 @@
 SmolLM2-135M (see `corpus/smollm.py`) reads 64 held-out beginnings of the plain English with the continuations that the
 service in this process writes by its defaults, and with the true ones. A text that repeats itself costs the judge few
 bits, so its number stands beside the shares of degenerate texts, of known words and of texts that end by themselves.
+Then the models fill a hidden sentence of held-out stories from eight masks.
 For the embedded models the scores go into `results/judge.json`.
 """
 
@@ -12,9 +13,10 @@ import argparse
 import asyncio
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import torch
@@ -22,6 +24,8 @@ from tokenizers import Tokenizer
 from torch.nn.functional import cross_entropy
 
 from app.services.diffusion.diffusion_service import DiffusionLLMService
+from app.services.diffusion.models import GenerationResult
+from app.services.diffusion.requests.generation import Generation
 from training.continuation import Continuation, describe_texts
 from training.corpus.dictionary import english_words, unknown_words, words_of
 from training.corpus.llama import Llama
@@ -29,13 +33,16 @@ from training.corpus.packed import Text, read_texts
 from training.corpus.smollm import load_smollm
 from training.corpus.split import cut, is_heldout
 from training.evaluate import ASSETS, RESULTS
-from training.infilling import share
+from training.infilling import share, similarity
 from training.precision import is_bf16_worthwhile
 from training.prepare import unit_hash
+from training.sentences import MASKS, HiddenSentence, hidden_sentences
 
 BEGINNINGS = 64
 MAX_NEW_TOKENS = 192
 AT_ONCE = 8
+NUM_SENTENCES = 5
+"""The number of filled sentences to show."""
 DOCUMENT_START = 0
 """The id that separates documents in the judge's own training text."""
 
@@ -71,25 +78,53 @@ def heldout_beginnings(texts: Iterable[Text], count: int = BEGINNINGS) -> list[C
     return [Continuation(beginning, rest, ended=True) for beginning, rest in cuts if words_of(rest)][:count]
 
 
-async def continued(model: str, checkpoint: Path, prompts: list[str]) -> list[Continuation]:
-    """The continuations that the service writes by its defaults; the number of a prompt is its seed."""
+async def written(model: str, checkpoint: Path, calls: Sequence[Mapping[str, Any]]) -> list[GenerationResult]:
+    """The answers of the service by its defaults; the number of a call, which is the parameters, is its seed."""
     service = DiffusionLLMService()
     await service.initialize({"diffusion": {"enabled": True, f"{model}_path": str(checkpoint)}})
     try:
         answers = []
-        for start in range(0, len(prompts), AT_ONCE):
-            seeds = range(start, min(start + AT_ONCE, len(prompts)))
-            calls = (
-                service.generate_stream(prompts[seed], model_id=model, max_length=MAX_NEW_TOKENS, seed=seed)
-                for seed in seeds
-            )
-            answers += await asyncio.gather(*calls)
+        for start in range(0, len(calls), AT_ONCE):
+            numbered = enumerate(calls[start : start + AT_ONCE], start)
+            answers += await asyncio.gather(*(_call(service, call, model_id=model, seed=i) for i, call in numbered))
     finally:
         await service.close()
+    return answers
+
+
+def _call(service: DiffusionLLMService, call: Mapping[str, Any], **common: Any) -> Generation:
+    start = service.infill_stream if "suffix" in call else service.generate_stream
+    return start(**call, **common)
+
+
+def continued(model: str, checkpoint: Path, prompts: list[str]) -> list[Continuation]:
+    """The continuations that the service writes by its defaults."""
+    calls = [{"request": prompt, "max_length": MAX_NEW_TOKENS} for prompt in prompts]
+    answers = asyncio.run(written(model, checkpoint, calls))
     return [
         Continuation(prompt, answer.text, answer.metadata["finish_reason"] == "stop")
         for prompt, answer in zip(prompts, answers, strict=True)
     ]
+
+
+def filled(model: str, checkpoint: Path, cases: Sequence[HiddenSentence]) -> list[str]:
+    """The sentences that the service writes into gaps of eight masks; only `dreamon` changes that number."""
+    size = {"initial_masks": MASKS} if model == "dreamon" else {"max_length": MASKS}
+    calls = [{"prefix": case.prefix, "suffix": case.suffix, "temperature": 0.0, **size} for case in cases]
+    return [answer.text for answer in asyncio.run(written(model, checkpoint, calls))]
+
+
+def sentence_scores(judge: Judge, cases: Sequence[HiddenSentence], sentences: Sequence[str]) -> dict[str, Any]:
+    """The likeness of sentences to the true ones, and the judge's bits per byte of both."""
+    pairs = list(zip(cases, sentences, strict=True))
+    own = [Continuation(case.prefix, sentence, True) for case, sentence in pairs]
+    true = [Continuation(case.prefix, case.sentence, True) for case in cases]
+    return {
+        "edit_similarity": round(mean(similarity(sentence, case.sentence) for case, sentence in pairs), 4),
+        "bits_per_byte": round(judge.bits_per_byte(own), 4),
+        "true_bits_per_byte": round(judge.bits_per_byte(true), 4),
+        "examples": [{"true": case.sentence, "filled": sentence} for case, sentence in pairs[:NUM_SENTENCES]],
+    }
 
 
 def scores(judge: Judge, texts: list[Continuation], known: frozenset[str]) -> dict[str, Any]:
@@ -109,14 +144,16 @@ def judged(models: dict[str, Path], examples: int) -> dict[str, Any]:
     torch.set_grad_enabled(False)
     dtype = torch.bfloat16 if is_bf16_worthwhile(torch.device("cpu")) else torch.float32
     judge, known, true = Judge(*load_smollm(dtype)), english_words(), heldout_beginnings(read_texts())
+    cases = hidden_sentences(read_texts(), BEGINNINGS)
     results: dict[str, Any] = {"beginnings": len(true), "max_new_tokens": MAX_NEW_TOKENS}
     results["true"] = scores(judge, true, known)
     for model, checkpoint in models.items():
-        texts = asyncio.run(continued(model, checkpoint, [one.prompt for one in true]))
+        texts = continued(model, checkpoint, [one.prompt for one in true])
         own = scores(judge, texts, known)
         ratio = own["bits_per_byte"] / results["true"]["bits_per_byte"]
         shown = [{"prompt": one.prompt, "text": one.text} for one in texts[:examples]]
-        results[model] = {"ratio": round(ratio, 3), **own, "examples": shown}
+        sentences = sentence_scores(judge, cases, filled(model, checkpoint, cases))
+        results[model] = {"ratio": round(ratio, 3), **own, "hidden_sentences": sentences, "examples": shown}
     return results
 
 

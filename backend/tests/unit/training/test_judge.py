@@ -12,8 +12,9 @@ from training.continuation import Continuation
 from training.corpus.llama import Layer, Llama, Shape, Weights
 from training.corpus.packed import Text
 from training.corpus.split import apart
-from training.judge import Judge, heldout_beginnings, scores
+from training.judge import Judge, heldout_beginnings, scores, sentence_scores
 from training.prepare import unit_hash
+from training.sentences import HiddenSentence
 
 WORDS = ("<start>", "a", "b", "cc")
 
@@ -57,6 +58,15 @@ def test_scores_stand_beside_what_the_judge_cannot_see() -> None:
     assert found["known_words"] == 0.75
     assert found["ends_by_itself"] == 0.5
     assert found["bits_per_byte"] == pytest.approx(8 / 9, abs=1e-3)
+
+
+def test_filled_sentences_are_compared_with_the_true_ones() -> None:
+    cases = [HiddenSentence("a ", "cc b", " a"), HiddenSentence("b ", "a", " a")]
+    found = sentence_scores(uniform_judge(), cases, ["cc b", "cc"])
+    assert found["edit_similarity"] == 0.5
+    assert found["bits_per_byte"] == pytest.approx(6 / 6)
+    assert found["true_bits_per_byte"] == pytest.approx(6 / 5)
+    assert found["examples"][1] == {"true": "a", "filled": "cc"}
 
 
 def test_a_training_text_never_begins_as_a_held_out_one() -> None:
