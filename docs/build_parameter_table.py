@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, get_args, is_typeddict
+from typing import Any, get_args, get_origin, is_typeddict
 
 from app.core.parameters import ENGINE_NAMES, PARAMETERS, TYPES, Parameter
 from app.engine.families.registry import family_named
@@ -26,6 +26,8 @@ def table() -> str:
 def _values(kind: Any, row: Parameter) -> str:
     if kind is bool:
         return "true, false"
+    if get_origin(kind) is dict:
+        return "an object: [ids and biases](#penalties-and-biases)"
     if is_typeddict(kind):
         return "an object: [constraints](constraints.md)"
     if row.characters is not None:

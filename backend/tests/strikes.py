@@ -15,7 +15,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from app.engine.cache import lanes, store
-from app.engine.decoding import sampling
+from app.engine.decoding import adjustment, sampling
 from app.engine.models import attention
 from app.engine.passes import graph_forward, reading, runner
 from app.engine.passes.divergence import LastDistributions
@@ -33,7 +33,7 @@ POINTS: Mapping[str, tuple[Any, str]] = {
     "stacking": (lanes, "_stacked"),
     "storing": (graph_forward.GraphForward, "_store"),
     "guidance": (reading, "guide"),
-    "penalty": (reading, "penalise_repetition"),
+    "penalty": (adjustment, "penalise"),
     "sampling": (reading, "predict"),
     "drawing": (sampling, "draw"),
     "copy": (torch.Tensor, "tolist"),

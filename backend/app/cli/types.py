@@ -30,4 +30,17 @@ class FiniteRange(click.FloatRange):
         return number
 
 
+class BiasedToken(click.ParamType[tuple[int, float]]):
+    """A token's id and what is added to its logit, such as `198=-100`; the server knows which ids there are."""
+
+    name = "ID=BIAS"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, float]:
+        name, sign, bias = str(value).partition("=")
+        if not (sign and name.isascii() and name.isdecimal()):
+            self.fail(f"{value!r} is no token id and its bias; give them as 198=-100", param, ctx)
+        return int(name), FiniteRange(-100.0, 100.0).convert(bias, param, ctx)
+
+
 TEXT = SendableText()
+BIASED_TOKEN = BiasedToken()

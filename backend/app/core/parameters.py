@@ -84,6 +84,15 @@ class DecodingParameters(TypedDict, total=False):
     repetition_penalty: Annotated[
         float, Parameter("Makes tokens that are in the text less probable; 1 is none.", ge=1.0, le=2.0, default=1.1)
     ]
+    frequency_penalty: Annotated[
+        float, Parameter("Taken from a token's logit for each time that it is in the new text.", ge=-2.0, le=2.0)
+    ]
+    presence_penalty: Annotated[
+        float, Parameter("Taken from a token's logit where it is in the new text.", ge=-2.0, le=2.0)
+    ]
+    logit_bias: Annotated[
+        dict[int, float], Parameter("Added to tokens' logits, by their ids: -100, which bans one, to 100; 300 of them.")
+    ]
     seed: Annotated[int, Parameter("Fixes the output; chosen and reported if absent.", ge=0, le=MAX_SEED)]
     steps: Annotated[int, Parameter("Denoising steps at most; default one per new token.", ge=1, le=4096)]
     block_length: Annotated[

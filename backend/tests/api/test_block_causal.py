@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from openai import OpenAI
 
+from app.text import Tokenizer
 from tests.api.serving import CHECKPOINTS, Json, Server
 from tests.api.test_constraints import CHAT, CONSTRAINTS, SCHEMA, check, text_of
 
@@ -36,6 +37,16 @@ def test_each_answer_is_valid_and_the_same_in_a_stream(block_causal: Server, mod
     assert text_of(events) == answer["generated_text"]
     for step in (event["data"] for event in events if event["type"] == "step"):
         assert {*step["forced"]} <= {commit["index"] for commit in step["committed"]}
+
+
+@every_model
+def test_biases_and_filters_have_their_meaning(block_causal: Server, model: str) -> None:
+    tokenizer = Tokenizer.load(CHECKPOINTS / "block" / FOLDERS[model])
+    token_id = tokenizer.encode("a")[0]
+    body = {"text": "Once", "model_id": model, "max_length": 12, "seed": 3, "logit_bias": {str(token_id): 100}}
+    for sampling in ({"temperature": 0}, {"temperature": 1, "min_p": 0.5}, {"frequency_penalty": 2}):
+        answer = block_causal.answer("/generate", {**body, **sampling})
+        assert answer["generated_text"] == tokenizer.decode([token_id]) * 12
 
 
 @every_model

@@ -55,6 +55,8 @@ class InfillRequest(AsksForNothing):
     top_p: float | None = None
     min_p: float | None = None
     repeat_penalty: float | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
     seed: int | None = Field(None, description="Below 0: the server chooses.")
     stop: str | Annotated[list[str], FIRST_ONLY] | None = Field(
         None, description="Text before which the answer ends: the first 16 of them that have up to 200 characters."
@@ -124,6 +126,8 @@ class InfillRequest(AsksForNothing):
             "top_p": _nearest("top_p", self.top_p),
             "min_p": _nearest("min_p", self.min_p),
             "repetition_penalty": _nearest("repetition_penalty", self.repeat_penalty),
+            "frequency_penalty": _nearest("frequency_penalty", self.frequency_penalty),
+            "presence_penalty": _nearest("presence_penalty", self.presence_penalty),
             "stop": self.stop_strings or None,
             "constraint": None if self.json_schema is None else {"json_schema": self.json_schema},
         }

@@ -7,6 +7,7 @@ is passed over. But what would make another text is refused by name.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema
@@ -14,6 +15,8 @@ from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema
 from app.api.bodies.unsupported import AsksForNothing, Ignored, Only, unsupported
 from app.core.parameters import MAX_SEED, PARAMETERS
 from app.services.diffusion.models import MAX_STOP_CHARACTERS, MAX_STOP_STRINGS, Sampling
+
+NO_PENALTIES: Mapping[str, float] = {"repetition_penalty": 1.0, "frequency_penalty": 0.0, "presence_penalty": 0.0}
 
 
 def _whole(value: Any) -> Any:
@@ -41,7 +44,9 @@ class Options(AsksForNothing, Sampling):
     top_p: float | None = Field(None, description="Moved to the nearest bound; 0 is greedy.")
     min_p: float | None = Field(None, description="Moved to the nearest bound.")
     repeat_penalty: float | None = Field(None, description="Moved to the nearest bound.")
-    repeat_last_n: Whole | None = Field(None, description="0: no penalty; else without effect.")
+    presence_penalty: float | None = Field(None, description="Moved to the nearest bound.")
+    frequency_penalty: float | None = Field(None, description="Moved to the nearest bound.")
+    repeat_last_n: Whole | None = Field(None, description="0: no penalties; else without effect.")
     seed: Whole | None = Field(None, le=MAX_SEED, description="Below 0: the server draws one.")
     stop: MaybeStop | Annotated[list[MaybeStop], Field(max_length=MAX_STOP_STRINGS)] | None = Field(
         None, description="Text before which the answer ends."
@@ -49,8 +54,6 @@ class Options(AsksForNothing, Sampling):
     typical_p: Annotated[Any, unsupported("typical_p")] = None
     tfs_z: Annotated[Any, unsupported("tfs_z")] = None
     mirostat: Annotated[Any, unsupported("mirostat")] = None
-    presence_penalty: Annotated[Any, unsupported("presence_penalty")] = None
-    frequency_penalty: Annotated[Any, unsupported("frequency_penalty")] = None
     mirostat_tau: Annotated[Any, Ignored()] = None
     mirostat_eta: Annotated[Any, Ignored()] = None
     penalize_newline: Annotated[Any, Ignored()] = None
@@ -81,7 +84,7 @@ class Options(AsksForNothing, Sampling):
             "min_p": _nearest("min_p", self.min_p),
             "seed": None if self.seed is None or self.seed < 0 else self.seed,
             "stop": [stop for stop in self.stop_strings if stop] or None,
-            **self._penalty(),
+            **self._penalties(),
         }
         return {name: value for name, value in given.items() if value is not None}
 
@@ -91,9 +94,15 @@ class Options(AsksForNothing, Sampling):
         nearest = _nearest("top_k", math.inf if self.top_k is not None and self.top_k < 1 else self.top_k)
         return None if nearest is None else int(nearest)
 
-    def _penalty(self) -> dict[str, float]:
-        penalty = 1.0 if self.repeat_last_n == 0 else _nearest("repetition_penalty", self.repeat_penalty)
-        return {} if penalty is None else {"repetition_penalty": penalty}
+    def _penalties(self) -> dict[str, float]:
+        if self.repeat_last_n == 0:
+            return dict(NO_PENALTIES)
+        penalties = {
+            "repetition_penalty": _nearest("repetition_penalty", self.repeat_penalty),
+            "frequency_penalty": _nearest("frequency_penalty", self.frequency_penalty),
+            "presence_penalty": _nearest("presence_penalty", self.presence_penalty),
+        }
+        return {name: penalty for name, penalty in penalties.items() if penalty is not None}
 
 
 def _nearest(name: str, value: float | None) -> float | None:

@@ -98,9 +98,6 @@ class OpenAIRequest(AsksForNothing, Constrained, Sampling):
     store: Annotated[Any, unsupported("store")] = None
     service_tier: Annotated[Any, Ignored()] = None
     keep_alive: Annotated[Any, Ignored()] = None
-    frequency_penalty: Annotated[Any, unsupported("frequency_penalty")] = None
-    presence_penalty: Annotated[Any, unsupported("presence_penalty")] = None
-    logit_bias: Annotated[Any, unsupported("logit_bias")] = None
 
     @property
     def num_logprobs(self) -> int | None:

@@ -163,13 +163,6 @@ def _columns(token_ids: tuple[int, ...], vocab_size: int, device: torch.device) 
         return columns.to(device)
 
 
-def penalise_repetition(logits: Tensor, seen_ids: Sequence[int], penalty: float) -> None:
-    """Divides positive and multiplies negative logits of `seen_ids` in place (CTRL, arXiv 1909.05858)."""
-    columns = torch.tensor(seen_ids, device=logits.device)
-    values = logits[:, columns]
-    logits[:, columns] = torch.where(values > 0, values / penalty, values * penalty)
-
-
 def keep_top_p(logits: Tensor, rules: LogitRules) -> Tensor:
     """Drops a token where the probability of all better ones already exceeds `top_p`; the best one always stays."""
     if rules.top_p is None or rules.top_p >= 1.0:

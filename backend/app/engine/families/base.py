@@ -17,7 +17,8 @@ from app.engine.models.base import FamilyModel, ModelConfig
 COMMON = frozenset(
     {
         *("max_new_tokens", "steps", "seed", "run_to_end"),
-        *("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "end_of_turn"),
+        *("temperature", "top_p", "top_k", "min_p", "end_of_turn"),
+        *("repetition_penalty", "frequency_penalty", "presence_penalty", "logit_bias"),
         *("algorithm", "cache", "cache_refresh"),
     }
 )

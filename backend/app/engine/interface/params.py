@@ -21,6 +21,9 @@ Count = Annotated[int, Between(1, _MANY)]
 CountOrZero = Annotated[int, Between(0, _MANY)]
 Share = Annotated[float, Between(0.0, 1.0)]
 Amount = Annotated[float, Between(0.0, 1e6)]
+Signed = Annotated[float, Between(-1e6, 1e6)]
+MAX_BIAS = 1e6
+"""The greatest size of a bias."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,13 @@ class DecodingParams:
     """Divides positive and multiplies negative logits of tokens that the request has already committed (CTRL,
     arXiv 1909.05858, section 4.1). The given text is not penalised, for infilling has to repeat its names, and
     neither is the end of the text, which LLaDA writes many times."""
+    frequency_penalty: Signed = 0.0
+    """Taken from the logit of each of these tokens, as often as it has been committed, at whatever positions."""
+    presence_penalty: Signed = 0.0
+    """Taken from the logit of each of these tokens once."""
+    logit_bias: dict[int, float] | None = None
+    """Added to the logits of these tokens at every mask, before penalties, temperature and filters. What a sampler does
+    not predict anyway stays impossible."""
     seed: Annotated[int, Between(0, 2**64 - 1)] = 0
     """Fixes every random draw of the request, whoever else is in the batch."""
     algorithm: str | None = None

@@ -1,4 +1,4 @@
-"""Raw logits to predictions: guidance, the repetition penalty, tokens and scores, and whether all of it is finite."""
+"""Raw logits to predictions: guidance, tokens and scores, and whether all of it is finite."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from app.engine.decoding.constrained import predict_constrained
 from app.engine.decoding.guidance import guide
 from app.engine.decoding.rules import LogitRules
-from app.engine.decoding.sampling import penalise_repetition, predict
+from app.engine.decoding.sampling import predict
 from app.engine.decoding.step import Prediction
 from app.engine.passes.work import Work
 
@@ -24,15 +24,6 @@ def guided(work: Work, logits: Tensor) -> Tensor:
         return logits
     conditional, unconditional = logits.chunk(2)
     return guide(conditional, unconditional, work.guidance_scale)
-
-
-def penalised(work: Work, logits: Tensor) -> Tensor:
-    """Logits [R, V] with the repetition penalty of the request, in float32 where it has one."""
-    if work.repetition_penalty == 1.0 or not work.penalised_ids:
-        return logits
-    logits = logits.float().clone()
-    penalise_repetition(logits, work.penalised_ids, work.repetition_penalty)
-    return logits
 
 
 def read(works: Sequence[Work], logits: Sequence[Tensor], raw: Sequence[Tensor], sums: Tensor) -> list[Prediction]:

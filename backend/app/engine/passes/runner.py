@@ -97,8 +97,8 @@ class ModelRunner:
             parts = torch.split(logits, [work.num_rows for work in works])
             guided = [reading.guided(work, part) for work, part in zip(works, parts, strict=True)]
             wanted = [rows[: len(rows) - len(work.revisable_ids)] for work, rows in zip(works, guided, strict=True)]
-            penalised = [reading.penalised(work, rows) for work, rows in zip(works, wanted, strict=True)]
-            predictions = reading.read(works, penalised, parts, row_sums(logits))
+            adjusted = [work.adjustment.apply(rows) for work, rows in zip(works, wanted, strict=True)]
+            predictions = reading.read(works, adjusted, parts, row_sums(logits))
             complete = [self._with_more(*each) for each in zip(works, guided, predictions, strict=True)]
             self._last.step_is_done()
             return complete

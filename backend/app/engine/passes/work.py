@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from app.engine.cache.span import WHOLE, ComputedSpan
+from app.engine.decoding.adjustment import NO_ADJUSTMENT, Adjustment
 from app.engine.decoding.constrained import ConstrainedRows
 from app.engine.decoding.rules import LogitRules
 from app.engine.models.adapters import Adapter
@@ -68,8 +69,7 @@ class Work:
     """Above 0 there are two sequences, and the second is the unconditional one."""
     uniforms: tuple[float, ...] = ()
     """One draw from [0, 1) per wanted position, where tokens are sampled."""
-    repetition_penalty: float = 1.0
-    penalised_ids: tuple[int, ...] = ()
+    adjustment: Adjustment = NO_ADJUSTMENT
     num_logprobs: int | None = None
     """Number of alternatives that come with each prediction's log-probability; `None`: no log-probabilities."""
     revisable_ids: tuple[int, ...] = ()

@@ -10,6 +10,7 @@ goes on until it has deleted the end of its span.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -120,10 +121,12 @@ class Rounds:
         return new, () if self._logprobs is None else self._logprobs.take(len(new), self.canvas)
 
     @property
-    def committed_ids(self) -> tuple[int, ...]:
-        """Ids that a repetition is penalised for: text. The end of it may stand at any number of positions."""
-        committed = {*self.transcript.closed, *self.canvas.span_ids}
-        return tuple(sorted(committed - {self.canvas.mask_id, *self.transcript.end_ids}))
+    def committed_counts(self) -> tuple[tuple[int, int], ...]:
+        """Ids that a repetition is penalised for, in ascending order, and how often each has been written, at whatever
+        positions. The end of the text may stand at any number of them, and does not count."""
+        counts = Counter((*self.transcript.closed, *self.canvas.span_ids))
+        others = {self.canvas.mask_id, *self.transcript.end_ids}
+        return tuple(sorted((token_id, count) for token_id, count in counts.items() if token_id not in others))
 
     @property
     def is_allowed(self) -> bool | None:

@@ -9,6 +9,7 @@ import numpy as np
 from app.engine.cache.span import WHOLE
 from app.engine.canvas.canvas import Canvas
 from app.engine.canvas.edits import Edits
+from app.engine.decoding.adjustment import Adjustment, bias_of, penalises
 from app.engine.decoding.commit.registry import rule_of
 from app.engine.decoding.guidance import unconditional_ids
 from app.engine.decoding.step import Prediction, StepPlan
@@ -53,6 +54,7 @@ class RequestState(RequestLife):
         self._lengths = lengths if len(lengths) > 1 else ()  # until one has been chosen
         self._signals = rule_of(request.params).NEEDS
         self._sampler = family.sampler
+        self._bias = bias_of(request.params)
         self._plan: StepPlan
         self._num_cached_tokens = 0
         self._num_distributions = 0  # cached rows of the last step
@@ -157,12 +159,21 @@ class RequestState(RequestLife):
             plan.rules,
             params.cfg_scale,
             tuple(self._rng.random(len(plan.positions))) if plan.rules.temperature > 0 else (),
-            params.repetition_penalty,
-            self._rounds.committed_ids if params.repetition_penalty != 1.0 else (),
+            self._adjustment(),
             self.request.num_logprobs,
             tuple(canvas.ids[position] for position in plan.revisable),
             self.cache_names[0] if plan.needs_divergences else None,
             self._rounds.constrained_rows(canvas, plan.positions),
+        )
+
+    def _adjustment(self) -> Adjustment:
+        params = self.request.params
+        return Adjustment(
+            self._bias,
+            self._rounds.committed_counts if penalises(params) else (),
+            params.repetition_penalty,
+            params.frequency_penalty,
+            params.presence_penalty,
         )
 
     def _apply(self, predicted: Prediction) -> None:

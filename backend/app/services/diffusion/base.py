@@ -82,7 +82,8 @@ class DiffusionModel(ABC):
     special_tokens: tuple[str, ...] = ()
     """Texts of tokens that stand for no text, such as the end of it: some editors send one where a text is empty."""
     takes_token_ids: bool = False
-    """Whether it continues `DiffusionTokensParams`. It then says their text as `prompt_text` in its `start` event."""
+    """Whether it continues `DiffusionTokensParams`, and takes biases for its tokens. It then says the text of a
+    prompt of ids as `prompt_text` in its `start` event."""
     takes_template_options: bool = False
     """Whether it has a chat template that reads `chat_template_kwargs`, or refuses them itself."""
     gives_logprobs: bool = False
@@ -158,6 +159,11 @@ class DiffusionModel(ABC):
         if isinstance(params, DiffusionTokensParams) and not self.takes_token_ids:
             raise InvalidParameters(
                 f"token ids are not taken by model {self.model_id!r}; send the text itself", field="token_ids"
+            )
+        if params.logit_bias and not self.takes_token_ids:
+            raise InvalidParameters(
+                f"logit_bias names token ids, which model {self.model_id!r} does not take; leave it out",
+                field="logit_bias",
             )
         if isinstance(params, DiffusionChatParams) and not self.takes_template_options:
             self._refuse_template_options(params)

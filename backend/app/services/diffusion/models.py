@@ -7,7 +7,16 @@ import time
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from app.core.parameters import MAX_SEED, CacheName, DecodingName, StreamMode, field_of
 from app.services.diffusion.constraint import Constraint, check_json
@@ -36,6 +45,21 @@ OptionText = Annotated[str, Field(max_length=MAX_STOP_CHARACTERS)]
 OptionValue = bool | OptionNumber | float | OptionText | None
 """A value of `chat_template_kwargs`; `None` is one that asks for nothing."""
 
+MAX_BIASED_TOKENS = 300
+
+
+def _token_id(name: Any) -> Any:
+    """The id that a name of JSON stands for, written as JSON writes integers."""
+    return int(name) if isinstance(name, str) and re.fullmatch(r"0|[1-9][0-9]{0,9}", name) else name
+
+
+TokenId = Annotated[int, BeforeValidator(_token_id), Field(ge=0)]
+Bias = Annotated[float, Field(ge=-100.0, le=100.0)]
+LogitBias = Annotated[
+    dict[TokenId, Bias],
+    Field(max_length=MAX_BIASED_TOKENS, json_schema_extra={"propertyNames": {"pattern": "^(0|[1-9][0-9]{0,9})$"}}),
+]
+
 MAX_TEXT_CHARACTERS = 10_000
 MAX_SIDE_CHARACTERS = 5_000
 """The longest prefix of a gap, and the longest suffix."""
@@ -51,6 +75,9 @@ class Sampling(BaseModel):
     top_k: int | None = field_of("top_k")
     min_p: float | None = field_of("min_p")
     repetition_penalty: float | None = field_of("repetition_penalty")
+    frequency_penalty: float | None = field_of("frequency_penalty")
+    presence_penalty: float | None = field_of("presence_penalty")
+    logit_bias: LogitBias | None = field_of("logit_bias")
     seed: int | None = field_of("seed")
     steps: int | None = field_of("steps")
     block_length: int | None = field_of("block_length")

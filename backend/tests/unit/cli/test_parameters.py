@@ -37,6 +37,8 @@ def test_only_given_options_are_sent_with_their_own_types() -> None:
     given = asked("--model", "llada", "--top-k", "5", "--temperature", "0", "--stop", "a", "--stop", "b")
     assert given == {"model_id": "llada", "top_k": 5, "temperature": 0.0, "stop": ["a", "b"]}
     assert Request.model_validate(given).temperature == 0
+    given = asked("--logit-bias", "198=-100", "--logit-bias", "7=2.5", "--frequency-penalty", "-0.5")
+    assert given == {"logit_bias": {198: -100.0, 7: 2.5}, "frequency_penalty": -0.5}
 
 
 @pytest.mark.parametrize(
@@ -54,6 +56,10 @@ def test_only_given_options_are_sent_with_their_own_types() -> None:
         ("--seed", "9223372036854775808", "0<=x<=9223372036854775807"),
         ("--model", "caf\udce9", "Invalid value for '--model': byte 0xe9 is no UTF-8"),
         ("--stop", "\udcff", "Invalid value for '--stop': byte 0xff is no UTF-8"),
+        ("--logit-bias", "198", "'198' is no token id and its bias; give them as 198=-100"),
+        ("--logit-bias", "x=1", "'x=1' is no token id and its bias"),
+        ("--logit-bias", "1=101", "-100.0<=x<=100.0"),
+        ("--logit-bias", "1=nan", "nan is no number"),
         ("--decoding", "fastest", "'exact', 'balanced', 'fast'"),
     ],
 )

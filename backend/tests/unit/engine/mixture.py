@@ -75,6 +75,9 @@ def _shared(rng: random.Random) -> dict[str, Any]:
         "top_k": rng.choice([None, 20]),
         "min_p": rng.choice([0.0, 0.1]),
         "repetition_penalty": rng.choice([1.0, 1.2]),
+        "frequency_penalty": rng.choice([0.0, 0.5]),
+        "presence_penalty": rng.choice([0.0, 0.0, -0.3]),
+        "logit_bias": rng.choice([None, None, {7: -100.0, 9: 4.0}]),
         "seed": rng.randrange(2**63),
         "steps": rng.choice([None, None, 4]),
     }

@@ -82,7 +82,7 @@ KINDS: Mapping[str, dict[str, Any]] = {
     "greedy": {},
     "sampled": {"temperature": 1.0},
     "filtered": {"temperature": 1.0, "top_p": 0.5, "top_k": 5, "min_p": 0.1},
-    "penalised": {"temperature": 1.0, "repetition_penalty": 1.3},
+    "penalised": {"temperature": 1.0, "repetition_penalty": 1.3, "frequency_penalty": 0.5, "logit_bias": {7: 1.0}},
     "guided": {"cfg_scale": 1.5},
     "ban": {"eos_never_predicted": True},
     "threshold": {"confidence_threshold": 0.5},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TypeGuard
 
 from app.engine.interface.params import GenerationRequest
@@ -52,6 +52,17 @@ def engine_request(
 def is_of_ids(params: Request) -> TypeGuard[DiffusionTokensParams]:
     """Whether the text is given as ids."""
     return isinstance(params, DiffusionTokensParams)
+
+
+def check_bias(logit_bias: Mapping[int, float], tokenizer: Tokenizer) -> None:
+    """Raises InvalidParameters for the first id that no token of the model has."""
+    for token_id in logit_bias:
+        if token_id >= tokenizer.vocab_size:
+            raise InvalidParameters(
+                f"logit_bias has {token_id}, which is no token of this model; its ids are 0 to "
+                f"{tokenizer.vocab_size - 1}",
+                field="logit_bias",
+            )
 
 
 def check_ids(token_ids: Sequence[int], tokenizer: Tokenizer) -> None:

@@ -38,7 +38,7 @@ from app.services.diffusion.native.composing import (
 from app.services.diffusion.native.decoding import check_combination, decoding_params
 from app.services.diffusion.native.engine_errors import failure
 from app.services.diffusion.native.engine_events import Translator
-from app.services.diffusion.native.engine_request import check_ids, engine_request, is_of_ids
+from app.services.diffusion.native.engine_request import check_bias, check_ids, engine_request, is_of_ids
 from app.services.diffusion.native.engine_stream import Canvases, engine_events, read_events
 from app.services.diffusion.native.loading import Loaded, family_at, load
 from app.services.diffusion.native.memory_report import report_memory
@@ -198,6 +198,7 @@ class NativeDiffusionModel(DiffusionModel):
         loaded = self._require()
         if is_of_ids(params):
             check_ids(params.token_ids, loaded.tokenizer)
+        check_bias(params.logit_bias or {}, loaded.tokenizer)
         if isinstance(params, DiffusionChatParams):
             check_template_options(loaded, params)
         params = self.as_it_can(params)

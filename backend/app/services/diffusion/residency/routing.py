@@ -11,7 +11,7 @@ from app.core.parameters import PARAMETERS
 from app.core.settings import DiffusionConfig
 from app.services.diffusion.base import DiffusionModel, Prepared
 from app.services.diffusion.errors import InvalidParameters, ModelUnavailable, UnsupportedOperation
-from app.services.diffusion.models import Params
+from app.services.diffusion.models import DiffusionTokensParams, Params, Request
 from app.services.diffusion.reading import Asked
 from app.services.diffusion.reading_request import ReadingRequest
 from app.services.diffusion.residency.instance import Instance
@@ -135,6 +135,8 @@ class Router:
 
     async def _stand_in(self, missing: Slot, params: Asked, config: DiffusionConfig) -> Fit | None:
         for slot in self._candidates(missing, config):
+            if _names_tokens(params) and slot.model_id != missing.base_id:
+                continue  # ids of one vocabulary are other words in another
             instance = slot.instance if slot.is_out_of_order else await slot.loaded()
             if instance is None:
                 continue
@@ -176,6 +178,11 @@ def _complete(params: Asked, config: DiffusionConfig, model: DiffusionModel) -> 
 def _fit(instance: Instance, params: Asked, config: DiffusionConfig) -> Fit:
     prepared = instance.model.prepare_request(_complete(params, config, instance.model))
     return Fit(params, instance, config, prepared)
+
+
+def _names_tokens(params: Asked) -> bool:
+    """Whether a request holds token ids, which mean what they do to one model, and to its adapters."""
+    return isinstance(params, DiffusionTokensParams) or (isinstance(params, Request) and bool(params.logit_bias))
 
 
 def _is_still_true(examined: Fit, instance: Instance, params: Asked, config: DiffusionConfig) -> bool:

@@ -48,6 +48,7 @@ def test_the_text_nearest_to_the_gap_stays() -> None:
         ({"top_k": 1000}, {"top_k": 100}),
         ({"top_p": 0.01, "temperature": 9}, {"top_p": 0.1, "temperature": 2.0}),
         ({"repeat_penalty": 0.5}, {"repetition_penalty": 1.0}),
+        ({"frequency_penalty": 3, "presence_penalty": 0.5}, {"frequency_penalty": 2.0, "presence_penalty": 0.5}),
         ({"seed": -1}, {}),
         ({"seed": 5}, {"seed": 5}),
         ({"stop": ["\n"], "model": "llada"}, {"stop": ["\n"], "model_id": "llada"}),

@@ -43,7 +43,12 @@ def given(**options: Any) -> dict[str, Any]:
         ({"top_k": 1000.0}, {"top_k": 100}),
         ({"repeat_penalty": 0.5}, {"repetition_penalty": 1.0}),
         ({"repeat_penalty": 1.3, "repeat_last_n": 64}, {"repetition_penalty": 1.3}),
-        ({"repeat_penalty": 1.3, "repeat_last_n": 0}, {"repetition_penalty": 1.0}),
+        ({"frequency_penalty": 0.5, "presence_penalty": -9}, {"frequency_penalty": 0.5, "presence_penalty": -2.0}),
+        (
+            {"repeat_penalty": 1.3, "presence_penalty": 1.0, "repeat_last_n": 0},
+            {"repetition_penalty": 1.0, "frequency_penalty": 0.0, "presence_penalty": 0.0},
+        ),
+        ({"logit_bias": {"7": -100}}, {"logit_bias": {7: -100.0}}),
         ({"seed": -1}, {}),
         ({"seed": 5.0}, {"seed": 5}),
         ({"seed": 2**60 + 1}, {"seed": 2**60 + 1}),
@@ -52,7 +57,7 @@ def given(**options: Any) -> dict[str, Any]:
         ({"num_ctx": 4096, "num_thread": 2, "use_mmap": True, "mirostat_tau": 5.0, "some_new_one": 1}, {}),
         ({"min_p": 0.05}, {"min_p": 0.05}),
         ({"min_p": 3}, {"min_p": 1.0}),
-        ({"typical_p": 1.0, "presence_penalty": 0.0, "mirostat": 0}, {}),
+        ({"typical_p": 1.0, "tfs_z": 1, "mirostat": 0}, {}),
         ({"steps": 4, "decoding": "fast", "repetition_penalty": 1.2},) * 2,
     ],
 )
@@ -91,7 +96,8 @@ def test_what_is_not_done_is_refused_by_name(fields: dict[str, Any], message: st
         ({"temperature": 0.5}, "temperature is not read here; put it into options"),
         ({"steps": 4}, "steps is not read here; put it into options"),
         ({"response_format": {"type": "json_object"}}, "response_format is not supported; leave it out"),
-        ({"options": {"logit_bias": {"1": 2}}}, "options.logit_bias is not supported; leave it out"),
+        ({"options": {"grammar": "root ::= x"}}, "options.grammar is not supported; leave it out"),
+        ({"logit_bias": {"1": 2}}, "logit_bias is not read here; put it into options"),
         ({"options": {"constraint": {"regex": "a"}}}, "options.constraint is not supported; leave it out"),
     ],
 )

@@ -35,9 +35,16 @@ def test_our_own_parameters_stand_beside_openais() -> None:
         "temperature": 0.5, "top_p": 0.5, "top_k": 5, "min_p": 0.1, "repetition_penalty": 1.2, "steps": 4,
         "block_length": 8, "algorithm": "random", "confidence_threshold": 0.9, "cfg_scale": 1.0, "decoding": "fast",
         "cache": "dual", "cache_refresh": 2, "initial_masks": 3, "stop": ["x"],
+        "frequency_penalty": 0.5, "presence_penalty": -1.0,
     }  # fmt: skip
     assert sent(CompletionRequest(prompt="a", seed=7, **own)) == [{"text": "a", "seed": 7, **own}]
     assert set(Sampling.model_fields) <= set(ChatRequest.model_fields)
+
+
+def test_biases_are_read_by_the_ids_that_name_them() -> None:
+    asked = CompletionRequest.model_validate({"prompt": "a", "logit_bias": {"50256": -100, "0": 1.5}})
+    (params,) = asked.params(MAX_LENGTH)
+    assert params.logit_bias == {50256: -100.0, 0: 1.5}
 
 
 def test_too_many_tokens_are_cut_to_the_largest_number() -> None:
@@ -65,7 +72,10 @@ def test_the_canvas_is_shown_in_streams_only() -> None:
         ({"prompt": ["a"] * 3, "n": 3}, "9 choices, more than the maximum of 8"),
         ({"n": 2, "best_of": 3}, "best_of=3 is not supported unless it is n=2"),
         ({"echo": True, "logprobs": 1}, "leave echo out"),
-        ({"presence_penalty": 1.5}, "is not supported"),
+        ({"presence_penalty": 2.5}, "less than or equal to 2"),
+        ({"logit_bias": {"a": 1}}, "valid integer"),
+        ({"logit_bias": {"1": -101}}, "greater than or equal to -100"),
+        ({"logit_bias": {str(n): 1 for n in range(301)}}, "at most 300 items"),
         ({"logprobs": 21}, "less than or equal to 20"),
         ({"max_tokens": 0}, "greater than or equal to 1"),
         ({"prompt": [[1, "2"]]}, "valid integer"),

@@ -21,7 +21,6 @@ from app.engine.decoding.sampling import (
     keep_top_k,
     keep_top_p,
     largest,
-    penalise_repetition,
     predict,
 )
 from tests.profiles import examples
@@ -296,20 +295,6 @@ def test_an_unscored_token_is_chosen_but_counts_as_impossible() -> None:
     assert tokens == [0, 1]
     assert scores[0] == 0.0
     assert scores[1] == pytest.approx(math.e**2 / (math.e**2 + 1))
-
-
-# -- repetition -------------------------------------------------------------------------------------------------------
-
-
-@given(seeds, st.sets(st.integers(0, VOCAB_SIZE - 1), min_size=1), st.floats(1, 2))
-def test_repetition_divides_positive_and_multiplies_negative_logits(seed: int, seen: set[int], penalty: float) -> None:
-    logits = random_logits(seed, 2)
-    expected = logits.numpy().copy()
-    for column in seen:
-        for row in expected:
-            row[column] = row[column] / np.float32(penalty) if row[column] > 0 else row[column] * np.float32(penalty)
-    penalise_repetition(logits, sorted(seen), penalty)
-    np.testing.assert_allclose(logits.numpy(), expected, rtol=1e-6)
 
 
 # -- company ----------------------------------------------------------------------------------------------------------

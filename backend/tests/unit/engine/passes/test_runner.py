@@ -9,9 +9,10 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from app.engine.cache.span import ComputedSpan
+from app.engine.decoding.adjustment import Adjustment
 from app.engine.decoding.guidance import guide
 from app.engine.decoding.rules import LogitRules, Score
-from app.engine.decoding.sampling import penalise_repetition, predict
+from app.engine.decoding.sampling import predict
 from app.engine.interface.config import RuntimeName
 from app.engine.interface.errors import OutOfDeviceMemory
 from app.engine.interface.params import DecodingParams, GenerationRequest
@@ -31,6 +32,12 @@ from tests.unit.engine.checkpoints import BLOCK_CHECKPOINTS, BY_MODULES, CHECKPO
 from tests.unit.engine.mixture import mixed_requests
 
 RULES = LogitRules(Score.PROBABILITY, 0.0, None, None, scores_see_filters=False)
+PENALTY = Adjustment(
+    bias=((1, 2.0), (2, -2.0)),
+    counts=tuple((token_id, 2) for token_id in range(0, 512, 2)),
+    repetition_penalty=1.5,
+    frequency_penalty=0.5,
+)
 checkpoints = pytest.mark.parametrize("name", [*CHECKPOINTS, *BY_MODULES])
 BLOCK_RUNNERS = (*BLOCK_CHECKPOINTS, "sdar-tiny by modules")
 
@@ -78,20 +85,19 @@ def test_requests_of_different_rules_get_their_own_predictions(llada: ModelRunne
         Work((SequenceInput(range(20, 24), [0]),), RULES),
         Work((sequence,), replace(RULES, score=Score.MARGIN, top_k=5)),
         Work((sequence,), replace(RULES, temperature=1.0), uniforms=uniforms[::-1]),
-        Work((sequence,), RULES, repetition_penalty=1.5, penalised_ids=tuple(range(0, 512, 2))),
+        Work((sequence,), RULES, adjustment=PENALTY),
         Work((sequence, SequenceInput([7] * 10, [2, 5, 9])), RULES, guidance_scale=2.0),
     ]
     assert llada.run(works) == [llada.run([work])[0] for work in works]
 
 
-def test_guidance_and_penalty_are_applied_before_the_rules(llada: ModelRunner) -> None:
+def test_guidance_biases_and_penalties_are_applied_before_the_rules(llada: ModelRunner) -> None:
     sequences = (SequenceInput(range(5, 15), [3, 4]), SequenceInput([9] * 10, [3, 4]))
-    work = Work(sequences, RULES, guidance_scale=1.5, repetition_penalty=1.5, penalised_ids=(1, 2, 3))
+    work = Work(sequences, RULES, guidance_scale=1.5, adjustment=PENALTY)
     with torch.inference_mode():
         conditional, blind = llada.logits(sequences).chunk(2)
         logits = guide(conditional, blind, 1.5)
-        penalise_repetition(logits, (1, 2, 3), 1.5)
-        token_ids, scores, confidences = predict(logits, RULES, None).tolist()
+        token_ids, scores, confidences = predict(PENALTY.apply(logits), RULES, None).tolist()
     predicted = llada.run([work])[0]
     assert (predicted.token_ids, predicted.scores, predicted.confidences) == (token_ids, scores, confidences)
 

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.engine.decoding.adjustment import Adjustment
 from app.engine.decoding.commit.registry import rules_on
 from app.engine.interface.events import FinishReason
 from app.engine.interface.params import DecodingParams, GenerationRequest
@@ -203,15 +205,40 @@ def test_only_tokens_that_the_request_has_written_are_penalised() -> None:
     request = replace(request_of(6), params=DecodingParams(6, repetition_penalty=1.3))
     for work in works_of(request, "llada", Oracle(0)):
         written = {token_id for token_id in work.sequences[0].ids[2:] if token_id != MASK}
-        assert set(work.penalised_ids) == written
+        assert {token_id for token_id, _ in work.adjustment.counts} == written
     assert written
+
+
+def test_a_token_counts_as_often_as_it_is_committed_at_any_position_and_the_given_text_does_not() -> None:
+    params = DecodingParams(12, frequency_penalty=0.5, presence_penalty=0.2)
+    request = GenerationRequest("r", (5, 6, 7), (8, 5), params)
+    most = 0
+    for work in works_of(request, "llada", Oracle(0, favourites=(5, 9))):
+        span = work.sequences[0].ids[3:-2]
+        assert dict(work.adjustment.counts) == Counter(token_id for token_id in span if token_id != MASK)
+        assert (work.adjustment.frequency_penalty, work.adjustment.presence_penalty) == (0.5, 0.2)
+        most = max([most, *dict(work.adjustment.counts).values()])
+    assert most > 2
+
+
+def test_tokens_that_change_the_length_are_not_counted() -> None:
+    request = GenerationRequest("r", (5,), (8,), DecodingParams(12, frequency_penalty=0.5, initial_masks=4))
+    works = works_of(request, "dreamon", Oracle(0, favourites=(EXPAND, EOS)))
+    assert not any({EXPAND, EOS} & dict(work.adjustment.counts).keys() for work in works)
+
+
+@families
+def test_every_step_of_a_request_has_its_biases(family: str) -> None:
+    request = replace(request_of(6), params=DecodingParams(6, logit_bias={7: -100.0, 9: 2.0}))
+    works = works_of(request, family, Oracle(0))
+    assert all(work.adjustment == Adjustment(bias=((7, -100.0), (9, 2.0))) for work in works)
 
 
 def test_the_end_of_the_text_is_not_penalised() -> None:
     params = DecodingParams(12, repetition_penalty=1.3, end_of_turn=5, run_to_end=True)
     works = works_of(replace(request_of(12), params=params), "llada", Oracle(0, favourites=(EOS, 5)))
     assert any({EOS, 5} <= set(work.sequences[0].ids) for work in works)
-    assert not any({EOS, 5} & set(work.penalised_ids) for work in works)
+    assert not any({EOS, 5} & {token_id for token_id, _ in work.adjustment.counts} for work in works)
 
 
 def test_none_of_several_ends_is_penalised() -> None:
@@ -220,7 +247,7 @@ def test_none_of_several_ends_is_penalised() -> None:
     state = RequestState(request, config, lambda event: None)
     state.start()
     while state.status is Status.RUNNING:
-        assert not {EOS, 23} & set(state.work.penalised_ids)
+        assert not {EOS, 23} & {token_id for token_id, _ in state.work.adjustment.counts}
         state.advance(oracle.answer(state.work))
     assert {EOS, 23} <= set(state.canvas.ids)
 
@@ -231,7 +258,7 @@ def test_tokens_of_earlier_rounds_are_penalised_too() -> None:
     state.start()
     oracle, written = Oracle(0), set[int]()
     while state.status is Status.RUNNING:
-        assert written <= set(state.work.penalised_ids)
+        assert written <= {token_id for token_id, _ in state.work.adjustment.counts}
         state.advance(oracle.answer(state.work))
         written |= {token_id for _, token_id, _ in state.edits.committed}
 

@@ -11,7 +11,7 @@ from app.engine.families.registry import family_named
 from app.engine.interface.errors import InvalidRequest
 from app.engine.interface.params import DecodingParams, GenerationRequest
 from app.engine.request.validation import validate
-from tests.unit.engine.oracle import config_of
+from tests.unit.engine.oracle import EOS, MASK, config_of
 
 FAMILIES = ("llada", "dream", "dreamon")
 # Parameter -> the families that know it, and a value that asks for something.
@@ -145,6 +145,11 @@ def test_bounds_name_the_parameter_and_its_value(family: str, name: str, value: 
         ("llada", "seed", 2**128),
         ("llada", "repetition_penalty", 0.0),
         ("llada", "repetition_penalty", math.nan),
+        ("llada", "frequency_penalty", math.nan),
+        ("dreamon", "presence_penalty", math.inf),
+        ("llada", "logit_bias", {5: math.nan}),
+        ("dream", "logit_bias", {10**6: 1.0}),
+        ("dream", "logit_bias", {-1: 1.0}),
         ("llada", "cfg_scale", math.inf),
         ("llada", "mask_lengths", (0, 4)),
         ("llada", "mask_lengths", (-2,)),
@@ -159,6 +164,13 @@ def test_a_request_that_would_break_a_step_is_refused_before_it(family: str, nam
     with pytest.raises(InvalidRequest, match=name) as caught:
         check(family, replace(PLAIN, **{name: value}))
     assert caught.value.field == name
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_no_bias_makes_the_mask_more_probable(family: str) -> None:
+    with pytest.raises(InvalidRequest, match=f"logit_bias makes token {MASK} more probable, which is the mask"):
+        check(family, replace(PLAIN, logit_bias={5: 1.0, MASK: 0.1}))
+    check(family, replace(PLAIN, logit_bias={MASK: -100.0, EOS: 100.0}))
 
 
 @pytest.mark.parametrize("token_id", [-1, config_of("llada").vocab_size])

@@ -14,7 +14,7 @@ from app.services.diffusion.errors import (
     UnknownModel,
     UnsupportedOperation,
 )
-from app.services.diffusion.models import DiffusionGenerationParams
+from app.services.diffusion.models import DiffusionGenerationParams, DiffusionTokensParams
 from app.services.diffusion.reading import Asked
 from app.services.diffusion.residency.catalog import registered_entry
 from app.services.diffusion.residency.residency import Residency
@@ -57,6 +57,19 @@ async def test_a_stand_in_must_be_able_to_do_the_job() -> None:
         assert answered.model_id == "third"
         with pytest.raises(ModelUnavailable):
             await service.generate_stream("x", model_id="broken", algorithm="sideways")
+
+
+async def test_ids_of_one_models_tokens_are_not_given_to_another() -> None:
+    words = WordsModel()
+    words.takes_token_ids = True
+    biased = DiffusionGenerationParams(text="x", model_id="broken", logit_bias={7: -100.0})
+    ids = DiffusionTokensParams(token_ids=[1, 2], model_id="broken")
+    async with serving(words, UnloadableModel("broken")) as service:
+        for params in (biased, ids):
+            with pytest.raises(ModelUnavailable):
+                await service.generate_stream(params)
+            answered = await service.generate_stream(params.model_copy(update={"model_id": "words"}))
+            assert answered.model_id == "words"
 
 
 async def test_a_refused_parameter_is_no_reason_to_ask_another() -> None:
