@@ -6,12 +6,10 @@ import http.client
 
 import pytest
 
-from app.core.settings import Settings
-from app.server import create_app
+from tests.api.document import openapi_document
 from tests.api.serving import Server
 
-DOCUMENT = create_app(Settings(_env_file=None)).openapi()
-PATHS = {path.replace("{model_id}", "llada"): operations for path, operations in DOCUMENT["paths"].items()}
+PATHS = {path.replace("{model_id}", "llada"): operations for path, operations in openapi_document()["paths"].items()}
 NOT_DESCRIBED = ["/", "/read", "/playground/main.js", "/openapi.json"]
 READ = [*(path for path, operations in PATHS.items() if "get" in operations), *NOT_DESCRIBED]
 SENT = [path for path, operations in PATHS.items() if "get" not in operations]

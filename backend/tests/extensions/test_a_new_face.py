@@ -18,6 +18,7 @@ from app.api.face import Face, Faces
 from app.api.registry import FACES
 from app.core.settings import Settings
 from app.server import create_app
+from tests.api.document import openapi_document
 from tests.extensions.toy_face.face import FACE
 from tests.fakes import WordsModel
 from tests.unit.services.diffusion.serving import serving
@@ -161,9 +162,8 @@ def test_code_that_sees_every_request_names_no_path_of_a_face() -> None:
 
 
 def test_every_call_of_every_face_is_declared() -> None:
-    document = create_app(Settings(_env_file=None)).openapi()
     faces = Faces(FACES)
-    for path, operations in document["paths"].items():
+    for path, operations in openapi_document()["paths"].items():
         for method in operations:
             declared = faces.at(path)
             assert {method.upper(), ""} & declared.kinds.keys(), (method, path)

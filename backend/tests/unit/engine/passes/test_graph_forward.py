@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
 from random import Random
 from typing import Any
 
@@ -23,11 +24,23 @@ from app.engine.passes.work import SequenceInput
 from tests.profiles import examples
 from tests.unit.engine.checkpoints import CHECKPOINTS, small_dream, small_llada
 
-GRAPHED = GraphForward(small_llada(d_model=64, mlp_hidden_size=96, max_sequence_length=512))
 SHARED = small_dream(num_hidden_layers=2)
-FIXED_LENGTH = GraphForward(SHARED), ModuleForward(SHARED)
 VARIABLE = small_dream(num_hidden_layers=2, expand_token_id=9)
-VARIABLE_LENGTH = GraphForward(VARIABLE), ModuleForward(VARIABLE)
+
+
+@cache
+def of_llada() -> GraphForward:
+    return GraphForward(small_llada(d_model=64, mlp_hidden_size=96, max_sequence_length=512))
+
+
+@cache
+def of_fixed_length() -> tuple[GraphForward, ModuleForward]:
+    return GraphForward(SHARED), ModuleForward(SHARED)
+
+
+@cache
+def of_variable_length() -> tuple[GraphForward, ModuleForward]:
+    return GraphForward(VARIABLE), ModuleForward(VARIABLE)
 
 
 def assert_same(left: torch.Tensor, right: torch.Tensor) -> None:
@@ -66,7 +79,7 @@ def test_spans_that_grow_and_shrink_give_the_same_results_as_the_modules(
     sizes: list[tuple[int, int, int]], data: st.DataObject
 ) -> None:
     """Several sequences at once, each with text before, inside and behind its span, of three lengths in turn."""
-    graphed, modules = VARIABLE_LENGTH
+    graphed, modules = of_variable_length()
     for step in range(3):
         sequences = []
         for number, (before, inside, behind) in enumerate(sizes):
@@ -83,7 +96,7 @@ def test_spans_that_grow_and_shrink_give_the_same_results_as_the_modules(
 @torch.inference_mode()
 def test_spans_that_move_on_leave_refreshed_keys_behind(sizes: list[int], data: st.DataObject) -> None:
     """As decoding in blocks does it: each block first with the one before it. Some sequences are a block ahead."""
-    graphed, modules = FIXED_LENGTH
+    graphed, modules = of_fixed_length()
     ahead = [data.draw(st.booleans()) for _ in sizes]
     for step, bounds in enumerate([None, (2, 5), (2, 8), (5, 8), (5, 11), (8, 11), (8, 13)]):
         sequences = []
@@ -104,8 +117,8 @@ def test_a_sequence_gives_the_same_bits_in_any_batch(length: int, others: list[i
         return SequenceInput(random.choices(range(12), k=size), range(size))
 
     sequence, batch = drawn(length), [drawn(size) for size in others]
-    together = GRAPHED.logits([*batch, sequence])
-    assert torch.equal(GRAPHED.logits([sequence]), together[sum(others) :])
+    together = of_llada().logits([*batch, sequence])
+    assert torch.equal(of_llada().logits([sequence]), together[sum(others) :])
 
 
 @examples(40)
@@ -120,11 +133,11 @@ def test_a_span_gives_the_same_bits_in_any_batch(sizes: list[tuple[int, int]], s
         start = around // 2
         span = ComputedSpan((start, start + inside))
         spans.append(SequenceInput(ids, range(start, start + inside), sequence.cache_name, span))
-    GRAPHED.logits(whole)
-    together = torch.split(GRAPHED.logits(spans), [inside for _, inside in sizes])
+    of_llada().logits(whole)
+    together = torch.split(of_llada().logits(spans), [inside for _, inside in sizes])
     for sequence, narrow, expected in zip(whole, spans, together, strict=True):
-        GRAPHED.logits([sequence])
-        assert torch.equal(GRAPHED.logits([narrow]), expected)
+        of_llada().logits([sequence])
+        assert torch.equal(of_llada().logits([narrow]), expected)
 
 
 @torch.inference_mode()
@@ -172,8 +185,8 @@ def test_a_span_reads_the_last_whole_pass_whichever_way_that_was_computed(moves:
     random = Random(seed)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(graph_forward, "MAX_SCORE_BYTES", 4 * 2 * 20**2)  # twenty tokens
-        graphed, modules = VARIABLE_LENGTH
-        for each in VARIABLE_LENGTH:
+        graphed, modules = of_variable_length()
+        for each in of_variable_length():
             for name in each.cached_names():
                 each.forget(name)
         ids = random.choices(range(9), k=10)
