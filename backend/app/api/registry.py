@@ -21,4 +21,5 @@ FACES: tuple[Face, ...] = (
     health.FACE,
     metrics.FACE,
     playground.FACE,
+    ollama.ROOT,
 )

@@ -105,6 +105,30 @@ def test_a_request_without_a_text_asks_no_model(server: Server) -> None:
     assert server.statistics()["total_requests"] == before["total_requests"]
 
 
+def test_the_command_line_gets_what_its_commands_ask_for(server: Server) -> None:
+    """The requests of `list`, `ps`, `show`, `run` and `stop`, written as Go writes them."""
+    asked: Json = {"model": "", "system": "", "template": "", "options": None}
+    assert server.session.head(f"{server.url}/").status_code == 200
+    for path in ("tags", "ps"):
+        listed = server.session.get(f"{server.url}/api/{path}").json()["models"]
+        assert {"llada:latest"} <= {model["name"] for model in listed}
+        assert all(len(model["digest"]) > 12 for model in listed)
+    shown = ask(server, "show", {**asked, "verbose": False, "name": "llada"}).json()
+    arch = shown["model_info"]["general.architecture"]
+    assert shown["model_info"][f"{arch}.context_length"] == 4096
+    assert "completion" in shown["capabilities"]
+    loading = {**asked, "model": "llada", "prompt": "", "suffix": ""}
+    for keep_alive, reason in (({}, "load"), ({"keep_alive": "0s"}, "unload")):
+        (line,) = ask(server, "generate", {**loading, **keep_alive}).text.splitlines()
+        assert json.loads(line)["done_reason"] == reason
+    *_, last = lines(ask(server, "generate", {**loading, "prompt": "if x:", "options": {"num_predict": 2}}))
+    assert last["done"]
+    messages = [{"role": "user", "content": "Hi"}]
+    *_, last = lines(ask(server, "chat", {"model": "llada", "messages": messages, "options": {"num_predict": 2.0}}))
+    assert last["done"]
+    assert ask(server, "show", {**asked, "verbose": False, "name": "none"}).status_code == 404
+
+
 def test_a_stream_that_waits_sends_lines_without_text(server: Server) -> None:
     with occupied(server) as holder:
         response = requests.post(f"{server.url}/api/generate", json=WORDS, stream=True, timeout=ANSWER_TIMEOUT_S)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fastapi import APIRouter
+from fastapi.responses import PlainTextResponse
 
 from app.api.face import Body, Face
 from app.api.ollama import endpoints, refused
@@ -14,6 +15,18 @@ from app.api.wire.kinds import Kind
 router = APIRouter(prefix="/api", default_response_class=JsonResponse)
 router.include_router(endpoints.router)
 router.include_router(refused.router)
+
+root = APIRouter(include_in_schema=False)
+
+
+@root.get("/")
+async def ollama_root() -> PlainTextResponse:
+    """The answer to what Ollama's command line asks first, by HEAD."""
+    return PlainTextResponse("Ollama is running")
+
+
+ROOT = Face(name="ollama's root", router=root, kinds={})
+"""The answer at the root where no other face has a page there, so it stands behind the one that may."""
 
 FACE = Face(
     name="ollama",

@@ -76,7 +76,18 @@ async def test_other_methods_are_refused(app: ASGIApp) -> None:
     assert (answer.status, answer.headers["allow"]) == (405, "GET, HEAD, OPTIONS")
 
 
-@pytest.mark.parametrize("path", ["/", "/read", "/playground/main.js"])
+@pytest.mark.parametrize("path", ["/read", "/playground/main.js"])
 async def test_it_can_be_switched_off(path: str) -> None:
     answer = await ask(create_app(Settings.model_validate({"playground": False})), path)
     assert (answer.status, answer.json()["code"]) == (404, "not_found")
+
+
+async def test_without_it_the_root_says_what_ollamas_command_line_asks_for() -> None:
+    app = create_app(Settings.model_validate({"playground": False, "api_keys": "a-key"}))
+    said, head = await ask(app, "/"), await ask(app, "/", "HEAD")
+    assert (said.status, said.body, said.headers["content-type"]) == (
+        200,
+        b"Ollama is running",
+        "text/plain; charset=utf-8",
+    )
+    assert (head.status, head.body) == (200, b"")
