@@ -247,6 +247,9 @@ def test_logprobs_are_those_of_the_text(client: OpenAI, model: str) -> None:
         assert top[token] == logprob <= max(top.values()) <= 0
         assert choice.text[offset:].startswith(token) or "\ufffd" in token
     assert choice.text == client.completions.create(prompt="Once upon", **asked).choices[0].text
+    own: Any = client.completions.create(prompt="Once upon", logprobs=0, **asked).choices[0].logprobs
+    assert (own.tokens, own.token_logprobs) == (told.tokens, told.token_logprobs)
+    assert all(list(top) == [token] for token, top in zip(own.tokens, own.top_logprobs, strict=True))
 
 
 def test_chat_logprobs_are_the_same_streamed(client: OpenAI) -> None:

@@ -203,8 +203,9 @@ class CompletionRequest(OpenAIRequest):
     )
     suffix: str | None = Field(None, description="Text behind the gap; where it is empty, the prompt is continued.")
     echo: bool | None = Field(None, description="The answer begins with the prompt.")
-    logprobs: Literal[False] | Annotated[int, Field(ge=LOGPROBS.ge, le=LOGPROBS.le)] | None = Field(
-        None, description="Log-probabilities, and so many alternatives."
+    # The number first: to Pydantic 0 is a value of `Literal[False]`, too.
+    logprobs: Annotated[int, Field(ge=LOGPROBS.ge, le=LOGPROBS.le)] | Literal[False] | None = Field(
+        None, description="Log-probabilities, and so many alternatives; 0 is none of these."
     )
     best_of: int | None = Field(None, ge=1, description="Nothing but `n`.")
 
@@ -261,7 +262,7 @@ class CompletionRequest(OpenAIRequest):
     @field_validator("logprobs")
     @classmethod
     def _are_not_of_the_prompt(cls, logprobs: int | None, info: ValidationInfo) -> int | None:
-        if logprobs not in (None, False) and info.data.get("echo"):
+        if logprobs is not None and logprobs is not False and info.data.get("echo"):
             raise ValueError(
                 "logprobs with echo are not supported: a prompt is given, and no step predicts it; leave echo out, or "
                 "ask POST /api/diffusion/likelihood how probable a text is"

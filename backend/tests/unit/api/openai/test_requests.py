@@ -72,6 +72,8 @@ def test_the_canvas_is_shown_in_streams_only() -> None:
         ({"prompt": ["a"] * 3, "n": 3}, "9 choices, more than the maximum of 8"),
         ({"n": 2, "best_of": 3}, "best_of=3 is not supported unless it is n=2"),
         ({"echo": True, "logprobs": 1}, "leave echo out"),
+        ({"echo": True, "logprobs": 0}, "leave echo out, or ask POST /api/diffusion/likelihood"),
+        ({"prompt": [[1, 2]], "echo": True, "logprobs": 1, "max_tokens": 0}, "POST /api/diffusion/likelihood"),
         ({"presence_penalty": 2.5}, "less than or equal to 2"),
         ({"logit_bias": {"a": 1}}, "valid integer"),
         ({"logit_bias": {"1": -101}}, "greater than or equal to -100"),
@@ -109,6 +111,13 @@ def test_long_sides_of_a_gap_are_cut_to_the_nearest_text(kind: type[CompletionRe
     assert params == DiffusionInfillingParams(prefix="a" * 4_999 + "b", suffix="c" + "d" * 4_999)
     assert asked.num_cut_characters == 1 + 1_001
     assert kind(prompt="a" * 5_000, suffix="b").num_cut_characters == 0
+
+
+@pytest.mark.parametrize(("logprobs", "count"), [(None, None), (False, None), (0, 0), (5, 5)])
+def test_no_alternatives_are_not_no_log_probabilities(logprobs: Any, count: int | None) -> None:
+    asked = CompletionRequest.model_validate({"prompt": "a", "logprobs": logprobs})
+    assert asked.num_logprobs == count
+    assert asked.params(MAX_LENGTH)[0].logprobs == count
 
 
 def test_a_prompt_may_be_token_ids() -> None:
