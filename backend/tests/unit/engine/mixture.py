@@ -34,10 +34,22 @@ _LLADA_COMMITS: tuple[dict[str, Any], ...] = (
 
 
 def mixed_requests(config: ModelConfig, seed: int, count: int, *, caches: bool = True) -> list[GenerationRequest]:
-    """Different kinds, lengths, temperatures, seeds, filters, guidance, penalties and, if wanted, caches."""
+    """Different kinds, lengths, temperatures, seeds, filters, guidance, penalties, biases and, if wanted, caches."""
     rng = random.Random(seed)
     requests = [_request(config, rng, f"request {number}") for number in range(count)]
-    return [_with_cache(request, config, rng) for request in requests] if caches else requests
+    requests = [_with_cache(request, config, rng) for request in requests] if caches else requests
+    rng = random.Random(seed)
+    return [replace(request, params=_adjusted(request.params, rng)) for request in requests]
+
+
+def _adjusted(params: DecodingParams, rng: random.Random) -> DecodingParams:
+    return replace(
+        params,
+        min_p=rng.choice([0.0, 0.1]),
+        frequency_penalty=rng.choice([0.0, 0.5]),
+        presence_penalty=rng.choice([0.0, 0.0, -0.3]),
+        logit_bias=rng.choice([None, None, {7: -100.0, 9: 4.0}]),
+    )
 
 
 def _with_cache(request: GenerationRequest, config: ModelConfig, rng: random.Random) -> GenerationRequest:
@@ -73,11 +85,7 @@ def _shared(rng: random.Random) -> dict[str, Any]:
         "temperature": rng.choice([0.0, 0.0, 0.5, 1.0]),
         "top_p": rng.choice([None, 0.8]),
         "top_k": rng.choice([None, 20]),
-        "min_p": rng.choice([0.0, 0.1]),
         "repetition_penalty": rng.choice([1.0, 1.2]),
-        "frequency_penalty": rng.choice([0.0, 0.5]),
-        "presence_penalty": rng.choice([0.0, 0.0, -0.3]),
-        "logit_bias": rng.choice([None, None, {7: -100.0, 9: 4.0}]),
         "seed": rng.randrange(2**63),
         "steps": rng.choice([None, None, 4]),
     }

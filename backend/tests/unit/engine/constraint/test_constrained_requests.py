@@ -26,7 +26,17 @@ NAMES = [*CHECKPOINTS, *BY_MODULES]
 
 def _constrained(request: GenerationRequest, config: ModelConfig, seed: int) -> GenerationRequest:
     params = replace(request.params, pad_delete_to_right=False, eos_last=False)
+    if seed % 2:
+        params = replace(params, logit_bias=_against_what_is_allowed(config, seed))
     return replace(request, params=params, constraint=_text_automaton(config, seed))
+
+
+def _against_what_is_allowed(config: ModelConfig, seed: int) -> dict[int, float]:
+    """Bans and favours at random: most of what the constraint allows is banned."""
+    rng = np.random.default_rng(seed)
+    ids = rng.permutation(config.vocab_size)
+    forbidden = (config.special.mask, *config.special.unusable)
+    return {int(i): float(rng.choice([-100.0, -100.0, 100.0])) for i in ids[: len(ids) * 3 // 4] if i not in forbidden}
 
 
 def _text_automaton(config: ModelConfig, seed: int) -> TokenAutomaton:
