@@ -52,7 +52,8 @@ def validate_params(params: DecodingParams, config: ModelConfig) -> None:
     family = family_named(config.family)
     _check_family(params, family)
     family.resolve(params, config)  # refuses what does not go with the checkpoint's own numbers
-    _check_bias(params, config)
+    for token_id, bias in (params.logit_bias or {}).items():
+        _check_bias(token_id, bias, config)
     if params.end_of_turn is not None:
         _check_id(params.end_of_turn, config, "end_of_turn", field="end_of_turn")
 
@@ -78,17 +79,16 @@ def _meaningless(name: str, params: DecodingParams, family: Family, way_out: str
     return InvalidRequest(f"{name}={value!r} has no meaning for {family.name} models; {way_out}", field=name)
 
 
-def _check_bias(params: DecodingParams, config: ModelConfig) -> None:
+def _check_bias(token_id: int, bias: float, config: ModelConfig) -> None:
     special = config.special
-    for token_id, value in (params.logit_bias or {}).items():
-        _check_id(token_id, config, "logit_bias has token", field="logit_bias")
-        if not abs(value) <= MAX_BIAS:
-            message = f"logit_bias of token {token_id} is {value}; at most {MAX_BIAS:g} either way are possible"
-            raise InvalidRequest(message, field="logit_bias")
-        if value > 0 and (token_id == special.mask or token_id in special.unusable):
-            what = "the mask" if token_id == special.mask else "an id without a token"
-            message = f"logit_bias makes token {token_id} more probable, which is {what} and no text; leave it out"
-            raise InvalidRequest(message, field="logit_bias")
+    _check_id(token_id, config, "logit_bias has token", field="logit_bias")
+    if not abs(bias) <= MAX_BIAS:
+        message = f"logit_bias of token {token_id} is {bias}; at most {MAX_BIAS:g} either way are possible"
+        raise InvalidRequest(message, field="logit_bias")
+    if bias > 0 and (token_id == special.mask or token_id in special.unusable):
+        what = "the mask" if token_id == special.mask else "an id without a token"
+        message = f"logit_bias makes token {token_id} more probable, which is {what} and no text; leave it out"
+        raise InvalidRequest(message, field="logit_bias")
 
 
 def _check_id(token_id: int, config: ModelConfig, what: str, field: str = "") -> None:
