@@ -112,3 +112,29 @@ def test_a_bias_against_the_mask_and_for_the_end_is_taken(server: Server) -> Non
     bias = {str(LLADA.mask_id): -100, str(LLADA.require("eos")): 100}
     answer = server.answer("/generate", {**GREEDY, "logit_bias": bias})
     assert (answer["generated_text"], answer["metadata"]["finish_reason"]) == ("", "stop")
+
+
+def test_every_face_asks_for_the_same(server: Server) -> None:
+    penalties: Json = {"min_p": 0.05, "frequency_penalty": -1.5, "presence_penalty": 0.5}
+    bias = {str(A): 20, str(B): -100}
+    native: Json = {"text": "It was", "model_id": "llada", "max_length": 16, "seed": 3, **penalties}
+    plain = server.answer("/generate", native)["generated_text"]
+    biased = server.answer("/generate", {**native, "logit_bias": bias})["generated_text"]
+    neutral = server.answer("/generate", {**native, **dict.fromkeys(penalties, 0)})["generated_text"]
+    assert len({plain, biased, neutral}) == 3, "each has an effect"
+
+    def asked(path: str, body: Json) -> Json:
+        answer: Json = server.session.post(f"{server.url}{path}", json={"model": "llada", **body}).json()
+        return answer
+
+    openai: Json = {"prompt": "It was", "max_tokens": 16, "seed": 3, **penalties}
+    assert asked("/v1/completions", openai)["choices"][0]["text"] == plain
+    assert asked("/v1/completions", {**openai, "logit_bias": bias})["choices"][0]["text"] == biased
+    options: Json = {"num_predict": 16, "seed": 3, **penalties}
+    ollama: Json = {"prompt": "It was", "raw": True, "stream": False}
+    assert asked("/api/generate", {**ollama, "options": options})["response"] == plain
+    assert asked("/api/generate", {**ollama, "options": {**options, "logit_bias": bias}})["response"] == biased
+    gap: Json = {"max_length": 16, "seed": 3, **penalties}
+    filled = server.answer("/infill", {"prefix": "It was", "suffix": "x", "model_id": "llada", **gap})["infilled_text"]
+    editor: Json = {"input_prefix": "It was", "input_suffix": "x", "n_predict": 16, "seed": 3, **penalties}
+    assert asked("/infill", editor)["content"] == filled
