@@ -105,7 +105,7 @@ train-dreamon: $(READY)
 $(TORCHED): backend/requirements.txt backend/pyproject.toml
 	@"$(PYTHON)" -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Python 3.11 or later is needed: make PYTHON=python3.12')"
 	@$(TIMED) "virtual environment" "$(PYTHON)" -m venv $(VENV)
-	@$(TIMED) torch "$(BIN)/python" -m pip install --quiet --no-deps "$(TORCH)"
+	@$(TIMED) torch "$(BIN)/python" -m pip install --quiet --no-compile --no-deps "$(TORCH)"
 	@touch $(TORCHED)
 
 $(SERVING): $(TORCHED)
