@@ -6,7 +6,7 @@ import ast
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from statistics import median
 
@@ -66,12 +66,17 @@ class Source:
         base = BACKEND if self.path.is_relative_to(BACKEND) else ROOT
         return self.path.relative_to(base).as_posix()
 
+    @cached_property
+    def nodes(self) -> list[ast.AST]:
+        """All nodes of the tree."""
+        return list(ast.walk(self.tree))
+
     def functions(self) -> Iterator[Function]:
-        return (node for node in ast.walk(self.tree) if isinstance(node, Function))
+        return (node for node in self.nodes if isinstance(node, Function))
 
     def docstrings(self) -> Iterator[tuple[int, str]]:
         """The line and text of each docstring, those below constants and attributes included."""
-        for node in ast.walk(self.tree):
+        for node in self.nodes:
             if isinstance(node, ast.Expr) and is_text(node):
                 yield node.lineno, ast.literal_eval(node.value)
 
@@ -141,7 +146,7 @@ def test_every_docstring_stands_alone() -> None:
     assert not [
         f"{source.name}:{node.body[1].lineno}"
         for source in everything()
-        for node in ast.walk(source.tree)
+        for node in source.nodes
         if isinstance(node, Documented) and len(node.body) > 1 and all(map(is_text, node.body[:2]))
     ]
 
@@ -163,7 +168,7 @@ def test_no_import_is_relative_to_a_folder_above() -> None:
     assert not [
         f"{source.name}:{node.lineno}"
         for source in app()
-        for node in ast.walk(source.tree)
+        for node in source.nodes
         if isinstance(node, ast.ImportFrom) and node.level > 1
     ]
 
