@@ -25,6 +25,7 @@ def test_the_memory_of_the_published_shapes() -> None:
 
 def test_every_kind_of_projection_has_a_speed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(quantisation, "PROJECTIONS", [(64, 24)])
+    monkeypatch.setattr(quantisation, "ROWS", [8, 32])
     num_threads = torch.get_num_threads()
     try:
         rows = product_rows(rounds=1)
