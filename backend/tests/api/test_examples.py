@@ -8,13 +8,12 @@ import contextlib
 import io
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.api.forked import run_forked
-from tests.api.serving import BACKEND, CHECKPOINTS, Server, environment
+from tests.api.serving import CHECKPOINTS, Server, environment
 
 GENERATE = """
 import requests
@@ -101,6 +100,9 @@ def test_smoke_test_without_a_server_says_so(tmp_path: Path) -> None:
 
 
 PYTHON = """
+import warnings
+warnings.simplefilter("error")
+
 import asyncio
 from app.services.diffusion import DiffusionLLMService
 
@@ -120,13 +122,8 @@ asyncio.run(main())
 def test_python_entry_points_need_no_server(tmp_path: Path) -> None:
     paths = {f"{model_id}_path": str(CHECKPOINTS / f"{model_id}-tiny") for model_id in ("dreamon", "llada")}
     example = PYTHON.replace("'max_length': 8", f"'max_length': 8, **{paths}")
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", example],
-        cwd=BACKEND,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    (tmp_path / "example.py").write_text(example, encoding="utf-8")
+    variables = environment() | {"PYTHONPATH": str(tmp_path)}
+    done = run_forked("example", folder=tmp_path, variables=variables)
     assert done.returncode == 0, done.stderr
     assert done.stdout.endswith("complete\n")
