@@ -2,7 +2,7 @@
 # make test        set up .venv and run lint, types, import contracts and all tests but the long forms
 # make check       lint, types, import contracts and unit tests without training, for while you work
 # make test-clients other people's clients, the newest releases, against a server; needs npm for those of Node
-# make test-long   the long forms too: ten times as many examples of properties, whole trainings, a Ray cluster, a soak
+# make test-long   the long forms too: many more examples of properties, whole trainings, a Ray cluster, a soak
 PYTHON ?= python3
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin

@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, settings
 
 QUICK, THOROUGH = "quick", "thorough"
 NUM_EXAMPLES = 40
-"""The examples of a property in the quick profile, if it does not say how many are enough. They are the same in each run:
-more of them would find no more the next time."""
+"""The examples of a property in the quick profile, if it does not say how many are enough. They are the same in each
+run: more of them would find no more the next time."""
 TIMES_AS_MANY = 10
 UNHURRIED = settings(database=None, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
 """The deadline of an example: none, since a busy machine does not make a property false."""
