@@ -11,6 +11,8 @@ QUICK, THOROUGH = "quick", "thorough"
 NUM_EXAMPLES = 40
 """The examples of a property in the quick profile, if it does not say how many are enough. They are the same in each
 run: more of them would find no more the next time."""
+MOST_EXAMPLES = 100
+"""The most examples of a property in the quick profile, also if it asks for more."""
 TIMES_AS_MANY = 10
 UNHURRIED = settings(database=None, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
 """The deadline of an example: none, since a busy machine does not make a property false."""
@@ -29,12 +31,12 @@ def is_thorough() -> bool:
 
 
 def examples(number: int, *harmless: HealthCheck) -> settings:
-    """The settings of a property for which `number` examples are enough in the quick profile.
+    """The settings of a property for which `number` examples, or `MOST_EXAMPLES`, are enough in the quick profile.
 
     Args:
         harmless: what Hypothesis warns of, and the test knows about.
     """
     return settings(
-        max_examples=number * TIMES_AS_MANY if is_thorough() else number,
+        max_examples=number * TIMES_AS_MANY if is_thorough() else min(number, MOST_EXAMPLES),
         suppress_health_check=[*UNHURRIED.suppress_health_check, *harmless],
     )
