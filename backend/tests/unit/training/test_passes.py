@@ -43,4 +43,3 @@ def test_a_pass_leaves_the_parameters_as_they_are(model: FamilyModel, batch: Bat
     before = [parameter.detach().clone() for parameter in model.parameters()]
     gradient(Bf16Pass(model), batch)
     assert all(torch.equal(p, old) for p, old in zip(model.parameters(), before, strict=True))
-    assert all(parameter.grad is None for parameter in model.parameters())
