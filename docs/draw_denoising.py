@@ -3,8 +3,8 @@
 The program needs only the standard library. Grey cells are masks; a token is coloured by the confidence with which it
 was committed. The pictures of blocks and of deletions in docs/decoding.md:
 
-    python docs/draw_denoising.py --model llada --text "It was a truth universally" --max-length 16 --block-length 8 \
-        --rows 16
+    python docs/draw_denoising.py --model llada --text "Once upon a time, there was a little" --max-length 16 \
+        --block-length 8 --rows 16
     python docs/draw_denoising.py --prefix $'with open(path) as ' --suffix $'\n        return file.read()\n' \
         --initial-masks 8
 """

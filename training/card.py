@@ -9,15 +9,15 @@ from typing import Any
 from training.recipe import Recipe
 
 PURPOSE = {
-    "llada": "English prose: continuation, infilling, and texts that end by themselves. A small LLaDA.",
+    "llada": "Plain English, mostly stories: continuation, infilling, texts that end by themselves. A small LLaDA.",
     "dream": "Python functions: infilling of variable length (expand and delete) and continuation. A small DreamOn.",
 }
 
 LIMITS = {
     "llada": """\
-- It writes in the manner of its sources ({sources}), whatever it is asked; it knows nothing else of the world.
-  Sentences are often locally plausible and rarely make sense together.
-- It is not an assistant: it was never shown an instruction or a dialogue with one.
+- It writes in the manner of its sources ({sources}), and knows nothing else of the world. What it states
+  is often wrong. Sentences are mostly grammatical; what they tell together makes little sense.
+- It is not an assistant: it has seen short answers to short questions, one turn each, and its answers are guesses.
 - It repeats what its sources hold, their views of people included.""",
     "dream": """\
 - It knows the idioms of short Python functions. What it writes often does not do what the surrounding code needs, and

@@ -17,7 +17,7 @@ from tests.browser.conftest import OpenPage, run, visiting, wait_for_end
 
 pytestmark = pytest.mark.browser
 
-PROSE = {"mode": "generate", "text": "It was a truth universally", "model_id": "llada", "max_length": 12, "seed": 1}
+PROSE = {"mode": "generate", "text": "Once upon a time, there was", "model_id": "llada", "max_length": 12, "seed": 1}
 LONG = {**PROSE, "max_length": 1024}
 GAP: Json = {
     "prefix": "def __init__(self, name, value):\n    self.name = name\n    ",

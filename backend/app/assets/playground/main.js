@@ -17,7 +17,7 @@ const MOST_MASKS_OF_A_PREVIEW = 256;
 const EXAMPLE = {
   mode: "infill",
   compare: "",
-  text: "It was a truth universally",
+  text: "Once upon a time, there was a little",
   prefix: "def __init__(self, name, value):\n    self.name = name\n    ",
   suffix: "\n    self._cache = {}\n",
   a: { model_id: "dreamon", max_length: "24", initial_masks: "3", temperature: "0" },

@@ -13,9 +13,9 @@ import { addThemeButton } from "./theme.js";
 
 const FIELDS = ["text", "model_id", "top"];
 const EXAMPLE = {
-  text: "It was a truth universally acknowledged, that a single{{who}} in possession of a good fortune, must be in want of a{{what}}.",
+  text: "Once upon a time, there was a little{{who}} who lived in a big{{where}}.",
   model_id: "llada",
-  "choices.who": " man\n woman\n lady\n person",
+  "choices.who": " girl\n boy\n frog\n dragon",
 };
 
 const $ = (/** @type {string} */ selector) => document.querySelector(selector);

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -65,8 +67,26 @@ async def test_options_have_the_probabilities_of_a_plain_pass(model_id: str, ser
         assert answer["method"] == "marginal"
 
 
-def test_the_frame_is_a_conversation_with_a_mask_for_each_question() -> None:
+def with_words(folder: Path) -> Tokenizer:
+    """A tokenizer to which `yes` and `no` are one token each, with the space in front."""
+    described = json.loads((ASSETS / "llada" / "tokenizer.json").read_text())
+    described["model"]["vocab"]["Ġyes"] = len(described["model"]["vocab"]) + len(described["added_tokens"])
+    described["model"]["merges"].append(["Ġy", "es"])
+    (folder / "tokenizer.json").write_text(json.dumps(described))
+    for name in ("config.json", "tokenizer_config.json"):
+        shutil.copy(ASSETS / "llada" / name, folder)
+    return Tokenizer.load(folder)
+
+
+def test_yes_and_no_are_letters_where_one_of_them_is_several_tokens() -> None:
     tokenizer = Tokenizer.load(ASSETS / "llada")
+    assert labels_for(tokenizer, "yes_no", 2).texts == ("A", "B")
+    text = tokenizer.decode(framed(asked(), tokenizer).canvases[0].ids)
+    assert "3. Is it urgent?\nA: yes\nB: no, It can wait.\n\nAssistant:" in text
+
+
+def test_the_frame_is_a_conversation_with_a_mask_for_each_question(tmp_path: Path) -> None:
+    tokenizer = with_words(tmp_path)
     assert tokenizer.chat_template is None
     (canvas,) = framed(asked(), tokenizer).canvases
     mask = tokenizer.token_text(tokenizer.mask_id or 0)
