@@ -131,9 +131,10 @@ class _Attention(Function):
         ctx.lengths, ctx.heads, ctx.angles = lengths, heads, angles
         x = packed.view(len(packed), -1, heads.size).transpose(0, 1)  # [H + 2K, N, D]
         result = packed.new_zeros(len(packed), heads.num_queries, heads.size)
+        scaled = angles.scaled(heads.size**-0.5)
         saved, start = [], 0
         for length in lengths:
-            filled = _rotated(x[:, start : start + length], heads, angles)
+            filled = _rotated(x[:, start : start + length], heads, angles, scaled)
             q, k, v = _matrices(filled, heads)
             scores = torch.bmm(q, k.mT)  # [K, H/K · P, P]
             scores[:, :, length:] = float("-inf")
@@ -151,32 +152,32 @@ class _Attention(Function):
         [gradient] = gradients
         given = gradient.view(len(gradient), -1, heads.size).transpose(0, 1)  # [H, N, D]
         result = gradient.new_zeros(len(gradient), heads.num_queries + 2 * heads.num_keys, heads.size)
-        x, start = result.transpose(0, 1), 0
+        x, start, scaled = result.transpose(0, 1), 0, angles.scaled(heads.size**-0.5)
         for length, filled, shares in zip(ctx.lengths, saved[::2], saved[1::2], strict=True):
             own = _attention_gradient(given[:, start : start + length], filled, shares, heads)
-            _turn_back(own, x[:, start : start + length], heads, angles)
+            _turn_back(own, x[:, start : start + length], heads, angles, scaled)
             start += length
         return result.flatten(1), None, None, None
 
 
-def _rotated(x: Tensor, heads: Heads, angles: Angles) -> Tensor:
-    """The heads of one sequence [H + 2K, L, D], filled with zeros to [H + 2K, P, D]; queries are scaled."""
+def _rotated(x: Tensor, heads: Heads, angles: Angles, scaled: Angles) -> Tensor:
+    """The heads of one sequence [H + 2K, L, D], filled with zeros to [H + 2K, P, D]; queries are `scaled`."""
     length = x.shape[1]
     filled = x.new_zeros(len(x), filled_size(length, LENGTH_STEP), heads.size)
     inside = filled[:, :length]
     queries, keys, values = _split(x, heads)
     to_queries, to_keys, to_values = _split(inside, heads)
-    angles.scaled(heads.size**-0.5).rotate(queries, to_queries)
+    scaled.rotate(queries, to_queries)
     angles.rotate(keys, to_keys)
     to_values.copy_(values)
     return filled
 
 
-def _turn_back(own: Tensor, out: Tensor, heads: Heads, angles: Angles) -> None:
+def _turn_back(own: Tensor, out: Tensor, heads: Heads, angles: Angles, scaled: Angles) -> None:
     """Writes the gradient of what `_rotated` was given: own [H + 2K, P, D], out [H + 2K, L, D]."""
     queries, keys, values = _split(own[:, : out.shape[1]], heads)
     to_queries, to_keys, to_values = _split(out, heads)
-    angles.scaled(heads.size**-0.5).rotate(queries, to_queries, back=True)
+    scaled.rotate(queries, to_queries, back=True)
     angles.rotate(keys, to_keys, back=True)
     to_values.copy_(values)
 
