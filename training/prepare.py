@@ -218,10 +218,14 @@ def prepare(recipe: Recipe, tokenizer: Tokenizer | None = None, folder: Path | N
 
 
 def split_parts(data: dict[str, Any]) -> dict[str, list[Document]]:
-    """The parts `train` and `heldout`; if there are prose and code, the held-out prose is `heldout-prose`."""
+    """The parts `train` and `heldout`; if there are prose and code, the held-out prose is `heldout-prose`.
+
+    Prose to train on is there `prose_repeats` times, once unless the data says otherwise: documents are drawn evenly.
+    """
     prose = deduplicated(prose_documents(data["prose"]))
     code = deduplicated(python_documents(data)) if data["kind"] == "python" else []
-    parts = {"train": [d for d in code + prose if unit_hash(d.origin) >= data["heldout"]]}
+    repeated = prose * data.get("prose_repeats", 1)
+    parts = {"train": [d for d in code + repeated if unit_hash(d.origin) >= data["heldout"]]}
     for name, documents in (("heldout", code or prose), ("heldout-prose", prose if code else [])):
         parts[name] = [d for d in documents if unit_hash(d.origin) < data["heldout"]]
     return parts

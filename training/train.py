@@ -26,6 +26,7 @@ from app.engine.models.base import FamilyModel
 from training.batches import BatchQueue, Drawing, on_device
 from training.evaluate import masked_scores, sample_texts
 from training.export import export
+from training.growth import grow
 from training.initial import build, is_embedding
 from training.interruption import Interruption
 from training.muon import Muon
@@ -54,6 +55,8 @@ class Options:
     """The SVG file of the run's curves; without it none is drawn."""
     warm_start: Path | None = None
     """The folder of an exported checkpoint with the weights and the tokenizer to begin with."""
+    grow_from: Path | None = None
+    """The folder of a smaller exported checkpoint, whose weights those to begin with are grown from."""
     data: Path | None = None
     """The folder of the prepared tokens, if it is not the one in the cache."""
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
@@ -125,6 +128,9 @@ class TrainingRun:
         self.model = build(recipe, self.tokenizer)
         if start:
             load_trained(self.model, start, self.tokenizer)
+        elif smaller := options.grow_from:
+            trained = load_model(smaller, torch.device("cpu"), torch.float32)
+            grow(self.model, self.tokenizer, trained, exported_tokenizer(smaller))
         self.model.to(options.device)
         self.language = Language(self.tokenizer, self.model.config.special, recipe.data["kind"] == "python")
         self.gradients = Gradients(self.model, is_bf16=options.is_bf16)
@@ -162,8 +168,8 @@ class TrainingRun:
     def _begin(self) -> None:
         if (self.folder / "checkpoint.pt").exists():
             self._resume()
-        elif self.options.warm_start:
-            self._log(kind="warm_start", **{"from": origin(self.options.warm_start)})
+        elif earlier := self.options.warm_start or self.options.grow_from:
+            self._log(kind="warm_start", **{"from": origin(earlier)})
 
     def _batches(self) -> Drawing | BatchQueue:
         shift = self.model.config.prediction_shift
@@ -292,6 +298,7 @@ def read_arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--batch-tokens", type=int, help="another batch size than the recipe's")
     parser.add_argument("--checkpoint-every", dest="checkpoint_every_s", type=float, metavar="SECONDS")
     parser.add_argument("--warm-start", type=Path, metavar="FOLDER", help="an exported checkpoint to go on from")
+    parser.add_argument("--grow-from", type=Path, metavar="FOLDER", help="a smaller exported checkpoint to grow from")
     parser.add_argument("--run", help="folder of the run, under training/runs or anywhere (default: MODEL-PRESET)")
     parser.add_argument("--data", type=Path, help="folder of the prepared tokens (default: in training/.cache/data)")
     parser.add_argument("--target", type=Path, help="where the weights are exported (default: the embedded models)")
@@ -342,6 +349,7 @@ def options_of(arguments: argparse.Namespace) -> Options:
         target=target,
         picture=picture,
         warm_start=arguments.warm_start,
+        grow_from=arguments.grow_from,
         data=arguments.data,
         device=device,
         is_bf16=arguments.precision == "bfloat16" or (arguments.precision == "auto" and is_bf16_worthwhile(device)),

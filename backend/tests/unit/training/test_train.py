@@ -292,3 +292,15 @@ def test_the_gpu_presets_stay_below_30_mb(model: str) -> None:
 def test_expansion_is_trained_only_after_plain_masking(preset: str) -> None:
     first = read_recipe("dreamon", preset).schedule.stage_at(0.0)
     assert not any(name.startswith("variable") for name in first.mixture)
+
+
+def test_a_run_grows_from_a_smaller_checkpoint_and_says_so(options: Options, tmp_path: Path) -> None:
+    source = exported(tmp_path / "smaller")
+    larger = replace(budget(1), shape=budget(1).shape | {"layers": 3})
+    run = TrainingRun(larger, tmp_path / "run", replace(options, grow_from=source))
+    trained, _ = load_exported(source)
+    for name, value in run.model.state_dict().items():
+        if ".2." not in name:
+            torch.testing.assert_close(value, trained.state_dict()[name])
+    run.train()
+    assert entries_of(tmp_path / "run")[0]["from"] == "smaller"
