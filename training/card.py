@@ -31,7 +31,6 @@ LIMITS = {
 
 SOURCES = {
     "austen": "the novels of Jane Austen",
-    "kjv": "the King James Bible, free in most of the world, its printing reserved in the United Kingdom",
     "pydoc": "the help topics of Python",
     "jargon": "the Jargon File, a dictionary of hackers' slang that is dated and at times coarse",
     "plain": "plain English that SmolLM2-135M-Instruct wrote: short, grammatical, often wrong (`training/data`)",

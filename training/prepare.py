@@ -23,7 +23,6 @@ from training.functions import functions_of
 from training.readers import (
     austen_paragraphs,
     jargon_articles,
-    kjv_chapters,
     pydoc_topics,
     python_files,
     stdlib_files,
@@ -34,6 +33,8 @@ from training.tokenizer import train_tokenizer
 
 MAX_PASSAGE_CHARS = 1500
 MAX_DOCUMENT_TOKENS = 480
+JOINT = "\n\n"
+"""The text between two paragraphs of a passage."""
 JOINED_FUNCTIONS = 0.1
 """The share of documents that are a few adjacent functions instead of one, so that models see text after a function."""
 
@@ -49,16 +50,15 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Prose:
-    """A source of prose: its packages, its reader, and the text between two of its paragraphs."""
+    """A source of prose: its packages and its reader."""
 
     packages: tuple[str, ...]
     read: Callable[[], Iterable[list[str]]]
-    joint: str = "\n\n"
 
     def documents(self) -> Iterator[Document]:
         """The passages of all chapters."""
         for chapter in self.read():
-            yield from (Document(passage, passage) for passage in passages(chapter, self.joint))
+            yield from (Document(passage, passage) for passage in passages(chapter))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,6 @@ class Texts:
 
 PROSE: dict[str, Prose | Texts] = {
     "austen": Prose(("r-cran-janeaustenr",), austen_paragraphs),
-    "kjv": Prose(("bible-kjv-text", "bible-kjv"), kjv_chapters, joint=" "),
     "jargon": Prose(("dict-jargon",), jargon_articles),
     "pydoc": Prose((), pydoc_topics),
     "plain": Texts(PACKED),
@@ -131,21 +130,21 @@ def prose_documents(sources: dict[str, float]) -> Iterator[Document]:
                 yield document
 
 
-def passages(paragraphs: list[str], joint: str) -> Iterator[str]:
+def passages(paragraphs: list[str]) -> Iterator[str]:
     """The paragraphs joined to passages of many sizes, which are spread evenly on a logarithmic scale."""
     chance = random.Random(paragraphs[0] if paragraphs else "")
     pieces = [piece for paragraph in paragraphs for piece in split_sentences(paragraph.replace("_", ""))]
     gathered: list[str] = []
     target = 0.0
     for piece in pieces:
-        if gathered and len(joint.join([*gathered, piece])) > max(target, len(gathered[0])):
-            yield joint.join(gathered)
+        if gathered and len(JOINT.join([*gathered, piece])) > max(target, len(gathered[0])):
+            yield JOINT.join(gathered)
             gathered = []
         if not gathered:
             target = 100 * (MAX_PASSAGE_CHARS / 100) ** chance.random()
         gathered.append(piece)
     if gathered:
-        yield joint.join(gathered)
+        yield JOINT.join(gathered)
 
 
 def split_sentences(paragraph: str) -> Iterator[str]:

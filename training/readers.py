@@ -1,4 +1,4 @@
-"""Reads the texts in the fetched packages: novels, Bible passages, a dictionary of slang, Python files.
+"""Reads the texts in the fetched packages: novels, a dictionary of slang, Python files.
 
 Two readers need no package: the manual pages and the library of the interpreter that runs them.
 """
@@ -8,12 +8,10 @@ from __future__ import annotations
 import gzip
 import re
 import struct
-import subprocess
 import sysconfig
 import zipfile
 import zlib
 from collections.abc import Iterator
-from itertools import groupby
 from pathlib import Path
 from pydoc_data.topics import topics
 
@@ -52,17 +50,6 @@ def _r_strings(chunk: bytes) -> Iterator[str]:
         length = struct.unpack_from(">i", chunk, position + 4)[0]
         yield chunk[position + 8 : position + 8 + length].decode("utf-8")
         position += 8 + length
-
-
-def kjv_chapters() -> Iterator[list[str]]:
-    """The chapters of the King James Bible: the verses of each, without numbers."""
-    program = unpack_debian(fetch(package_named("bible-kjv"))) / "usr/bin/bible"
-    data = unpack_debian(fetch(package_named("bible-kjv-text"))) / "usr/lib"
-    command = [str(program), "-p", str(data), "-f", "-l100000", "gen1:1-rev22:21"]
-    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    verses = [line.split(" ", 1) for line in printed.splitlines() if " " in line]
-    for _, chapter in groupby(verses, key=lambda verse: verse[0].rpartition(":")[0]):
-        yield [" ".join(text.split()) for _, text in chapter]
 
 
 _PLAIN_SIGNS = str.maketrans({"“": '"', "”": '"', "‘": "'", "’": "'", "—": "-", "–": "-", "…": "...", "{": "", "}": ""})

@@ -39,7 +39,7 @@ RESULTS: dict[str, Any] = {
         "heldout": {"documents": 12, "tokens": 50, "bytes": 200, "sha256": "def"},
         "sources": [
             {"archive": "flask-3.1.3-py3-none-any.whl", "licence": "BSD"},
-            {"archive": "bible-kjv-text_4.38_all.deb", "licence": "text public domain"},
+            {"archive": "dict-jargon_4.4.7-3.1_all.deb", "licence": "text public domain"},
         ],
     },
     "run": {"step": 10, "tokens": 10000, "minutes": 3.0, "curve": []},
@@ -80,7 +80,7 @@ def test_the_card_states_data_licences_and_scores_beside_the_baseline(model: str
     assert "| 0.5 | 3.50 | 40.0% | 25.0% |" in card
     assert "| 12 | 1.900 ± 0.004 | 2.900 | 2.200 | 1.800 |" in card
     assert "| BSD | flask 3.1.3 |" in card
-    assert "| text public domain | bible-kjv-text 4.38 |" in card
+    assert "| text public domain | dict-jargon 4.4.7-3.1 |" in card
     assert "2.0 passes over today's data" in card
     assert "| degenerate repetition | 12.0% | 1.0% |" in card
     assert "    Then ▸he said\n    so." in card

@@ -69,7 +69,7 @@ def test_source_that_does_not_parse_gives_no_functions() -> None:
 def test_passages_keep_every_sentence_in_order_and_stay_short() -> None:
     paragraphs = [f"This is sentence {i} of a chapter. It has a second part; And a third." for i in range(200)]
     paragraphs[7] = " ".join(paragraphs[:60])
-    found = list(passages(paragraphs, "\n\n"))
+    found = list(passages(paragraphs))
     assert "".join("".join(found).split()) == "".join("".join(paragraphs).split())
     assert max(map(len, found)) <= MAX_PASSAGE_CHARS
     assert len({len(passage) // 200 for passage in found}) > 3
