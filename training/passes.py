@@ -76,7 +76,7 @@ class Bf16Pass:
         self._sources: list[Tensor] = []
         self._weights: list[Tensor] = []
         self._heads = Heads(config.num_heads, config.num_kv_heads, config.head_dim)
-        self._angles = _angles(model)
+        self._rotary = model.rotary
         self._eps, self._has_biases = config.norm_eps, config.qkv_biases
         self._embedding = self._taken(cast(Tensor, stack.embedding.weight))
         self._layers = [self._layer(layer.parts()) for layer in stack.layers]
@@ -85,11 +85,11 @@ class Bf16Pass:
 
     def part(self, batch: Batch, total_weight: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         """See `Pass.part`."""
-        filled = _filled(batch)
+        filled, angles = _filled(batch), self._angles(max(batch.lengths))
         states = F.embedding(filled.ids, self._embedding)
         for layer in self._layers[:-1]:
-            states = self._forward(layer, states, batch.lengths)
-        states = self._forward(self._layers[-1], states, batch.lengths, filled.rows)
+            states = self._forward(layer, states, batch.lengths, angles)
+        states = self._forward(self._layers[-1], states, batch.lengths, angles, filled.rows)
         normed = norm(states, self._norm, self._eps)
         loss = summed_cross_entropy(normed, self._head, filled.targets, filled.weights / total_weight)
         return loss.detach(), tuple(g.float() for g in torch.autograd.grad(loss, self._weights))
@@ -99,17 +99,28 @@ class Bf16Pass:
         return torch.autograd.grad(self._sources, self._parameters, gradients)
 
     def _forward(
-        self, layer: _LayerWeights, states: Tensor, lengths: Sequence[int], rows: Tensor | None = None
+        self,
+        layer: _LayerWeights,
+        states: Tensor,
+        lengths: Sequence[int],
+        angles: Angles,
+        rows: Tensor | None = None,
     ) -> Tensor:
         """states [N, d] -> [N, d]; where only `rows` [R] are wanted of the last layer, [R, d]."""
         normed = norm(states, layer.attention_norm, self._eps)
         qkv = F.linear(normed, layer.qkv, layer.qkv_bias)
-        attended = attention(qkv, lengths, self._heads, self._angles)
+        attended = attention(qkv, lengths, self._heads, angles)
         if rows is not None:
             states, attended = states[rows], attended[rows]
         states = states + F.linear(attended, layer.out)
         normed = norm(states, layer.mlp_norm, self._eps)
         return states + F.linear(gated(F.linear(normed, layer.gate_up)), layer.down)
+
+    def _angles(self, length: int) -> Angles:
+        """The angles of a sequence; a sample with surplus masks may be longer than the model's context."""
+        cos, sin = self._rotary.angles(torch.arange(length))
+        half = self._heads.size // 2
+        return Angles(cos[:, 0, :half].bfloat16(), sin[:, 0, half:].bfloat16())
 
     def _layer(self, parts: LayerParts) -> _LayerWeights:
         projections = (parts.q, parts.k, parts.v)
@@ -134,12 +145,6 @@ class Bf16Pass:
         self._sources.append(source.view_as(source))
         self._weights.append(value.requires_grad_())
         return value
-
-
-def _angles(model: FamilyModel) -> Angles:
-    cos, sin = model.rotary.angles(torch.arange(model.config.context_length))
-    half = model.config.head_dim // 2
-    return Angles(cos[:, 0, :half].bfloat16(), sin[:, 0, half:].bfloat16())
 
 
 def _filled(batch: Batch) -> Batch:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from app.engine.models.base import FamilyModel
-from training.objectives import Batch, Language, collate, scattered
+from training.objectives import Answer, Batch, Language, Sample, collate, scattered
 from training.passes import Bf16Pass, Pass, PlainPass
 from training.prepare import Corpus
 
@@ -37,6 +37,13 @@ def test_bf16_operations_give_the_gradient_of_the_network(model: FamilyModel, ba
     for (name, _), mine, theirs in zip(model.named_parameters(), own, expected, strict=True):
         assert mine.dtype == torch.float32
         assert (mine - theirs).norm() < 0.06 * theirs.norm(), name
+
+
+def test_a_sample_with_surplus_masks_may_be_longer_than_the_models_context(tiny_dream: FamilyModel) -> None:
+    length = tiny_dream.config.context_length + 9
+    sample = Sample([*range(length - 1), tiny_dream.config.special.mask], [Answer(length - 1, 7, 1.0)])
+    expected, loss = (gradient(step, collate([sample], 1))[0] for step in (PlainPass(tiny_dream), Bf16Pass(tiny_dream)))
+    assert loss == pytest.approx(expected, rel=2e-3)
 
 
 def test_a_pass_leaves_the_parameters_as_they_are(model: FamilyModel, batch: Batch) -> None:
