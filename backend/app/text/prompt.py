@@ -84,7 +84,11 @@ def infilling(tokenizer: Tokenizer, prefix: str, suffix: str, *, bos: bool, eos:
         TextError: a text is not valid Unicode.
     """
     before = [tokenizer.require("bos")] if bos else []
+    return behind_ids(tokenizer, [*before, *tokenizer.encode(prefix)], suffix, eos=eos)
+
+
+def behind_ids(tokenizer: Tokenizer, left: Sequence[int], suffix: str, *, eos: bool) -> PromptIds:
+    """The ids around a gap that begins behind ids which stay as they are; otherwise as `infilling`."""
     after = [tokenizer.require("eos")] if eos else []
-    left = (*before, *tokenizer.encode(prefix))
     right = (*tokenizer.encode(suffix), *after)
-    return PromptIds(prefix=left, suffix=right, num_prompt_tokens=len(left) + len(right))
+    return PromptIds(prefix=tuple(left), suffix=right, num_prompt_tokens=len(left) + len(right))

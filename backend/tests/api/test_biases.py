@@ -96,7 +96,10 @@ def test_dreamons_length_follows_the_biases_of_its_changes(server: Server) -> No
     ("bias", "message"),
     [
         ({LLADA.mask_id: 1}, f"logit_bias makes token {LLADA.mask_id} more probable, which is the mask"),
-        ({LLADA.vocab_size: -1}, f"logit_bias has {LLADA.vocab_size}, which is no token of this model; its ids are 0"),
+        (
+            {LLADA.vocab_size: -1},
+            f"logit_bias has {LLADA.vocab_size}, which is no token of this model; its {LLADA.vocab_size} ids are 0",
+        ),
         (dict.fromkeys(range(301), 1), "logit_bias has 301 items, more than the maximum of 300"),
     ],
 )

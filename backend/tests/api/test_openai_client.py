@@ -16,7 +16,8 @@ from tests.api.plugin_models import words
 from tests.api.serving import CHECKPOINTS, Server
 from tests.profiles import examples
 
-MASK = Tokenizer.load(CHECKPOINTS / "llada-tiny").mask_id
+LLADA = Tokenizer.load(CHECKPOINTS / "llada-tiny")
+MASK, SIZE = LLADA.mask_id, LLADA.vocab_size
 CHAT: list[Any] = [{"role": "user", "content": "What is a fox?"}]
 
 
@@ -192,19 +193,55 @@ def test_token_ids_are_the_text_that_they_stand_for(client: OpenAI) -> None:
     assert "".join(chunk.choices[0].text for chunk in streamed) == echoed
 
 
+@pytest.mark.parametrize("model", ["llada", "dreamon"])
+def test_a_gap_behind_token_ids_is_that_behind_their_text(client: OpenAI, model: str) -> None:
+    tokenizer = Tokenizer.load(CHECKPOINTS / f"{model}-tiny")
+    bos = [tokenizer.require("bos")] if tokenizer.adds_bos or model == "dreamon" else []
+    texts = ["def is_empty(self):\n    ", "import "]
+    ids = [[*bos, *tokenizer.encode(text)] for text in texts]
+    asked: dict[str, Any] = {"model": model, "suffix": "\r\n\r\n", "max_tokens": 8, "seed": 3, "logprobs": 1}
+    of_texts, of_ids = (client.completions.create(prompt=prompts, **asked) for prompts in (texts, ids))
+    assert of_ids.choices == of_texts.choices
+    assert of_ids.usage == of_texts.usage
+    streamed = list(client.completions.create(prompt=ids[0], stream=True, **asked))
+    assert "".join(chunk.choices[0].text for chunk in streamed) == of_texts.choices[0].text
+    echoed = client.completions.create(prompt=ids, echo=True, **{**asked, "logprobs": None})
+    assert [choice.text for choice in echoed.choices] == [
+        tokenizer.decode(prompt, skip_special=False) + choice.text
+        for prompt, choice in zip(ids, of_texts.choices, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("model", ["llada", "dreamon"])
+def test_token_ids_before_a_gap_stay_as_they_are(client: OpenAI, model: str) -> None:
+    tokenizer = Tokenizer.load(CHECKPOINTS / f"{model}-tiny")
+    word = tokenizer.encode("import os")
+    letters = [token_id for letter in "import os" for token_id in tokenizer.encode(letter)]
+    assert len(letters) > len(word)
+    asked: dict[str, Any] = {"model": model, "max_tokens": 4, "seed": 3}
+    behind = client.completions.create(prompt=[word, letters], suffix="\n", **asked).usage
+    before = client.completions.create(prompt=[word, letters], **asked).usage
+    assert behind is not None
+    assert before is not None
+    assert before.prompt_tokens == len(word) + len(letters)
+    num_behind = len(tokenizer.encode("\n")) + (model == "dreamon")  # which ends the text behind a gap
+    assert behind.prompt_tokens == before.prompt_tokens + 2 * num_behind
+
+
 @pytest.mark.parametrize(
     ("model", "token_id", "message"),
     [
-        ("llada", 10**6, "prompt has 1000000 at index 1, which is no token of this model; its ids are 0"),
+        ("llada", 10**6, f"prompt has 1000000 at index 1, which is no token of this model; its {SIZE} ids are 0 to"),
         ("llada", -1, "prompt has -1 at index 1"),
         ("llada", MASK, "prompt has the mask at index 1"),
         ("words", 1, "token ids are not taken by model"),
     ],
 )
 def test_token_ids_that_are_none_are_refused(client: OpenAI, model: str, token_id: int, message: str) -> None:
-    with pytest.raises(openai.BadRequestError, match=message) as refusal:
-        client.completions.create(model=model, prompt=[1, token_id], max_tokens=2)
-    assert refusal.value.param == "prompt"
+    for suffix in ("", "b"):
+        with pytest.raises(openai.BadRequestError, match=message) as refusal:
+            client.completions.create(model=model, prompt=[[1], [1, token_id]], suffix=suffix, max_tokens=2)
+        assert refusal.value.param == "prompt"
 
 
 def test_an_answer_that_may_not_end_is_as_long_as_it_may_be(client: OpenAI) -> None:

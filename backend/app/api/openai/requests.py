@@ -31,6 +31,7 @@ from app.services.diffusion.models import (
     MAX_STOP_CHARACTERS,
     MAX_STOP_STRINGS,
     MAX_TEMPLATE_OPTIONS,
+    DiffusionTokensInfillingParams,
     DiffusionTokensParams,
     OptionName,
     OptionValue,
@@ -226,8 +227,8 @@ class CompletionRequest(OpenAIRequest):
 
     @property
     def num_cut_characters(self) -> int:
-        texts = [prompt for prompt in self.prompts if isinstance(prompt, str)]
-        return sum(_num_cut(prompt, self.suffix) for prompt in texts) if self.suffix else 0
+        texts = [prompt if isinstance(prompt, str) else "" for prompt in self.prompts]
+        return sum(_num_cut(text, self.suffix) for text in texts) if self.suffix else 0
 
     def params(self, max_length: int) -> list[Params]:
         common = self._common(max_length)
@@ -246,10 +247,11 @@ class CompletionRequest(OpenAIRequest):
         return _checked(DiffusionGenerationParams, {"text": prompt, **given}, **self.names, text=name)
 
     def _of_ids(self, token_ids: list[int], name: str, given: dict[str, Any]) -> Params:
+        given = {"token_ids": token_ids, **given}
         if self.suffix:
-            message = "suffix goes with a prompt of text, and this one is of token ids; leave it out, or send text"
-            raise InvalidBody([FieldError(field="suffix", message=message)])
-        return _checked(DiffusionTokensParams, {"token_ids": token_ids, **given}, **self.names, token_ids=name)
+            given |= {"suffix": _sides("", self.suffix)["suffix"]}
+            return _checked(DiffusionTokensInfillingParams, given, **self.names, token_ids=name)
+        return _checked(DiffusionTokensParams, given, **self.names, token_ids=name)
 
     @field_validator("prompt")
     @classmethod

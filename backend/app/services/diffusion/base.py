@@ -34,7 +34,7 @@ from app.services.diffusion.models import (
     DiffusionGenerationParams,
     DiffusionInfillingParams,
     DiffusionStreamEvent,
-    DiffusionTokensParams,
+    GivenAsIds,
     Operation,
     Params,
     Request,
@@ -82,8 +82,9 @@ class DiffusionModel(ABC):
     special_tokens: tuple[str, ...] = ()
     """Texts of tokens that stand for no text, such as the end of it: some editors send one where a text is empty."""
     takes_token_ids: bool = False
-    """Whether it continues `DiffusionTokensParams`, and takes biases for its tokens. It then says the text of a
-    prompt of ids as `prompt_text` in its `start` event."""
+    """Whether it takes a prompt of `token_ids` (`DiffusionTokensParams`, and where it infills
+    `DiffusionTokensInfillingParams`), and biases for its tokens. It then says the text of such ids as `prompt_text` in
+    its `start` event."""
     takes_template_options: bool = False
     """Whether it has a chat template that reads `chat_template_kwargs`, or refuses them itself."""
     gives_logprobs: bool = False
@@ -156,7 +157,7 @@ class DiffusionModel(ABC):
                 f"algorithm={params.algorithm!r} is unknown to model {self.model_id!r}; it knows {known}",
                 field="algorithm",
             )
-        if isinstance(params, DiffusionTokensParams) and not self.takes_token_ids:
+        if isinstance(params, GivenAsIds) and not self.takes_token_ids:
             raise InvalidParameters(
                 f"token ids are not taken by model {self.model_id!r}; send the text itself", field="token_ids"
             )

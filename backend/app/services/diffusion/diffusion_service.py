@@ -152,8 +152,9 @@ class DiffusionLLMService:
     ) -> Generation:
         """Fills the gap between two texts; otherwise as `generate_stream`."""
         given = {"prefix": prefix} if isinstance(prefix, str) else prefix
+        kind = DiffusionInfillingParams if isinstance(prefix, str) else type(prefix)
         sides = {} if suffix is None else {"suffix": suffix}
-        return self._generation(DiffusionInfillingParams, given, sides | overrides)
+        return self._generation(kind, given, sides | overrides)
 
     def read(self, params: DiffusionReadParams) -> Generation:
         """Reads a text with holes: awaited, the metadata of the result holds what was read, under `holes`."""

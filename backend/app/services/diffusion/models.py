@@ -133,11 +133,15 @@ class DiffusionGenerationParams(Request):
     text: str = Field(min_length=1, max_length=MAX_TEXT_CHARACTERS)
 
 
+TokenIds = Annotated[list[int], Field(min_length=1, max_length=MAX_TEXT_CHARACTERS)]
+"""A text as ids of the model's own tokens; nothing is added to them."""
+
+
 class DiffusionTokensParams(DiffusionGenerationParams):
-    """Continue a text that is given as ids of the model's own tokens; nothing is added to them."""
+    """Continue a text that is given as token ids."""
 
     text: str = ""
-    token_ids: list[int] = Field(min_length=1, max_length=MAX_TEXT_CHARACTERS)
+    token_ids: TokenIds
 
 
 class ChatMessage(BaseModel):
@@ -233,8 +237,19 @@ class DiffusionInfillingParams(Request):
         return suffix
 
 
+class DiffusionTokensInfillingParams(DiffusionInfillingParams):
+    """Fill the gap between token ids and `suffix`, which is a text that is tokenized apart from them."""
+
+    prefix: str = ""
+    suffix: str = Field(min_length=1, max_length=MAX_SIDE_CHARACTERS)
+    token_ids: TokenIds
+
+
 Params: TypeAlias = DiffusionGenerationParams | DiffusionInfillingParams
 """A request to a model: to continue a text, or to fill a gap."""
+
+GivenAsIds: TypeAlias = DiffusionTokensParams | DiffusionTokensInfillingParams
+"""A request whose text is given as token ids."""
 
 
 class DiffusionStreamEvent(BaseModel):

@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 
 from app.services.diffusion.content_filter.canvas import Step, without_hidden
 from app.services.diffusion.errors import ContentRejected, GenerationFailed, InvalidParameters, ServiceError
-from app.services.diffusion.models import DiffusionChatParams, DiffusionTokensParams
+from app.services.diffusion.models import DiffusionChatParams, GivenAsIds
 from app.services.diffusion.reading import Asked, DiffusionReadParams
 from app.services.diffusion.reading_request import ReadingRequest
 
@@ -105,7 +105,7 @@ def _refuse_what_cannot_be_filtered(params: Asked) -> None:
             "a hole without choices tells what a content filter hides, and one is in force; give it choices",
             field="parts",
         )
-    if isinstance(params, DiffusionTokensParams):
+    if isinstance(params, GivenAsIds):
         raise InvalidParameters(
             "token ids cannot be read by the content filter that is in force; send the text itself",
             field="token_ids",

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, TypeGuard
+from typing import TYPE_CHECKING
 
 from app.engine.interface.params import GenerationRequest
 from app.services.diffusion.base import Prepared
 from app.services.diffusion.errors import InvalidParameters
-from app.services.diffusion.models import DiffusionGenerationParams, DiffusionTokensParams, Request
+from app.services.diffusion.models import DiffusionGenerationParams
 from app.text.prompt import PromptIds
 from app.text.tokenizer import Tokenizer
 
@@ -49,18 +49,12 @@ def engine_request(
     )
 
 
-def is_of_ids(params: Request) -> TypeGuard[DiffusionTokensParams]:
-    """Whether the text is given as ids."""
-    return isinstance(params, DiffusionTokensParams)
-
-
 def check_bias(logit_bias: Mapping[int, float], tokenizer: Tokenizer) -> None:
     """Raises InvalidParameters for the first id that no token of the model has."""
     for token_id in logit_bias:
         if token_id >= tokenizer.vocab_size:
             raise InvalidParameters(
-                f"logit_bias has {token_id}, which is no token of this model; its ids are 0 to "
-                f"{tokenizer.vocab_size - 1}",
+                f"logit_bias has {token_id}, {_no_token(tokenizer)}",
                 field="logit_bias",
             )
 
@@ -70,8 +64,7 @@ def check_ids(token_ids: Sequence[int], tokenizer: Tokenizer) -> None:
     for index, token_id in enumerate(token_ids):
         if not 0 <= token_id < tokenizer.vocab_size:
             raise InvalidParameters(
-                f"token_ids has {token_id} at index {index}, which is no token of this model; its ids are 0 to "
-                f"{tokenizer.vocab_size - 1}",
+                f"token_ids has {token_id} at index {index}, {_no_token(tokenizer)}",
                 field="token_ids",
             )
         if token_id == tokenizer.mask_id:
@@ -79,3 +72,8 @@ def check_ids(token_ids: Sequence[int], tokenizer: Tokenizer) -> None:
                 f"token_ids has the mask at index {index}, which stands for text that is still to be written",
                 field="token_ids",
             )
+
+
+def _no_token(tokenizer: Tokenizer) -> str:
+    size = tokenizer.vocab_size
+    return f"which is no token of this model; its {size} ids are 0 to {size - 1}"

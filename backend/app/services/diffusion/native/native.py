@@ -25,6 +25,7 @@ from app.services.diffusion.models import (
     DiffusionChatParams,
     DiffusionGenerationParams,
     DiffusionInfillingParams,
+    GivenAsIds,
     Params,
     Request,
 )
@@ -38,7 +39,7 @@ from app.services.diffusion.native.composing import (
 from app.services.diffusion.native.decoding import check_combination, decoding_params
 from app.services.diffusion.native.engine_errors import failure
 from app.services.diffusion.native.engine_events import Translator
-from app.services.diffusion.native.engine_request import check_bias, check_ids, engine_request, is_of_ids
+from app.services.diffusion.native.engine_request import check_bias, check_ids, engine_request
 from app.services.diffusion.native.engine_stream import Canvases, engine_events, read_events
 from app.services.diffusion.native.loading import Loaded, family_at, load
 from app.services.diffusion.native.memory_report import report_memory
@@ -196,7 +197,7 @@ class NativeDiffusionModel(DiffusionModel):
         from app.engine.request.validation import validate_params  # imports torch, which is there by now
 
         loaded = self._require()
-        if is_of_ids(params):
+        if isinstance(params, GivenAsIds):
             check_ids(params.token_ids, loaded.tokenizer)
         check_bias(params.logit_bias or {}, loaded.tokenizer)
         if isinstance(params, DiffusionChatParams):
@@ -264,7 +265,9 @@ class NativeDiffusionModel(DiffusionModel):
                 raise self._cannot("constrain")
             automaton = await loaded.constraints.automaton(params.constraint)
         prompt = await composed_prompt(loaded, params, self.model_id)
-        prompt_text = loaded.tokenizer.decode(prompt.prefix, skip_special=False) if is_of_ids(params) else None
+        prompt_text = (
+            loaded.tokenizer.decode(prompt.prefix, skip_special=False) if isinstance(params, GivenAsIds) else None
+        )
         translator = Translator(
             loaded.tokenizer, prompt.num_prompt_tokens, num_left_out=prompt.num_left_out, prompt_text=prompt_text
         )

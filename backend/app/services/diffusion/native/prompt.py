@@ -9,11 +9,11 @@ from app.services.diffusion.models import (
     ChatMessage,
     DiffusionChatParams,
     DiffusionInfillingParams,
-    DiffusionTokensParams,
+    GivenAsIds,
     Params,
 )
 from app.text.errors import ChatTemplateError, ConversationRefused
-from app.text.prompt import PromptIds, chat, continuation, conversation, infilling
+from app.text.prompt import PromptIds, behind_ids, chat, continuation, conversation, infilling
 from app.text.tokenizer import Tokenizer
 
 
@@ -28,10 +28,11 @@ def prompt_ids(family: TextFamily, tokenizer: Tokenizer, params: Params, room: i
         ChatTemplateError: the template fails, or, as ConversationRefused, it refuses the conversation.
     """
     bos = family.always_begins or tokenizer.adds_bos
+    if isinstance(params, GivenAsIds):
+        suffix = params.suffix if isinstance(params, DiffusionInfillingParams) else ""
+        return behind_ids(tokenizer, params.token_ids, suffix, eos=bool(suffix) and family.ends_infillings)
     if isinstance(params, DiffusionInfillingParams):
         return infilling(tokenizer, params.prefix, params.suffix, bos=bos, eos=family.ends_infillings)
-    if isinstance(params, DiffusionTokensParams):
-        return PromptIds(tuple(params.token_ids), (), len(params.token_ids))
     if not isinstance(params, DiffusionChatParams):
         return continuation(tokenizer, params.text, bos=bos)
     messages = [message.model_dump() for message in params.messages]

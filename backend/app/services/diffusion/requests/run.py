@@ -17,7 +17,7 @@ from app.services.diffusion.model_stream import model_event, opened
 from app.services.diffusion.models import (
     DiffusionInfillingParams,
     DiffusionStreamEvent,
-    DiffusionTokensParams,
+    GivenAsIds,
     Operation,
 )
 from app.services.diffusion.reading import Asked
@@ -56,7 +56,7 @@ class Run:
         self._router = router
         self._gate = gate
         self._statistics = statistics
-        self._facts = Facts(self.request_id, is_of_ids=isinstance(params, DiffusionTokensParams))
+        self._facts = Facts(self.request_id, is_of_ids=isinstance(params, GivenAsIds))
         self._reply = Reply(params, self._facts)
         self._arrival_s = 0.0
         self._queue_time_s: float | None = None

@@ -11,7 +11,7 @@ from app.core.parameters import PARAMETERS
 from app.core.settings import DiffusionConfig
 from app.services.diffusion.base import DiffusionModel, Prepared
 from app.services.diffusion.errors import InvalidParameters, ModelUnavailable, UnsupportedOperation
-from app.services.diffusion.models import DiffusionTokensParams, Params, Request
+from app.services.diffusion.models import GivenAsIds, Params, Request
 from app.services.diffusion.reading import Asked
 from app.services.diffusion.reading_request import ReadingRequest
 from app.services.diffusion.residency.instance import Instance
@@ -182,7 +182,7 @@ def _fit(instance: Instance, params: Asked, config: DiffusionConfig) -> Fit:
 
 def _names_tokens(params: Asked) -> bool:
     """Whether a request holds token ids, which mean what they do to one model, and to its adapters."""
-    return isinstance(params, DiffusionTokensParams) or (isinstance(params, Request) and bool(params.logit_bias))
+    return isinstance(params, GivenAsIds) or (isinstance(params, Request) and bool(params.logit_bias))
 
 
 def _is_still_true(examined: Fit, instance: Instance, params: Asked, config: DiffusionConfig) -> bool:

@@ -13,7 +13,7 @@ from app.api.llama_cpp.requests import InfillRequest
 from app.api.openai.requests import ChatRequest, CompletionRequest, FimRequest, OpenAIRequest
 from app.core.complaints import MAX_COMPLAINTS
 from app.services.diffusion import DiffusionChatParams, DiffusionGenerationParams, DiffusionInfillingParams
-from app.services.diffusion.models import DiffusionTokensParams, Sampling
+from app.services.diffusion.models import DiffusionTokensInfillingParams, DiffusionTokensParams, Sampling
 
 MAX_LENGTH = 1024
 TURN = {"role": "user", "content": "a"}
@@ -128,10 +128,19 @@ def test_a_prompt_may_be_token_ids() -> None:
     for asked, message in (
         (CompletionRequest(prompt=[[1], []]), r"prompt\[1\] is empty"),
         (CompletionRequest(prompt=[1] * 10_001), "prompt has 10001 items"),
-        (CompletionRequest(prompt=[1], suffix="b"), "suffix goes with a prompt of text"),
+        (CompletionRequest(prompt=[[1], []], suffix="b"), r"prompt\[1\] is empty"),
     ):
         with pytest.raises(InvalidBody, match=message):
             asked.params(MAX_LENGTH)
+
+
+def test_a_gap_may_be_behind_token_ids() -> None:
+    asked = CompletionRequest(prompt=[[1, 2], [3]], suffix="b" * 5_002, seed=5)
+    assert asked.params(MAX_LENGTH) == [
+        DiffusionTokensInfillingParams(token_ids=ids, suffix="b" * 5_000, seed=5) for ids in ([1, 2], [3])
+    ]
+    assert asked.num_cut_characters == 4
+    assert CompletionRequest(prompt=[1], suffix="").params(MAX_LENGTH) == [DiffusionTokensParams(token_ids=[1])]
 
 
 def test_a_gap_may_be_at_the_end() -> None:

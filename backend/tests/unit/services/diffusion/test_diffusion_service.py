@@ -16,6 +16,7 @@ from app.services.diffusion import (
     UnknownModel,
     diffusion_service,
 )
+from app.services.diffusion.models import DiffusionTokensInfillingParams
 from app.services.diffusion.residency import supervisor
 from app.services.diffusion.residency.slot import State
 from tests.fakes import GatedModel, SlowlyLoadingModel, UnloadableModel, WordsModel
@@ -141,8 +142,11 @@ async def test_requests_are_strings_or_parameters_with_overrides() -> None:
         await service.generate_stream(DiffusionGenerationParams(text="a", top_k=5), top_k=7)
         await service.infill_stream(DiffusionInfillingParams(prefix="a", suffix="b"), temperature=0.0)
         await service.infill_stream("a")
-    assert [params.top_k for params in model.seen] == [7, 50, 50]
-    assert [params.temperature for params in model.seen] == [0.7, 0.0, 0.7]
+        model.takes_token_ids = True
+        await service.infill_stream(DiffusionTokensInfillingParams(token_ids=[1], suffix="b"), top_k=9)
+    assert [params.top_k for params in model.seen] == [7, 50, 50, 9]
+    assert [params.temperature for params in model.seen] == [0.7, 0.0, 0.7, 0.7]
+    assert isinstance(model.seen[-1], DiffusionTokensInfillingParams)
 
 
 async def test_parameters_may_change_for_the_next_request_while_this_one_waits() -> None:
