@@ -13,7 +13,6 @@ import argparse
 import json
 import statistics
 import subprocess
-import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ from app.services.diffusion.models import DiffusionGenerationParams
 from app.services.diffusion.native.decoding import decoding_params
 from app.text.tokenizer import Tokenizer
 from benchmarks import machine
+from benchmarks.quiet import Moment, Timing
 from benchmarks.runs import run_engine
 from benchmarks.speed import HERE, MODELS, PROSE
 
@@ -38,21 +38,40 @@ AT_ONCE = 8
 WEIGHTS: tuple[tuple[str, QuantizationName], ...] = (("", "none"), (", int8", "int8"))
 STEPS = (128, 4)
 """The steps of the long and the short run; the program runs all of them, even if there are fewer masks."""
+FEW_STEPS = (15, 5)
+"""Steps of the two runs where a step takes seconds: multiples of the blocks of a canvas of 160."""
 
 
 def peer_s(cli: Path, gguf: Path) -> float:
     """The program's seconds per new token; it commits one in each forward pass."""
-    (long_s, many), (short_s, few) = (_peer_run(cli, gguf, steps) for steps in STEPS)
-    return (long_s - short_s) / (many - few)
+    return steps_s(cli, gguf, CANVAS, STEPS).seconds
 
 
-def _peer_run(cli: Path, gguf: Path, steps: int) -> tuple[float, int]:
-    size, threads = str(CANVAS), str(torch.get_num_threads())
+def steps_s(cli: Path, gguf: Path, canvas: int, steps: tuple[int, int] = FEW_STEPS) -> Timing:
+    """The times of one step: the difference of a long and a short run, so without what it takes to load.
+
+    Raises:
+        SystemExit: the program failed, or took no steps.
+    """
+    (long, many), (short, few) = (_peer_run(cli, gguf, canvas, count) for count in steps)
+    if many <= few:
+        raise SystemExit(f"{cli} took {many} steps where it should take more than {few}; is it llama-diffusion-cli?")
+    seconds, cpu_s = long.seconds - short.seconds, long.cpu_s - short.cpu_s
+    return Timing(seconds / (many - few), cpu_s / (many - few))
+
+
+def _peer_run(cli: Path, gguf: Path, canvas: int, steps: int) -> tuple[Timing, int]:
+    size, threads = str(canvas), str(torch.get_num_threads())
     command = [str(cli), "-m", str(gguf), "-p", PROSE, "-ub", size, "-b", size, "-c", "512", "-t", threads]
     command += ["--diffusion-block-length", str(BLOCK), "--diffusion-steps", str(steps), "--temp", "0", "--top-k", "1"]
-    started = time.perf_counter()
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=True)
-    return time.perf_counter() - started, (done.stdout + done.stderr).count(b"diffusion step:")
+    started = Moment.now()
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    ended = Moment.now()
+    if done.returncode:
+        last = (done.stderr.decode(errors="replace").strip().splitlines() or ["it says nothing"])[-1]
+        raise SystemExit(f"{cli} failed on {gguf.name} with status {done.returncode}: {last}")
+    timing = Timing(ended.seconds - started.seconds, ended.own_s - started.own_s)
+    return timing, (done.stdout + done.stderr).count(b"diffusion step:")
 
 
 def request(tokenizer: Tokenizer, preset: str, number: int) -> GenerationRequest:
