@@ -2,7 +2,8 @@
 
 SmolLM2-135M (see `corpus/smollm.py`) reads 64 held-out beginnings of the plain English with the continuations that the
 service in this process writes by its defaults, and with the true ones. A text that repeats itself costs the judge few
-bits, so its number stands beside the shares of degenerate texts, of known words and of texts that end by themselves.
+bits, so its number stands beside the shares of degenerate texts, of known words and of texts that end by themselves
+(beside the share of the true ones that are short enough for that).
 Then the models fill a hidden sentence of held-out stories from eight masks.
 For the embedded models the scores go into `results/judge.json`.
 """
@@ -13,7 +14,7 @@ import argparse
 import asyncio
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
@@ -23,9 +24,6 @@ import torch
 from tokenizers import Tokenizer
 from torch.nn.functional import cross_entropy
 
-from app.services.diffusion.diffusion_service import DiffusionLLMService
-from app.services.diffusion.models import GenerationResult
-from app.services.diffusion.requests.generation import Generation
 from training.continuation import Continuation, describe_texts
 from training.corpus.dictionary import english_words, unknown_words, words_of
 from training.corpus.llama import Llama
@@ -37,10 +35,10 @@ from training.infilling import share, similarity
 from training.precision import is_bf16_worthwhile
 from training.prepare import unit_hash
 from training.sentences import MASKS, HiddenSentence, hidden_sentences
+from training.serving import written
 
 BEGINNINGS = 64
 MAX_NEW_TOKENS = 192
-AT_ONCE = 8
 NUM_SENTENCES = 5
 """The number of filled sentences to show."""
 DOCUMENT_START = 0
@@ -76,25 +74,6 @@ def heldout_beginnings(texts: Iterable[Text], count: int = BEGINNINGS) -> list[C
     heldout = sorted(filter(is_heldout, texts), key=lambda text: unit_hash(text.text))
     cuts = [cut(text) for text in heldout]
     return [Continuation(beginning, rest, ended=True) for beginning, rest in cuts if words_of(rest)][:count]
-
-
-async def written(model: str, checkpoint: Path, calls: Sequence[Mapping[str, Any]]) -> list[GenerationResult]:
-    """The answers of the service by its defaults; the number of a call, which is the parameters, is its seed."""
-    service = DiffusionLLMService()
-    await service.initialize({"diffusion": {"enabled": True, f"{model}_path": str(checkpoint)}})
-    try:
-        answers = []
-        for start in range(0, len(calls), AT_ONCE):
-            numbered = enumerate(calls[start : start + AT_ONCE], start)
-            answers += await asyncio.gather(*(_call(service, call, model_id=model, seed=i) for i, call in numbered))
-    finally:
-        await service.close()
-    return answers
-
-
-def _call(service: DiffusionLLMService, call: Mapping[str, Any], **common: Any) -> Generation:
-    start = service.infill_stream if "suffix" in call else service.generate_stream
-    return start(**call, **common)
 
 
 def continued(model: str, checkpoint: Path, prompts: list[str]) -> list[Continuation]:
@@ -139,6 +118,11 @@ def scores(judge: Judge, texts: list[Continuation], known: frozenset[str]) -> di
     }
 
 
+def ends_within(texts: list[Continuation], tokenizer: Tokenizer, limit: int = MAX_NEW_TOKENS) -> float:
+    """The share of whole texts that end before a model's limit of new tokens, the end of text counted in."""
+    return share([len(tokenizer.encode(one.text, add_special_tokens=False).ids) < limit for one in texts])
+
+
 def judged(models: dict[str, Path], examples: int) -> dict[str, Any]:
     """The scores of the true continuations and of each model's, with the ratio of the bits."""
     torch.set_grad_enabled(False)
@@ -153,7 +137,9 @@ def judged(models: dict[str, Path], examples: int) -> dict[str, Any]:
         ratio = own["bits_per_byte"] / results["true"]["bits_per_byte"]
         shown = [{"prompt": one.prompt, "text": one.text} for one in texts[:examples]]
         sentences = sentence_scores(judge, cases, filled(model, checkpoint, cases))
-        results[model] = {"ratio": round(ratio, 3), **own, "hidden_sentences": sentences, "examples": shown}
+        ends = ends_within(true, Tokenizer.from_file(str(checkpoint / "tokenizer.json")))
+        results[model] = {"ratio": round(ratio, 3), **own, "true_ends_by_itself": ends}
+        results[model] |= {"hidden_sentences": sentences, "examples": shown}
     return results
 
 

@@ -12,7 +12,7 @@ from training.continuation import Continuation
 from training.corpus.llama import Layer, Llama, Shape, Weights
 from training.corpus.packed import Text
 from training.corpus.split import apart
-from training.judge import Judge, heldout_beginnings, scores, sentence_scores
+from training.judge import Judge, ends_within, heldout_beginnings, scores, sentence_scores
 from training.prepare import unit_hash
 from training.sentences import HiddenSentence
 
@@ -90,3 +90,8 @@ def test_beginnings_are_held_out_and_cut_at_words_or_turns() -> None:
         ("one two three four five six seven eight nine ten eleven twelve", " thirteen fourteen"),
         ("User: Why?\n\nAssistant:", " Because it is."),
     }
+
+
+def test_a_true_text_ends_within_the_limit_if_its_end_fits_too() -> None:
+    texts = [Continuation("", text, True) for text in ("a b", "a b cc", "a b cc a")]
+    assert ends_within(texts, uniform_judge().tokenizer, limit=3) == pytest.approx(1 / 3, abs=1e-3)
