@@ -14,6 +14,7 @@ from app.api.openai import face as openai
 FACES: tuple[Face, ...] = (
     diffusion.FACE,
     openai.FACE,
+    openai.TOKENS,
     decisions.SYSTEM_ONE,
     decisions.DECISIONS,
     llama_cpp.FACE,

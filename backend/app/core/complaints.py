@@ -52,6 +52,7 @@ KINDS = {
     "bool_type": "true or false",
     "bool_parsing": "true or false",
     "list_type": "a list",
+    "tuple_type": "a list",
     "dict_type": "an object",
     "model_type": "an object",
     "model_attributes_type": "an object",
@@ -136,7 +137,8 @@ def _path_of(error: ErrorDetails, given: Any) -> Path:
     location = error["loc"]
     is_missing = error["type"] == "missing"
     ways = list(_readings(location[:-1] if is_missing else location, given))
-    path = next((path for path, value in ways if value is error["input"]), ways[0][0] or location[:1])
+    nearest = ways[0][0] or (() if is_missing else location[:1])
+    path = next((path for path, value in ways if value is error["input"]), nearest)
     return (*path, location[-1]) if is_missing else path
 
 

@@ -31,6 +31,7 @@ from app.services.diffusion.residency.observation import memory_of, observe_mode
 from app.services.diffusion.residency.residency import Residency
 from app.services.diffusion.residency.routing import Router
 from app.services.diffusion.residency.supervisor import Supervisor
+from app.services.diffusion.tokens import TokenizerMethod
 
 Item: TypeAlias = ModelEvent | ServiceError
 """An item that a replica sends to an ingress: an event of the model, or an error as the last one."""
@@ -88,6 +89,14 @@ class ModelReplica:
                 return None
         except ServiceError as error:
             return str(error)
+
+    async def consult(self, method: TokenizerMethod, *arguments: Any) -> Any:
+        """The answer of the model's tokenizer, or the ServiceError that there is instead."""
+        try:
+            async with self._router.held(self._slot.model_id) as model:
+                return await getattr(model, method)(*arguments)
+        except ServiceError as error:
+            return error
 
     # -- what is asked of all replicas ---------------------------------------------------------------------------------
 

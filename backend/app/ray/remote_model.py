@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from typing import Any, cast
 
@@ -19,6 +19,7 @@ from app.services.diffusion.model_events import Ended, ModelEvent
 from app.services.diffusion.models import Capability, DiffusionGenerationParams, DiffusionInfillingParams
 from app.services.diffusion.reading import Asked, DiffusionReadParams
 from app.services.diffusion.reports import DiffusionModelDetails
+from app.services.diffusion.tokens import Encoding, TokenizerFacts, TokenizerMethod, Tokens
 
 LOOK_EVERY_S = 0.1
 
@@ -98,6 +99,15 @@ class RemoteModel(DiffusionModel):
     def infill_stream(self, params: DiffusionInfillingParams) -> AsyncGenerator[ModelEvent, None]:
         return self._answer(params)
 
+    async def encode(self, text: Encoding) -> Tokens:
+        return cast(Tokens, await self._consulted("encode", text))
+
+    async def decode(self, token_ids: Sequence[int]) -> str:
+        return cast(str, await self._consulted("decode", token_ids))
+
+    async def describe_tokenizer(self) -> TokenizerFacts:
+        return cast(TokenizerFacts, await self._consulted("describe_tokenizer"))
+
     @property
     def _spokesman(self) -> DiffusionModelDetails:
         """The details of the first replica that answers, or of any other."""
@@ -115,6 +125,16 @@ class RemoteModel(DiffusionModel):
         except RAY_ERRORS as error:
             raise self._explained(error) from None
         return refusal
+
+    async def _consulted(self, method: TokenizerMethod, *arguments: Any) -> Any:
+        """A replica's answer about its tokenizer. Raises the ServiceError that it has instead of one."""
+        try:
+            answer = await self._handle.consult.remote(method, *arguments)
+        except RAY_ERRORS as error:
+            raise self._explained(error) from None
+        if isinstance(answer, ServiceError):
+            raise answer
+        return answer
 
     async def _answer(self, params: Asked) -> AsyncGenerator[ModelEvent, None]:
         num_replicas = sum(details.is_available for details in self._replicas().values())

@@ -77,6 +77,17 @@ def test_each_key_opens(keyed: Server, key: str) -> None:
         assert keyed.post("/generate/stream", BODY, headers=headers).status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("method", "path"), [("POST", "/tokenize"), ("POST", "/detokenize"), ("GET", "/tokenizer_info")]
+)
+def test_tokens_need_a_key(keyed: Server, method: str, path: str) -> None:
+    def call(headers: dict[str, str]) -> int:
+        return keyed.session.request(method, keyed.url + path, json={}, headers=headers, timeout=60).status_code
+
+    assert call({}) == call(bearer("wrong")) == 401
+    assert call(bearer(KEYS[0])) == 400
+
+
 def test_without_a_key_the_body_is_not_read(keyed: Server) -> None:
     head = (
         b"POST /api/diffusion/generate HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\nConnection: close\r\n\r\n"

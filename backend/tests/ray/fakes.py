@@ -10,6 +10,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from ray.exceptions import RayError
 from ray.serve._private.common import RequestMetadata
 from ray.serve.handle import DeploymentResponseGenerator
 
@@ -87,6 +88,7 @@ class FakeHandle:
         assignment_error: why no replica takes a call.
         call_error: why there can be no call.
         cancel_error: what cancelling a call raises.
+        consulted: what a replica says of its tokenizer; an exception of Ray's is raised.
         on_check: called when a replica is asked whether it can take a request.
     """
 
@@ -96,6 +98,7 @@ class FakeHandle:
     assignment_error: BaseException | None = None
     call_error: Exception | None = None
     refusal: str | Exception | None = None
+    consulted: Any = None
     results: list[FakeReplicaResult] = field(default_factory=list)
     request_ids: list[str] = field(default_factory=list)
     on_check: Callable[[], None] = lambda: None
@@ -112,6 +115,10 @@ class FakeHandle:
     def check(self) -> Method:
         return Method(self._check)
 
+    @property
+    def consult(self) -> Method:
+        return Method(self._consult)
+
     def remote(self, params: Any, request_id: str) -> DeploymentResponseGenerator[Any]:
         self.request_ids.append(request_id)
         if self.call_error is not None:
@@ -126,3 +133,8 @@ class FakeHandle:
         if isinstance(self.refusal, Exception):
             raise self.refusal
         return self.refusal
+
+    def _consult(self, method: str, *arguments: Any) -> Any:
+        if isinstance(self.consulted, RayError):
+            raise self.consulted
+        return self.consulted

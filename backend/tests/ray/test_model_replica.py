@@ -17,6 +17,7 @@ from app.services.diffusion import DiffusionGenerationParams, InvalidParameters
 from app.services.diffusion.decisions import DiffusionDecisionParams
 from app.services.diffusion.model_events import CanvasStep, Ended, HolesRead, Piece, Started
 from app.services.diffusion.reading import Asked, DiffusionReadParams
+from app.services.diffusion.tokens import Encoding
 from tests.ray.fakes import FakeBoard
 
 pytestmark = pytest.mark.ray
@@ -69,6 +70,16 @@ async def test_a_replica_reads_and_decides(replica: ModelReplica) -> None:
         assert isinstance(ended, Ended)
         assert ended.num_denoising_steps == 1
         assert await answered(replica, sent) == [started, read, ended]
+
+
+async def test_a_replica_says_what_its_tokenizer_does(replica: ModelReplica) -> None:
+    asked: Encoding = pickle.loads(pickle.dumps(Encoding("def main")))
+    tokens = pickle.loads(pickle.dumps(await replica.consult("encode", asked)))
+    assert await replica.consult("decode", tokens.ids) == "def main"
+    facts = pickle.loads(pickle.dumps(await replica.consult("describe_tokenizer")))
+    (error,) = pickle.loads(pickle.dumps([await replica.consult("decode", [facts.vocab_size])]))
+    assert isinstance(error, InvalidParameters)
+    assert replica._slot.may_be_released, "whoever asks holds the model no longer"
 
 
 async def test_a_replica_obeys_a_constraint_and_reports_what_it_forced(replica: ModelReplica) -> None:

@@ -20,6 +20,7 @@ from app.services.diffusion import DiffusionLLMService, InvalidParameters, Model
 from app.services.diffusion.decisions import DiffusionDecisionParams
 from app.services.diffusion.model_events import Ended, HolesRead
 from app.services.diffusion.reading import DiffusionReadParams
+from app.services.diffusion.tokens import Encoding, Tokens
 from tests.ray.samples import statistics
 from tests.ray.world import START, World
 
@@ -52,6 +53,20 @@ async def test_what_a_replica_read_is_the_answer_to_a_read_and_to_a_decision(wor
     assert (await world.service.decide(decision)).metadata["holes"] == holes
     counted = world.service.statistics()
     assert (counted.total_requests, counted.successful_requests, counted.requests_in_flight) == (2, 2, 0)
+
+
+async def test_what_a_replica_says_of_its_tokens_is_the_answer(world: World) -> None:
+    replica, tokens = world.models["llada"], Tokens((5,), ("x",), (b"x",))
+    replica.consulted = tokens
+    assert await world.service.tokenizers.encode(Encoding("x"), "llada") == tokens
+    replica.consulted = "x"
+    assert await world.service.tokenizers.decode([5], "llada") == "x"
+    replica.consulted = InvalidParameters("token_ids has -1", field="token_ids")
+    with pytest.raises(InvalidParameters, match="token_ids has -1"):
+        await world.service.tokenizers.decode([-1], "llada")
+    replica.consulted = errors.ActorDiedError()
+    with pytest.raises(ModelUnavailable, match="send the request again"):
+        await world.service.tokenizers.describe("llada")
 
 
 async def test_a_replica_that_dies_ends_its_streams_with_an_error_event(world: World) -> None:

@@ -1,4 +1,5 @@
-"""The face under `/v1`: the service, in the words of OpenAI's API and of those who followed it."""
+"""The face under `/v1`: the service, in the words of OpenAI's API and of those who followed it, and the calls that some
+of these have at the root."""
 
 from __future__ import annotations
 
@@ -6,8 +7,9 @@ from fastapi import APIRouter
 
 from app.api.errors.openai_problem import OPENAI_FORM
 from app.api.face import Body, Face
-from app.api.openai import endpoints
+from app.api.openai import endpoints, token_endpoints
 from app.api.openai.requests import ChatRequest, CompletionRequest, FimRequest
+from app.api.openai.tokens import DetokenizeRequest, TokenizeRequest
 from app.api.wire.json_encoding import JsonResponse
 from app.api.wire.kinds import Kind
 
@@ -28,4 +30,16 @@ FACE = Face(
     },
     errors=OPENAI_FORM,
     bodies=(Body(CompletionRequest), Body(ChatRequest), Body(FimRequest)),
+)
+
+TOKENS = Face(
+    name="tokens",
+    router=token_endpoints.router,
+    kinds={
+        "/tokenize": Kind.READING,
+        "/detokenize": Kind.READING,
+        "GET /tokenizer_info": Kind.READING,
+    },
+    errors=OPENAI_FORM,  # vLLM and llama.cpp's server have the same
+    bodies=(Body(TokenizeRequest), Body(DetokenizeRequest)),
 )

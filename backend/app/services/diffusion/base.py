@@ -18,7 +18,7 @@ A package can also name such a class in the entry point group `reynard_diffusion
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -42,6 +42,7 @@ from app.services.diffusion.models import (
 from app.services.diffusion.reading import Asked, DiffusionReadParams
 from app.services.diffusion.reading_request import ReadingRequest
 from app.services.diffusion.reports import DiffusionModelDetails, ParameterBound
+from app.services.diffusion.tokens import Encoding, TokenizerFacts, Tokens
 
 StreamItem: TypeAlias = DiffusionStreamEvent | ModelEvent
 """An item that a model may yield: an event as clients see it, or its typed form."""
@@ -135,6 +136,18 @@ class DiffusionModel(ABC):
         """An async generator that yields `LikelihoodsRead` once, and may yield `Started` and `Ended`. Override it where
         a model that reads can say this too."""
         raise self._cannot("read")
+
+    async def encode(self, text: Encoding) -> Tokens:
+        """Gives the tokens of a text. Override it, `decode` and `describe_tokenizer` where `takes_token_ids`."""
+        raise self._shows_no_tokens()
+
+    async def decode(self, token_ids: Sequence[int]) -> str:
+        """Gives the text of token ids, special ones by their names; raises InvalidParameters for ids that are none,
+        about the field `token_ids`."""
+        raise self._shows_no_tokens()
+
+    async def describe_tokenizer(self) -> TokenizerFacts:
+        raise self._shows_no_tokens()
 
     async def close(self) -> None:
         """Releases what `initialize` took. Called once no request uses the model any more; `initialize` may follow."""
@@ -242,6 +255,10 @@ class DiffusionModel(ABC):
         return UnsupportedOperation(
             f"model {self.model_id!r} cannot infill: it sees no text behind a gap", field="suffix"
         )
+
+    def _shows_no_tokens(self) -> UnsupportedOperation:
+        message = f"model {self.model_id!r} shows no tokens: its texts can be asked for, and no ids"
+        return UnsupportedOperation(message, field="model_id", operation="tokenize")
 
     @property
     def device(self) -> str:

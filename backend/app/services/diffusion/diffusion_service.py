@@ -40,6 +40,7 @@ from app.services.diffusion.residency.residency import Residency
 from app.services.diffusion.residency.roster import Roster
 from app.services.diffusion.residency.routing import Router
 from app.services.diffusion.residency.slot import Slot
+from app.services.diffusion.residency.tokenizers import Tokenizers
 from app.services.diffusion.state import ServiceState
 from app.services.diffusion.validation import ParamsType, asked, changed, merged, service_part
 
@@ -58,6 +59,9 @@ class DiffusionLLMService:
     Args:
         config: settings; `initialize` may change them.
         hosting: says where models run; left out, in this process.
+
+    Attributes:
+        tokenizers: gives the tokens of texts, and the texts of tokens.
     """
 
     def __init__(self, config: DiffusionConfig | None = None, *, hosting: Hosting | None = None) -> None:
@@ -70,6 +74,7 @@ class DiffusionLLMService:
         self._residency = Residency(self._state.current)
         self._roster = Roster(self._residency, self._hosting.place)
         self._router = Router(self._residency, self._state.current, self._hosting.confirm)
+        self.tokenizers = Tokenizers(self._router, self._state)
         self._supervisor = self._hosting.supervisor(self._residency, self._state.current)
         self._runs = BackgroundTasks()
         self._watch = BackgroundTasks()

@@ -18,7 +18,9 @@ from app.services.diffusion.native.likelihood import Scoring, scoring_of
 from app.services.diffusion.native.loading import Loaded
 from app.services.diffusion.native.prompt import prompt_ids
 from app.services.diffusion.native.reading import Reading, reading_of
+from app.services.diffusion.native.tokens import tokens_of
 from app.services.diffusion.reading import DiffusionReadParams
+from app.services.diffusion.tokens import Encoding, Tokens
 from app.text.chat_template import check_options
 from app.text.errors import ChatTemplateError, ConversationRefused, OptionRefused
 from app.text.prompt import PromptIds
@@ -46,6 +48,15 @@ async def composed_prompt(loaded: Loaded, params: Params, model_id: str) -> Prom
     is_templated = isinstance(params, DiffusionChatParams) and loaded.tokenizer.chat_template is not None
     with _template_errors(model_id, "messages"):
         return await _made(compose, is_long=is_templated or _num_characters(params) > LONG_TEXT_CHARACTERS)
+
+
+async def composed_tokens(loaded: Loaded, asked: Encoding, model_id: str) -> Tokens:
+    """Gives the tokens of a text or of a conversation. Raises as `composed_prompt` does."""
+    params = asked.text
+    if isinstance(params, DiffusionChatParams):
+        check_template_options(loaded, params)
+    with _template_errors(model_id, "messages"):
+        return await asyncio.to_thread(tokens_of, loaded.family, loaded.tokenizer, asked)
 
 
 async def composed_reading(loaded: Loaded, params: DiffusionReadParams) -> Reading:

@@ -61,15 +61,21 @@ def check_bias(logit_bias: Mapping[int, float], tokenizer: Tokenizer) -> None:
 
 def check_ids(token_ids: Sequence[int], tokenizer: Tokenizer) -> None:
     """Raises InvalidParameters for the first id that stands for no text."""
+    check_known(token_ids, tokenizer)
+    if tokenizer.mask_id in token_ids:
+        raise InvalidParameters(
+            f"token_ids has the mask at index {token_ids.index(tokenizer.mask_id)}, which stands for text that is "
+            "still to be written",
+            field="token_ids",
+        )
+
+
+def check_known(token_ids: Sequence[int], tokenizer: Tokenizer) -> None:
+    """Raises InvalidParameters for the first id that no token of the model has."""
     for index, token_id in enumerate(token_ids):
         if not 0 <= token_id < tokenizer.vocab_size:
             raise InvalidParameters(
                 f"token_ids has {token_id} at index {index}, {_no_token(tokenizer)}",
-                field="token_ids",
-            )
-        if token_id == tokenizer.mask_id:
-            raise InvalidParameters(
-                f"token_ids has the mask at index {index}, which stands for text that is still to be written",
                 field="token_ids",
             )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager, aclosing
 from dataclasses import fields
 
@@ -35,17 +35,20 @@ from app.services.diffusion.native.composing import (
     composed_prompt,
     composed_reading,
     composed_scoring,
+    composed_tokens,
 )
 from app.services.diffusion.native.decoding import check_combination, decoding_params
 from app.services.diffusion.native.engine_errors import failure
 from app.services.diffusion.native.engine_events import Translator
-from app.services.diffusion.native.engine_request import check_bias, check_ids, engine_request
+from app.services.diffusion.native.engine_request import check_bias, check_ids, check_known, engine_request
 from app.services.diffusion.native.engine_stream import Canvases, engine_events, read_events
 from app.services.diffusion.native.loading import Loaded, family_at, load
 from app.services.diffusion.native.memory_report import report_memory
+from app.services.diffusion.native.tokens import tokenizer_facts
 from app.services.diffusion.reading import Asked, DiffusionReadParams
 from app.services.diffusion.reading_request import ReadingRequest
 from app.services.diffusion.reports import DiffusionModelDetails, ParameterBound
+from app.services.diffusion.tokens import Encoding, TokenizerFacts, Tokens
 from app.text.errors import TextError
 
 _REPORTED = [name for name in ENGINE_NAMES if PARAMETERS[name].le is not None and name != "seed"]
@@ -238,6 +241,18 @@ class NativeDiffusionModel(DiffusionModel):
 
     def likelihood_stream(self, params: DiffusionLikelihoodParams) -> AsyncIterator[ModelEvent]:
         return self._read(lambda loaded: composed_scoring(loaded, params))
+
+    async def encode(self, text: Encoding) -> Tokens:
+        return await composed_tokens(self._require(), text, self.model_id)
+
+    async def decode(self, token_ids: Sequence[int]) -> str:
+        tokenizer = self._require().tokenizer
+        check_known(token_ids, tokenizer)
+        return await asyncio.to_thread(tokenizer.decode, token_ids, skip_special=False)
+
+    async def describe_tokenizer(self) -> TokenizerFacts:
+        loaded = self._require()
+        return tokenizer_facts(loaded.family, loaded.tokenizer)
 
     def prepared_stream(self, prepared: Prepared) -> AsyncIterator[ModelEvent]:
         """The answer; whoever wants to change what this model answers overrides this."""

@@ -27,7 +27,7 @@ def prompt_ids(family: TextFamily, tokenizer: Tokenizer, params: Params, room: i
     Raises:
         ChatTemplateError: the template fails, or, as ConversationRefused, it refuses the conversation.
     """
-    bos = family.always_begins or tokenizer.adds_bos
+    bos = begins_with_bos(family, tokenizer)
     if isinstance(params, GivenAsIds):
         suffix = params.suffix if isinstance(params, DiffusionInfillingParams) else ""
         return behind_ids(tokenizer, params.token_ids, suffix, eos=bool(suffix) and family.ends_infillings)
@@ -44,6 +44,11 @@ def prompt_ids(family: TextFamily, tokenizer: Tokenizer, params: Params, room: i
         return continuation(tokenizer, params.written(turns), bos=bos).prefix
 
     return conversation(encode, messages, room=room)
+
+
+def begins_with_bos(family: TextFamily, tokenizer: Tokenizer) -> bool:
+    """Whether a prompt begins with the beginning of text; a chat template writes its own."""
+    return family.always_begins or tokenizer.adds_bos
 
 
 def _templated(

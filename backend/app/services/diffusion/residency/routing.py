@@ -104,6 +104,22 @@ class Router:
             await self._confirm(choice)
             yield choice
 
+    @asynccontextmanager
+    async def held(self, model_id: str) -> AsyncIterator[DiffusionModel]:
+        """Waits for the model itself, for which no other can stand in, and holds it until the block ends.
+
+        Raises:
+            UnknownModel: no model has this id.
+            ModelUnavailable: it cannot be had.
+        """
+        await self._residency.is_complete.wait()
+        slot = self._residency.slot(model_id)
+        instance = await slot.loaded()
+        if instance is None:
+            raise ModelUnavailable(f"model {model_id!r} is not available: {slot.public_problem}")
+        with instance.hold() as model:
+            yield model
+
     async def _find(self, requested: str, params: Asked, config: DiffusionConfig, examined: Fit | None) -> Fit:
         slot = self._residency.slot(requested)
         instance = slot.instance if slot.is_out_of_order else await slot.loaded()

@@ -10,15 +10,19 @@ from app.services.diffusion import (
     DiffusionGenerationParams,
     DiffusionInfillingParams,
     DiffusionLLMService,
+    GenerationTimeout,
     InvalidParameters,
+    ModelUnavailable,
     Overloaded,
     ServiceDisabled,
     UnknownModel,
+    UnsupportedOperation,
     diffusion_service,
 )
 from app.services.diffusion.models import DiffusionTokensInfillingParams
 from app.services.diffusion.residency import supervisor
 from app.services.diffusion.residency.slot import State
+from app.services.diffusion.tokens import Encoding
 from tests.fakes import GatedModel, SlowlyLoadingModel, UnloadableModel, WordsModel
 from tests.unit.services.diffusion.serving import NO_FOLDER, serving, until
 
@@ -147,6 +151,28 @@ async def test_requests_are_strings_or_parameters_with_overrides() -> None:
     assert [params.top_k for params in model.seen] == [7, 50, 50, 9]
     assert [params.temperature for params in model.seen] == [0.7, 0.0, 0.7, 0.7]
     assert isinstance(model.seen[-1], DiffusionTokensInfillingParams)
+
+
+async def test_tokens_are_asked_of_the_model_itself() -> None:
+    text = Encoding("x")
+    with pytest.raises(ServiceDisabled):
+        await DiffusionLLMService().tokenizers.encode(text)
+    async with serving(WordsModel(), UnloadableModel("broken")) as service:
+        for ask in (service.tokenizers.encode(text), service.tokenizers.decode([1]), service.tokenizers.describe()):
+            with pytest.raises(UnsupportedOperation, match="model 'words' shows no tokens"):
+                await ask
+        with pytest.raises(UnknownModel, match="no-such"):
+            await service.tokenizers.encode(text, "no-such")
+        with pytest.raises(ModelUnavailable, match="model 'broken' is not available"):
+            await service.tokenizers.encode(text, "broken")
+
+
+async def test_tokens_of_a_model_that_is_not_loaded_in_time_are_a_timeout() -> None:
+    slow = SlowlyLoadingModel("slow")
+    async with serving(WordsModel(), slow, timeout_seconds=0.01) as service:
+        with pytest.raises(GenerationTimeout, match=r"'slow' did not answer within timeout_seconds=0\.01"):
+            await service.tokenizers.describe("slow")
+        slow.may_load.set()
 
 
 async def test_parameters_may_change_for_the_next_request_while_this_one_waits() -> None:
