@@ -133,11 +133,21 @@ def test_every_face_asks_for_the_same(server: Server) -> None:
     openai: Json = {"prompt": "It was", "max_tokens": 16, "seed": 3, **penalties}
     assert asked("/v1/completions", openai)["choices"][0]["text"] == plain
     assert asked("/v1/completions", {**openai, "logit_bias": bias})["choices"][0]["text"] == biased
+    pairs = [["a", 20], [B, False]]
+    assert asked("/v1/completions", {**openai, "logit_bias": pairs})["choices"][0]["text"] == biased
+    refused = server.post("/generate", {**native, "logit_bias": pairs}).json()["errors"]
+    assert refused[0]["message"] == "logit_bias=a list of 2 must be an object"
     options: Json = {"num_predict": 16, "seed": 3, **penalties}
     ollama: Json = {"prompt": "It was", "raw": True, "stream": False}
     assert asked("/api/generate", {**ollama, "options": options})["response"] == plain
     assert asked("/api/generate", {**ollama, "options": {**options, "logit_bias": bias}})["response"] == biased
     gap: Json = {"max_length": 16, "seed": 3, **penalties}
-    filled = server.answer("/infill", {"prefix": "It was", "suffix": "x", "model_id": "llada", **gap})["infilled_text"]
+    own: Json = {"prefix": "It was", "suffix": "x", "model_id": "llada", **gap}
+    filled, shifted = (
+        server.answer("/infill", {**own, **more})["infilled_text"] for more in ({}, {"logit_bias": bias})
+    )
+    assert filled != shifted
     editor: Json = {"input_prefix": "It was", "input_suffix": "x", "n_predict": 16, "seed": 3, **penalties}
     assert asked("/infill", editor)["content"] == filled
+    for spelled in (bias, pairs):
+        assert asked("/infill", {**editor, "logit_bias": spelled})["content"] == shifted

@@ -46,6 +46,8 @@ def guarded(tmp_path_factory: pytest.TempPathFactory, plugin: Path) -> Iterator[
         ({"logit_bias": {"x": 1}}, "logit_bias.x", "logit_bias.x='x' must be an integer"),
         ({"logit_bias": {"5": 1}}, "logit_bias", "logit_bias names token ids, which model 'words' does not take"),
         ({"model": "llada", "logit_bias": {"1000000": -1}}, "logit_bias", "logit_bias has 1000000, which is no token"),
+        ({"logit_bias": [[5, False]]}, "logit_bias", "logit_bias names token ids, which model 'words' does not take"),
+        ({"logit_bias": [["a", 1]]}, "model", "model 'words' shows no tokens"),
         ({"extra_body": {"typical_p": 0.5}}, "typical_p", "unknown field 'typical_p'"),
         ({"logprobs": 1}, "logprobs", "model 'words' gives no logprobs"),
         ({"extra_body": {"temprature": 1}}, "temprature", "unknown field 'temprature'"),

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel
 
+from app.api.bodies.biases import with_biased_ids
 from app.api.bodies.body import body_of
 from app.api.bodies.passed_over import PassedOver
 from app.api.deps import ServiceDep
@@ -87,6 +88,7 @@ async def llama_cpp_infill(asked: InfillBody, service: ServiceDep, request: Requ
     ]
     if not asked.wants_text:
         return Response(data_line(answers[0].last()), media_type=SERVER_SENT_EVENTS) if asked.stream else _body(answers)
+    asked = await with_biased_ids(asked, service)
     generations = start_choices(service, asked.params(model.max_length)[:num_answers], request)
     try:
         if asked.stream:

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, ValidationError
 
+from app.api.bodies.biases import Biases
 from app.api.bodies.unsupported import FIRST_ONLY, AsksForNothing, Ignored, unsupported
 from app.api.errors.table import InvalidBody
 from app.api.streams.choices import MAX_CHOICES, seeds_from
@@ -57,6 +58,11 @@ class InfillRequest(AsksForNothing):
     repeat_penalty: float | None = None
     frequency_penalty: float | None = None
     presence_penalty: float | None = None
+    logit_bias: Biases | None = Field(
+        None,
+        description="Added to tokens' logits: a list of pairs, an id or a text and a bias or `false`, which bans; or "
+        "an object of ids, -100 to 100; 300 tokens.",
+    )
     seed: int | None = Field(None, description="Below 0: the server chooses.")
     stop: str | Annotated[list[str], FIRST_ONLY] | None = Field(
         None, description="Text before which the answer ends: the first 16 of them that have up to 200 characters."
@@ -128,6 +134,7 @@ class InfillRequest(AsksForNothing):
             "repetition_penalty": _nearest("repetition_penalty", self.repeat_penalty),
             "frequency_penalty": _nearest("frequency_penalty", self.frequency_penalty),
             "presence_penalty": _nearest("presence_penalty", self.presence_penalty),
+            "logit_bias": self.logit_bias or None,
             "stop": self.stop_strings or None,
             "constraint": None if self.json_schema is None else {"json_schema": self.json_schema},
         }

@@ -8,6 +8,7 @@ from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends, Request, Response
 
+from app.api.bodies.biases import with_biased_ids
 from app.api.bodies.body import body_of
 from app.api.deps import ServiceDep
 from app.api.errors.openai_problem import OPENAI_FORM
@@ -87,6 +88,7 @@ def _without_marker(asked: Gap, service: DiffusionLLMService) -> Gap:
 async def _answer(
     asked: OpenAIRequest, form: Form, service: DiffusionLLMService, request: Request, *, openings: Sequence[str]
 ) -> Response:
+    asked = await with_biased_ids(asked, service)
     try:
         return await _answered(asked, form, service, request, openings=openings)
     except InvalidParameters as error:

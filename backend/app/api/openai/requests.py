@@ -16,6 +16,7 @@ from pydantic import (
     field_validator,
 )
 
+from app.api.bodies.biases import Biases
 from app.api.bodies.unsupported import FIRST_ONLY, AsksForNothing, Ignored, unsupported
 from app.api.errors.problem import FieldError
 from app.api.errors.table import InvalidBody
@@ -87,6 +88,11 @@ class OpenAIRequest(AsksForNothing, Constrained, Sampling):
     top_k: int | None = Field(None, ge=-1, le=TOP_K.le, description="0 or -1: the most that this server has.")
     stop: MaybeStop | Annotated[list[MaybeStop], Field(max_length=MAX_STOP_STRINGS)] | None = Field(
         None, description="Text before which the answer ends."
+    )
+    logit_bias: Biases | None = field_of(  # type: ignore[assignment]  # ids alone, once texts are tokens
+        "logit_bias",
+        description="Added to tokens' logits: an object of ids, -100, which bans one, to 100; or a list of pairs, an "
+        "id or a text and a bias or `false`, which bans; 300 tokens.",
     )
     stream: bool | None = None
     stream_options: StreamOptions | None = None

@@ -46,6 +46,7 @@ OptionValue = bool | OptionNumber | float | OptionText | None
 """A value of `chat_template_kwargs`; `None` is one that asks for nothing."""
 
 MAX_BIASED_TOKENS = 300
+MAX_BIAS = 100.0
 
 
 def _token_id(name: Any) -> Any:
@@ -54,7 +55,7 @@ def _token_id(name: Any) -> Any:
 
 
 TokenId = Annotated[int, BeforeValidator(_token_id), Field(ge=0)]
-Bias = Annotated[float, Field(ge=-100.0, le=100.0)]
+Bias = Annotated[float, Field(ge=-MAX_BIAS, le=MAX_BIAS)]
 LogitBias = Annotated[
     dict[TokenId, Bias],
     Field(max_length=MAX_BIASED_TOKENS, json_schema_extra={"propertyNames": {"pattern": "^(0|[1-9][0-9]{0,9})$"}}),

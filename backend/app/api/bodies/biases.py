@@ -1,0 +1,89 @@
+"""`logit_bias` in both of its spellings: OpenAI's object, and the list of pairs of llama.cpp's server.
+
+    {"198": -100, "5": 2}                         ids to biases
+    [[198, false], [5, 2], [" the", -0.5]]        an id or a text, and a bias or `false`, which is never
+
+A text stands for all of its tokens, each of them once. Biases of the same token add up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Protocol, Self, TypeAlias, TypeVar
+
+from pydantic import BeforeValidator, Discriminator, Field, Strict, Tag, WithJsonSchema
+
+from app.api.bodies.unsupported import FIRST_ONLY
+from app.services.diffusion import DiffusionLLMService
+from app.services.diffusion.models import MAX_BIAS, MAX_BIASED_TOKENS, MAX_STOP_CHARACTERS, LogitBias
+from app.services.diffusion.tokens import Encoding
+
+
+def _within_bounds(bias: Any) -> Any:
+    """The bias, with `false` as a number. llama.cpp's server has no bounds, so what is beyond ours means the bound."""
+    if bias is False:
+        return -MAX_BIAS
+    is_number = isinstance(bias, int | float) and not isinstance(bias, bool)
+    return min(max(bias, -MAX_BIAS), MAX_BIAS) if is_number else bias
+
+
+BiasedToken = Annotated[int, Field(ge=0)] | Annotated[str, Field(min_length=1, max_length=MAX_STOP_CHARACTERS)]
+PairedBias = Annotated[
+    float,
+    BeforeValidator(_within_bounds),
+    WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "boolean", "const": False}]}),
+]
+BiasPair = Annotated[tuple[BiasedToken, PairedBias], Strict(False)]
+"""A pair, which JSON writes as a list."""
+BiasPairs = Annotated[list[BiasPair], FIRST_ONLY, Field(max_length=MAX_BIASED_TOKENS)]
+
+Biases: TypeAlias = Annotated[
+    Annotated[LogitBias, Tag("ids")] | Annotated[BiasPairs, Tag("pairs")],
+    Discriminator(lambda biases: "pairs" if isinstance(biases, list) else "ids"),
+]
+
+
+class Biased(Protocol):
+    """A body that has such a field."""
+
+    @property
+    def model(self) -> str | None: ...
+
+    @property
+    def logit_bias(self) -> Biases | None: ...
+
+    def model_copy(self, *, update: Mapping[str, Any]) -> Self: ...
+
+
+B = TypeVar("B", bound=Biased)
+
+
+async def with_biased_ids(asked: B, service: DiffusionLLMService) -> B:
+    """The body with its pairs as ids and biases, which is how the service takes them.
+
+    Raises:
+        ServiceError: there are texts, and the model that is asked does not say what their tokens are.
+    """
+    pairs = asked.logit_bias
+    if not isinstance(pairs, list):
+        return asked
+    ids = await asyncio.gather(*(_ids(service, asked.model, token) for token, _ in pairs))
+    biases = [(token_id, bias) for each, (_, bias) in zip(ids, pairs, strict=True) for token_id in each]
+    return asked.model_copy(update={"logit_bias": _summed(biases)})
+
+
+async def _ids(service: DiffusionLLMService, model_id: str | None, token: int | str) -> Sequence[int]:
+    if isinstance(token, int):
+        return [token]
+    return list(dict.fromkeys((await service.tokenizers.encode(Encoding(token), model_id)).ids))
+
+
+def _summed(biases: Sequence[tuple[int, float]]) -> dict[int, float]:
+    """The sums within bounds; a token that is banned stays banned."""
+    sums: dict[int, float] = {}
+    for token_id, bias in biases:
+        before = sums.get(token_id, 0.0)
+        is_banned = -MAX_BIAS in (before, bias)
+        sums[token_id] = -MAX_BIAS if is_banned else min(max(before + bias, -MAX_BIAS), MAX_BIAS)
+    return sums
