@@ -141,11 +141,13 @@ def test_two_settings_stand_side_by_side(server: Server, open_page: OpenPage, or
 
 def test_the_code_really_asks_the_same(server: Server, open_page: OpenPage) -> None:
     text = 'It\'s "quoted" \\ $HOME\n`x`'
-    page = open_page(address(**{**PROSE, "text": text, "stop": "\\n\nThe end"}))
+    penalties = {"frequency_penalty": 1.5, "presence_penalty": -0.5, "min_p": 0.1}
+    typed = {"text": text, "stop": "\\n\nThe end", "logit_bias": "5=-100\n 7 = 2.5\n", **penalties}
+    page = open_page(address(**{**PROSE, **typed}))
     page.get_by_role("button", name="As code").click()
     curl, python = page.locator("#curl").text_content() or "", page.locator("#python").text_content() or ""
     asked = {name: value for name, value in PROSE.items() if name != "mode"}
-    body = {**asked, "text": text, "stop": ["\n", "The end"]}
+    body = {**asked, **penalties, "text": text, "stop": ["\n", "The end"], "logit_bias": {"5": -100, "7": 2.5}}
     expected = server.answer("/generate", body)["generated_text"]
     printed = subprocess.run(["bash", "-c", f"{curl} --silent --fail"], capture_output=True, check=True).stdout
     assert json.loads(printed)["generated_text"] == expected
@@ -201,6 +203,9 @@ def test_a_wrong_value_is_explained_beside_its_field(open_page: OpenPage) -> Non
     expect(page.locator("#a-temperature-complaint")).to_have_text(sentence)
     field.fill("1")
     assert field.get_attribute("aria-invalid") is None
+    settings_of(page).get_by_label("logit_bias").fill("5=x")
+    run(page, "failed")
+    expect(page.locator("#a-logit_bias-complaint")).to_have_text("logit_bias.5='x' must be a number")
     page.locator("#text").fill("")
     run(page, "failed")
     expect(page.locator("#text")).to_be_focused()

@@ -15,10 +15,13 @@ const NUMBERS = {
   top_k: "",
   min_p: "off",
   repetition_penalty: "",
+  frequency_penalty: "off",
+  presence_penalty: "off",
   confidence_threshold: "off",
   seed: "random",
 };
 const CONSTRAINT = ["constraint_kind", "constraint"];
+const TEXTS = { stop: stops, logit_bias: biases };
 const ESCAPES = { "\\n": "\n", "\\t": "\t", "\\\\": "\\" };
 
 /** @typedef {import("./server.js").Model} Model */
@@ -41,6 +44,7 @@ export class Settings {
     this.#inputs.decoding = element("select");
     for (const name of Object.keys(NUMBERS)) this.#inputs[name] = element("input", { type: "number", step: "any" });
     this.#inputs.stop = element("textarea", { rows: 2, placeholder: "one per line; \\n is a line break" });
+    this.#inputs.logit_bias = element("textarea", { rows: 2, placeholder: "off; lines such as 198=-100" });
     this.#inputs.constraint_kind = kindChoice();
     this.#inputs.constraint = element("textarea", { rows: 3, placeholder: "off", spellcheck: false });
     for (const [name, input] of Object.entries(this.#inputs)) root.append(this.#field(name, input));
@@ -94,7 +98,7 @@ export class Settings {
   /** The same, as the request takes it. */
   values() {
     const { constraint_kind: kind, constraint, ...raw } = this.raw();
-    const typed = ([name, text]) => [name, name in NUMBERS ? Number(text) : name === "stop" ? stops(text) : text];
+    const typed = ([name, text]) => [name, name in NUMBERS ? Number(text) : (TEXTS[name]?.(text) ?? text)];
     const values = Object.fromEntries(Object.entries(raw).map(typed));
     return constraint ? { ...values, constraint: constraintOf(kind, constraint) } : values;
   }
@@ -166,3 +170,11 @@ function stops(text) {
   const unescaped = (line) => line.replace(/\\[nt\\]/g, (escape) => ESCAPES[escape]);
   return text.split("\n").filter(Boolean).map(unescaped);
 }
+
+/** Token ids and their biases. What is no number goes as it is, and the server says what is wrong. */
+function biases(text) {
+  const lines = text.split("\n").filter((line) => line.trim());
+  return Object.fromEntries(lines.map((line) => line.split("=").map((part) => part.trim())).map(biasOf));
+}
+
+const biasOf = ([id, bias = ""]) => [id, bias === "" || Number.isNaN(Number(bias)) ? bias : Number(bias)];
