@@ -63,13 +63,15 @@ class TokenizeRequest(AsksForNothing):
 
     def encoding(self) -> Encoding:
         """The text in the service's words. Raises InvalidBody for a conversation that is too long."""
+        is_detailed = bool(self.return_token_strs or self.with_pieces)
         if self.messages is not None:
-            return Encoding(self._conversation(self.messages))
+            return Encoding(self._conversation(self.messages), is_detailed=is_detailed)
         begins = self.add_special if self.add_special_tokens is None else self.add_special_tokens
         return Encoding(
             self.prompt if self.content is None else self.content,  # type: ignore[arg-type]  # one of them is there
             begins=self.content is None if begins is None else begins,
             parses_special=self.parse_special is not False,
+            is_detailed=is_detailed,
         )
 
     def _conversation(self, messages: Sequence[Message]) -> DiffusionChatParams:
@@ -142,12 +144,11 @@ class TokenizerInfo(BaseModel):
 
 def tokenize_answer(asked: TokenizeRequest, tokens: Tokens, context_length: int | None) -> TokenizeAnswer:
     """The answer, with no more than was asked for."""
-    ids = list(tokens.ids)
-    pieces = [TokenPiece(id=token_id, piece=_piece(piece)) for token_id, piece in zip(ids, tokens.pieces, strict=True)]
+    told: list[int] | list[TokenPiece] = list(tokens.ids)
+    if asked.with_pieces:
+        told = [TokenPiece(id=each, piece=_piece(piece)) for each, piece in zip(tokens.ids, tokens.pieces, strict=True)]
     more = {"token_strs": list(tokens.entries)} if asked.return_token_strs else {}
-    return TokenizeAnswer(
-        count=len(ids), max_model_len=context_length, tokens=pieces if asked.with_pieces else ids, **more
-    )
+    return TokenizeAnswer(count=len(told), max_model_len=context_length, tokens=told, **more)
 
 
 def _piece(piece: bytes) -> str | list[int]:

@@ -19,20 +19,23 @@ class Encoding:
     Attributes:
         begins: whether the beginning of text stands before it, where a prompt of this model has one.
         parses_special: whether special tokens that the text spells become their ids, as they never do in a prompt.
+        is_detailed: whether more than the ids is asked for, which takes three times as long.
     """
 
     text: str | DiffusionChatParams
     begins: bool = False
     parses_special: bool = False
+    is_detailed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """The tokens of a text: their ids, their entries in the vocabulary, and the bytes that each stands for."""
+    """The tokens of a text: their ids, and where they are asked for, the entries in the vocabulary and the bytes of
+    each."""
 
     ids: tuple[int, ...]
-    entries: tuple[str, ...]
-    pieces: tuple[bytes, ...]
+    entries: tuple[str, ...] = ()
+    pieces: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,8 @@ from app.text.tokenizer import Tokenizer
 def tokens_of(family: TextFamily, tokenizer: Tokenizer, asked: Encoding) -> Tokens:
     """Gives the tokens of a text as it is, or of a conversation, however long it is. Raises as `prompt_ids` does."""
     ids = tuple(_ids(family, tokenizer, asked))
+    if not asked.is_detailed:
+        return Tokens(ids)
     return Tokens(ids, tuple(map(tokenizer.token, ids)), tuple(_piece(tokenizer, token_id) for token_id in ids))
 
 
