@@ -6,12 +6,16 @@
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 import sys
 import venv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import distributions
 from pathlib import Path
+from typing import ClassVar
 
 FOLDER = "CLIENTS"
 """The variable that names the folder of the environments."""
@@ -31,6 +35,8 @@ class Environment:
     name: str
     packages: tuple[str, ...]
     programs: tuple[str, ...]
+    language: ClassVar[str]
+    """The words that tell a client from one of the same name in another language."""
 
     def install(self, folder: Path) -> None:
         """Brings it to the newest releases."""
@@ -40,9 +46,15 @@ class Environment:
         """The command that runs a program in it; `None` where it is not there."""
         raise NotImplementedError
 
+    def versions(self, folder: Path) -> Mapping[str, str]:
+        """The version of each package; an empty one where it is not there."""
+        raise NotImplementedError
+
 
 class Python(Environment):
     """A virtual environment."""
+
+    language = ""
 
     def install(self, folder: Path) -> None:
         venv.create(folder / self.name, with_pip=True)
@@ -52,12 +64,20 @@ class Python(Environment):
         python = self._python(folder)
         return (str(python), str(PROGRAMS / program)) if python.exists() else None
 
+    def versions(self, folder: Path) -> Mapping[str, str]:
+        homes = [str(home) for home in (folder / self.name).glob("lib/python*/site-packages")]
+        found = {each.name.lower(): each.version for each in distributions(path=homes)}
+        names = {package: re.split(r"[\[<>=~!;]", package)[0] for package in self.packages}
+        return {package: found.get(name.lower(), "") for package, name in names.items()}
+
     def _python(self, folder: Path) -> Path:
         return folder / self.name / "bin" / "python"
 
 
 class Node(Environment):
     """A folder with packages of Node. It finds them beside the program, so that one is copied there."""
+
+    language = ", Node"
 
     def install(self, folder: Path) -> None:
         (folder / self.name).mkdir(parents=True, exist_ok=True)
@@ -70,6 +90,13 @@ class Node(Environment):
         copy = folder / self.name / program
         copy.write_bytes((PROGRAMS / program).read_bytes())
         return "node", str(copy)
+
+    def versions(self, folder: Path) -> Mapping[str, str]:
+        about = {package: folder / self.name / "node_modules" / package / "package.json" for package in self.packages}
+        return {
+            package: json.loads(path.read_text(encoding="utf-8"))["version"] if path.exists() else ""
+            for package, path in about.items()
+        }
 
 
 ENVIRONMENTS: tuple[Environment, ...] = (
@@ -104,10 +131,13 @@ def _run(*command: str | Path) -> None:
 
 
 def main(folder: Path) -> None:
-    """Makes all environments, or brings them up to date."""
+    """Makes all environments, or brings them up to date. One that cannot be had does not stop the others."""
     for environment in ENVIRONMENTS:
         sys.stdout.write(f"{environment.name}: {' '.join(environment.packages)}\n")
-        environment.install(folder)
+        try:
+            environment.install(folder)
+        except (OSError, subprocess.CalledProcessError) as error:
+            sys.stdout.write(f"{environment.name} cannot be installed: {error}\n")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.api.serving import BACKEND, Server
+from app.text import Tokenizer
+from tests.api.serving import BACKEND, CHECKPOINTS, Server
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # what the harness's packages warn of is theirs to mend
 pytest.importorskip("lm_eval", reason="needs the package lm_eval: extra lm-eval")
@@ -82,6 +83,19 @@ def test_texts_are_those_of_the_server_and_repetitions_differ(server: Server, mo
     ]
     assert texts == [server.answer("/generate", {**common, **body})["generated_text"] for body in own]
     assert texts[1] != texts[2]
+
+
+def test_the_harness_reads_the_tokens_of_the_server(server: Server) -> None:
+    from lm_eval.utils import RemoteTokenizer, check_remote_tokenizer_support
+
+    completions = f"{server.url}/v1/completions"
+    assert check_remote_tokenizer_support(completions)
+    remote, own = RemoteTokenizer(completions), Tokenizer.load(CHECKPOINTS / "llada-tiny")
+    assert remote.encode("Once upon a time") == own.encode("Once upon a time")
+    assert remote.decode(own.encode("Once upon a time")) == "Once upon a time"
+    assert (remote.eos_token_id, remote.eot_token) == (own.require("eos"), own.require("eos"))
+    said = remote.apply_chat_template([{"role": "user", "content": "How old is Anne?"}])
+    assert "How old is Anne?" in said
 
 
 def test_the_harness_evaluates_a_task(server: Server, tmp_path: Path) -> None:

@@ -24,6 +24,9 @@ assert "".join(choice.text for chunk in chunks for choice in chunk.choices) == w
 assert chunks[-1].usage == whole.usage
 echoed = client.completions.create(**{**common, "prompt": [1, 2, 3]}, echo=True)
 assert echoed.usage.prompt_tokens == 3
+gap = client.completions.create(model="llada", prompt=[[1, 2], [3]], suffix="x", echo=True, max_tokens=4)
+assert len(gap.choices) == 2
+assert client.completions.create(**{**common, "prompt": "x"}, extra_body={"logit_bias": [["a", False]]}).choices
 assert client.completions.create(model="dreamon", prompt="def f(", suffix="return x\n", max_tokens=8).choices
 
 turn = {"model": "llada", "messages": HELLO, "max_tokens": 24, "seed": 1}
