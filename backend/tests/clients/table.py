@@ -17,7 +17,7 @@ NOT_THERE = "not installed"
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of one test.
+    """The outcome of one test.
 
     Attributes:
         name: the test's, such as `tests/clients/test_programs.py::test_…[ask_openai.py]`.
