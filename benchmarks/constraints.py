@@ -53,6 +53,7 @@ WIDE_CONFIG = {
     "model_type": "llada", "architectures": ["LLaDAModelLM"], "d_model": 512, "n_heads": 8, "n_layers": 4,
     "mlp_hidden_size": 1536, "embedding_size": WIDE_VOCAB, "vocab_size": WIDE_VOCAB, "max_sequence_length": 4096,
     "mask_token_id": WIDE_VOCAB - 1, "eos_token_id": WIDE_VOCAB - 2, "rope_theta": 500000.0, "rms_norm_eps": 1e-05,
+    "weight_tying": False,
 }  # fmt: skip
 
 

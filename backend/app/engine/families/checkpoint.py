@@ -173,8 +173,9 @@ def _check_head(expected: _Expected, homes: dict[str, Path]) -> None:
     # Each may have been stored in a type of its own; what counts is the numbers.
     if not torch.equal(head, embedding.to(head.dtype)):
         raise CheckpointError(
-            f"config.json says that the head is the embedding, but {home.name} holds {expected.head!r}, which differs "
-            f"from {expected.embedding!r}; set tie_word_embeddings (LLaDA: weight_tying) to false, or remove that head"
+            f"by config.json the head is the embedding, but {home.name} holds {expected.head!r}, which differs from "
+            f"{expected.embedding!r}; set tie_word_embeddings (LLaDA: weight_tying, which is true where it is missing) "
+            "to false, or remove that head"
         )
 
 

@@ -55,7 +55,7 @@ def parse_config(raw: Mapping[str, Any], family: str) -> ModelConfig:
         context_length=positions.context_length,
         rope_theta=positions.theta,
         norm_eps=fields.positive_number("rms_norm_eps", 1e-5),
-        tied=fields.flag("weight_tying", False),
+        tied=fields.flag("weight_tying", True),  # as the published class has it
         special=SpecialIds.with_ends(
             fields.integers("eos_token_id"),
             mask=fields.integer("mask_token_id"),

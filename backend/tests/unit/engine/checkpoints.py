@@ -37,7 +37,7 @@ BY_MODULES = {f"{name} by modules": name for name in ("llada-tiny", "dreamon-tin
 LLADA_CONFIG: Mapping[str, Any] = json.loads("""{
   "model_type": "llada", "architectures": ["LLaDAModelLM"], "d_model": 8, "n_heads": 2, "n_layers": 1,
   "mlp_hidden_size": 16, "embedding_size": 12, "vocab_size": 12, "max_sequence_length": 64,
-  "mask_token_id": 11, "eos_token_id": 10, "rope_theta": 500000.0, "rms_norm_eps": 1e-05
+  "mask_token_id": 11, "eos_token_id": 10, "rope_theta": 500000.0, "rms_norm_eps": 1e-05, "weight_tying": false
 }""")
 DREAM_CONFIG: Mapping[str, Any] = json.loads("""{
   "model_type": "Dream", "architectures": ["DreamModel"], "hidden_size": 8, "num_hidden_layers": 1,

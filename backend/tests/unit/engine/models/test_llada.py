@@ -123,9 +123,10 @@ def test_variants_that_no_release_uses_are_refused_by_name(key: str, value: Any)
         build_model({**LLADA_CONFIG, key: value})
 
 
+@pytest.mark.parametrize("said", [{"weight_tying": True}, {}])
 @torch.inference_mode()
-def test_a_tied_head_is_the_embedding(tmp_path: Path) -> None:
-    tied = {**LLADA_CONFIG, "weight_tying": True}
+def test_a_head_is_the_embedding_unless_the_config_says_otherwise(tmp_path: Path, said: dict[str, bool]) -> None:
+    tied = {name: value for name, value in LLADA_CONFIG.items() if name != "weight_tying"} | said
     weights = weights_for(tied)
     assert "model.transformer.ff_out.weight" not in weights
     model = load_model(write_checkpoint(tmp_path, tied, weights), torch.device("cpu"), torch.float32)
