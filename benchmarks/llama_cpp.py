@@ -38,7 +38,7 @@ AT_ONCE = 8
 WEIGHTS: tuple[tuple[str, QuantizationName], ...] = (("", "none"), (", int8", "int8"))
 STEPS = (128, 4)
 """The steps of the long and the short run; the program runs all of them, even if there are fewer masks."""
-FEW_STEPS = (15, 5)
+FEW_STEPS = (10, 5)
 """Steps of the two runs where a step takes seconds: multiples of the blocks of a canvas of 160."""
 
 

@@ -20,12 +20,13 @@ from app.engine.device import allocator
 from app.engine.device.devices import is_out_of_memory
 from app.engine.families.build import build_model
 from app.engine.families.checkpoint_files import weight_files
+from app.engine.families.load_progress import reported
 from app.engine.families.open_weights import open_weights
 from app.engine.families.registry import read_config
 from app.engine.interface.config import QuantizationName
 from app.engine.interface.errors import CheckpointError, OutOfDeviceMemory
 from app.engine.models.base import FamilyModel
-from app.engine.models.quantisation import QuantisedLinear, weights_to_quantise
+from app.engine.models.quantisation import QuantisedLinear, num_weights, weights_to_quantise
 from app.formats.gguf import QUANTISED_TYPES
 
 GIVE_BACK_EVERY = 32
@@ -47,9 +48,10 @@ def load_model(
     with torch.device("meta"):
         model = build_model(raw)
     to_quantise = weights_to_quantise(model) if quantization != "none" else {}
+    tensors = _checked_tensors(folder, _Expected.of(model), device)
     num_quantised = 0
     try:
-        for name, weight in _checked_tensors(folder, _Expected.of(model), device):
+        for name, weight in reported(tensors, folder.name, stored_bytes(folder), num_weights(model)):
             if name in to_quantise:
                 quantised = QuantisedLinear(to_quantise[name], weight.to(device), quantization)
                 model.set_submodule(name.removesuffix(".weight"), quantised)

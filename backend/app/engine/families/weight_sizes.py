@@ -24,8 +24,8 @@ PUBLISHED = torch.bfloat16
 _TYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 _PACKED = torch.uint8
 """The type of weights that become float32 when they are read: those that a GGUF has quantised."""
-_QUANTISING_BYTES = 5
-"""Bytes a weight while a projection is quantised: its share of a scale in float32, and a copy in another order."""
+_QUANTISING_BYTES = {"none": 0, "int8": 1, "nf4": 5}
+"""Bytes a weight, beside what is held, while a projection is quantised: in another order, or in float32 too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ def weight_sizes(
         if name in quantised:
             held += quantised_bytes(weight, quantization)
             copied = 0 if device.type == "cpu" else kind.itemsize
-            loading = max(loading, unpacked + weight.numel() * (_QUANTISING_BYTES + copied))
+            loading = max(loading, unpacked + weight.numel() * (_QUANTISING_BYTES[quantization] + copied))
         elif device.type == "cpu" and kind is dtype:
             mapped += weight.numel() * dtype.itemsize
         else:

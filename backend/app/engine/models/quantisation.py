@@ -33,6 +33,8 @@ MAX_QUANT = 127
 """The largest whole number that a weight becomes; the smallest is as far below 0."""
 LEAST_PACKED = 2**19
 """Weights of a projection from which on they are packed; the call of a smaller one takes longer than it saves."""
+PIECE = 2**18
+"""Weights that become whole numbers together."""
 MIN_SCALE = 1e-30
 """The scale of a row of zeros, by which it can be divided."""
 
@@ -46,9 +48,9 @@ class Int8Linear(nn.Module):
 
     def __init__(self, weight: Tensor) -> None:
         super().__init__()
-        quantised, scales = quantise_rows(weight)
+        quantised, scales = _quantised_in_pieces(weight)
         self.register_buffer("qweight", stored(quantised))
-        self.register_buffer("scales", scales.flatten())
+        self.register_buffer("scales", scales)
 
     def forward(self, x: Tensor) -> Tensor:
         """x [N, I] -> [N, O] in the same type."""
@@ -122,6 +124,19 @@ def quantise_rows(x: Tensor) -> tuple[Tensor, Tensor]:
     """x [R, d] as whole numbers of int8 [R, d], and the scales [R, 1] in float32 by which they are x again, rounded."""
     rounded, scales = _rounded_rows(x)
     return rounded.to(torch.int8), scales
+
+
+def _quantised_in_pieces(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """A weight [O, I] as whole numbers, and the scales [O] of its outputs. Some rows at a time: what stays in the
+    processor's cache is two to three times as fast, and nothing of the weight's size is made beside the numbers."""
+    numbers = torch.empty(weight.shape, dtype=torch.int8, device=weight.device)
+    scales = torch.empty(len(weight), device=weight.device)
+    num_rows = max(1, PIECE // weight.shape[1])
+    for start in range(0, len(weight), num_rows):
+        piece = slice(start, start + num_rows)
+        quantised, row_scales = quantise_rows(weight[piece])
+        numbers[piece], scales[piece] = quantised, row_scales.flatten()
+    return numbers, scales
 
 
 def _rounded_rows(x: Tensor) -> tuple[Tensor, Tensor]:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import Tensor
 
+from app.engine.families import load_progress
 from app.engine.families.checkpoint import load_model, stored_bytes
 from app.engine.families.checkpoint_files import read_json
 from app.engine.interface.errors import CheckpointError, OutOfDeviceMemory
@@ -197,6 +198,18 @@ def test_weights_of_the_right_type_are_the_mapped_file() -> None:
     for name, weight in model.named_parameters():
         start, size = weight.data_ptr(), weight.numel() * weight.element_size()
         assert any(low <= start and start + size <= high for low, high in ranges), name
+
+
+def test_the_log_says_how_much_of_a_large_checkpoint_is_read(
+    sharded: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(load_progress, "EVERY_S", 0.0)
+    monkeypatch.setattr("app.engine.families.checkpoint.stored_bytes", lambda folder: 3_000_000_000)
+    with caplog.at_level("INFO"):
+        load(sharded)
+    shares = [float(share) for share in re.findall(r": ([\d.]+) of 3\.0 GB are read", caplog.text)]
+    assert shares == sorted(shares)
+    assert shares[-1] == 3.0
 
 
 def test_weights_that_do_not_fit_the_device(single: Path, monkeypatch: pytest.MonkeyPatch) -> None:

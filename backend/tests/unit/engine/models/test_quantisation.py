@@ -101,6 +101,19 @@ def test_each_row_is_rounded_alone_to_half_a_step(seed: int, num_rows: int, widt
         assert torch.equal(quantise_rows(x[row : row + 1])[0], quantised[row : row + 1])
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("piece", [1, 64 * 3, 64 * 48])
+def test_a_weight_becomes_the_same_numbers_in_pieces(
+    piece: int, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weight = torch.randn(49, 64).to(dtype)
+    whole = quantise_rows(weight)
+    monkeypatch.setattr(quantisation, "PIECE", piece)
+    projection = Int8Linear(weight)
+    assert torch.equal(projection.numbers(), whole[0].T)
+    assert torch.equal(projection.scales, whole[1].flatten())
+
+
 def test_a_row_of_zeros_stays_zero() -> None:
     quantised, scales = quantise_rows(torch.zeros(2, 5))
     assert torch.equal(quantised, torch.zeros(2, 5, dtype=torch.int8))
