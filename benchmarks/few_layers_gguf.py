@@ -64,7 +64,8 @@ def _rows(name: str, shape: tuple[int, ...], kind: str) -> npt.NDArray[Any]:
     if len(shape) == 1:
         return np.full(shape, 0 if name.endswith("bias") else 1, np.float32)
     numbers = random_pattern().float().numpy()
-    return quantize(np.resize(numbers, (_ROWS, shape[1])), GGMLQuantizationType[kind])
+    rows: npt.NDArray[Any] = quantize(np.resize(numbers, (_ROWS, shape[1])), GGMLQuantizationType[kind])
+    return rows
 
 
 def _add_values(writer: Any, config: dict[str, Any], architecture: str) -> None:
