@@ -59,6 +59,7 @@ def model_card(recipe: Recipe, results: dict[str, Any]) -> str:
         *([_infilling(results["single_line_infilling"])] if "single_line_infilling" in results else []),
         *([_humaneval(results["humaneval_infilling"])] if "humaneval_infilling" in results else []),
         *(_continuation(parts[part], scores) for part, scores in results["continuation"].items()),
+        _examples(results["examples"]),
         f"## Limits\n\n{LIMITS[recipe.family].format(sources=_prose(recipe))}",
         f"## Rebuild it\n\n    python -m training.train --model {recipe.name} --preset {recipe.preset}\n"
         f"    python -m training.evaluate --model {recipe.name} --preset {recipe.preset}",
@@ -297,6 +298,17 @@ falls with length, and repetition costs few bits: neither says anything alone.
 The first of them, unselected (the model writes behind ▸):
 
     {shown}"""
+
+
+def _examples(examples: Iterable[dict[str, str]]) -> str:
+    texts = [f"{each['before']}▸{each['text']}{'◂' if each['after'] else ''}{each['after']}" for each in examples]
+    shown = "\n\n---\n\n".join("    " + text.strip().replace("\n", "\n    ") for text in texts)
+    return f"""## First questions
+
+The examples of the README and ten questions, by the server's defaults, each with its number as the seed; nothing is
+selected (the model writes behind ▸, up to ◂ where text follows).
+
+{shown}"""
 
 
 def _continuation_cell(key: str, value: float) -> str:

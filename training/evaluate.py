@@ -27,6 +27,7 @@ from training.bits import TextBaselines, chosen_documents, model_bits
 from training.card import model_card
 from training.continuation import score_continuation, words_of
 from training.decoding import Sampling, fill, fill_blocks, fill_variable
+from training.examples import examples
 from training.humaneval import score_humaneval
 from training.infilling import hidden_lines, score_baselines, score_infilling
 from training.objectives import Answer, Batch, Language, Sample, collate
@@ -50,12 +51,13 @@ class Counts:
     lines: int = 200
     continuations: int = 64
     humaneval_cases: int = 200
+    examples: int = 13
     training_documents: int | None = None
     """The number of documents that the baselines learn from; `None` is all of them, as for the model."""
 
 
 FULL = Counts()
-QUICK = Counts(8, 8, 6, 4, 6, training_documents=2000)
+QUICK = Counts(8, 8, 6, 4, 6, 2, training_documents=2000)
 
 
 def masked_scores(
@@ -170,6 +172,7 @@ class Evaluation:
             "bits_per_byte": {part: self._bits(part) for part in self._parts()},
             **(self._infilling() if self.language.special.expand is not None else {}),
             "continuation": {part: self._continuation(part) for part in self._parts()},
+            "examples": self._examples(),
         }
 
     def _parts(self) -> list[str]:
@@ -216,6 +219,10 @@ class Evaluation:
         self._say(f"continuation, {part}")
         count = self.counts.continuations
         return score_continuation(self.model, self.language, self.heldout[part], self.words, self.baselines, count)
+
+    def _examples(self) -> list[dict[str, str]]:
+        self._say("examples")
+        return examples(self.recipe.name, self.checkpoint, self.counts.examples)
 
 
 def run_summary(log: Path, earlier: Path) -> dict[str, Any] | None:

@@ -71,6 +71,10 @@ RESULTS: dict[str, Any] = {
             "examples": [{"prompt": "Then ", "text": "he said\nso."}],
         }
     },
+    "examples": [
+        {"before": "User: Why?\n\nAssistant:", "text": " Yes.", "after": ""},
+        {"before": "a ", "text": "b", "after": " c"},
+    ],
 }
 
 
@@ -84,6 +88,8 @@ def test_the_card_states_data_licences_and_scores_beside_the_baseline(model: str
     assert "2.0 passes over today's data" in card
     assert "| degenerate repetition | 12.0% | 1.0% |" in card
     assert "    Then ▸he said\n    so." in card
+    assert "    User: Why?\n    \n    Assistant:▸ Yes.\n" in card
+    assert "    a ▸b◂ c\n" in card
     assert "## Limits" in card
 
 

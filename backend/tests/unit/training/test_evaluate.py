@@ -19,7 +19,7 @@ from training.prepare import Document, encode, save_corpus
 from training.recipe import Recipe
 from training.sources import SourceError
 
-FEW = Counts(2, 3, 2, 2, 2)
+FEW = Counts(2, 3, 2, 2, 2, examples=1)
 
 
 def unreachable() -> list[dict[str, str]]:
@@ -74,6 +74,7 @@ def test_every_score_has_a_baseline_and_is_on_the_card(family: str, folders: Pat
     assert json.loads((folders / family / "results.json").read_text())["run"]["step"] == 3
     card = (folders / family / "CARD.md").read_text()
     assert "Witten-Bell, order 5" in card
+    assert "    Once upon a time, in a magical forest▸" in card
     assert ("human_eval: no network" in card) == (family == "dream")
 
 
