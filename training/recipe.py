@@ -57,6 +57,8 @@ class Recipe:
     shape: dict[str, Any]
     data: dict[str, Any]
     schedule: Schedule
+    grow_from: str = ""
+    """The preset whose result a run grows from; where it is empty, a run starts from nothing."""
     remark: str = ""
     """The difference of the shipped weights from the recipe's result today, for the card."""
 
@@ -74,4 +76,5 @@ def read_recipe(name: str, preset: str, folder: Path = RECIPES) -> Recipe:
     chosen = table[preset]
     stages = tuple(Stage(stage["until"], stage["mixture"]) for stage in chosen["stages"])
     schedule = Schedule(**chosen["schedule"], stages=stages)
-    return Recipe(name, preset, table["family"], chosen["shape"], chosen["data"], schedule, chosen.get("remark", ""))
+    texts = {key: chosen[key] for key in ("grow_from", "remark") if key in chosen}
+    return Recipe(name, preset, table["family"], chosen["shape"], chosen["data"], schedule, **texts)

@@ -287,7 +287,7 @@ def read_arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True, choices=("dreamon", "llada"))
     parser.add_argument(
-        "--preset", default="cpu", help="section of the recipe: cpu, gpu, plain or quick (default: cpu)"
+        "--preset", default="cpu", help="section of the recipe: cpu, gpu, quick, or plain for dreamon (default: cpu)"
     )
     parser.add_argument(
         "--quick", dest="preset", action="store_const", const="quick", help="the same as --preset quick"
@@ -297,8 +297,9 @@ def read_arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--muon-rate", type=float, help="another peak rate than the recipe's")
     parser.add_argument("--batch-tokens", type=int, help="another batch size than the recipe's")
     parser.add_argument("--checkpoint-every", dest="checkpoint_every_s", type=float, metavar="SECONDS")
-    parser.add_argument("--warm-start", type=Path, metavar="FOLDER", help="an exported checkpoint to go on from")
-    parser.add_argument("--grow-from", type=Path, metavar="FOLDER", help="a smaller exported checkpoint to grow from")
+    start = parser.add_mutually_exclusive_group()
+    start.add_argument("--warm-start", type=Path, metavar="FOLDER", help="an exported checkpoint to go on from")
+    start.add_argument("--grow-from", type=Path, metavar="FOLDER", help="a smaller exported checkpoint to grow from")
     parser.add_argument("--run", help="folder of the run, under training/runs or anywhere (default: MODEL-PRESET)")
     parser.add_argument("--data", type=Path, help="folder of the prepared tokens (default: in training/.cache/data)")
     parser.add_argument("--target", type=Path, help="where the weights are exported (default: the embedded models)")
@@ -338,6 +339,25 @@ def target_folder(arguments: argparse.Namespace) -> Path:
     return target
 
 
+def grown_from(arguments: argparse.Namespace) -> Path | None:
+    """The exported checkpoint that the recipe's preset grows from, if it grows from one.
+
+    Raises:
+        ValueError: that checkpoint has not been trained yet.
+    """
+    preset = read_recipe(arguments.model, arguments.preset).grow_from
+    if not preset:
+        return None
+    is_shipped = preset in SHIPPED_PRESETS
+    folder = ASSETS / arguments.model if is_shipped else ROOT / "runs" / f"{arguments.model}-{preset}" / "export"
+    if not folder.exists():
+        raise ValueError(
+            f"the preset {arguments.preset!r} grows from the preset {preset!r}, which has not been trained: "
+            f"run it with --preset {preset} first, or name a checkpoint with --grow-from or --warm-start"
+        )
+    return folder
+
+
 def options_of(arguments: argparse.Namespace) -> Options:
     device = choose_device(arguments.device)
     target = target_folder(arguments)
@@ -349,7 +369,7 @@ def options_of(arguments: argparse.Namespace) -> Options:
         target=target,
         picture=picture,
         warm_start=arguments.warm_start,
-        grow_from=arguments.grow_from,
+        grow_from=None if arguments.warm_start else arguments.grow_from or grown_from(arguments),
         data=arguments.data,
         device=device,
         is_bf16=arguments.precision == "bfloat16" or (arguments.precision == "auto" and is_bf16_worthwhile(device)),

@@ -215,7 +215,10 @@ def chosen(*arguments: str, model: str = "llada") -> Options:
 
 def test_only_the_presets_for_shipped_models_export_to_the_assets(tmp_path: Path) -> None:
     assert chosen("--device", "cpu").target == ASSETS / "llada"
-    assert chosen("--preset", "plain", "--run", str(tmp_path), model="dreamon").target == tmp_path / "export"
+    assert (
+        chosen("--preset", "plain", "--grow-from", "cpu", "--run", str(tmp_path), model="dreamon").target
+        == tmp_path / "export"
+    )
     quick = chosen("--quick", "--run", str(tmp_path))
     assert quick.target == tmp_path / "export"
     assert quick.picture == tmp_path / "run.svg"
@@ -288,8 +291,8 @@ def test_the_gpu_presets_stay_below_30_mb(model: str) -> None:
     assert 26e6 < stored < 30e6
 
 
-@pytest.mark.parametrize("preset", ["cpu", "gpu", "plain", "quick"])
-def test_expansion_is_trained_only_after_plain_masking(preset: str) -> None:
+@pytest.mark.parametrize("preset", ["cpu", "gpu", "quick"])
+def test_a_run_from_nothing_trains_expansion_only_after_plain_masking(preset: str) -> None:
     first = read_recipe("dreamon", preset).schedule.stage_at(0.0)
     assert not any(name.startswith("variable") for name in first.mixture)
 
@@ -304,3 +307,15 @@ def test_a_run_grows_from_a_smaller_checkpoint_and_says_so(options: Options, tmp
             torch.testing.assert_close(value, trained.state_dict()[name])
     run.train()
     assert entries_of(tmp_path / "run")[0]["from"] == "smaller"
+
+
+def test_a_preset_grows_from_the_result_of_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(program, "ASSETS", tmp_path)
+    with pytest.raises(ValueError, match="run it with --preset cpu first, or name a checkpoint with --grow-from"):
+        chosen("--preset", "plain", model="dreamon")
+    plain = ("--preset", "plain", "--target", "elsewhere")
+    assert chosen(*plain, "--grow-from", "smaller", model="dreamon").grow_from == Path("smaller")
+    assert chosen(*plain, "--warm-start", "as-large", model="dreamon").grow_from is None
+    (tmp_path / "dreamon").mkdir()
+    assert chosen(*plain, model="dreamon").grow_from == tmp_path / "dreamon"
+    assert chosen("--quick", model="dreamon").grow_from is None
