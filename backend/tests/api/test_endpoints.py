@@ -205,6 +205,7 @@ def test_openapi_describes_everything(server: Server) -> None:
         ("post", f"{prefix}/likelihood"),
         ("post", "/api/generate"), ("post", "/api/chat"), ("post", "/api/show"), ("get", "/api/tags"),
         ("get", "/api/ps"), ("get", "/api/version"),
+        ("post", "/tokenize"), ("post", "/detokenize"), ("get", "/tokenizer_info"),
     }  # fmt: skip
 
 
