@@ -58,6 +58,7 @@ KINDS = {
     "model_attributes_type": "an object",
     "string_unicode": "valid Unicode",
 }
+_JSON_WORDS = {"True": "true", "False": "false", "None": "null"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +126,10 @@ def _is_about_kind(error: ErrorDetails) -> bool:
 
 
 def _kind(error: ErrorDetails) -> str:
-    return str(error["ctx"]["expected"]) if error["type"] == "literal_error" else KINDS[error["type"]]
+    if error["type"] != "literal_error":
+        return KINDS[error["type"]]
+    expected = str(error["ctx"]["expected"])
+    return _JSON_WORDS.get(expected, expected)
 
 
 def _path_of(error: ErrorDetails, given: Any) -> Path:

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Protocol, Self, TypeAlias, TypeVar
+from typing import Annotated, Any, Literal, Protocol, Self, TypeAlias, TypeVar
 
-from pydantic import BeforeValidator, Discriminator, Field, Strict, Tag, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Strict, Tag
 
 from app.api.bodies.unsupported import FIRST_ONLY
 from app.services.diffusion import DiffusionLLMService
@@ -21,18 +21,15 @@ from app.services.diffusion.tokens import Encoding
 
 
 def _within_bounds(bias: Any) -> Any:
-    """The bias, with `false` as a number. llama.cpp's server has no bounds, so what is beyond ours means the bound."""
-    if bias is False:
-        return -MAX_BIAS
+    """The bias. llama.cpp's server has no bounds, so what is beyond ours means the bound."""
     is_number = isinstance(bias, int | float) and not isinstance(bias, bool)
     return min(max(bias, -MAX_BIAS), MAX_BIAS) if is_number else bias
 
 
 BiasedToken = Annotated[int, Field(ge=0)] | Annotated[str, Field(min_length=1, max_length=MAX_STOP_CHARACTERS)]
-PairedBias = Annotated[
-    float,
-    BeforeValidator(_within_bounds),
-    WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "boolean", "const": False}]}),
+Never = Annotated[Literal[False], AfterValidator(lambda _: -MAX_BIAS)]
+PairedBias = Annotated[  # in this order: `Never` would take 0
+    Annotated[float, BeforeValidator(_within_bounds)] | Never, Field(union_mode="left_to_right")
 ]
 BiasPair = Annotated[tuple[BiasedToken, PairedBias], Strict(False)]
 """A pair, which JSON writes as a list."""
