@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -36,6 +36,7 @@ class GraphBuilder:
         self._inputs: list[Any] = []
         self._nodes: list[Any] = []
         self._constants: dict[str, Any] = {}
+        self._weights: dict[str, Array] = {}
         self._bytes: dict[str, tuple[str, str]] = {}
 
     def given(self, name: str, shape: Sequence[int | str], *, floats: bool = False) -> str:
@@ -50,34 +51,45 @@ class GraphBuilder:
         return name
 
     def constant(self, value: Array, name: str) -> str:
-        """A weight or a number that is the same in every pass."""
-        self._constants[name] = self._numpy.from_array(np.ascontiguousarray(value), name)
+        """A number, or a few, that are the same in every pass."""
+        self._constants[name] = self._numpy.from_array(value, name)
+        return name
+
+    def weight(self, value: Tensor, name: str) -> str:
+        """A weight of the model. The graph has its shape only: the session reads the numbers where the model has them,
+        where written into the graph they would be copied five times."""
+        numbers = np.ascontiguousarray(value.numpy())
+        kind = self._helper.np_dtype_to_tensor_dtype(numbers.dtype)
+        weight = self._types(name=name, dims=numbers.shape, data_type=kind, data_location=self._types.EXTERNAL)
+        for key, text in (("location", "memory"), ("length", str(numbers.nbytes))):
+            weight.external_data.add(key=key, value=text)
+        self._constants[name], self._weights[name] = weight, numbers
         return name
 
     def shaped(self, x: str, *shape: int, name: str) -> str:
         wanted = self.constant(np.array(shape, np.int64), "shape_" + "_".join(map(str, shape)))
         return self.node("Reshape", x, wanted, name=name)
 
-    def product(self, x: str, weight: Tensor, name: str) -> str:
-        """x [N, in] times a weight [out, in] -> [N, out]."""
-        return self.node("MatMul", x, self.constant(weight.T.numpy(), f"{name}_weight"), name=name)
+    def product(self, x: str, weight: Tensor, name: str, bias: Tensor | None = None) -> str:
+        """x [N, in] times a weight [out, in], and a bias [out] -> [N, out]."""
+        inputs = [x, self.weight(weight, f"{name}_weight")]
+        if bias is not None:
+            inputs.append(self.weight(bias, f"{name}_bias"))
+        return self.node("Gemm", *inputs, name=name, transB=1)
 
     def linear(self, x: str, linear: Linear | QuantisedLinear, name: str) -> str:
-        bias = linear.bias
-        product = name if bias is None else f"{name}_product"
-        if isinstance(linear, QuantisedLinear):
-            self.product_of_bytes(x, cast(Int8Linear, linear.product), product)
-        else:
-            self.product(x, linear.weight, product)
-        if bias is None:
-            return product
-        return self.node("Add", product, self.constant(bias.numpy(), f"{name}_bias"), name=name)
+        if not isinstance(linear, QuantisedLinear):
+            return self.product(x, linear.weight, name, linear.bias)
+        if linear.bias is None:
+            return self.product_of_bytes(x, cast(Int8Linear, linear.product), name)
+        product = self.product_of_bytes(x, cast(Int8Linear, linear.product), f"{name}_product")
+        return self.node("Add", product, self.weight(linear.bias, f"{name}_bias"), name=name)
 
     def product_of_bytes(self, x: str, linear: Int8Linear, name: str) -> str:
         """The product of an `Int8Linear`: sums of whole numbers, times a scale for each row and one for each output."""
         quantised, row_scales = self._quantised(x)
-        qweight = self.constant(linear.numbers().numpy(), f"{name}_qweight")
-        scales = self.constant(linear.scales.numpy(), f"{name}_scales")
+        qweight = self.weight(linear.numbers(), f"{name}_qweight")
+        scales = self.weight(linear.scales, f"{name}_scales")
         inputs = (quantised, qweight, self._number(1 / MAX_QUANT), scales, self._number(_ZERO, np.uint8))
         sums = self.node("MatMulIntegerToFloat", *inputs, name=f"{name}_sums", domain=_OWN_DOMAIN)
         return self.node("Mul", sums, row_scales, name=name)
@@ -100,17 +112,38 @@ class GraphBuilder:
         return self.constant(np.array(value, dtype), f"{dtype.__name__}_{value}")
 
     def norm(self, x: str, norm: RMSNorm, name: str) -> str:
-        weight = self.constant(norm.weight.numpy(), f"{name}_weight")
+        weight = self.weight(norm.weight, f"{name}_weight")
         return self.node("RMSNormalization", x, weight, name=name, axis=-1, epsilon=norm.eps)
 
-    def session(self, outputs: Sequence[str]) -> Any:
-        import onnxruntime
-
+    def session(self, outputs: Sequence[str]) -> GraphSession:
+        """A session that computes some of the nodes."""
         wanted = [self._helper.make_tensor_value_info(name, self._types.FLOAT, None) for name in outputs]
         graph = self._helper.make_graph(self._nodes, "pass", self._inputs, wanted, list(self._constants.values()))
         opsets = [self._helper.make_opsetid("", _OPSET), self._helper.make_opsetid(_OWN_DOMAIN, 1)]
         content = self._helper.make_model(graph, opset_imports=opsets, ir_version=10).SerializeToString()
-        return onnxruntime.InferenceSession(content, _options(), providers=["CPUExecutionProvider"])
+        return GraphSession(content, self._weights)
+
+
+class GraphSession:
+    """A session of ONNX Runtime.
+
+    Args:
+        content: the graph, as ONNX writes it.
+        weights: what it leaves out, by name. The session reads some of it at every pass, and does not keep it alive.
+    """
+
+    def __init__(self, content: bytes, weights: Mapping[str, Array]) -> None:
+        from onnxruntime import InferenceSession, OrtValue
+
+        options = _options()
+        options.add_external_initializers([*weights], [*map(OrtValue.ortvalue_from_numpy, weights.values())])
+        self._weights = weights
+        self._session = InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+    def run(self, outputs: Sequence[str], arrays: Mapping[str, Array]) -> list[Array]:
+        """The outputs of one pass."""
+        results: list[Array] = self._session.run(outputs, arrays)
+        return results
 
 
 def _options() -> Any:

@@ -70,7 +70,7 @@ class GraphForward:
         self._heads = Heads(config.num_heads, config.num_kv_heads)
         self._num_threads = torch.get_num_threads()
         self._whole, self._span = (PassGraph(model, reads_cache=reads_cache) for reads_cache in (False, True))
-        free_caches("cpu")  # writing a graph takes some copies of the weights, which the allocator would keep
+        free_caches("cpu")  # building a graph takes memory that the allocator would keep
         self._cache_inputs = cached_names(num_layers)
         self._may_move = caches_unrotated(model)
         self._lanes = CachedLanes()

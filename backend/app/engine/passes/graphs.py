@@ -23,7 +23,7 @@ from app.engine.models.quantisation import Int8Linear, QuantisedLinear, multipli
 from app.engine.passes.graph_builder import Array, GraphBuilder
 
 MAX_WEIGHT_BYTES = 128 * 1024**2
-"""Two graphs hold a copy each; and the larger a model, the more of its time is in the matrix products anyway."""
+"""Two graphs hold a packed copy each; and the larger a model, the more of its time is in the matrix products anyway."""
 
 REQUIREMENTS = (
     "graphs are for models on a CPU, in float32 or int8, with at most "
@@ -154,7 +154,7 @@ class _PassBuilder(GraphBuilder):
         self.product(self.norm(x, stack.norm, "states"), stack.head, "logits")
 
     def _embedding(self, embedding: nn.Module) -> str:
-        return self.constant(cast(Tensor, embedding.weight).numpy(), "embedding")
+        return self.weight(cast(Tensor, embedding.weight), "embedding")
 
     def _give_queries(self, prefix: str) -> None:
         self.given(f"{prefix}query_rows", ["B", "C", "L"])

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from onnxruntime.capi.onnxruntime_pybind11_state import RuntimeException as OrtError
 
 from app.engine.models.layers import Linear
-from app.engine.passes import graphs
+from app.engine.passes import graph_builder, graphs
 from app.engine.passes.graphs import PassGraph, can_run
 from app.engine.recovery import copied
 from tests.unit.engine.checkpoints import small_llada
@@ -28,10 +29,26 @@ def test_without_onnx_runtime_modules_do_the_work(monkeypatch: pytest.MonkeyPatc
     assert not can_run(small_llada())
 
 
+def test_graphs_read_weights_where_the_model_has_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[dict[str, np.ndarray]] = []
+
+    class Session(graph_builder.GraphSession):
+        def __init__(self, content: bytes, weights: dict[str, np.ndarray]) -> None:
+            super().__init__(content, weights)
+            given.append(weights)
+
+    monkeypatch.setattr(graph_builder, "GraphSession", Session)
+    model = small_llada()
+    for reads_cache in (False, True):
+        PassGraph(model, reads_cache=reads_cache)
+    places = {weight.data_ptr() for weight in model.parameters()}
+    assert [{weight.ctypes.data for weight in weights.values()} for weights in given] == [places, places]
+
+
 def test_a_lack_of_memory_is_raised_as_a_memory_error(monkeypatch: pytest.MonkeyPatch) -> None:
     class FullSession:
         def run(self, *_: object) -> None:
-            raise OrtError("Non-zero status code while running MatMul node. Status Message: std::bad_alloc")
+            raise OrtError("Non-zero status code while running Gemm node. Status Message: std::bad_alloc")
 
     graph = PassGraph(small_llada(), reads_cache=False)
     monkeypatch.setattr(graph, "_session", FullSession())
