@@ -111,30 +111,6 @@ def test_a_bias_that_cannot_be_is_refused(server: Server, bias: dict[Any, float]
     assert error["message"].startswith(message)
 
 
-@pytest.mark.parametrize(
-    ("pairs", "message"),
-    [
-        ([[B, True]], "logit_bias[0][1]=true must be a number or false"),
-        ([[B, 1], [B, None]], "logit_bias[1][1]=null must be a number or false"),
-        ([[True, 1]], "logit_bias[0][0]=true must be an integer or a string"),
-        ([[B]], "logit_bias[0][1] is missing"),
-    ],
-)
-def test_a_pair_that_cannot_be_is_refused(server: Server, pairs: list[Any], message: str) -> None:
-    refused = server.session.post(f"{server.url}/v1/completions", json={"prompt": "It was", "logit_bias": pairs})
-    assert refused.status_code == 400
-    assert refused.json()["error"]["message"] == message
-
-
-def test_a_pair_with_0_biases_nothing(server: Server) -> None:
-    body: Json = {"model": "llada", "prompt": "It was", "max_tokens": 4, "seed": 3}
-    texts = [
-        server.session.post(f"{server.url}/v1/completions", json={**body, **more}).json()["choices"][0]["text"]
-        for more in ({}, {"logit_bias": [[B, 0]]}, {"logit_bias": [[A, 0.0]]})
-    ]
-    assert texts == [texts[0]] * 3
-
-
 def test_a_bias_against_the_mask_and_for_the_end_is_taken(server: Server) -> None:
     bias = {str(LLADA.mask_id): -100, str(LLADA.require("eos")): 100}
     answer = server.answer("/generate", {**GREEDY, "logit_bias": bias})

@@ -20,6 +20,7 @@ from app.engine.interface.errors import EngineError, LogitsNotFinite
 from app.engine.interface.events import EngineEvent, Failed, Finished, Step
 from app.engine.interface.params import DecodingParams, GenerationRequest
 from app.engine.passes import graphs
+from app.engine.passes.graph_builder import Array, GraphSession
 from app.engine.passes.graph_forward import GraphForward
 from app.engine.passes.runner import ModelRunner
 from app.engine.passes.work import SequenceInput, Work
@@ -209,18 +210,22 @@ def test_auto_makes_do_with_modules_where_no_graph_can_be_built(
         ModelRunner(llada.model, cpu_runtime="onnx")
 
 
+class FailingSession(GraphSession):
+    def __init__(self, message: str) -> None:
+        self._message = message
+
+    def run(self, outputs: Sequence[str], arrays: Mapping[str, Array]) -> list[Array]:
+        raise RuntimeError(self._message)
+
+
 def test_a_graph_that_stops_running_leaves_its_requests_to_the_modules(
     llada: ModelRunner, caplog: pytest.LogCaptureFixture
 ) -> None:
-    class Session:
-        def run(self, *_: object) -> None:
-            raise RuntimeError("[ONNXRuntimeError] : 1 : FAIL : Non-zero status code")
-
     requests = [GenerationRequest(n, (5, 6), (), DecodingParams(8, cache="dual", block_length=4)) for n in "ab"]
     runner, demanded = ModelRunner(llada.model), ModelRunner(llada.model, cpu_runtime="onnx")
     for each in (runner, demanded):
         assert isinstance(each._forward, GraphForward)
-        each._forward._span._session = Session()
+        each._forward._span._session = FailingSession("[ONNXRuntimeError] : 1 : FAIL : Non-zero status code")
     _, undisturbed = run(llada, requests)
     with caplog.at_level(logging.WARNING):
         _, events = run(runner, requests)
@@ -241,13 +246,9 @@ def test_graphs_that_are_demanded_of_a_model_that_has_none_are_an_error(llada: M
 
 
 def test_a_graph_stays_in_use_after_a_lack_of_memory(llada: ModelRunner) -> None:
-    class Session:
-        def run(self, *_: object) -> None:
-            raise RuntimeError("std::bad_alloc")
-
     runner = ModelRunner(llada.model)
     assert isinstance(runner._forward, GraphForward)
-    runner._forward._whole._session = Session()
+    runner._forward._whole._session = FailingSession("std::bad_alloc")
     with pytest.raises(EngineError, match="did not fit cpu"):
         runner.run([Work((SequenceInput([5], [0]),), RULES)])
     assert isinstance(runner._forward, GraphForward)
