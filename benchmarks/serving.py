@@ -51,7 +51,9 @@ class Visit:
 
 
 @contextmanager
-def server(max_concurrent: int, program: str = "main.py", **more: object) -> Iterator[str]:
+def server(
+    max_concurrent: int, program: str = "main.py", start_timeout_s: float = START_TIMEOUT_S, **more: object
+) -> Iterator[str]:
     """Runs a server process, and gives its URL."""
     port = free_port()
     settings = {"PORT": port, "MAX_CONCURRENT_REQUESTS": max_concurrent, "LOG_LEVEL": "warning", **more}
@@ -59,7 +61,7 @@ def server(max_concurrent: int, program: str = "main.py", **more: object) -> Ite
     process = subprocess.Popen([sys.executable, str(BACKEND / program)], cwd=BACKEND, env=variables)
     url = f"http://127.0.0.1:{port}"
     try:
-        wait_until_ready(f"{url}/health/ready")
+        wait_until_ready(f"{url}/health/ready", start_timeout_s)
         yield url
     finally:
         process.terminate()
@@ -72,13 +74,13 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_until_ready(url: str) -> None:
+def wait_until_ready(url: str, timeout_s: float = START_TIMEOUT_S) -> None:
     """Waits until the URL answers with 200.
 
     Raises:
         TimeoutError: it does not in time.
     """
-    deadline_s = time.monotonic() + START_TIMEOUT_S
+    deadline_s = time.monotonic() + timeout_s
     while time.monotonic() < deadline_s:
         try:
             if httpx.get(url).status_code == 200:
@@ -86,7 +88,7 @@ def wait_until_ready(url: str) -> None:
         except httpx.TransportError:
             pass
         time.sleep(0.1)
-    raise TimeoutError(f"the server was not ready within {START_TIMEOUT_S} s")
+    raise TimeoutError(f"the server was not ready within {timeout_s} s")
 
 
 async def visit(client: httpx.AsyncClient, body: dict[str, Any]) -> Visit:
