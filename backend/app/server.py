@@ -33,6 +33,7 @@ from app.api.openapi.document import describe
 from app.api.registry import FACES
 from app.api.wire.head_requests import HeadRequests
 from app.api.wire.request_id import RequestId
+from app.core.collector import settle
 from app.core.open_files import allow_open_files
 from app.core.setting_types import listed
 from app.core.settings import ENV_PREFIX, DiffusionConfig, Settings, WrongSetting
@@ -162,6 +163,8 @@ async def _initialize(service: DiffusionLLMService) -> None:
         logger.critical("the service cannot answer: %s", error)
     except Exception:
         logger.exception("the service could not be initialised")
+    finally:
+        settle()
 
 
 class Server(uvicorn.Server):

@@ -12,6 +12,7 @@ from prometheus_client.process_collector import ProcessCollector
 from ray import serve
 
 from app.api.observation.scrape import Scrape
+from app.core.collector import postpone_collections
 from app.core.logging import configure_logging, label_log_lines
 from app.core.settings import RELOAD_SETTINGS, DiffusionConfig, Settings, update_config
 from app.core.version import VERSION
@@ -43,6 +44,7 @@ class ModelReplica:
     """A deployment. It is loaded when its constructor returns, so that no request waits at a replica that is new."""
 
     async def __init__(self, settings: Settings, model_id: str, board: Any) -> None:  # type: ignore[misc]  # Serve's
+        postpone_collections()
         configure_logging(settings)
         speak_plainly()
         self._member = serve.get_replica_context().replica_id.unique_id

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field, replace
+from functools import cache
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from app.core.collector import settle
 from app.engine.interface.config import Demand, EngineConfig
 from app.engine.interface.errors import EngineError
 from app.services.diffusion.families.base import TextFamily
@@ -67,9 +69,7 @@ def load(location: str, config: EngineConfig, demand: Demand) -> Loaded:
     folder = checkpoint_folder(location)
     tokenizer = Tokenizer.load(folder)
     check_chat_template(tokenizer)
-    from app.engine.thread import EngineThread  # imports torch, which takes seconds
-
-    engine = EngineThread.load(folder, config, demand)
+    engine = _engine_type().load(folder, config, demand)
     try:
         _check_agreement(tokenizer, engine.model.config)
     except TextError:
@@ -77,6 +77,14 @@ def load(location: str, config: EngineConfig, demand: Demand) -> Loaded:
         raise
     constraints = Constraints(tokenizer, engine.model.config) if tokenizer.is_byte_level else None
     return Loaded(tokenizer, engine, constraints=constraints)
+
+
+@cache
+def _engine_type() -> type[EngineThread]:
+    from app.engine.thread import EngineThread  # imports torch, which takes seconds
+
+    settle()
+    return EngineThread
 
 
 def load_adapter(model_id: str, location: str, base: Loaded) -> Loaded:
