@@ -33,7 +33,7 @@ from app.api.openapi.document import describe
 from app.api.registry import FACES
 from app.api.wire.head_requests import HeadRequests
 from app.api.wire.request_id import RequestId
-from app.core.collector import settle
+from app.core.garbage import settle
 from app.core.open_files import allow_open_files
 from app.core.setting_types import listed
 from app.core.settings import ENV_PREFIX, DiffusionConfig, Settings, WrongSetting

@@ -18,7 +18,7 @@ def run_server(**given: Any) -> int:
     Args:
         given: settings that win over the environment and `.env`.
     """
-    from app.core.collector import postpone_collections
+    from app.core.garbage import postpone_collections
     from app.core.logging import configure_logging
     from app.core.settings import WrongSetting, load_settings, unknown_settings
 

@@ -12,7 +12,7 @@ from prometheus_client.process_collector import ProcessCollector
 from ray import serve
 
 from app.api.observation.scrape import Scrape
-from app.core.collector import postpone_collections
+from app.core.garbage import postpone_collections
 from app.core.logging import configure_logging, label_log_lines
 from app.core.settings import RELOAD_SETTINGS, DiffusionConfig, Settings, update_config
 from app.core.version import VERSION

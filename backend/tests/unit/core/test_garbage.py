@@ -6,12 +6,12 @@ from collections.abc import Iterator
 import pytest
 
 from app.cli.server_process import run_server
-from app.core import collector
+from app.core import garbage
 
 
 @pytest.fixture(autouse=True)
 def _as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(collector, "_is_server", False)
+    monkeypatch.setattr(garbage, "_is_server", False)
     yield
     gc.unfreeze()
     gc.enable()
@@ -29,20 +29,20 @@ def test_a_server_collects_nothing_until_it_has_settled(monkeypatch: pytest.Monk
     monkeypatch.setattr("signal.signal", lambda *_: None)
     assert run_server() == 0
     assert was_enabled == [False]
-    collector.settle()
+    garbage.settle()
     assert gc.isenabled()
 
 
 def test_what_was_there_when_it_settled_is_not_looked_at_again() -> None:
-    collector.postpone_collections()
+    garbage.postpone_collections()
     kept: list[list[int]] = [[] for _ in range(1000)]
-    collector.settle()
+    garbage.settle()
     assert gc.get_freeze_count() > len(kept)
     assert id(kept) not in set(map(id, gc.get_objects()))
 
 
 def test_a_process_of_somebody_else_is_left_alone() -> None:
     gc.disable()
-    collector.settle()
+    garbage.settle()
     assert not gc.isenabled()
     assert gc.get_freeze_count() == 0
