@@ -33,7 +33,7 @@ from app.api.openapi.document import describe
 from app.api.registry import FACES
 from app.api.wire.head_requests import HeadRequests
 from app.api.wire.request_id import RequestId
-from app.core.garbage import settle
+from app.core.garbage import resume_collections
 from app.core.open_files import allow_open_files
 from app.core.setting_types import listed
 from app.core.settings import ENV_PREFIX, DiffusionConfig, Settings, WrongSetting
@@ -164,7 +164,7 @@ async def _initialize(service: DiffusionLLMService) -> None:
     except Exception:
         logger.exception("the service could not be initialised")
     finally:
-        settle()
+        resume_collections()
 
 
 class Server(uvicorn.Server):

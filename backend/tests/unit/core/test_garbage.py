@@ -35,14 +35,27 @@ def test_a_server_collects_nothing_until_it_has_settled(monkeypatch: pytest.Monk
 
 def test_what_was_there_when_it_settled_is_not_looked_at_again() -> None:
     garbage.postpone_collections()
-    kept: list[list[int]] = [[] for _ in range(1000)]
+    before: list[list[int]] = [[]]
     garbage.settle()
-    assert gc.get_freeze_count() > len(kept)
-    assert id(kept) not in set(map(id, gc.get_objects()))
+    after: list[list[int]] = [[]]
+    garbage.settle()
+    looked_at = set(map(id, gc.get_objects()))
+    assert id(before) not in looked_at
+    assert id(after) in looked_at, "only the first call counts"
+
+
+def test_a_server_without_a_model_collects_too() -> None:
+    garbage.postpone_collections()
+    garbage.resume_collections()
+    assert gc.isenabled()
+    assert gc.get_freeze_count() == 0
+    garbage.settle()
+    assert gc.get_freeze_count() > 0
 
 
 def test_a_process_of_somebody_else_is_left_alone() -> None:
     gc.disable()
     garbage.settle()
+    garbage.resume_collections()
     assert not gc.isenabled()
     assert gc.get_freeze_count() == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import count
@@ -81,7 +82,14 @@ def load(location: str, config: EngineConfig, demand: Demand) -> Loaded:
 
 @cache
 def _engine_type() -> type[EngineThread]:
-    from app.engine.thread import EngineThread  # imports torch, which takes seconds
+    """Imports torch, which takes seconds. In a thread of its own: exceptions that an import catches keep the frames
+    around it, and with the frame of a load they would keep the model."""
+    with ThreadPoolExecutor(1) as importing:
+        return importing.submit(_imported_engine_type).result()
+
+
+def _imported_engine_type() -> type[EngineThread]:
+    from app.engine.thread import EngineThread
 
     settle()
     return EngineThread
