@@ -22,7 +22,7 @@ FROM torch-${VARIANT} AS packages
 WORKDIR /build
 COPY backend/requirements.txt .
 RUN pip install --no-cache-dir -r requirements.txt
-COPY backend/pyproject.toml .
+COPY backend/pyproject.toml backend/README.md backend/LICENSE ./
 COPY backend/app app
 # hadolint ignore=DL3013
 RUN pip install --no-cache-dir ".[otel]"

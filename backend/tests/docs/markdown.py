@@ -12,6 +12,8 @@ ROOT = Path(__file__).parents[3]
 PAGES = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
+    ROOT / "CHANGELOG.md",
+    ROOT / "backend" / "README.md",
     ROOT / "training" / "README.md",
     *sorted((ROOT / "docs").rglob("*.md")),
 ]

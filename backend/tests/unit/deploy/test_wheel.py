@@ -1,0 +1,92 @@
+"""The wheel of the server: built as pip builds it, and started where nothing else of this project is."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import time
+import venv
+from email import message_from_bytes
+from pathlib import Path
+from typing import Any
+from zipfile import ZipFile
+
+import pytest
+import requests
+
+from app.core.version import VERSION
+from tests.api.serving import START_TIMEOUT_S
+from tests.docs.markdown import ROOT
+from tests.ports import free_port
+
+BACKEND = ROOT / "backend"
+BUILT_FROM = ("LICENSE", "README.md", "pyproject.toml", "requirements.txt")
+BUILD = "import sys; from setuptools.build_meta import build_wheel; build_wheel(sys.argv[1])"
+ASKED = {"text": "Once upon a time", "model_id": "llada", "max_length": 4}
+CLASHING_APP = "raise ImportError('this is the app of somebody else')\n"
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
+    for name in BUILT_FROM:
+        shutil.copy(BACKEND / name, source)
+    shutil.copytree(BACKEND / "app", source / "app", ignore=shutil.ignore_patterns("__pycache__"))
+    subprocess.run([sys.executable, "-c", BUILD, str(target)], cwd=source, capture_output=True, check=True)
+    return next(target.iterdir())
+
+
+@pytest.fixture(scope="module")
+def program(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The command, in an environment that has the wheel, and what it requires from the one of the tests."""
+    home = tmp_path_factory.mktemp("environment")
+    venv.create(home, symlinks=True)
+    python = home / "bin" / "python"
+    packages = Path(sysconfig.get_path("purelib", vars={"base": str(home)}))
+    install = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-index", "--no-deps"]
+    subprocess.run([*install, str(wheel)], capture_output=True, check=True)
+    (packages / "required.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return home / "bin" / "reynard-diffusion"
+
+
+def test_it_has_its_licence_its_description_and_the_one_version(wheel: Path) -> None:
+    with ZipFile(wheel) as archive:
+        names = archive.namelist()
+        about = f"reynard_diffusion-{VERSION}.dist-info"
+        metadata = message_from_bytes(archive.read(f"{about}/METADATA"))
+        assert archive.read(f"{about}/licenses/LICENSE") == (ROOT / "LICENSE").read_bytes()
+    assert (metadata["Version"], metadata["License-Expression"]) == (VERSION, "Apache-2.0")
+    assert "reynard-diffusion serve" in str(metadata.get_payload())
+    assert {"app/py.typed", "app/assets/playground/index.html", "app/assets/models/llada/model.safetensors"} <= {*names}
+    assert not [name for name in names if name.startswith("tests")]
+
+
+def test_it_serves_from_a_folder_that_has_an_app_of_its_own(program: Path, tmp_path: Path) -> None:
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / "__init__.py").write_text(CLASHING_APP)
+    port = free_port()
+    variables = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "DIFFUSION_PORT": str(port)}
+    with subprocess.Popen([program, "serve"], cwd=tmp_path, env=variables, stderr=subprocess.PIPE, text=True) as server:
+        try:
+            answer = first_answer(f"http://127.0.0.1:{port}/api/diffusion/generate", server)
+        finally:
+            server.terminate()
+    assert answer["metadata"]["tokens_generated"] > 0
+
+
+def first_answer(url: str, server: subprocess.Popen[str]) -> dict[str, Any]:
+    """Asks until the server listens; it answers once the model is there."""
+    deadline_s = time.monotonic() + START_TIMEOUT_S
+    while True:
+        try:
+            answered = requests.post(url, json=ASKED, timeout=START_TIMEOUT_S)
+        except requests.ConnectionError:
+            assert server.poll() is None, server.communicate()[1]
+            assert time.monotonic() < deadline_s
+            time.sleep(0.1)
+        else:
+            assert answered.status_code == 200, answered.text
+            return dict(answered.json())
