@@ -77,8 +77,11 @@ def wait_until(condition: Callable[[], bool], cluster: Server) -> None:
 
 
 def num_replicas(cluster: Server) -> int:
-    """The number of healthy replicas; 0 while it is unknown."""
-    response = cluster.get("/admin/health")
+    """The number of healthy replicas; 0 while it is unknown. Ray's proxy drops connections while ingresses come."""
+    try:
+        response = cluster.get("/admin/health")
+    except requests.ConnectionError:
+        return 0
     if response.status_code != 200:
         return 0
     return sum(component["healthy"] for component in response.json()["components"].values())
