@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 import time
-import tomllib
 
 import pytest
 
-from tests.api.serving import BACKEND, Json, Server
+from app.core.version import VERSION
+from tests.api.serving import Json, Server
 
 RESPONSE_METADATA = {
     "request_id", "requested_model", "device", "finish_reason", "prompt_tokens", "denoising_steps", "seed",
@@ -188,8 +188,7 @@ def test_fallback_says_who_answered(server: Server) -> None:
 
 def test_openapi_describes_everything(server: Server) -> None:
     document = server.session.get(f"{server.url}/openapi.json").json()
-    project = tomllib.loads((BACKEND / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    assert (document["info"]["title"], document["info"]["version"]) == ("Reynard Diffusion", project["version"])
+    assert (document["info"]["title"], document["info"]["version"]) == ("Reynard Diffusion", VERSION)
     operations = {(method, path) for path, methods in document["paths"].items() for method in methods}
     prefix = "/api/diffusion"
     assert operations == {
