@@ -12,7 +12,7 @@ from prometheus_client.process_collector import ProcessCollector
 from ray import serve
 
 from app.api.observation.scrape import Scrape
-from app.core.garbage import postpone_collections
+from app.core.garbage import postpone_collections, resume_collections
 from app.core.logging import configure_logging, label_log_lines
 from app.core.settings import RELOAD_SETTINGS, DiffusionConfig, Settings, update_config
 from app.core.version import VERSION
@@ -61,6 +61,7 @@ class ModelReplica:
         self._residency.is_complete.set()
         await self._membership.exchange()  # the model is loaded as the settings are now, and not as at the start
         await self._slot.loaded()
+        resume_collections()  # of a model from a plug-in nothing settles
         await self._membership.exchange()
         self._membership.begin()
         self._supervisor = Supervisor(self._residency, self._current_config)
