@@ -115,15 +115,20 @@ def _type(schema: Json) -> str:
 def _bounds(schema: Json) -> Iterator[str]:
     for unit, low, high in (("", "minimum", "maximum"), (" characters", "minLength", "maxLength")):
         if low in schema and high in schema:
-            yield f"{schema[low]} to {schema[high]}{unit}"
+            yield f"{_number(schema[low])} to {_number(schema[high])}{unit}"
         elif low in schema:
-            yield f"at least {schema[low]}{unit}"
+            yield f"at least {_number(schema[low])}{unit}"
         elif high in schema:
-            yield f"at most {schema[high]}{unit}"
+            yield f"at most {_number(schema[high])}{unit}"
     if "exclusiveMinimum" in schema:
-        yield f"above {schema['exclusiveMinimum']}"
+        yield f"above {_number(schema['exclusiveMinimum'])}"
     if "maxItems" in schema:
         yield f"at most {schema['maxItems']} of them"
+
+
+def _number(bound: float) -> float:
+    """The bound in the form that does not depend on the release of Pydantic: some write `1.0` where others write `1`."""
+    return int(bound) if bound == int(bound) else bound
 
 
 def _flowing(text: str) -> str:
