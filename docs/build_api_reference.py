@@ -127,7 +127,7 @@ def _bounds(schema: Json) -> Iterator[str]:
 
 
 def _number(bound: float) -> float:
-    """The bound in the form that does not depend on the release of Pydantic: some write `1.0` where others write `1`."""
+    """The bound as every release of Pydantic would write it: some say `1.0` for `1`."""
     return int(bound) if bound == int(bound) else bound
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import pickle
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,6 +20,7 @@ from app.services.diffusion.decisions import DiffusionDecisionParams
 from app.services.diffusion.model_events import CanvasStep, Ended, HolesRead, Piece, Started
 from app.services.diffusion.reading import Asked, DiffusionReadParams
 from app.services.diffusion.tokens import Encoding
+from tests.api.serving import install_plugin
 from tests.ray.fakes import FakeBoard
 
 pytestmark = pytest.mark.ray
@@ -25,18 +28,25 @@ pytestmark = pytest.mark.ray
 VECTORS = Path(__file__).parents[1] / "conformance" / "vectors"
 
 
-@pytest_asyncio.fixture
-async def replica(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[ModelReplica]:
-    context = SimpleNamespace(replica_id=SimpleNamespace(unique_id="llada-0"))
-    monkeypatch.setattr(serve, "get_replica_context", lambda: context)
-    monkeypatch.setattr("app.ray.model_replica.configure_logging", lambda settings: None)
-    replica = ModelReplica.__new__(ModelReplica)
-    settings = Settings(llada_path=str(VECTORS / "llada-tiny"), device_preference="cpu")
-    await replica.__init__(settings, "llada", FakeBoard())  # type: ignore[misc]  # as Serve makes one
+@asynccontextmanager
+async def replica_of(model_id: str) -> AsyncIterator[ModelReplica]:
+    context = SimpleNamespace(replica_id=SimpleNamespace(unique_id=f"{model_id}-0"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(serve, "get_replica_context", lambda: context)
+        patch.setattr("app.ray.model_replica.configure_logging", lambda settings: None)
+        replica = ModelReplica.__new__(ModelReplica)
+        settings = Settings(llada_path=str(VECTORS / "llada-tiny"), device_preference="cpu")
+        await replica.__init__(settings, model_id, FakeBoard())  # type: ignore[misc]  # as Serve makes one
     yield replica
     await replica._watch.cancel()
     await replica._membership._tasks.cancel()
     await replica._residency.close()
+
+
+@pytest_asyncio.fixture
+async def replica() -> AsyncIterator[ModelReplica]:
+    async with replica_of("llada") as made:
+        yield made
 
 
 async def answered(replica: ModelReplica, params: Asked) -> list[Item]:
@@ -104,3 +114,13 @@ async def test_a_refusal_comes_as_the_last_item_and_beforehand_as_a_sentence(rep
     assert (await replica.check(params) or "").startswith("alg_temp=0.5")
     assert await replica.check(DiffusionGenerationParams(text="x")) is None
     assert replica._slot.may_be_released, "whoever asks holds the model no longer"
+
+
+@pytest.mark.parametrize("model_id", ["llada", "words"])
+async def test_a_replica_collects_garbage_once_it_has_its_model(
+    model_id: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.syspath_prepend(install_plugin(tmp_path / "plugin"))
+    async with replica_of(model_id) as made:
+        assert made._slot.is_available
+        assert gc.isenabled()
