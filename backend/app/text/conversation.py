@@ -20,44 +20,49 @@ def fitted(messages: Sequence[Message], count: Count, room: int) -> list[Message
     Args:
         count: the number of tokens of a conversation, including those of its template.
     """
-    candidates = _without_oldest_turns(messages)
-    first_that_fits = bisect_left(range(len(candidates)), True, key=lambda index: count(candidates[index]) <= room)
-    if first_that_fits < len(candidates):
-        return candidates[first_that_fits]
-    return _shortened(candidates[-1], count, room)
+    starts = _starts(messages)
+    first_that_fits = bisect_left(
+        range(len(starts)), True, key=lambda index: count(_since(messages, starts[index])) <= room
+    )
+    if first_that_fits < len(starts):
+        return _since(messages, starts[first_that_fits])
+    return _shortened(_since(messages, starts[-1]), count, room)
 
 
-def _without_oldest_turns(messages: Sequence[Message]) -> list[list[Message]]:
-    """The whole conversation, then the conversation with one oldest turn less each, down to the newest turn."""
+def _starts(messages: Sequence[Message]) -> list[int]:
+    """The indices from which on a conversation may be kept: the beginning, then that of each turn."""
     starts = [index for index, message in enumerate(messages) if message["role"] == "user"]
-    starts = starts or [index for index, message in enumerate(messages) if message["role"] != "system"][-1:]
-    return [
-        [message for index, message in enumerate(messages) if index >= start or message["role"] == "system"]
-        for start in (0, *starts)
-    ]
+    return [0, *(starts or [index for index, message in enumerate(messages) if message["role"] != "system"][-1:])]
+
+
+def _since(messages: Sequence[Message], start: int) -> list[Message]:
+    """The messages from `start` on, and the system messages before it."""
+    return [message for index, message in enumerate(messages) if index >= start or message["role"] == "system"]
 
 
 def _shortened(messages: list[Message], count: Count, room: int) -> list[Message]:
     system = [index for index, message in enumerate(messages) if message["role"] == "system"]
-    others = [index for index in range(len(messages)) if index not in system]
-    shorter = list(messages)
-    for index in system:
-        shorter = _cut(shorter, index, lambda cut: count(_emptied(cut, others)) <= room // 2)
-    for index in others:
-        shorter = _cut(shorter, index, lambda cut: count(cut) <= room)
-    return shorter
+    others = [index for index in range(len(messages)) if messages[index]["role"] != "system"]
+    shorter = _cut(messages, system, lambda cut: count(_emptied(cut, others)) <= room // 2)
+    return _cut(shorter, others, lambda cut: count(cut) <= room)
 
 
-def _cut(messages: list[Message], index: int, fits: Callable[[list[Message]], bool]) -> list[Message]:
-    """The messages with one of them cut from the left until `fits`; it is cut to nothing if that is not enough."""
-    content = messages[index]["content"]
+def _cut(messages: list[Message], indices: Sequence[int], fits: Callable[[list[Message]], bool]) -> list[Message]:
+    """The messages without the first characters of those at `indices`, as few as it takes until `fits`: the first of
+    them is empty before the next one is cut. All are emptied if that is not enough."""
+    num_characters = sum(len(messages[index]["content"]) for index in indices)
 
-    def without(num_characters: int) -> list[Message]:
-        shorter = {**messages[index], "content": content[num_characters:]}
-        return [*messages[:index], shorter, *messages[index + 1 :]]
+    def without(num_left_out: int) -> list[Message]:
+        shorter = list(messages)
+        for index in indices:
+            content = messages[index]["content"]
+            shorter[index] = {**messages[index], "content": content[num_left_out:]}
+            num_left_out = max(0, num_left_out - len(content))
+        return shorter
 
-    return without(bisect_left(range(len(content)), True, key=lambda num_characters: fits(without(num_characters))))
+    return without(bisect_left(range(num_characters), True, key=lambda number: fits(without(number))))
 
 
 def _emptied(messages: list[Message], indices: Sequence[int]) -> list[Message]:
-    return [{**message, "content": ""} if index in indices else message for index, message in enumerate(messages)]
+    emptied = set(indices)
+    return [{**message, "content": ""} if index in emptied else message for index, message in enumerate(messages)]

@@ -52,6 +52,17 @@ def test_a_message_that_cannot_fit_is_emptied() -> None:
     assert fitted(TALK, count, 1) == talk("system: ", "user: ")
 
 
+def test_a_conversation_of_many_messages_is_rendered_a_few_times() -> None:
+    rendered = []
+
+    def counted(messages: Sequence[Message]) -> int:
+        rendered.append(messages)
+        return count(messages)
+
+    assert fitted(talk(*["system: abc", "user: abc"] * 500), counted, 20)[-1]["content"] == ""
+    assert len(rendered) < 40
+
+
 MESSAGES = st.lists(
     st.builds(
         lambda role, content: {"role": role, "content": content},
