@@ -159,6 +159,15 @@ def test_a_long_conversation_loses_its_oldest_turns(client: OpenAI) -> None:
     assert (shorter.usage.model_extra or {})["truncated_prompt_tokens"] == 0
 
 
+def test_a_conversation_may_be_much_longer_than_the_context(client: OpenAI) -> None:
+    turns: list[Any] = [{"role": "user", "content": f"{number} " + "long " * 19} for number in range(900)]
+    asked: dict[str, Any] = {"model": "llada", "max_tokens": 4, "seed": 3}
+    whole = client.chat.completions.create(messages=turns, **asked)
+    assert whole.usage is not None
+    left_out = (whole.usage.model_extra or {})["truncated_prompt_tokens"]
+    assert left_out > 10 * whole.usage.prompt_tokens > 0
+
+
 @pytest.mark.parametrize("model", ["llada", "dreamon"])
 @pytest.mark.parametrize("marker", ["<|endoftext|>", " <|endoftext|>\n"])
 def test_a_lone_special_token_is_no_suffix(client: OpenAI, server: Server, model: str, marker: str) -> None:

@@ -89,6 +89,8 @@ def test_a_wrong_turn_is_named(client: OpenAI, turn: Any, param: str, message: s
         ({"functions": [{"name": "f"}]}, "functions"),
         ({"response_format": {"type": "json_object"}}, "response_format"),
         ({"messages": []}, "messages"),
+        ({"messages": [{"role": "user", "content": "a" * 100_000}]}, "messages"),
+        ({"messages": [{"role": "user", "content": "a"}] * 1_001}, "messages"),
     ],
 )
 def test_chat_refuses_by_name_too(client: OpenAI, asked: dict[str, Any], name: str) -> None:

@@ -65,6 +65,10 @@ MAX_TEXT_CHARACTERS = 10_000
 MAX_SIDE_CHARACTERS = 5_000
 """The longest prefix of a gap, and the longest suffix."""
 
+MAX_CONVERSATION_CHARACTERS = 100_000
+"""The longest conversation: more than the context of most models, to which it is cut turn by turn."""
+MAX_MESSAGES = 1_000
+
 
 class Sampling(BaseModel):
     """The decoding of an answer, in the same words on every face of the service. `None` takes the default."""
@@ -165,7 +169,7 @@ class DiffusionChatParams(DiffusionGenerationParams):
     models continue `text`, which is made of them."""
 
     text: str = ""
-    messages: list[ChatMessage] = Field(min_length=1)
+    messages: list[ChatMessage] = Field(min_length=1, max_length=MAX_MESSAGES)
     tools: list[dict[str, Any]] = Field(
         [], description="Functions as a chat template reads them; other models do not see them."
     )
@@ -175,9 +179,9 @@ class DiffusionChatParams(DiffusionGenerationParams):
     @classmethod
     def _are_not_too_long(cls, messages: list[ChatMessage]) -> list[ChatMessage]:
         num_characters = len(cls.written(messages))
-        if num_characters > MAX_TEXT_CHARACTERS:
+        if num_characters > MAX_CONVERSATION_CHARACTERS:
             raise ValueError(
-                f"messages has {num_characters} characters, more than the maximum of {MAX_TEXT_CHARACTERS}"
+                f"messages has {num_characters} characters, more than the maximum of {MAX_CONVERSATION_CHARACTERS}"
             )
         return messages
 

@@ -148,8 +148,8 @@ def test_a_format_is_a_constraint(given_format: Any, schema: Any) -> None:
 
 
 def test_too_long_a_prompt_is_refused_under_its_name() -> None:
-    with pytest.raises(InvalidBody, match=r"^prompt has 10001 characters"):
-        params(prompt="a" * 10_001)
+    with pytest.raises(InvalidBody, match=r"^prompt has 100001 characters"):
+        params(prompt="a" * 100_001)
 
 
 @pytest.mark.parametrize(("fields", "num"), [({}, None), ({"logprobs": True}, 0), ({"top_logprobs": 3}, None)])
