@@ -17,7 +17,7 @@ from redis.exceptions import ConnectionError as NotConnected
 from tests.ports import free_port
 
 PASSWORD = "redis-password"
-START_TIMEOUT_S = 120.0
+START_TIMEOUT_S = 600.0
 
 
 @dataclass
