@@ -62,20 +62,33 @@ class _Entry:
 
 
 class GraphForward:
-    """Sequences of similar sizes share a pass. What a sequence gets does not depend on which ones do."""
+    """Sequences of similar sizes share a pass. What a sequence gets does not depend on which ones do.
+
+    There are two graphs. The one for spans is built when a span is first computed: many a model is asked for whole
+    canvases only, and need not hold a second copy of its weights.
+
+    Raises:
+        MemoryError: there is no room for a graph.
+        GraphError: it cannot be built for another reason.
+    """
 
     def __init__(self, model: FamilyModel) -> None:
         config, num_layers = model.config, len(model.stack().layers)
         self._model = model
         self._heads = Heads(config.num_heads, config.num_kv_heads)
         self._num_threads = torch.get_num_threads()
-        self._whole, self._span = (PassGraph(model, reads_cache=reads_cache) for reads_cache in (False, True))
+        self._graphs = {False: PassGraph(model, reads_cache=False)}
         free_caches("cpu")  # building a graph takes memory that the allocator would keep
         self._cache_inputs = cached_names(num_layers)
         self._may_move = caches_unrotated(model)
         self._lanes = CachedLanes()
         self._modules = ModuleForward(model)
         self._angles: Arrays = {}
+
+    @property
+    def num_graphs(self) -> int:
+        """The graphs that there are by now, each with a copy of the weights."""
+        return len(self._graphs)
 
     def logits(self, sequences: Sequence[SequenceInput]) -> Tensor:
         """See `Forward.logits`."""
@@ -193,10 +206,10 @@ class GraphForward:
 
     def _run(self, group: Sequence[_Entry]) -> PassOutput:
         """Caches nothing yet, for other parts of the pass may fail."""
-        parts = [entry.part for entry in group]
-        graph, stack = self._whole, []
+        parts, stack = [entry.part for entry in group], []
+        graph = self._graph(reads_cache=parts[0].cached is not None)
         if parts[0].cached is not None:
-            graph, stack = self._span, self._lanes.gather([entry.sequence.cache_name or "" for entry in group])
+            stack = self._lanes.gather([entry.sequence.cache_name or "" for entry in group])
         num_cached = stack[0].shape[2] if stack else 0
         arrays = arrays_of(parts, self._heads, self._num_threads, num_cached)
         arrays |= zip(self._cache_inputs, stack, strict=False)
@@ -206,6 +219,11 @@ class GraphForward:
         num_tokens = sum(part.num_queries for part in parts) + ROW_QUANTUM
         arrays |= self._table(max(num_tokens, num_cached, *(part.num_keys for part in parts)))
         return graph.run(arrays, any(entry.stores for entry in group))
+
+    def _graph(self, *, reads_cache: bool) -> PassGraph:
+        if reads_cache not in self._graphs:
+            self._graphs[reads_cache] = PassGraph(self._model, reads_cache=reads_cache)
+        return self._graphs[reads_cache]
 
     def _store(self, group: Sequence[_Entry], fresh: Stack) -> None:
         if group[0].part.cached is None:

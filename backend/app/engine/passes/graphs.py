@@ -7,7 +7,8 @@ with weights of int8, and results agree to rounding. What each array holds is sa
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import cast
@@ -23,7 +24,7 @@ from app.engine.models.quantisation import Int8Linear, QuantisedLinear, multipli
 from app.engine.passes.graph_builder import Array, GraphBuilder
 
 MAX_WEIGHT_BYTES = 128 * 1024**2
-"""Two graphs hold a packed copy each; and the larger a model, the more of its time is in the matrix products anyway."""
+"""Graphs hold a packed copy each; and the larger a model, the more of its time is in the matrix products anyway."""
 
 REQUIREMENTS = (
     "graphs are for models on a CPU, in float32 or int8, with at most "
@@ -73,11 +74,16 @@ class PassGraph:
 
     Args:
         reads_cache: tokens see keys of earlier passes too, which are given as they came; else only each other's.
+
+    Raises:
+        MemoryError: there is no room for it.
+        GraphError: it cannot be built for another reason.
     """
 
     def __init__(self, model: FamilyModel, *, reads_cache: bool) -> None:
         self._names = ["logits", *fresh_names(len(model.stack().layers))]
-        self._session = _PassBuilder(model, reads_cache).session(self._names)
+        with _failures():
+            self._session = _PassBuilder(model, reads_cache).session(self._names)
 
     def run(self, arrays: Mapping[str, Array], stores: bool) -> PassOutput:
         """One pass.
@@ -90,13 +96,20 @@ class PassGraph:
             MemoryError: the pass did not fit.
             GraphError: it failed for another reason.
         """
-        try:
+        with _failures():
             logits, *fresh = self._session.run(self._names if stores else self._names[:1], arrays)
-        except Exception as error:
-            # The library has an error type of its own, and speaks of a lack of memory in words only.
-            kind = MemoryError if is_out_of_memory(error) else GraphError
-            raise kind(str(error)) from error
         return PassOutput(logits, fresh)
+
+
+@contextmanager
+def _failures() -> Iterator[None]:
+    """Raises what the library does as one of two errors: it has a type of its own, and speaks of a lack of memory in
+    words only."""
+    try:
+        yield
+    except Exception as error:
+        kind = MemoryError if is_out_of_memory(error) else GraphError
+        raise kind(str(error)) from error
 
 
 def caches_unrotated(model: FamilyModel) -> bool:

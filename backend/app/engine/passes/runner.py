@@ -79,9 +79,10 @@ class ModelRunner:
 
     @property
     def memory_bytes(self) -> int:
-        """Bytes of the weights, and of the copies of them that the two graphs hold."""
+        """Bytes of the weights, and of the copies of them that graphs hold."""
         weights = (*self.model.parameters(), *self.model.buffers())
-        return sum(weight.numel() * weight.element_size() for weight in weights) * (3 if self.is_graphed else 1)
+        num_copies = 1 + (self._forward.num_graphs if isinstance(self._forward, GraphForward) else 0)
+        return sum(weight.numel() * weight.element_size() for weight in weights) * num_copies
 
     @torch.inference_mode()
     def run(self, works: Sequence[Work]) -> list[Prediction]:

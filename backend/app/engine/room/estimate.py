@@ -30,7 +30,8 @@ from app.engine.request.state import RequestState
 CUDA = torch.device("cuda")
 
 GRAPHS = 2
-"""The graphs of a model that runs as graphs, each with a copy of the weights."""
+"""The graphs of a model that runs as graphs, each with a copy of the weights. The second is built when it is first
+needed, and must find room then."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -225,7 +225,9 @@ def test_a_graph_that_stops_running_leaves_its_requests_to_the_modules(
     runner, demanded = ModelRunner(llada.model), ModelRunner(llada.model, cpu_runtime="onnx")
     for each in (runner, demanded):
         assert isinstance(each._forward, GraphForward)
-        each._forward._span._session = FailingSession("[ONNXRuntimeError] : 1 : FAIL : Non-zero status code")
+        each._forward._graph(reads_cache=True)._session = FailingSession(
+            "[ONNXRuntimeError] : 1 : FAIL : Non-zero status code"
+        )
     _, undisturbed = run(llada, requests)
     with caplog.at_level(logging.WARNING):
         _, events = run(runner, requests)
@@ -240,6 +242,28 @@ def test_a_graph_that_stops_running_leaves_its_requests_to_the_modules(
         run(demanded, requests)
 
 
+def test_a_graph_that_cannot_be_built_once_it_is_needed_leaves_its_requests_to_the_modules(
+    llada: ModelRunner, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ValueError("This session needs an operator that this build has not")
+
+    requests = [GenerationRequest(n, (5, 6), (), DecodingParams(8, cache="dual", block_length=4)) for n in "ab"]
+    runner, demanded = ModelRunner(llada.model), ModelRunner(llada.model, cpu_runtime="onnx")
+    _, undisturbed = run(llada, requests)
+    monkeypatch.setattr(graphs._PassBuilder, "session", fail)
+    with caplog.at_level(logging.WARNING):
+        _, events = run(runner, requests)
+    assert caplog.text.count("runs by PyTorch") == 1
+    assert not runner.is_graphed
+    for name, sent in events.items():
+        assert [e.new_final for e in sent if isinstance(e, Step)] == [
+            e.new_final for e in undisturbed[name] if isinstance(e, Step)
+        ]
+    with pytest.raises(EngineError, match="cpu_runtime=onnx: ONNX Runtime failed"):
+        run(demanded, requests)
+
+
 def test_graphs_that_are_demanded_of_a_model_that_has_none_are_an_error(llada: ModelRunner) -> None:
     with pytest.raises(EngineError, match=r"at most 128 MiB of weights.*; use auto or torch"):
         ModelRunner(small_llada().bfloat16(), cpu_runtime="onnx")
@@ -248,7 +272,7 @@ def test_graphs_that_are_demanded_of_a_model_that_has_none_are_an_error(llada: M
 def test_a_graph_stays_in_use_after_a_lack_of_memory(llada: ModelRunner) -> None:
     runner = ModelRunner(llada.model)
     assert isinstance(runner._forward, GraphForward)
-    runner._forward._whole._session = FailingSession("std::bad_alloc")
+    runner._forward._graph(reads_cache=False)._session = FailingSession("std::bad_alloc")
     with pytest.raises(EngineError, match="did not fit cpu"):
         runner.run([Work((SequenceInput([5], [0]),), RULES)])
     assert isinstance(runner._forward, GraphForward)

@@ -140,7 +140,7 @@ def test_model_device_and_type_can_be_read(start: Start) -> None:
     engine = start("dreamon-tiny")
     assert (engine.device, engine.dtype, engine.is_alive()) == ("cpu", "float32", True)
     assert engine.algorithms == ("entropy", "maskgit_plus", "topk_margin")
-    assert engine.memory_bytes == 3 * sum(4 * weight.numel() for weight in engine.model.parameters())
+    assert engine.memory_bytes == 2 * sum(4 * weight.numel() for weight in engine.model.parameters())
 
 
 def test_load_starts_a_checkpoint_and_times_it() -> None:

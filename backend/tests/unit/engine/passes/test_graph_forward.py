@@ -10,11 +10,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from onnxruntime.capi.onnxruntime_pybind11_state import RuntimeException as OrtError
 
 from app.engine.cache.span import WHOLE, ComputedSpan
 from app.engine.cache.store import KeyValues
 from app.engine.models.qwen import Qwen
 from app.engine.passes import graph_forward
+from app.engine.passes.graph_builder import GraphSession
 from app.engine.passes.graph_forward import GraphForward
 from app.engine.passes.graphs import PassGraph
 from app.engine.passes.layout import Part
@@ -228,6 +230,26 @@ def test_a_pass_that_fails_in_its_last_part_has_cached_nothing_of_the_others(mon
             graphed.logits(sequences(3))
     assert graphed.cached_names() == {"a", "b"}
     assert_same(graphed.logits(sequences(2)), modules.logits(sequences(2)))
+
+
+@torch.inference_mode()
+def test_a_graph_for_which_there_was_no_room_is_built_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    graphed, modules = GraphForward(SHARED), ModuleForward(SHARED)
+    whole, span = (SequenceInput([5] * 12, [4], "w", span) for span in (WHOLE, ComputedSpan((2, 8))))
+    for each in (graphed, modules):
+        each.logits([whole])
+    with monkeypatch.context() as patch:
+        patch.setattr(GraphSession, "__init__", out_of_memory)
+        for _ in range(2):
+            with pytest.raises(MemoryError, match="bad_alloc"):
+                graphed.logits([span])
+    assert (graphed.num_graphs, graphed.cached_names()) == (1, {"w"})
+    assert_same(graphed.logits([span]), modules.logits([span]))
+    assert graphed.num_graphs == 2
+
+
+def out_of_memory(*_: object) -> None:
+    raise OrtError("Exception during initialization: std::bad_alloc")
 
 
 @torch.inference_mode()

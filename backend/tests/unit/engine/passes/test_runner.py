@@ -105,7 +105,11 @@ def test_guidance_biases_and_penalties_are_applied_before_the_rules(llada: Model
 def test_memory_is_counted_from_the_weights_and_the_vocabulary(llada: ModelRunner) -> None:
     num_weights = sum(weight.numel() for weight in llada.model.parameters())
     assert ModelRunner(llada.model, cpu_runtime="torch").memory_bytes == 4 * num_weights
-    assert llada.memory_bytes == 3 * 4 * num_weights  # as modules and as two graphs
+    runner = ModelRunner(llada.model)
+    runner.logits([SequenceInput([5] * 10, [3], "a")])
+    assert runner.memory_bytes == 2 * 4 * num_weights  # as modules and as the graph of whole canvases
+    runner.logits([SequenceInput([5] * 10, [3], "a", ComputedSpan((2, 4)))])
+    assert runner.memory_bytes == 3 * 4 * num_weights  # and as that of spans
     # At least the float32 logits and the float64 distribution that a token is drawn from.
     assert llada.footprint.bytes_per_row >= llada.model.config.vocab_size * (4 + 8)
 
