@@ -22,8 +22,6 @@ IMPORTED = [
     "app.server",
     "app.services.diffusion.native",
     "app.engine.thread",
-    "onnx.helper",
-    "onnx.numpy_helper",
     "onnxruntime",
     "tests.api.settled",
 ]
