@@ -167,12 +167,36 @@ def keep_top_p(logits: Tensor, rules: LogitRules) -> Tensor:
     """Drops a token where the probability of all better ones already exceeds `top_p`; the best one always stays."""
     if rules.top_p is None or rules.top_p >= 1.0:
         return logits
+    if logits.device.type != "cpu":
+        return _top_p_by_rank(logits, rules.top_p)
+    kept, needs_ranks = _top_p_by_value(logits, rules.top_p)
+    if bool(needs_ranks.any()):
+        kept[needs_ranks] = _top_p_by_rank(logits[needs_ranks], rules.top_p)
+    return kept
+
+
+def _top_p_by_rank(logits: Tensor, top_p: float) -> Tensor:
     ordered, columns = logits.sort(-1, descending=True)
-    probabilities = ordered.softmax(-1)
-    before = probabilities.cumsum(-1) - probabilities
-    dropped = before > rules.top_p
-    dropped[:, 0] = False
+    dropped = _behind_top_p(ordered, top_p)
     return logits.masked_fill(torch.zeros_like(dropped).scatter(-1, columns, dropped), -torch.inf)
+
+
+def _top_p_by_value(logits: Tensor, top_p: float) -> tuple[Tensor, Tensor]:
+    """Gives the same without asking where each number stood, which lets NumPy sort them in a twentieth of the time; and
+    [R] whether that does not suffice: a token that is dropped equals one that stays."""
+    ordered = torch.from_numpy(np.sort(logits.numpy(), axis=-1)).flip(-1)
+    dropped = _behind_top_p(ordered, top_p)
+    weakest = ordered.masked_fill(dropped, torch.inf).amin(-1, keepdim=True)
+    best_dropped = ordered.masked_fill(~dropped, -torch.inf).amax(-1, keepdim=True)
+    return logits.masked_fill(logits < weakest, -torch.inf), ~(best_dropped < weakest)[:, 0]
+
+
+def _behind_top_p(ordered: Tensor, top_p: float) -> Tensor:
+    """ordered [R, V], in falling order -> [R, V]: whether the probability of what stands before exceeds `top_p`."""
+    probabilities = ordered.softmax(-1)
+    dropped = probabilities.cumsum(-1) - probabilities > top_p
+    dropped[:, 0] = False
+    return dropped
 
 
 def keep_top_k(logits: Tensor, rules: LogitRules) -> Tensor:

@@ -87,6 +87,30 @@ def test_top_p_leaves_the_same_tokens_as_the_plain_loop(seed: int, top_p: float)
     assert kept_columns(keep_top_p(logits, replace(GREEDY, top_p=top_p)), logits) == expected
 
 
+@given(
+    seed=seeds,
+    top_p=shares,
+    num_values=st.sampled_from([2, 10, 10**3, 10**6]),
+    temperature=st.sampled_from([0.01, 0.5, 1.0, 20.0]),
+    oddity=st.sampled_from([0.0, -0.0, -math.inf, math.inf, math.nan]),
+)
+def test_top_p_leaves_the_very_tokens_that_sorting_them_with_their_columns_leaves(
+    seed: int, top_p: float, num_values: int, temperature: float, oddity: float
+) -> None:
+    """Among equals the first stay, which only their columns can tell."""
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randint(0, num_values, (4, 96), generator=generator) / num_values * 8 / temperature
+    logits[1, torch.randperm(96, generator=generator)[:40]] = oddity
+    ordered, columns = logits.sort(-1, descending=True)
+    probabilities = ordered.softmax(-1)
+    dropped = probabilities.cumsum(-1) - probabilities > top_p
+    dropped[:, 0] = False
+    expected = logits.clone()
+    for row, is_dropped in enumerate(dropped):
+        expected[row, columns[row, is_dropped]] = -math.inf
+    assert torch.equal(keep_top_p(logits, replace(GREEDY, top_p=top_p)).nan_to_num(1e9), expected.nan_to_num(1e9))
+
+
 @given(seeds, st.integers(1, VOCAB_SIZE + 5))
 def test_top_k_leaves_the_same_tokens_as_the_plain_loop(seed: int, top_k: int) -> None:
     logits = random_logits(seed, 3).round()  # whole numbers: equals of the k-th stay
