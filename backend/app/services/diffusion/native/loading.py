@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from app.core.garbage import settle
+from app.engine.device.allocator import drop_code
 from app.engine.interface.config import Demand, EngineConfig
 from app.engine.interface.errors import EngineError
 from app.services.diffusion.families.base import TextFamily
@@ -92,6 +93,7 @@ def _imported_engine_type() -> type[EngineThread]:
     from app.engine.thread import EngineThread
 
     settle()
+    drop_code()
     return EngineThread
 
 

@@ -87,3 +87,36 @@ def test_only_pages_that_lie_wholly_in_the_range_are_dropped(start: float, lengt
         allocator.drop_pages(place + int(start * mmap.PAGESIZE), int(length * mmap.PAGESIZE))
         del first
         assert [page for page in range(4) if pages[page * mmap.PAGESIZE] == 0] == dropped
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux drops pages")
+def test_code_that_is_dropped_leaves_memory_and_runs_again() -> None:
+    torch.ones(2, 2).matmul(torch.ones(2, 2))
+    before = allocator.resident_bytes()
+    allocator.drop_code()
+    assert allocator.resident_bytes() < before - 16 * 2**20
+    assert torch.ones(2, 2).matmul(torch.ones(2, 2)).tolist() == [[2.0, 2.0], [2.0, 2.0]]
+
+
+def test_code_stays_where_no_file_says_what_is_mapped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(allocator, "_OWN_MAPS", tmp_path / "maps")
+    monkeypatch.setattr(allocator, "drop_pages", lambda *_: pytest.fail("something was dropped"))
+    allocator.drop_code()
+
+
+def test_only_code_of_libraries_is_dropped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Not constants, into which the loader has written addresses; nor the program itself, nor the kernel's code."""
+    (tmp_path / "maps").write_text(
+        "1000-3000 r--p 00000000 fe:00 7 /usr/lib/libx.so.6\n"
+        "3000-6000 r-xp 00002000 fe:00 7 /usr/lib/libx.so.6\n"
+        "6000-7000 rw-p 00005000 fe:00 7 /usr/lib/libx.so.6\n"
+        "7000-9000 r-xp 00000000 fe:00 8 /usr/bin/python3.11\n"
+        "9000-a000 r-xp 00000000 00:00 0 [vdso]\n"
+        "a000-b000 r-xp 00000000 00:00 0\n"
+        "b000-d000 r-xp 00000000 fe:00 9 /a folder/b.abi3.so (deleted)\n"
+    )
+    dropped: list[tuple[int, int]] = []
+    monkeypatch.setattr(allocator, "_OWN_MAPS", tmp_path / "maps")
+    monkeypatch.setattr(allocator, "drop_pages", lambda *each: dropped.append(each))
+    allocator.drop_code()
+    assert dropped == [(0x3000, 0x3000), (0xB000, 0x2000)]
