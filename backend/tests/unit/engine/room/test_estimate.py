@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from app.engine.families.checkpoint import load_model
 from app.engine.interface.config import Demand, EngineConfig, RuntimeName
 from app.engine.interface.params import DecodingParams, GenerationRequest
+from app.engine.passes.graph_forward import GraphForward
 from app.engine.passes.runner import ModelRunner
 from app.engine.request.state import RequestState
 from app.engine.room.estimate import Estimate, MemoryNeed
@@ -30,6 +31,8 @@ def test_what_is_estimated_is_what_the_loaded_model_reckons_with(name: str, runt
     runner = ModelRunner(load_model(folder, CPU, torch.float32), cpu_runtime=runtime)
     request = GenerationRequest("r", (0,) * 9, (), DecodingParams(7))
     asked = RequestState(request, runner.model.config, lambda event: None).need
+    if isinstance(runner._forward, GraphForward):
+        runner._forward._graph(reads_cache=True)  # built when a request first reads a cache
     assert need.weights.all == runner.memory_bytes
     assert need.one.logits + need.one.states == runner.footprint.of_pass(asked.num_tokens, asked.num_rows)
     assert need.one.cache == runner.footprint.cached(asked.max_cached, asked.max_distributions)

@@ -536,7 +536,9 @@ async def test_details_of_a_loaded_checkpoint() -> None:
     assert memory is not None
     parts = memory.weights + memory.cache + memory.logits + memory.states
     assert details.memory_needed == pytest.approx(parts, abs=0.3)
-    assert (memory.weights, memory.cache, memory.requests) == (details.memory_usage, 0.0, 1)
+    assert (memory.cache, memory.requests) == (0.0, 1)
+    # The weights, and the graph of whole canvases; that of spans is reckoned with, and not there yet.
+    assert memory.weights == pytest.approx(details.memory_usage * 3 / 2, abs=0.2)
     assert "block_length" in details.parameters
     assert "initial_masks" not in details.parameters
     await model.close()
