@@ -216,7 +216,7 @@ def test_the_environment_does_not_come_between_a_command_and_a_server_on_this_ma
 
 
 def test_a_turn_that_fails_is_forgotten(server: Server) -> None:
-    done = called(server.url, "chat", "--model", "parrot", given=f"{'long ' * 3000}\nshort\n")
+    done = called(server.url, "chat", "--model", "parrot", given=f"{'long ' * 30_000}\nshort\n")
     assert done.exit_code == 1
     assert "Error: messages" in done.stderr
     assert done.stdout == "User: short\n\nAssistant:\n"
