@@ -92,7 +92,7 @@ eval: $(READY)
 
 # Pages and pictures that are made from the code; a test says when they are not up to date.
 docs: $(READY)
-	"$(BIN)/python" docs/build_api_reference.py && "$(BIN)/python" docs/build_parameter_table.py && "$(BIN)/python" docs/build_memory_table.py && "$(BIN)/python" docs/draw_spans.py
+	"$(BIN)/python" docs/build_api_reference.py && "$(BIN)/python" docs/build_client_parameters.py && "$(BIN)/python" docs/build_parameter_table.py && "$(BIN)/python" docs/build_memory_table.py && "$(BIN)/python" docs/draw_spans.py
 
 # Hours with PRESET=cpu; a minute with PRESET=quick, which leaves the embedded models alone.
 train-llada: $(READY)

@@ -9,6 +9,7 @@ DIFFUSION_ADMIN_TOKEN).
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -29,6 +30,7 @@ from app.client import (
     InvalidRequest,
     ServerUnreachable,
 )
+from app.client.typed_json import typed
 
 BACKEND = Path(__file__).resolve().parent
 START_TIMEOUT_S = 120
@@ -71,7 +73,7 @@ class Checks:
             timeout=ANSWER_TIMEOUT_S,
         )
         expect(answer.status_code == 200, f"status {answer.status_code}: {answer.text[:300]}")
-        events = [DiffusionStreamEvent.model_validate_json(line) for line in answer.iter_lines() if line]
+        events = [typed(DiffusionStreamEvent, json.loads(line)) for line in answer.iter_lines() if line]
         return _checked(events, self.client.generate("Once upon a time", max_length=16, seed=1))
 
     def infill_stream(self) -> str:

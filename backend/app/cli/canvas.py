@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import zip_longest
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from app.services.diffusion.models import DiffusionStreamEvent
+if TYPE_CHECKING:
+    from app.client import DiffusionStreamEvent
 
 
 class Cell(NamedTuple):

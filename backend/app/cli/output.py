@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -12,7 +14,7 @@ from app.cli.notes import note
 from app.cli.terminal import end_line, glyphs, is_drawable, write
 
 if TYPE_CHECKING:
-    from app.client import EventStream, GenerationResult
+    from app.client import DiffusionStreamEvent, EventStream, GenerationResult
 
 Form: TypeAlias = Literal["live", "plain", "json", "jsonl"]
 
@@ -42,13 +44,18 @@ def show(stream: EventStream, form: Form, *, prefix: str, suffix: str = "") -> G
     if form == "live":
         return _show_live(stream, prefix, suffix)
     if form == "json":
-        click.echo(stream.result().model_dump_json())
+        click.echo(as_json(stream.result()))
     elif form == "jsonl":
         for event in stream:
-            click.echo(event.model_dump_json())
+            click.echo(as_json(event))
     else:
         _show_plain(stream)
     return stream.result()
+
+
+def as_json(answer: DiffusionStreamEvent | GenerationResult) -> str:
+    """An answer as one line of JSON."""
+    return json.dumps(asdict(answer), ensure_ascii=False, separators=(",", ":"))
 
 
 def _show_plain(stream: EventStream) -> None:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote
 
-from app.services.diffusion.models import DiffusionModelInfo, GenerationResult
-from app.services.diffusion.reports import (
+from app.client.reports import (
     CleanupReport,
     ConfigurationChange,
     DiffusionHealth,
     DiffusionModelDetails,
     DiffusionStatistics,
 )
+from app.client.results import DiffusionModelInfo, GenerationResult
+from app.client.typed_json import typed
 
 API = "/api/diffusion"
 
@@ -99,17 +101,17 @@ def config() -> Call[dict[str, Any]]:
 
 def configure(changes: Mapping[str, Any]) -> Call[ConfigurationChange]:
     """The call that changes settings."""
-    return Call("POST", f"{API}/config", ConfigurationChange.model_validate, changes, is_admin=True)
+    return Call("POST", f"{API}/config", partial(typed, ConfigurationChange), changes, is_admin=True)
 
 
 def stats() -> Call[DiffusionStatistics]:
     """The call for the statistics."""
-    return Call("GET", f"{API}/admin/stats", DiffusionStatistics.model_validate, is_admin=True)
+    return Call("GET", f"{API}/admin/stats", partial(typed, DiffusionStatistics), is_admin=True)
 
 
 def health() -> Call[DiffusionHealth]:
     """The call for the health; status 503 brings an answer too."""
-    read = DiffusionHealth.model_validate
+    read = partial(typed, DiffusionHealth)
     return Call("GET", f"{API}/admin/health", read, is_admin=True, answers=(200, 503))
 
 
@@ -125,12 +127,12 @@ def model_details() -> Call[list[DiffusionModelDetails]]:
 def reload(model_id: str) -> Call[DiffusionModelDetails]:
     """The call that loads a model again."""
     path = f"{API}/admin/models/{quote(model_id, safe='', errors='replace')}/reload"
-    return Call("POST", path, lambda answer: DiffusionModelDetails.model_validate(answer["model"]), is_admin=True)
+    return Call("POST", path, lambda answer: typed(DiffusionModelDetails, answer["model"]), is_admin=True)
 
 
 def cleanup() -> Call[CleanupReport]:
     """The call that releases caches and idle models."""
-    return Call("POST", f"{API}/admin/cleanup", CleanupReport.model_validate, is_admin=True)
+    return Call("POST", f"{API}/admin/cleanup", partial(typed, CleanupReport), is_admin=True)
 
 
 def ping() -> Call[str]:
@@ -144,11 +146,11 @@ def given(**parameters: Any) -> dict[str, Any]:
 
 
 def _result(text_field: str) -> Callable[[Any], GenerationResult]:
-    return lambda answer: GenerationResult.model_validate({"text": answer[text_field], **answer})
+    return lambda answer: typed(GenerationResult, {"text": answer[text_field], **answer})
 
 
 M = TypeVar("M", DiffusionModelInfo, DiffusionModelDetails)
 
 
 def _each(model: type[M], items: Any) -> list[M]:
-    return [model.model_validate(item) for item in items]
+    return [typed(model, item) for item in items]

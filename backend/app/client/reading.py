@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any, Generic, Protocol, TypeVar
 
-from pydantic import ValidationError
-
 from app.client.errors import ConnectionLost, UnexpectedAnswer
 from app.client.problems import problem_in_stream
-from app.services.diffusion.models import DiffusionStreamEvent, GenerationResult
+from app.client.results import DiffusionStreamEvent, GenerationResult
+from app.client.typed_json import typed
 
 FIELD = "data:"
 """The prefix of the lines that count; other lines repeat them, or keep the connection alive."""
@@ -46,8 +45,8 @@ class EventReader:
         if not line.startswith(FIELD):
             return None
         try:
-            event = DiffusionStreamEvent.model_validate_json(line.removeprefix(FIELD))
-        except ValidationError as error:
+            event = typed(DiffusionStreamEvent, json.loads(line.removeprefix(FIELD)))
+        except (ValueError, RecursionError) as error:
             raise UnexpectedAnswer(f"this is no event of a stream: {line[:200]!r}") from error
         if event.type == "error":
             problem = event.metadata
@@ -110,6 +109,8 @@ class Fold:
     def result(self) -> GenerationResult:
         if self._complete is None:
             raise RuntimeError("this stream was closed before its end, so there is no result; read it to the end")
-        return GenerationResult.model_validate(
-            {**self._complete.metadata, "text": "".join(self._pieces), "metadata": self._complete.metadata}
-        )
+        facts = self._complete.metadata
+        try:
+            return typed(GenerationResult, {**facts, "text": "".join(self._pieces), "metadata": facts})
+        except (TypeError, ValueError) as error:
+            raise UnexpectedAnswer(f"this stream has no result: {error}") from error

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from app.client.reading import Fold
-from app.services.diffusion.models import DiffusionStreamEvent, GenerationResult
+from app.client.results import DiffusionStreamEvent, GenerationResult
 
 
 class EventStream:

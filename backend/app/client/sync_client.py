@@ -13,20 +13,20 @@ from app.client import calls
 from app.client.calls import Call, Message, StreamCall, given
 from app.client.errors import DiffusionError
 from app.client.options import DEFAULT_URL, ClientOptions
+from app.client.parameters import Parameters
 from app.client.problems import problem_of
 from app.client.reading import ChatReader, EventReader, Reader
-from app.client.retries import Retries
-from app.client.streams import EventStream
-from app.client.transport import answer_to, check_stream, failures_translated, request_of
-from app.core.parameters import Parameters
-from app.services.diffusion.models import DiffusionModelInfo, GenerationResult
-from app.services.diffusion.reports import (
+from app.client.reports import (
     CleanupReport,
     ConfigurationChange,
     DiffusionHealth,
     DiffusionModelDetails,
     DiffusionStatistics,
 )
+from app.client.results import DiffusionModelInfo, GenerationResult
+from app.client.retries import Retries
+from app.client.streams import EventStream
+from app.client.transport import answer_to, check_stream, failures_translated, request_of
 
 T = TypeVar("T")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from typing import Any, Literal
 
 import pytest
@@ -180,6 +181,22 @@ def test_silence_has_a_limit(server: Server) -> None:
     ):
         client.generate("x", model_id="silent")
     server.wait_until_idle()
+
+
+def test_answers_are_read_whole(server: Server, client: DiffusionClient) -> None:
+    server.answer("/generate", {"text": "x", "model_id": "llada", "max_length": 1})
+    server.wait_until_idle()
+    assert [asdict(model) for model in client.models()] == server.get("/models").json()["models"]
+    assert [asdict(model) for model in client.model_details()] == server.get("/admin/models").json()["models"]
+    assert asdict(client.stats()) == server.get("/admin/stats").json()
+    health = server.get("/admin/health").json()
+    assert {"llada", "not-there"} <= asdict(client.health())["models"].keys() == health["models"].keys()
+    assert asdict(client.health()).keys() == health.keys()
+    answered = server.answer("/generate", {"text": "x", "model_id": "words", "max_length": 2, "seed": 1})
+    assert asdict(client.generate("x", model_id="words", max_length=2, seed=1)).keys() == {
+        *(answered.keys() - {"generated_text"}),
+        "text",
+    }
 
 
 def test_the_rest_of_the_api(client: DiffusionClient) -> None:

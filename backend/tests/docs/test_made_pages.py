@@ -13,6 +13,7 @@ from tests.docs.markdown import ROOT
     ("program", "made"),
     [
         ("build_api_reference.py", "built"),
+        ("build_client_parameters.py", "built"),
         ("build_parameter_table.py", "built"),
         ("build_memory_table.py", "built"),
         ("draw_spans.py", "draw"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 
 import click
 
@@ -21,7 +22,7 @@ def command(is_json: bool, target: Target) -> None:
     with connected(target) as client:
         models = client.models()
     if is_json:
-        click.echo(json.dumps([model.model_dump() for model in models]))
+        click.echo(json.dumps([asdict(model) for model in models]))
         return
     rows = [("MODEL", "LOADED", "DEVICE", "MB", "NEEDS", "MAX LENGTH", "CAN", "BASE", "")]
     for model in models:

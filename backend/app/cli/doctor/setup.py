@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from app.cli.doctor.finding import Finding, ok, problem, warning
 
 if TYPE_CHECKING:
+    from app.client import DiffusionModelInfo
     from app.core.settings import Settings
-    from app.services.diffusion.models import DiffusionModelInfo
 
 
 def check_setup(url: str | None, api_key: str) -> Iterator[Finding]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from app.core.parameters import PARAMETERS
-from app.services.diffusion.models import MAX_STOP_STRINGS
+from app.client.lm_eval.limits import MAX_STOP_STRINGS
+from app.client.parameters import Parameters
 
 OWN_WORDS = {"until", "max_gen_toks", "do_sample", "temperature"}
 """The harness's words that have others here, or a meaning of their own."""
-SHARED_WORDS = PARAMETERS.keys() - {"max_length", "stop", "model_id"}
+SHARED_WORDS = Parameters.__optional_keys__ - {"max_length", "stop", "model_id"}
 """The words that mean the same on both sides. `max_length` does not: elsewhere the prompt is part of it."""
 
 

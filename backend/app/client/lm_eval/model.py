@@ -17,11 +17,10 @@ from lm_eval.utils import warning_once
 from tqdm import tqdm
 
 from app.client.lm_eval.generation import ended, foreign_words, parameters_of
+from app.client.lm_eval.limits import DEFAULT_SAMPLES, MAX_TEXT_CHARACTERS
 from app.client.lm_eval.scoring import Scorer, moved_spaces
 from app.client.options import DEFAULT_URL
 from app.client.sync_client import DiffusionClient
-from app.services.diffusion.likelihood import DEFAULT_SAMPLES
-from app.services.diffusion.models import MAX_TEXT_CHARACTERS
 
 MAX_RETRIES, MAX_RETRY_WAIT_S = 100, 600.0
 """An evaluation waits where the server is full: it has hours, and nobody looks on."""

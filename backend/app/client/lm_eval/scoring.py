@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from app.client.errors import InvalidRequest
+from app.client.lm_eval.limits import MAX_TEXTS
 from app.client.sync_client import DiffusionClient
-from app.services.diffusion.likelihood import MAX_TEXTS
 
 SIZES = {"texts", "num_samples"}
 """The fields by which the server refuses what is too long or too much."""

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from itertools import pairwise
 
 import httpx
@@ -10,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.api.streams.framing import ServerSentEvents
-from app.client import ConnectionLost, DiffusionStreamEvent, GenerationTimeout, ServerFailed, UnexpectedAnswer
+from app.client import ConnectionLost, GenerationTimeout, ServerFailed, UnexpectedAnswer
 from app.client.reading import ChatReader, EventReader, Fold
+from app.services.diffusion.models import DiffusionStreamEvent
 
 COMPLETE = DiffusionStreamEvent(
     type="complete", metadata={"model_id": "m", "processing_time": 1.0, "tokens_generated": 2, "seed": 3}
@@ -37,7 +39,8 @@ def test_events_are_read_correctly_for_any_split_into_pieces(texts: list[str], c
     framing, reader = ServerSentEvents(), EventReader()
     body = b"".join(framing.write(0, event) + framing.keep_alive for event in events)
     lines = httpx.Response(200, stream=Pieces(body, cuts)).iter_lines()
-    assert [event for line in lines if (event := reader.feed(line)) is not None] == events
+    read = [asdict(event) for line in lines if (event := reader.feed(line)) is not None]
+    assert read == [event.model_dump() for event in events]
     reader.finish()
 
 
@@ -58,10 +61,22 @@ def test_a_stream_without_its_end_is_no_result() -> None:
         Fold().result()
 
 
-@pytest.mark.parametrize("line", ["data: {}", 'data: {"type": "song"}', "data: hello"])
+@pytest.mark.parametrize(
+    "line", ["data: {}", 'data: {"type": "song"}', "data: hello", "data: 3", "data: " + "[" * 100_000]
+)
 def test_a_line_that_is_no_event_is_named(line: str) -> None:
     with pytest.raises(UnexpectedAnswer, match=r"no event of a stream: 'data"):
         EventReader().feed(line)
+
+
+def test_a_stream_whose_end_lacks_the_facts_of_a_result_has_none() -> None:
+    fold, reader = Fold(), EventReader()
+    for line in ('data: {"type": "token", "data": "x"}', 'data: {"type": "complete", "metadata": {"model_id": "m"}}'):
+        event = reader.feed(line)
+        assert event is not None
+        fold.add(event)
+    with pytest.raises(UnexpectedAnswer, match="GenerationResult has no processing_time"):
+        fold.result()
 
 
 def chunk(**choice: object) -> str:
