@@ -22,10 +22,11 @@ FROM torch-${VARIANT} AS packages
 WORKDIR /build
 COPY backend/requirements.txt .
 RUN pip install --no-cache-dir -r requirements.txt
-COPY backend/pyproject.toml backend/README.md backend/LICENSE ./
+COPY backend/pyproject.toml backend/requirements-client.txt backend/README.md backend/LICENSE ./
+COPY backend/reynard_diffusion reynard_diffusion
 COPY backend/app app
 # hadolint ignore=DL3013
-RUN pip install --no-cache-dir ".[otel]"
+RUN pip install --no-cache-dir ./reynard_diffusion ".[otel]"
 
 FROM python:${PYTHON}-slim-trixie
 LABEL org.opencontainers.image.title="Reynard Diffusion" \

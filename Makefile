@@ -10,6 +10,8 @@ TIMED := "$(CURDIR)/.ci/timed"
 TORCHED := $(VENV)/.torch
 SERVING := $(VENV)/.serving
 READY := $(VENV)/.ready
+# The client is a distribution of its own, which the server requires.
+CLIENT := backend/reynard_diffusion
 # Section of the training recipes: cpu, gpu or quick.
 PRESET ?= cpu
 VECTORS ?= backend/tests/conformance/vectors
@@ -51,7 +53,7 @@ test-long: $(READY)
 
 # Each in an environment of its own, for their requirements clash; but the harness of evaluations, which runs a class of ours.
 test-clients: $(READY)
-	@"$(BIN)/python" -m pip install --quiet -e "backend[lm-eval]"
+	@"$(BIN)/python" -m pip install --quiet -e "backend/reynard_diffusion[lm-eval]"
 	@cd backend && "$(BIN)/python" -m tests.clients.environments "$(CLIENTS)"
 	cd backend && CLIENTS="$(CLIENTS)" NODE_PATH="$(CLIENTS)/node/node_modules" "$(BIN)/python" -m pytest tests/clients
 
@@ -102,20 +104,20 @@ train-dreamon: $(READY)
 	"$(BIN)/python" -m training.train --model dreamon --preset $(PRESET)
 
 # Torch by pip alone: it may be told where to find it.
-$(TORCHED): backend/requirements.txt backend/pyproject.toml
+$(TORCHED): backend/requirements.txt backend/pyproject.toml $(CLIENT)/pyproject.toml
 	@"$(PYTHON)" -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Python 3.11 or later is needed: make PYTHON=python3.12')"
 	@$(TIMED) "virtual environment" "$(PYTHON)" -m venv $(VENV)
 	@$(TIMED) torch "$(BIN)/python" -m pip install --quiet --no-compile --no-deps "$(TORCH)"
 	@touch $(TORCHED)
 
 $(SERVING): $(TORCHED)
-	@$(TIMED) "what serving needs" .ci/install "$(BIN)/python" -e backend
+	@$(TIMED) "what serving needs" .ci/install "$(BIN)/python" -e $(CLIENT) -e backend
 	@touch $(SERVING)
 
 # What serving needs, and the tools of those who change it.
 $(READY): $(TORCHED)
-	@$(TIMED) "what tests need" .ci/install "$(BIN)/python" -e "backend[dev]"
+	@$(TIMED) "what tests need" .ci/install "$(BIN)/python" -e $(CLIENT) -e "backend[dev]"
 	@touch $(SERVING) $(READY)
 
 clean:
-	rm -rf $(VENV) .clients backend/*.egg-info
+	rm -rf $(VENV) .clients backend/*.egg-info $(CLIENT)/*.egg-info

@@ -26,7 +26,9 @@ logger = logging.getLogger("serve_ray")
 
 def main() -> int:
     if find_spec("ray") is None:
-        sys.stderr.write("ray is not installed; pip install 'reynard-diffusion[ray]', or '.[ray]' in backend/\n")
+        sys.stderr.write(
+            "ray is not installed; pip install 'reynard-diffusion[ray]', or in backend/ ./reynard_diffusion '.[ray]'\n"
+        )
         return 2
     try:
         settings = load_settings()

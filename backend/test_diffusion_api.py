@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from app.client import (
+from reynard_diffusion import (
     DEFAULT_URL,
     DiffusionClient,
     DiffusionError,
@@ -30,7 +30,7 @@ from app.client import (
     InvalidRequest,
     ServerUnreachable,
 )
-from app.client.typed_json import typed
+from reynard_diffusion.typed_json import typed
 
 BACKEND = Path(__file__).resolve().parent
 START_TIMEOUT_S = 120

@@ -1,8 +1,8 @@
 """Draws the results of the benchmarks: `python -m benchmarks.plots`, from the repository root.
 
 The files `speed.json`, `growth.json` and `ablation.json` in `results/`, if they exist, become
-`docs/images/performance-*.svg`. The program needs matplotlib (`pip install -e "backend[train]"`). Equal numbers give
-equal bytes.
+`docs/images/performance-*.svg`. The program needs matplotlib (`pip install -e backend/reynard_diffusion -e
+"backend[train]"`). Equal numbers give equal bytes.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         try:
             draw(name, json.loads(source.read_text()), target)
         except ModuleNotFoundError:
-            sys.exit('plots need matplotlib: pip install -e "backend[train]"')
+            sys.exit('plots need matplotlib: pip install -e backend/reynard_diffusion -e "backend[train]"')
         print(target)
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from app.core.parameters import PARAMETERS, TYPES, ConstraintBody, Parameter, Parameters
 
-TARGET = Path(__file__).parents[1] / "backend" / "app" / "client" / "parameters.py"
+TARGET = Path(__file__).parents[1] / "backend" / "reynard_diffusion" / "parameters.py"
 
 LINE = 120
 HEAD = '''"""The parameters of a request, made from app/core/parameters.py by docs/build_client_parameters.py."""

@@ -1,6 +1,7 @@
 """Draws a run from its log: `python -m training.plots --model dreamon`.
 
-Needs matplotlib (`pip install -e "backend[train]"`). The same log gives the same bytes.
+Needs matplotlib (`pip install -e backend/reynard_diffusion -e "backend[train]"`). The same log gives the same
+bytes.
 """
 
 from __future__ import annotations
@@ -110,7 +111,7 @@ def main() -> None:
     except FileNotFoundError:
         sys.exit(f"{folder} holds no log: train the model first, or name the run's folder with --run")
     except ModuleNotFoundError:
-        sys.exit('plots need matplotlib: pip install -e "backend[train]"')
+        sys.exit('plots need matplotlib: pip install -e backend/reynard_diffusion -e "backend[train]"')
     print(target)
 
 

@@ -223,7 +223,10 @@ class TrainingRun:
             try:
                 draw_run(self.folder, self.options.picture, self.recipe.name)
             except ModuleNotFoundError:
-                print('no plots without matplotlib: pip install -e "backend[train]"', file=sys.stderr)
+                print(
+                    'no plots without matplotlib: pip install -e backend/reynard_diffusion -e "backend[train]"',
+                    file=sys.stderr,
+                )
 
     def _log(self, **fields: Any) -> None:
         counters = {"step": self.step, "tokens": self.tokens, "minutes": round(self.seconds / 60, 2)}

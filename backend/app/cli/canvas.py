@@ -7,7 +7,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from app.client import DiffusionStreamEvent
+    from reynard_diffusion import DiffusionStreamEvent
 
 
 class Cell(NamedTuple):

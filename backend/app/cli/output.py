@@ -14,7 +14,7 @@ from app.cli.notes import note
 from app.cli.terminal import end_line, glyphs, is_drawable, write
 
 if TYPE_CHECKING:
-    from app.client import DiffusionStreamEvent, EventStream, GenerationResult
+    from reynard_diffusion import DiffusionStreamEvent, EventStream, GenerationResult
 
 Form: TypeAlias = Literal["live", "plain", "json", "jsonl"]
 

@@ -15,7 +15,7 @@ from app.cli.notes import note, waiting
 from app.cli.types import TEXT
 
 if TYPE_CHECKING:
-    from app.client import DiffusionClient
+    from reynard_diffusion import DiffusionClient
 
 PROBE_TIMEOUT_S = 2.0
 
@@ -58,7 +58,7 @@ def connected(target: Target) -> Iterator[DiffusionClient]:
         Failure: the request failed; NotReachable if there is no server.
         click.UsageError: the URL is invalid.
     """
-    from app.client import DEFAULT_URL, DiffusionError, ServerUnreachable
+    from reynard_diffusion import DEFAULT_URL, DiffusionError, ServerUnreachable
 
     try:
         is_local = target.is_local or (target.url is None and not _is_served(DEFAULT_URL))
@@ -71,7 +71,7 @@ def connected(target: Target) -> Iterator[DiffusionClient]:
 
 
 def _client(url: str, api_key: str, **options: Any) -> DiffusionClient:
-    from app.client import DiffusionClient
+    from reynard_diffusion import DiffusionClient
 
     try:
         return DiffusionClient(url, api_key=api_key, **options)
@@ -80,7 +80,7 @@ def _client(url: str, api_key: str, **options: Any) -> DiffusionClient:
 
 
 def _is_served(url: str) -> bool:
-    from app.client import ServerUnreachable
+    from reynard_diffusion import ServerUnreachable
 
     try:
         with _client(url, "", timeout_s=PROBE_TIMEOUT_S, connect_timeout_s=PROBE_TIMEOUT_S) as client:

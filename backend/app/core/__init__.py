@@ -1,1 +1,1 @@
-"""Settings, request parameters, logging and outgoing connections: what every outer layer needs. The engine does not."""
+"""Settings, request parameters and logging: what every outer layer needs. The engine does not."""

@@ -114,13 +114,13 @@ class DecodingParameters(TypedDict, total=False):
     alg_temp: Annotated[float, Parameter("Randomness in choosing positions.", ge=0.0, le=10.0)]
     confidence_threshold: Annotated[float, Parameter("Commit everything at least so sure.", gt=0.0, le=1.0)]
     confidence_factor: Annotated[
-        float, Parameter("Commit the n surest while (n + 1)(1 - the n-th) is below it.", gt=0.0, le=100.0)
+        float, Parameter("Commit the n most confident while (n + 1)(1 - the n-th) is below it.", gt=0.0, le=100.0)
     ]
     confidence_margin: Annotated[
-        float, Parameter("Commit the n surest while all of them together lead by more than it.", ge=0.0, le=1.0)
+        float, Parameter("Commit the n most confident while all of them together lead by more than it.", ge=0.0, le=1.0)
     ]
     entropy_bound: Annotated[
-        float, Parameter("Commit the surest whose entropy adds up to at most so many nats.", ge=0.0, le=100.0)
+        float, Parameter("Commit the most confident whose entropy adds up to at most so many nats.", ge=0.0, le=100.0)
     ]
     local_threshold: Annotated[
         float, Parameter("With confidence_threshold: enough beside a position that reaches it.", gt=0.0, le=1.0)

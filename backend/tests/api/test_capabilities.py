@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from app.cli.main import program
-from app.client import DiffusionClient, InvalidRequest
+from reynard_diffusion import DiffusionClient, InvalidRequest
 from tests.api.serving import Json, Server
 
 UNABLE = "flood"

@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from app.cli.main import program
-from app.client import AccessDenied, DiffusionClient
+from reynard_diffusion import AccessDenied, DiffusionClient
 from tests.api.forked import run_forked
 from tests.api.hub import hub
 from tests.api.plugin_models import words

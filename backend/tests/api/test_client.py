@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
-from app.client import (
+from reynard_diffusion import (
     AsyncDiffusionClient,
     ConnectionLost,
     DiffusionClient,

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import pytest
 import requests
 
-from app.client import DiffusionClient
+from reynard_diffusion import DiffusionClient
 from tests.api.serving import Json, Server
 from tests.api.test_disconnect import connect_and_ask, in_flight
 

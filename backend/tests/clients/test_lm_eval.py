@@ -38,7 +38,7 @@ ITEMS = [("Once upon a", [" time", " horse and a cart"]), ("", ["Good morning", 
 
 @pytest.fixture
 def model(server: Server) -> Iterator[Any]:
-    from app.client.lm_eval.model import ReynardLM
+    from reynard_diffusion.lm_eval.model import ReynardLM
 
     model = ReynardLM(server.url, model="llada", num_samples=NUM_SAMPLES, num_concurrent=3)
     yield model
@@ -106,7 +106,16 @@ def test_the_harness_evaluates_a_task(server: Server, tmp_path: Path) -> None:
     arguments = f"base_url={server.url},model=llada,num_samples={NUM_SAMPLES}"
     command = ["run", "--model", "reynard", "--model_args", arguments, "--tasks", "tiny"]
     subprocess.run(
-        [sys.executable, "-m", "app.client.lm_eval", *command, "--include_path", tmp_path, "--output_path", "out"],
+        [
+            sys.executable,
+            "-m",
+            "reynard_diffusion.lm_eval",
+            *command,
+            "--include_path",
+            tmp_path,
+            "--output_path",
+            "out",
+        ],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(BACKEND), "HF_HOME": str(tmp_path / "hf"), "HF_DATASETS_OFFLINE": "1"},
         check=True,

@@ -14,6 +14,7 @@ PAGES = [
     ROOT / "CONTRIBUTING.md",
     ROOT / "CHANGELOG.md",
     ROOT / "backend" / "README.md",
+    ROOT / "backend" / "reynard_diffusion" / "README.md",
     ROOT / "training" / "README.md",
     *sorted((ROOT / "docs").rglob("*.md")),
 ]

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from pydantic import ValidationError
 
 import app
+import reynard_diffusion
 from app.cli.parameters import parameter_options
 from app.core.parameters import ENGINE_NAMES, PARAMETERS, TYPES, Parameter, field_of
 from app.engine.interface.params import Between, Count, DecodingParams, Share
@@ -24,6 +25,9 @@ from tests.extensions.parameter_rows import disagreements
 
 DECLARED = {"core/parameters.py", "services/diffusion/models.py", "engine/interface/params.py"}
 """Its row, and the two classes that static types want beside it."""
+
+MADE = "reynard_diffusion/parameters.py"
+"""The client's type, which `make docs` writes."""
 
 ROW = Parameter("Only tokens at least so probable, beside the square of the best one.", ge=0.0, le=0.5)
 
@@ -117,20 +121,21 @@ def test_rows_with_another_name_in_the_engine_say_so() -> None:
 
 
 def naming(name: str) -> set[str]:
-    """The files of the program that name a parameter."""
-    root = Path(app.__file__).parent
+    """The files of the program and of its client that name a parameter."""
+    server, client = Path(app.__file__).parent, Path(reynard_diffusion.__file__).parent
     word = re.compile(rf"\b{name}\b")
-    return {str(path.relative_to(root)) for path in root.rglob("*.py") if word.search(path.read_text(encoding="utf-8"))}
+    found = [path for path in (*server.rglob("*.py"), *client.rglob("*.py")) if word.search(path.read_text("utf-8"))]
+    return {str(path.relative_to(server if server in path.parents else client.parent)) for path in found}
 
 
 @pytest.mark.parametrize(
     "name", ["confidence_factor", "confidence_margin", "entropy_bound", "stability_bound", "revoke_threshold"]
 )
 def test_the_parameter_of_a_commit_rule_is_named_in_four_files(name: str) -> None:
-    (reading,) = naming(name) - DECLARED
+    (reading,) = naming(name) - DECLARED - {MADE}
     assert reading.startswith("engine/decoding/commit/")
 
 
 def test_the_use_of_a_parameter_in_the_engine_is_not_declared_elsewhere() -> None:
     others = {path for path in naming("cfg_scale") if not path.startswith("engine/")}
-    assert others == {"core/parameters.py", "services/diffusion/models.py"}
+    assert others == {"core/parameters.py", "services/diffusion/models.py", MADE}

@@ -20,4 +20,8 @@ collect_ignore = [] if HAS_RAY else [f"test_{name}.py" for name in NEED_RAY]
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("ray") and not HAS_RAY:
-            item.add_marker(pytest.mark.skip(reason="ray is not installed: pip install -e 'backend[ray]'"))
+            item.add_marker(
+                pytest.mark.skip(
+                    reason="ray is not installed: pip install -e backend/reynard_diffusion -e 'backend[ray]'"
+                )
+            )

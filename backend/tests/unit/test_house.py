@@ -12,7 +12,17 @@ from statistics import median
 
 BACKEND = Path(__file__).parents[2]
 ROOT = BACKEND.parent
-FOLDERS = [BACKEND / "app", BACKEND / "tests", ROOT / "training", ROOT / "benchmarks", ROOT / "docs"]
+FOLDERS = [
+    BACKEND / "app",
+    BACKEND / "reynard_diffusion",
+    BACKEND / "tests",
+    ROOT / "training",
+    ROOT / "benchmarks",
+    ROOT / "docs",
+]
+
+PACKAGES = ("app/", "reynard_diffusion/")
+UNTRACKED = {".cache", "build"}
 
 MAX_FUNCTION_LINES = 60
 MAX_FILE_LINES = 400
@@ -91,12 +101,12 @@ class Source:
 @cache
 def everything() -> list[Source]:
     """The files of the application, of its tests and of the programs beside it."""
-    paths = sorted(path for folder in FOLDERS for path in folder.rglob("*.py") if ".cache" not in path.parts)
+    paths = sorted(path for folder in FOLDERS for path in folder.rglob("*.py") if not UNTRACKED & {*path.parts})
     return [Source(path, text, ast.parse(text)) for path in paths for text in [path.read_text("utf-8")]]
 
 
 def app() -> list[Source]:
-    return [source for source in everything() if source.name.startswith("app/")]
+    return [source for source in everything() if source.name.startswith(PACKAGES)]
 
 
 def length_of(function: Function) -> int:

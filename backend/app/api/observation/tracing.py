@@ -16,7 +16,6 @@ from app.api.observation.route_template import route_of
 from app.api.observation.status import StatusRecorder
 from app.api.wire.kinds import is_probe
 from app.api.wire.request_id import request_id
-from app.core.connections import is_loopback, missing_certificates, proxy_for, why_unusable
 from app.core.settings import ENV_PREFIX, WrongSetting
 from app.services.diffusion.requests.stats import Outcome, RunReport
 
@@ -65,6 +64,8 @@ def session_for(endpoint: str) -> requests.Session:
         WrongSetting: see `provider_for`.
     """
     import requests
+
+    from reynard_diffusion.connections import is_loopback, missing_certificates, proxy_for, why_unusable  # brings httpx
 
     session = requests.Session()
     session.trust_env = not is_loopback(endpoint)

@@ -16,7 +16,7 @@ from app.cli.types import TEXT
 from app.services.diffusion.models import Request
 
 if TYPE_CHECKING:
-    from app.client import GenerationResult
+    from reynard_diffusion import GenerationResult
 
 PROMPT = "Once upon a time"
 MAX_LENGTH = 64

@@ -21,7 +21,7 @@ from app.cli.types import TEXT
 from app.services.diffusion.models import Sampling
 
 if TYPE_CHECKING:
-    from app.client import DiffusionClient
+    from reynard_diffusion import DiffusionClient
 
 
 class Conversation:
@@ -82,7 +82,7 @@ def command(
     /reset forgets that, /exit or Ctrl-D leaves, Ctrl-C ends an answer. Without a terminal every line of standard input
     is a turn.
     """
-    from app.client import DiffusionError, ServerUnreachable
+    from reynard_diffusion import DiffusionError, ServerUnreachable
 
     given = {"model": model, "max_tokens": max_tokens, "enable_thinking": thinking}
     own = {name: value for name, value in given.items() if value is not None}

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from app.cli.doctor.finding import Finding, ok, problem, warning
 
 if TYPE_CHECKING:
-    from app.client import DiffusionModelInfo
     from app.core.settings import Settings
+    from reynard_diffusion import DiffusionModelInfo
 
 
 def check_setup(url: str | None, api_key: str) -> Iterator[Finding]:
@@ -144,7 +144,7 @@ def _room(model_id: str, folder: Path, settings: Settings) -> Finding:
 
 
 def _port(settings: Settings) -> Iterator[Finding]:
-    from app.client import DiffusionClient, DiffusionError
+    from reynard_diffusion import DiffusionClient, DiffusionError
 
     place = f"{settings.host}:{settings.port}"
     try:
@@ -164,7 +164,7 @@ def _port(settings: Settings) -> Iterator[Finding]:
 
 
 def _server(url: str, api_key: str) -> Iterator[Finding]:
-    from app.client import AccessDenied, DiffusionClient, DiffusionError
+    from reynard_diffusion import AccessDenied, DiffusionClient, DiffusionError
 
     try:
         with DiffusionClient(url, api_key=api_key, timeout_s=10, connect_timeout_s=5) as client:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.cli.canvas import MASK, CanvasState, Cell
-from app.client import DiffusionStreamEvent
+from reynard_diffusion import DiffusionStreamEvent
 
 
 def step(canvas: list[str | None], **told: Any) -> DiffusionStreamEvent:

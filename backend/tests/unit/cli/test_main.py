@@ -20,7 +20,7 @@ def test_every_command_is_there_and_says_what_it_does(name: str) -> None:
 
 def test_help_imports_nothing_heavy() -> None:
     """Help is printed at once because it imports nothing heavy."""
-    heavy = ["torch", "pydantic", "httpx", "rich", "app.client"]
+    heavy = ["torch", "pydantic", "httpx", "rich", "reynard_diffusion"]
     code = (
         f"import sys; from app.cli.main import main; main(); print([name for name in {heavy} if name in sys.modules])"
     )

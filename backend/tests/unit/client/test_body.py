@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.client.body import encoded
-from app.client.errors import InvalidRequest
+from reynard_diffusion.body import encoded
+from reynard_diffusion.errors import InvalidRequest
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from app.client import (
+from reynard_diffusion import (
     AsyncDiffusionClient,
     ConnectionLost,
     DiffusionClient,
@@ -22,7 +22,7 @@ from app.client import (
     Unavailable,
     UnexpectedAnswer,
 )
-from app.client.options import ClientOptions
+from reynard_diffusion.options import ClientOptions
 from tests.unit.client.scripted import EVENTS, PROBLEM, Answer, scripted
 
 RESULT = {"model_id": "m", "processing_time": 1.0, "tokens_generated": 1, "metadata": {"seed": 3}}
@@ -297,7 +297,7 @@ def test_the_two_clients_have_the_same_calls() -> None:
 
 
 def test_importing_the_client_imports_nothing_heavy() -> None:
-    heavy = ["torch", "numpy", "fastapi", "tokenizers", "pydantic_settings"]
-    code = f"import sys, app.client; print([name for name in {heavy} if name in sys.modules])"
+    heavy = ["app", "torch", "numpy", "fastapi", "tokenizers", "pydantic"]
+    code = f"import sys, reynard_diffusion; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

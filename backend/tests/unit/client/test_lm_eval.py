@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.client import DiffusionClient, FieldError, InvalidRequest
-from app.client.lm_eval import __main__ as program
-from app.client.lm_eval.generation import ended, foreign_words, parameters_of
-from app.client.lm_eval.scoring import Scorer, halves, moved_spaces
+from reynard_diffusion import DiffusionClient, FieldError, InvalidRequest
+from reynard_diffusion.lm_eval import __main__ as program
+from reynard_diffusion.lm_eval.generation import ended, foreign_words, parameters_of
+from reynard_diffusion.lm_eval.scoring import Scorer, halves, moved_spaces
 
 LONGEST, MOST = 10, 24
 """Characters of one text, and of a request."""
@@ -117,5 +117,5 @@ def test_strings_that_the_server_did_not_see_end_a_text_too() -> None:
 
 def test_a_harness_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(program, "find_spec", lambda _: None)
-    with pytest.raises(SystemExit, match=r"reynard-diffusion\[lm-eval\]"):
+    with pytest.raises(SystemExit, match=r"reynard-diffusion-client\[lm-eval\]"):
         program.main()

@@ -7,7 +7,7 @@ from time import time
 import pytest
 
 from app.api.errors.table import PROBLEMS
-from app.client import (
+from reynard_diffusion import (
     AccessDenied,
     DiffusionError,
     FieldError,
@@ -18,7 +18,7 @@ from app.client import (
     ServerFailed,
     Unavailable,
 )
-from app.client.problems import problem_in_stream, problem_of
+from reynard_diffusion.problems import problem_in_stream, problem_of
 
 
 def problem(status: int, headers: dict[str, str] | None = None, **told: object) -> DiffusionError:

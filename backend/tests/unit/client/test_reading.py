@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.api.streams.framing import ServerSentEvents
-from app.client import ConnectionLost, GenerationTimeout, ServerFailed, UnexpectedAnswer
-from app.client.reading import ChatReader, EventReader, Fold
 from app.services.diffusion.models import DiffusionStreamEvent
+from reynard_diffusion import ConnectionLost, GenerationTimeout, ServerFailed, UnexpectedAnswer
+from reynard_diffusion.reading import ChatReader, EventReader, Fold
 
 COMPLETE = DiffusionStreamEvent(
     type="complete", metadata={"model_id": "m", "processing_time": 1.0, "tokens_generated": 2, "seed": 3}

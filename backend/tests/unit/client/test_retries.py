@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from app.client import ConnectionLost, DiffusionError, InvalidRequest, RateLimited, Unavailable
-from app.client.retries import Retries
+from reynard_diffusion import ConnectionLost, DiffusionError, InvalidRequest, RateLimited, Unavailable
+from reynard_diffusion.retries import Retries
 
 
 def refused(retry_after_s: float | None = 2.0) -> DiffusionError:

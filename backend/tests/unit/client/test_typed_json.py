@@ -5,8 +5,8 @@ from typing import Any, Literal
 
 import pytest
 
-from app.client.reports import DiffusionHealth
-from app.client.typed_json import typed
+from reynard_diffusion.reports import DiffusionHealth
+from reynard_diffusion.typed_json import typed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

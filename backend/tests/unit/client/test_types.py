@@ -9,12 +9,12 @@ from typing import Any, get_type_hints
 import pytest
 from pydantic import BaseModel
 
-from app.client import Parameters, reports, results
-from app.client.lm_eval import limits
 from app.core.parameters import PARAMETERS
 from app.services.diffusion import likelihood
 from app.services.diffusion import models as server_models
 from app.services.diffusion import reports as server_reports
+from reynard_diffusion import Parameters, reports, results
+from reynard_diffusion.lm_eval import limits
 
 OWN: list[Any] = [
     results.DiffusionStreamEvent,

@@ -5,10 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
-import sysconfig
 import time
-import venv
 from email import message_from_bytes
 from pathlib import Path
 from typing import Any
@@ -21,35 +18,35 @@ from app.core.version import VERSION
 from tests.api.serving import START_TIMEOUT_S
 from tests.docs.markdown import ROOT
 from tests.ports import free_port
+from tests.wheels import BACKEND, LEFT_OUT, Environment, built, client_source
 
-BACKEND = ROOT / "backend"
-BUILT_FROM = ("LICENSE", "README.md", "pyproject.toml", "requirements.txt")
-BUILD = "import sys; from setuptools.build_meta import build_wheel; build_wheel(sys.argv[1])"
+BUILT_FROM = ("LICENSE", "README.md", "pyproject.toml", "requirements.txt", "requirements-client.txt")
+PACKAGES = ("app",)
 ASKED = {"text": "Once upon a time", "model_id": "llada", "max_length": 4}
 CLASHING_APP = "raise ImportError('this is the app of somebody else')\n"
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
+    folder = tmp_path_factory.mktemp("server")
+    source = folder / "source"
+    source.mkdir()
     for name in BUILT_FROM:
         shutil.copy(BACKEND / name, source)
-    shutil.copytree(BACKEND / "app", source / "app", ignore=shutil.ignore_patterns("__pycache__"))
-    subprocess.run([sys.executable, "-c", BUILD, str(target)], cwd=source, capture_output=True, check=True)
-    return next(target.iterdir())
+    for name in (*PACKAGES, "reynard_diffusion"):
+        shutil.copytree(BACKEND / name, source / name, ignore=LEFT_OUT)
+    return built(source, folder / "wheel", "wheel")
 
 
 @pytest.fixture(scope="module")
 def program(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The command, in an environment that has the wheel, and what it requires from the one of the tests."""
-    home = tmp_path_factory.mktemp("environment")
-    venv.create(home, symlinks=True)
-    python = home / "bin" / "python"
-    packages = Path(sysconfig.get_path("purelib", vars={"base": str(home)}))
-    install = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-index", "--no-deps"]
-    subprocess.run([*install, str(wheel)], capture_output=True, check=True)
-    (packages / "required.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    return home / "bin" / "reynard-diffusion"
+    """The command, in an environment that has the wheel and the client's, and all else from the one of the tests."""
+    folder = tmp_path_factory.mktemp("environment")
+    environment = Environment(folder / "home")
+    environment.unpack(built(client_source(folder / "source"), folder / "wheel", "wheel"))
+    environment.install("--no-deps", wheel)
+    environment.lend_everything()
+    return environment.python.parent / "reynard-diffusion"
 
 
 def test_it_has_its_licence_its_description_and_the_one_version(wheel: Path) -> None:
@@ -61,7 +58,8 @@ def test_it_has_its_licence_its_description_and_the_one_version(wheel: Path) -> 
     assert (metadata["Version"], metadata["License-Expression"]) == (VERSION, "Apache-2.0")
     assert "reynard-diffusion serve" in str(metadata.get_payload())
     assert {"app/py.typed", "app/assets/playground/index.html", "app/assets/models/llada/model.safetensors"} <= {*names}
-    assert not [name for name in names if name.startswith("tests")]
+    assert f"reynard-diffusion-client=={VERSION}" in (metadata.get_all("Requires-Dist") or [])
+    assert {name.partition("/")[0] for name in names} == {*PACKAGES, about}
 
 
 def test_it_serves_from_a_folder_that_has_an_app_of_its_own(program: Path, tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from app.core.connections import unusable_variables
 from app.engine.families.adapter_files import check_adapter_is_whole, is_adapter
 from app.engine.families.checkpoint_files import check_is_whole, read_json
 from app.engine.families.unsupported import why_unsupported
@@ -120,5 +119,7 @@ def _hide_progress() -> None:
 
 
 def _blamed_on_the_environment() -> str:
+    from reynard_diffusion.connections import unusable_variables  # brings httpx, which a server never needs otherwise
+
     names = unusable_variables()
     return f"look at {', '.join(names)} in the environment" if names else ""

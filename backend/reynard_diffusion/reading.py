@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any, Generic, Protocol, TypeVar
 
-from app.client.errors import ConnectionLost, UnexpectedAnswer
-from app.client.problems import problem_in_stream
-from app.client.results import DiffusionStreamEvent, GenerationResult
-from app.client.typed_json import typed
+from reynard_diffusion.errors import ConnectionLost, UnexpectedAnswer
+from reynard_diffusion.problems import problem_in_stream
+from reynard_diffusion.results import DiffusionStreamEvent, GenerationResult
+from reynard_diffusion.typed_json import typed
 
 FIELD = "data:"
 """The prefix of the lines that count; other lines repeat them, or keep the connection alive."""

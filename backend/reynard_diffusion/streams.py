@@ -6,8 +6,8 @@ from collections.abc import AsyncGenerator, Generator
 from types import TracebackType
 from typing import Self
 
-from app.client.reading import Fold
-from app.client.results import DiffusionStreamEvent, GenerationResult
+from reynard_diffusion.reading import Fold
+from reynard_diffusion.results import DiffusionStreamEvent, GenerationResult
 
 
 class EventStream:

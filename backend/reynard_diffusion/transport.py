@@ -8,11 +8,11 @@ from typing import Any, TypeVar
 
 import httpx
 
-from app.client.body import encoded
-from app.client.calls import Call, StreamCall
-from app.client.errors import ConnectionLost, ServerUnreachable, UnexpectedAnswer
-from app.client.options import ClientOptions
-from app.client.problems import problem_of
+from reynard_diffusion.body import encoded
+from reynard_diffusion.calls import Call, StreamCall
+from reynard_diffusion.errors import ConnectionLost, ServerUnreachable, UnexpectedAnswer
+from reynard_diffusion.options import ClientOptions
+from reynard_diffusion.problems import problem_of
 
 SERVER_SENT_EVENTS = "text/event-stream"
 """The framing with a sign of life while nothing happens, so that a timeout means that the server is gone."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from app.client.results import DiffusionModelInfo
+from reynard_diffusion.results import DiffusionModelInfo
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,11 +16,11 @@ from lm_eval.models.utils import normalize_gen_kwargs
 from lm_eval.utils import warning_once
 from tqdm import tqdm
 
-from app.client.lm_eval.generation import ended, foreign_words, parameters_of
-from app.client.lm_eval.limits import DEFAULT_SAMPLES, MAX_TEXT_CHARACTERS
-from app.client.lm_eval.scoring import Scorer, moved_spaces
-from app.client.options import DEFAULT_URL
-from app.client.sync_client import DiffusionClient
+from reynard_diffusion.lm_eval.generation import ended, foreign_words, parameters_of
+from reynard_diffusion.lm_eval.limits import DEFAULT_SAMPLES, MAX_TEXT_CHARACTERS
+from reynard_diffusion.lm_eval.scoring import Scorer, moved_spaces
+from reynard_diffusion.options import DEFAULT_URL
+from reynard_diffusion.sync_client import DiffusionClient
 
 MAX_RETRIES, MAX_RETRY_WAIT_S = 100, 600.0
 """An evaluation waits where the server is full: it has hours, and nobody looks on."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from app.client.errors import InvalidRequest
-from app.client.lm_eval.limits import MAX_TEXTS
-from app.client.sync_client import DiffusionClient
+from reynard_diffusion.errors import InvalidRequest
+from reynard_diffusion.lm_eval.limits import MAX_TEXTS
+from reynard_diffusion.sync_client import DiffusionClient
 
 SIZES = {"texts", "num_samples"}
 """The fields by which the server refuses what is too long or too much."""

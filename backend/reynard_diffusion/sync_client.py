@@ -9,24 +9,24 @@ from typing import Any, Self, TypeVar, Unpack
 
 import httpx
 
-from app.client import calls
-from app.client.calls import Call, Message, StreamCall, given
-from app.client.errors import DiffusionError
-from app.client.options import DEFAULT_URL, ClientOptions
-from app.client.parameters import Parameters
-from app.client.problems import problem_of
-from app.client.reading import ChatReader, EventReader, Reader
-from app.client.reports import (
+from reynard_diffusion import calls
+from reynard_diffusion.calls import Call, Message, StreamCall, given
+from reynard_diffusion.errors import DiffusionError
+from reynard_diffusion.options import DEFAULT_URL, ClientOptions
+from reynard_diffusion.parameters import Parameters
+from reynard_diffusion.problems import problem_of
+from reynard_diffusion.reading import ChatReader, EventReader, Reader
+from reynard_diffusion.reports import (
     CleanupReport,
     ConfigurationChange,
     DiffusionHealth,
     DiffusionModelDetails,
     DiffusionStatistics,
 )
-from app.client.results import DiffusionModelInfo, GenerationResult
-from app.client.retries import Retries
-from app.client.streams import EventStream
-from app.client.transport import answer_to, check_stream, failures_translated, request_of
+from reynard_diffusion.results import DiffusionModelInfo, GenerationResult
+from reynard_diffusion.retries import Retries
+from reynard_diffusion.streams import EventStream
+from reynard_diffusion.transport import answer_to, check_stream, failures_translated, request_of
 
 T = TypeVar("T")
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from numbers import Integral, Real
 from typing import Any
 
-from app.client.errors import FieldError, InvalidRequest
+from reynard_diffusion.errors import FieldError, InvalidRequest
 
 
 def encoded(body: Mapping[str, Any]) -> bytes:

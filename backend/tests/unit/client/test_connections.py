@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from app.core.connections import (
+from reynard_diffusion.connections import (
     CERTIFICATE_FILES,
     CERTIFICATE_FOLDER,
     Proxy,
@@ -109,10 +109,10 @@ def test_an_invalid_proxy_is_reported_by_its_variable_without_its_value(url: str
 
 
 def test_a_socks_proxy_needs_a_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.core.connections.find_spec", lambda name: None)
+    monkeypatch.setattr("reynard_diffusion.connections.find_spec", lambda name: None)
     problem = why_unusable(Proxy("socks5://proxy:1080", "ALL_PROXY"))
     assert problem == "ALL_PROXY names a SOCKS proxy, which needs 'pip install socksio'; install that, or unset it"
-    monkeypatch.setattr("app.core.connections.find_spec", lambda name: object())
+    monkeypatch.setattr("reynard_diffusion.connections.find_spec", lambda name: object())
     assert why_unusable(Proxy("socks5://user:secret@proxy:1080", "ALL_PROXY")) is None
 
 

@@ -15,9 +15,9 @@ class DiffusionStreamEvent:
 
     type: EventType
     data: Any = None
-    """Of `token` a piece of text. Of `step` the `canvas` (`None` for a mask), `committed` (`index`, `text`,
-    `confidence`), and the indices `expanded`, `deleted`, `revoked` and, under a constraint, `forced`, all before the
-    step's expansions and deletions; `step` and `nfe`, the passes so far."""
+    """A piece of text, if it is a `token`. If it is a `step`, the `canvas` (`None` for a mask), `committed` (`index`,
+    `text`, `confidence`), and the indices `expanded`, `deleted`, `revoked` and, under a constraint, `forced`, all
+    before the step's expansions and deletions; `step` and `nfe`, the passes so far."""
     timestamp: float = field(default_factory=time.time)
     """Seconds since 1970-01-01 UTC."""
     metadata: dict[str, Any] = field(default_factory=dict)

@@ -4,8 +4,8 @@ The package needs httpx alone, and nothing of the server. Results and events are
 the server documents.
 """
 
-from app.client.async_client import AsyncDiffusionClient
-from app.client.errors import (
+from reynard_diffusion.async_client import AsyncDiffusionClient
+from reynard_diffusion.errors import (
     AccessDenied,
     ConnectionLost,
     DiffusionError,
@@ -19,9 +19,9 @@ from app.client.errors import (
     Unavailable,
     UnexpectedAnswer,
 )
-from app.client.options import DEFAULT_URL
-from app.client.parameters import Parameters
-from app.client.reports import (
+from reynard_diffusion.options import DEFAULT_URL
+from reynard_diffusion.parameters import Parameters
+from reynard_diffusion.reports import (
     CleanupReport,
     ComponentHealth,
     ConfigurationChange,
@@ -31,9 +31,9 @@ from app.client.reports import (
     MemoryReport,
     ParameterBound,
 )
-from app.client.results import DiffusionModelInfo, DiffusionStreamEvent, GenerationResult
-from app.client.streams import AsyncEventStream, EventStream
-from app.client.sync_client import DiffusionClient
+from reynard_diffusion.results import DiffusionModelInfo, DiffusionStreamEvent, GenerationResult
+from reynard_diffusion.streams import AsyncEventStream, EventStream
+from reynard_diffusion.sync_client import DiffusionClient
 
 __all__ = [
     "DEFAULT_URL",

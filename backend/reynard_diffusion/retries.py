@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.client.errors import DiffusionError, RateLimited, Unavailable
+from reynard_diffusion.errors import DiffusionError, RateLimited, Unavailable
 
 
 class Retries:

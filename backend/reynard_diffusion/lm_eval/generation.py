@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from app.client.lm_eval.limits import MAX_STOP_STRINGS
-from app.client.parameters import Parameters
+from reynard_diffusion.lm_eval.limits import MAX_STOP_STRINGS
+from reynard_diffusion.parameters import Parameters
 
 OWN_WORDS = {"until", "max_gen_toks", "do_sample", "temperature"}
 """The harness's words that have others here, or a meaning of their own."""

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from app.core.connections import CERTIFICATE_FOLDER, missing_certificates, proxy_for, why_unusable
+from reynard_diffusion.connections import CERTIFICATE_FOLDER, missing_certificates, proxy_for, why_unusable
 
 DEFAULT_URL = "http://localhost:8000"
 

@@ -10,7 +10,7 @@ from http import HTTPStatus
 from time import time
 from typing import Any
 
-from app.client.errors import (
+from reynard_diffusion.errors import (
     AccessDenied,
     DiffusionError,
     FieldError,

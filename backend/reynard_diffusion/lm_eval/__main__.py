@@ -12,10 +12,10 @@ from importlib.util import find_spec
 def main() -> None:
     """Runs the harness with the arguments of this program."""
     if find_spec("lm_eval") is None:
-        sys.exit("lm_eval is not installed; pip install 'reynard-diffusion[lm-eval]'")
+        sys.exit("lm_eval is not installed; pip install 'reynard-diffusion-client[lm-eval]'")
     from lm_eval.__main__ import cli_evaluate
 
-    import app.client.lm_eval.model  # noqa: F401
+    import reynard_diffusion.lm_eval.model  # noqa: F401
 
     cli_evaluate()
 

@@ -52,11 +52,12 @@ class Parameters(TypedDict, total=False):
     confidence_threshold: float
     """`confidence_threshold` (above 0.0, up to 1.0): Commit everything at least so sure."""
     confidence_factor: float
-    """`confidence_factor` (above 0.0, up to 100.0): Commit the n surest while (n + 1)(1 - the n-th) is below it."""
+    """`confidence_factor` (above 0.0, up to 100.0): Commit the n most confident while (n + 1)(1 - the n-th) is below
+    it."""
     confidence_margin: float
-    """`confidence_margin` (0.0 to 1.0): Commit the n surest while all of them together lead by more than it."""
+    """`confidence_margin` (0.0 to 1.0): Commit the n most confident while all of them together lead by more than it."""
     entropy_bound: float
-    """`entropy_bound` (0.0 to 100.0): Commit the surest whose entropy adds up to at most so many nats."""
+    """`entropy_bound` (0.0 to 100.0): Commit the most confident whose entropy adds up to at most so many nats."""
     local_threshold: float
     """`local_threshold` (above 0.0, up to 1.0): With confidence_threshold: enough beside a position that reaches it."""
     stability_bound: float

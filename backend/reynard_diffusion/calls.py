@@ -8,15 +8,15 @@ from functools import partial
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote
 
-from app.client.reports import (
+from reynard_diffusion.reports import (
     CleanupReport,
     ConfigurationChange,
     DiffusionHealth,
     DiffusionModelDetails,
     DiffusionStatistics,
 )
-from app.client.results import DiffusionModelInfo, GenerationResult
-from app.client.typed_json import typed
+from reynard_diffusion.results import DiffusionModelInfo, GenerationResult
+from reynard_diffusion.typed_json import typed
 
 API = "/api/diffusion"
 

@@ -1,4 +1,0 @@
-"""A running server as a model of EleutherAI's lm-evaluation-harness: `python -m app.client.lm_eval run …`.
-
-Only `model` and the program itself need the package `lm_eval`, which the extra `lm-eval` brings.
-"""

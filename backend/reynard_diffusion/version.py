@@ -1,0 +1,3 @@
+"""The version of the client, known without importing it."""
+
+VERSION = "0.1.0"
