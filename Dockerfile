@@ -24,6 +24,7 @@ COPY backend/requirements.txt .
 RUN pip install --no-cache-dir -r requirements.txt
 COPY backend/pyproject.toml backend/requirements-client.txt backend/README.md backend/LICENSE ./
 COPY backend/reynard_diffusion reynard_diffusion
+COPY backend/reynard_diffusion_server reynard_diffusion_server
 COPY backend/app app
 # hadolint ignore=DL3013
 RUN pip install --no-cache-dir ./reynard_diffusion ".[otel]"

@@ -6,13 +6,13 @@ import asyncio
 import random
 from collections.abc import AsyncIterator
 
-from app.services.diffusion import (
+from reynard_diffusion_server import (
     DiffusionGenerationParams,
     DiffusionInfillingParams,
     DiffusionModel,
+    DiffusionReadParams,
     DiffusionStreamEvent,
 )
-from app.services.diffusion.reading import DiffusionReadParams
 
 WORDS = ["naïve ", "漢字", "👩‍👩‍👧‍👦 ", "e\u0301", "\u2028", "\x85", "\n", "plain ", "\r\n", "“x” ", "\t", "🏳️‍🌈"]
 

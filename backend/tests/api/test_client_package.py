@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import tarfile
+import tomllib
 from email import message_from_bytes
 from email.message import Message
 from pathlib import Path
@@ -149,3 +150,8 @@ def test_client_and_server_are_of_one_version() -> None:
     """The server's wheel requires the client of its own version."""
     (line,) = [line for line in (BACKEND / "requirements-client.txt").read_text().splitlines() if line[:1] != "#"]
     assert (VERSION, line) == (SERVER_VERSION, f"reynard-diffusion-client=={SERVER_VERSION}")
+
+
+def test_the_requirements_of_the_server_are_enough_for_its_client() -> None:
+    project = tomllib.loads((CLIENT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert {*project["dependencies"]} <= {*(BACKEND / "requirements.txt").read_text(encoding="utf-8").splitlines()}

@@ -15,13 +15,14 @@ ROOT = BACKEND.parent
 FOLDERS = [
     BACKEND / "app",
     BACKEND / "reynard_diffusion",
+    BACKEND / "reynard_diffusion_server",
     BACKEND / "tests",
     ROOT / "training",
     ROOT / "benchmarks",
     ROOT / "docs",
 ]
 
-PACKAGES = ("app/", "reynard_diffusion/")
+PACKAGES = ("app/", "reynard_diffusion/", "reynard_diffusion_server/")
 UNTRACKED = {".cache", "build"}
 
 MAX_FUNCTION_LINES = 60

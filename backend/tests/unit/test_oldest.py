@@ -11,7 +11,7 @@ from tests.oldest import BACKEND, constraints, oldest, requirements
 
 BY_OTHERS = {"annotated_types", "pydantic_core", "requests"}
 """Packages that belong to one that is required: to pydantic, and to the exporter of traces."""
-OWN = {"app", "reynard_diffusion", *sys.stdlib_module_names}
+OWN = {"app", "reynard_diffusion", "reynard_diffusion_server", *sys.stdlib_module_names}
 EXTRAS = {"ray", "lm_eval"}
 
 

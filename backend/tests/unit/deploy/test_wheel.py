@@ -15,14 +15,16 @@ import pytest
 import requests
 
 from app.core.version import VERSION
-from tests.api.serving import START_TIMEOUT_S
+from tests.api.plugin_models import words
+from tests.api.serving import START_TIMEOUT_S, install_plugin
 from tests.docs.markdown import ROOT
 from tests.ports import free_port
 from tests.wheels import BACKEND, LEFT_OUT, Environment, built, client_source
 
 BUILT_FROM = ("LICENSE", "README.md", "pyproject.toml", "requirements.txt", "requirements-client.txt")
-PACKAGES = ("app",)
-ASKED = {"text": "Once upon a time", "model_id": "llada", "max_length": 4}
+PACKAGES = ("app", "reynard_diffusion_server")
+ASKED_TOKENS = 4
+ASKED = {"text": "Once upon a time", "model_id": "llada", "max_length": ASKED_TOKENS}
 CLASHING_APP = "raise ImportError('this is the app of somebody else')\n"
 
 
@@ -40,12 +42,13 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def program(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The command, in an environment that has the wheel and the client's, and all else from the one of the tests."""
+    """The command, in an environment of the wheel, the client's and a plug-in, and all else from the tests' own."""
     folder = tmp_path_factory.mktemp("environment")
     environment = Environment(folder / "home")
     environment.unpack(built(client_source(folder / "source"), folder / "wheel", "wheel"))
     environment.install("--no-deps", wheel)
     environment.lend_everything()
+    shutil.copytree(install_plugin(folder / "plugin"), environment.packages, dirs_exist_ok=True)
     return environment.python.parent / "reynard-diffusion"
 
 
@@ -69,10 +72,13 @@ def test_it_serves_from_a_folder_that_has_an_app_of_its_own(program: Path, tmp_p
     variables = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "DIFFUSION_PORT": str(port)}
     with subprocess.Popen([program, "serve"], cwd=tmp_path, env=variables, stderr=subprocess.PIPE, text=True) as server:
         try:
-            answer = first_answer(f"http://127.0.0.1:{port}/api/diffusion/generate", server)
+            url = f"http://127.0.0.1:{port}/api/diffusion/generate"
+            answer = first_answer(url, server)
+            plugged = requests.post(url, json={**ASKED, "model_id": "words", "seed": 4}, timeout=START_TIMEOUT_S).json()
         finally:
             server.terminate()
     assert answer["metadata"]["tokens_generated"] > 0
+    assert plugged["generated_text"] == "".join(words(4, ASKED_TOKENS))
 
 
 def first_answer(url: str, server: subprocess.Popen[str]) -> dict[str, Any]:
