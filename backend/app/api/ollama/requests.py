@@ -25,9 +25,10 @@ from app.services.diffusion.models import MAX_SIDE_CHARACTERS, DiffusionPromptPa
 ANY_OBJECT: Mapping[str, Any] = {"type": "object"}
 """The schema behind the format `json`."""
 
+# Clients look for "does not support tools", which are Ollama's own words, and ask again without them.
 NO_TOOLS = (
-    "tools leave it to the model whether one is called, which this server does not do; leave them out, give the schema "
-    "of the arguments as format, or name the function as tool_choice of /v1/chat/completions"
+    "this server does not support tools whose call is left to the model; leave tools out, give the schema of the "
+    "arguments as format, or name the function as tool_choice of /v1/chat/completions"
 )
 
 NO_TIME = ("0", "0s", "0m", "0h", "0ms")

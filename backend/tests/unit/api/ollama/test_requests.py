@@ -194,3 +194,8 @@ def test_turns_keep_their_roles_and_earlier_calls() -> None:
 def test_tools_and_unknown_roles_are_refused(fields: dict[str, Any]) -> None:
     with pytest.raises(ValidationError, match=next(iter(fields))):
         OllamaChatRequest.model_validate(fields)
+
+
+def test_tools_are_refused_in_the_words_after_which_clients_ask_again_without_them() -> None:
+    with pytest.raises(ValidationError, match="does not support tools"):
+        chat({"role": "user", "content": "a"}, tools=[{"type": "function", "function": {"name": "f"}}])
