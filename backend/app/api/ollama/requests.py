@@ -31,6 +31,9 @@ NO_TOOLS = (
     "arguments as format, or name the function as tool_choice of /v1/chat/completions"
 )
 
+LENGTHS = frozenset({"max_tokens", "max_completion_tokens", "max_output_tokens"})
+"""Other APIs' names of `num_predict`: a client that sends one does not want the length of the configuration."""
+
 NO_TIME = ("0", "0s", "0m", "0h", "0ms")
 
 P = TypeVar("P", DiffusionGenerationParams, DiffusionInfillingParams, DiffusionChatParams)
@@ -145,6 +148,8 @@ def _refusals(names: Sequence[str], path: str) -> Iterator[FieldError]:
     for name in names:
         if not path and name in READ:
             yield FieldError(field=name, message=f"{name} is not read here; put it into options")
+        elif name in LENGTHS:
+            yield FieldError(field=path + name, message=f"{path}{name} is not read here; give options.num_predict")
         elif name in NEUTRAL or name in PARAMETERS:
             yield FieldError(field=path + name, message=f"{path}{name} is not supported; leave it out")
 

@@ -95,6 +95,8 @@ def test_what_is_not_done_is_refused_by_name(fields: dict[str, Any], message: st
     [
         ({"temperature": 0.5}, "temperature is not read here; put it into options"),
         ({"steps": 4}, "steps is not read here; put it into options"),
+        ({"max_output_tokens": 12, "think": False}, "max_output_tokens is not read here; give options.num_predict"),
+        ({"options": {"max_tokens": 12}}, "options.max_tokens is not read here; give options.num_predict"),
         ({"response_format": {"type": "json_object"}}, "response_format is not supported; leave it out"),
         ({"options": {"grammar": "root ::= x"}}, "options.grammar is not supported; leave it out"),
         ({"logit_bias": {"1": 2}}, "logit_bias is not read here; put it into options"),
