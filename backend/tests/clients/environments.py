@@ -109,6 +109,7 @@ ENVIRONMENTS: tuple[Environment, ...] = (
         ("instructor", "langchain-openai", "langchain-ollama", "pydantic-ai-slim[openai]", "llm"),
         ("ask_structured.py",),
     ),
+    Python("agents", ("openai-agents",), ("ask_agents.py",)),
     Python("guidellm", ("guidellm",), ("ask_guidellm.py",)),
     Node(
         "node",
