@@ -120,9 +120,12 @@ ENVIRONMENTS: tuple[Environment, ...] = (
             "@ai-sdk/openai-compatible",
             "@continuedev/openai-adapters",
             "ollama",
+            "ai-sdk-ollama",
+            "@langchain/core",
+            "@langchain/ollama",
             "zod",
         ),
-        ("ask_openai.mjs", "ask_ai.mjs", "ask_continue.mjs"),
+        ("ask_openai.mjs", "ask_ai.mjs", "ask_continue.mjs", "ask_ollama.mjs"),
     ),
 )
 
