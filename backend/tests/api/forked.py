@@ -22,6 +22,8 @@ IMPORTED = [
     "app.server",
     "app.services.diffusion.native",
     "app.engine.thread",
+    "onnx.helper",
+    "onnx.numpy_helper",
     "onnxruntime",
     "tests.api.settled",
 ]

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from app.engine.models.layers import Linear, RMSNorm
 from app.engine.models.quantisation import MAX_QUANT, MIN_SCALE, Int8Linear, QuantisedLinear
-from app.engine.passes import onnx_file
 
 _OPSET = 23
 """The first with RMSNormalization, RotaryEmbedding and Attention."""
@@ -31,41 +30,40 @@ class GraphBuilder:
     """Nodes of one graph, each named after what it computes."""
 
     def __init__(self) -> None:
-        self._inputs: list[bytes] = []
-        self._nodes: list[bytes] = []
-        self._constants: dict[str, bytes] = {}
+        from onnx import TensorProto, helper, numpy_helper
+
+        self._helper, self._numpy, self._types = helper, numpy_helper, TensorProto
+        self._inputs: list[Any] = []
+        self._nodes: list[Any] = []
+        self._constants: dict[str, Any] = {}
         self._weights: dict[str, Array] = {}
         self._bytes: dict[str, tuple[str, str]] = {}
 
     def given(self, name: str, shape: Sequence[int | str], *, floats: bool = False) -> str:
         """An input; letters stand for sizes that differ from pass to pass."""
-        kind = onnx_file.Type.FLOAT if floats else onnx_file.Type.INT64
-        self._inputs.append(onnx_file.value(name, kind, shape))
+        kind = self._types.FLOAT if floats else self._types.INT64
+        self._inputs.append(self._helper.make_tensor_value_info(name, kind, shape))
         return name
 
-    def node(
-        self,
-        kind: str,
-        *inputs: str,
-        name: str,
-        also: Sequence[str] = (),
-        domain: str = "",
-        **attributes: int | float,
-    ) -> str:
+    def node(self, kind: str, *inputs: str, name: str, also: Sequence[str] = (), **attributes: Any) -> str:
         """An operator; gives the name of its result. `also`: names of further results."""
-        self._nodes.append(onnx_file.node(kind, inputs, [name, *also], domain, **attributes))
+        self._nodes.append(self._helper.make_node(kind, list(inputs), [name, *also], **attributes))
         return name
 
     def constant(self, value: Array, name: str) -> str:
         """A number, or a few, that are the same in every pass."""
-        self._constants[name] = onnx_file.tensor(name, value)
+        self._constants[name] = self._numpy.from_array(value, name)
         return name
 
     def weight(self, value: Tensor, name: str) -> str:
         """A weight of the model. The graph has its shape only: the session reads the numbers where the model has them,
         where written into the graph they would be copied five times."""
         numbers = np.ascontiguousarray(value.numpy())
-        self._constants[name], self._weights[name] = onnx_file.external_tensor(name, numbers), numbers
+        kind = self._helper.np_dtype_to_tensor_dtype(numbers.dtype)
+        weight = self._types(name=name, dims=numbers.shape, data_type=kind, data_location=self._types.EXTERNAL)
+        for key, text in (("location", "memory"), ("length", str(numbers.nbytes))):
+            weight.external_data.add(key=key, value=text)
+        self._constants[name], self._weights[name] = weight, numbers
         return name
 
     def shaped(self, x: str, *shape: int, name: str) -> str:
@@ -119,9 +117,10 @@ class GraphBuilder:
 
     def session(self, outputs: Sequence[str]) -> GraphSession:
         """A session that computes some of the nodes."""
-        wanted = [onnx_file.value(name, onnx_file.Type.FLOAT, None) for name in outputs]
-        opsets = {"": _OPSET, _OWN_DOMAIN: 1}
-        content = onnx_file.model(self._nodes, self._constants.values(), self._inputs, wanted, opsets)
+        wanted = [self._helper.make_tensor_value_info(name, self._types.FLOAT, None) for name in outputs]
+        graph = self._helper.make_graph(self._nodes, "pass", self._inputs, wanted, list(self._constants.values()))
+        opsets = [self._helper.make_opsetid("", _OPSET), self._helper.make_opsetid(_OWN_DOMAIN, 1)]
+        content = self._helper.make_model(graph, opset_imports=opsets, ir_version=10).SerializeToString()
         return GraphSession(content, self._weights)
 
 

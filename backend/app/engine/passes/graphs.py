@@ -28,7 +28,7 @@ MAX_WEIGHT_BYTES = 128 * 1024**2
 
 REQUIREMENTS = (
     "graphs are for models on a CPU, in float32 or int8, with at most "
-    f"{MAX_WEIGHT_BYTES // 1024**2} MiB of weights, where onnxruntime is installed"
+    f"{MAX_WEIGHT_BYTES // 1024**2} MiB of weights, where onnx and onnxruntime are installed"
 )
 
 
@@ -45,7 +45,7 @@ def can_run(model: FamilyModel) -> bool:
 
 def may_run(weight_bytes: int) -> bool:
     """Whether so many bytes of weights are few enough for graphs, and ONNX Runtime is installed."""
-    return weight_bytes <= MAX_WEIGHT_BYTES and find_spec("onnxruntime") is not None
+    return weight_bytes <= MAX_WEIGHT_BYTES and all(find_spec(name) is not None for name in ("onnx", "onnxruntime"))
 
 
 def _is_writable(linear: nn.Module) -> bool:
