@@ -60,9 +60,10 @@ def test_it_has_its_licence_its_description_and_the_one_version(wheel: Path) -> 
         assert archive.read(f"{about}/licenses/LICENSE") == (ROOT / "LICENSE").read_bytes()
     assert (metadata["Version"], metadata["License-Expression"]) == (VERSION, "Apache-2.0")
     assert "reynard-diffusion serve" in str(metadata.get_payload())
-    assert {"app/py.typed", "app/assets/playground/index.html", "app/assets/models/llada/model.safetensors"} <= {*names}
+    assert {"app/assets/playground/index.html", "app/assets/models/llada/model.safetensors"} <= {*names}
     assert f"reynard-diffusion-client=={VERSION}" in (metadata.get_all("Requires-Dist") or [])
     assert {name.partition("/")[0] for name in names} == {*PACKAGES, about}
+    assert {f"{name}/py.typed" for name in PACKAGES} <= {*names}
 
 
 def test_it_serves_from_a_folder_that_has_an_app_of_its_own(program: Path, tmp_path: Path) -> None:
