@@ -28,10 +28,6 @@ outside the numeric kernels, which allocate large blocks and seldom."""
 _M_ARENA_MAX = -8
 """The option's number in glibc's malloc.h."""
 
-_OWN_MAPS = Path("/proc/self/maps")
-"""A line for each mapping of this process: addresses, access (`r-xp` is code, which nobody writes), offset, device,
-inode and path."""
-
 
 def limit_arenas() -> bool:
     """Whether the limit now holds; False with another C library, or where `MALLOC_ARENA_MAX` says something else.
@@ -74,13 +70,15 @@ def drop_pages(address: int, num_bytes: int) -> None:
 def drop_code() -> None:
     """Takes the code of shared libraries out of this process's memory, for the moment when most of it has just run for
     the last time: an import of torch leaves 57 MB of such pages behind. Others come back from the system's file cache,
-    sixteen at a time, as they are run. Takes some milliseconds."""
-    with suppress(OSError):  # not on Linux
-        for line in _OWN_MAPS.read_text(errors="replace").splitlines():
-            addresses, access, _, _, _, *path = line.split(maxsplit=5)
-            if access == "r-xp" and path and ".so" in Path(path[0]).name:
-                start, end = (int(address, 16) for address in addresses.split("-"))
-                drop_pages(start, end - start)
+    sixteen at a time, as they are run. Takes some hundredths of a second; drops nothing outside Linux."""
+    if sys.platform == "linux":
+        with suppress(psutil.Error, OSError):
+            for region in psutil.Process().memory_maps(grouped=False):
+                # What somebody has written into code is in no file.
+                is_as_in_its_file = not region.anonymous and not region.swap
+                if region.perms == "r-xp" and ".so" in Path(region.path).name and is_as_in_its_file:
+                    start, end = (int(address, 16) for address in region.addr.split("-"))
+                    drop_pages(start, end - start)
 
 
 @cache

@@ -5,7 +5,9 @@ import mmap
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
+import psutil
 import pytest
 import torch
 from safetensors import safe_open
@@ -98,25 +100,46 @@ def test_code_that_is_dropped_leaves_memory_and_runs_again() -> None:
     assert torch.ones(2, 2).matmul(torch.ones(2, 2)).tolist() == [[2.0, 2.0], [2.0, 2.0]]
 
 
-def test_code_stays_where_no_file_says_what_is_mapped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(allocator, "_OWN_MAPS", tmp_path / "maps")
-    monkeypatch.setattr(allocator, "drop_pages", lambda *_: pytest.fail("something was dropped"))
+class Region(NamedTuple):
+    """A mapping, as psutil tells it."""
+
+    addr: str
+    perms: str
+    path: str
+    anonymous: int = 0
+    swap: int = 0
+
+
+REGIONS = [
+    Region("1000-3000", "r--p", "/usr/lib/libx.so.6"),
+    Region("3000-6000", "r-xp", "/usr/lib/libx.so.6"),
+    Region("6000-7000", "rw-p", "/usr/lib/libx.so.6"),
+    Region("7000-9000", "r-xp", "/usr/bin/python3.11"),
+    Region("9000-a000", "r-xp", "[vdso]"),
+    Region("a000-b000", "r-xp", "[anon]"),
+    Region("b000-d000", "r-xp", "/a folder/b.abi3.so"),
+    Region("d000-e000", "r-xp", "/usr/lib/patched.so", anonymous=4096),
+    Region("e000-f000", "r-xp", "/usr/lib/patched.so", swap=4096),
+]
+
+
+def dropped(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    ranges: list[tuple[int, int]] = []
+    monkeypatch.setattr(allocator, "drop_pages", lambda *each: ranges.append(each))
     allocator.drop_code()
+    return ranges
 
 
-def test_only_code_of_libraries_is_dropped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux drops pages")
+def test_only_code_of_libraries_that_nobody_has_written_into_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not constants, into which the loader has written addresses; nor the program itself, nor the kernel's code."""
-    (tmp_path / "maps").write_text(
-        "1000-3000 r--p 00000000 fe:00 7 /usr/lib/libx.so.6\n"
-        "3000-6000 r-xp 00002000 fe:00 7 /usr/lib/libx.so.6\n"
-        "6000-7000 rw-p 00005000 fe:00 7 /usr/lib/libx.so.6\n"
-        "7000-9000 r-xp 00000000 fe:00 8 /usr/bin/python3.11\n"
-        "9000-a000 r-xp 00000000 00:00 0 [vdso]\n"
-        "a000-b000 r-xp 00000000 00:00 0\n"
-        "b000-d000 r-xp 00000000 fe:00 9 /a folder/b.abi3.so (deleted)\n"
-    )
-    dropped: list[tuple[int, int]] = []
-    monkeypatch.setattr(allocator, "_OWN_MAPS", tmp_path / "maps")
-    monkeypatch.setattr(allocator, "drop_pages", lambda *each: dropped.append(each))
-    allocator.drop_code()
-    assert dropped == [(0x3000, 0x3000), (0xB000, 0x2000)]
+    monkeypatch.setattr(psutil.Process, "memory_maps", lambda self, grouped: REGIONS)
+    assert dropped(monkeypatch) == [(0x3000, 0x3000), (0xB000, 0x2000)]
+
+
+def test_code_stays_where_the_system_does_not_say_what_is_mapped(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(self: psutil.Process, grouped: bool) -> None:
+        raise psutil.AccessDenied
+
+    monkeypatch.setattr(psutil.Process, "memory_maps", forbidden, raising=False)
+    assert dropped(monkeypatch) == []
