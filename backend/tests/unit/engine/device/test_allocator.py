@@ -101,7 +101,7 @@ def test_code_that_is_dropped_leaves_memory_and_runs_again() -> None:
 
 
 class Region(NamedTuple):
-    """A mapping, as psutil tells it."""
+    """A mapping, as psutil lists it."""
 
     addr: str
     perms: str
