@@ -77,8 +77,8 @@ class GraphForward:
         self._model = model
         self._heads = Heads(config.num_heads, config.num_kv_heads)
         self._num_threads = torch.get_num_threads()
-        self._graphs = {False: PassGraph(model, reads_cache=False)}
-        free_caches("cpu")  # building a graph takes memory that the allocator would keep
+        self._graphs: dict[bool, PassGraph] = {}
+        self._graph(reads_cache=False)
         self._cache_inputs = cached_names(num_layers)
         self._may_move = caches_unrotated(model)
         self._lanes = CachedLanes()
@@ -223,6 +223,7 @@ class GraphForward:
     def _graph(self, *, reads_cache: bool) -> PassGraph:
         if reads_cache not in self._graphs:
             self._graphs[reads_cache] = PassGraph(self._model, reads_cache=reads_cache)
+            free_caches("cpu")  # building a graph takes memory that the allocator would keep
         return self._graphs[reads_cache]
 
     def _store(self, group: Sequence[_Entry], fresh: Stack) -> None:
