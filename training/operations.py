@@ -1,10 +1,10 @@
 """The operations of a training pass in bfloat16 on a CPU, each with its gradient written out.
 
 oneDNN compiles a kernel for every new shape of a bfloat16 product, which takes longer than the product of a short
-sequence: so the products here have few shapes, by filling. And what lies between the products is computed in few steps
-over memory. Norms and the loss are computed in float32.
-Shapes: N tokens of all sequences, L of one and P of one with its filling; d width; H query heads, K key heads, D of a
-head; R rows with a loss; V vocabulary.
+sequence: so the products here have few shapes, by filling (`layout.py`). And what lies between the products is computed
+in few steps over memory. Norms and the loss are computed in float32.
+Shapes: N tokens of all sequences, T with the filling of each; S sequences of one filled length P; d width; H query
+heads, K key heads, D of a head; R rows with a loss; V vocabulary.
 """
 
 from __future__ import annotations
@@ -18,29 +18,15 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import Function
 
-LENGTH_STEP = 32
-"""Sequences attend as if their lengths were multiples of this."""
+from training.layout import Group, Heads, Layout
+
 LOSS_ROWS = 256
 """The rows whose logits are in memory together."""
 
 
-def filled_size(size: int, step: int) -> int:
-    """The next multiple of `step`."""
-    return -(-size // step) * step
-
-
-@dataclass(frozen=True, slots=True)
-class Heads:
-    """The numbers of heads, and their size."""
-
-    num_queries: int
-    num_keys: int
-    size: int
-
-
 @dataclass(frozen=True, slots=True)
 class Angles:
-    """Cosines and sines [length, D / 2] of the rotary embedding, in bfloat16."""
+    """Cosines and sines [N, 1, D / 2] of the rotary embedding, in bfloat16."""
 
     cos: Tensor
     sin: Tensor
@@ -49,12 +35,11 @@ class Angles:
         return Angles(self.cos * factor, self.sin * factor)
 
     def rotate(self, x: Tensor, out: Tensor, *, back: bool = False) -> None:
-        """Writes x [heads, L, D] = (a, b) as (a cos - b sin, b cos + a sin), or turned back the same angles."""
-        cos, sin = self.cos[: x.shape[1]], self.sin[: x.shape[1]]
+        """Writes x [N, heads, D] = (a, b) as (a cos - b sin, b cos + a sin), or turned back the same angles."""
         (a, b), (to_a, to_b) = x.chunk(2, -1), out.chunk(2, -1)
         sign = -1 if back else 1
-        torch.mul(a, cos, out=to_a).addcmul_(b, sin, value=-sign)
-        torch.mul(b, cos, out=to_b).addcmul_(a, sin, value=sign)
+        torch.mul(a, self.cos, out=to_a).addcmul_(b, self.sin, value=-sign)
+        torch.mul(b, self.cos, out=to_b).addcmul_(a, self.sin, value=sign)
 
 
 def norm(states: Tensor, weight: Tensor, eps: float) -> Tensor:
@@ -67,12 +52,12 @@ def gated(halves: Tensor) -> Tensor:
     return _apply(_SwiGLU, halves)
 
 
-def attention(packed: Tensor, lengths: Sequence[int], heads: Heads, angles: Angles) -> Tensor:
+def attention(packed: Tensor, layout: Layout, heads: Heads, angles: Angles) -> Tensor:
     """Bidirectional attention within each sequence: queries, keys and values [N, (H + 2K)·D], not rotated -> [N, H·D].
 
     Rows past the sequences give zeros. The queries of all heads that share a key head are one matrix.
     """
-    return _apply(_Attention, packed, lengths, heads, angles)
+    return _apply(_Attention, packed, layout, heads, angles)
 
 
 def summed_cross_entropy(states: Tensor, head: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
@@ -106,106 +91,77 @@ class _Norm(Function):
 class _SwiGLU(Function):
     @staticmethod
     def forward(ctx: Any, halves: Tensor) -> Tensor:
-        ctx.save_for_backward(halves)
         gate, up = halves.chunk(2, -1)
-        return F.silu(gate) * up
+        silu = F.silu(gate)
+        ctx.save_for_backward(halves, silu)
+        return silu * up
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         [gradient] = gradients
-        [halves] = ctx.saved_tensors
+        halves, silu = ctx.saved_tensors
         gate, up = halves.chunk(2, -1)
         result = torch.empty_like(halves)
         of_gate, of_up = result.chunk(2, -1)
-        sigmoid = torch.sigmoid(gate)
-        silu = sigmoid * gate
         torch.mul(gradient, silu, out=of_up)
-        torch.mul(gradient, up, out=of_gate)
-        of_gate.mul_(sigmoid + silu - silu * sigmoid)
+        torch.ops.aten.silu_backward.grad_input(gradient * up, gate, grad_input=of_gate)
         return (result,)
 
 
 class _Attention(Function):
     @staticmethod
-    def forward(ctx: Any, packed: Tensor, lengths: Sequence[int], heads: Heads, angles: Angles) -> Tensor:
-        ctx.lengths, ctx.heads, ctx.angles = lengths, heads, angles
-        x = packed.view(len(packed), -1, heads.size).transpose(0, 1)  # [H + 2K, N, D]
-        result = packed.new_zeros(len(packed), heads.num_queries, heads.size)
-        scaled = angles.scaled(heads.size**-0.5)
-        saved, start = [], 0
-        for length in lengths:
-            filled = _rotated(x[:, start : start + length], heads, angles, scaled)
-            q, k, v = _matrices(filled, heads)
-            scores = torch.bmm(q, k.mT)  # [K, H/K · P, P]
-            scores[:, :, length:] = float("-inf")
+    def forward(ctx: Any, packed: Tensor, layout: Layout, heads: Heads, angles: Angles) -> Tensor:
+        ctx.layout, ctx.heads, ctx.angles = layout, heads, angles
+        q, k, v = _split(packed.view(len(packed), -1, heads.size), heads)
+        rotated_q, rotated_k = torch.empty_like(q), torch.empty_like(k)
+        angles.scaled(heads.size**-0.5).rotate(q, rotated_q)
+        angles.rotate(k, rotated_k)
+        grouped = layout.queries.grouped(rotated_q), layout.keys.grouped(rotated_k), layout.keys.grouped(v)
+        attended, all_shares = layout.queries.empty(q), []
+        for group in layout.groups:
+            q, k, v = _matrices(group, grouped, heads)
+            scores = torch.bmm(q, k.mT)  # [S · K, H/K · P, P]
+            scores.view(group.num_sequences, -1, group.filled_length).add_(group.bias)
             shares = torch.softmax(scores, -1)
-            attended = torch.bmm(shares, v).view(heads.num_queries, -1, heads.size)
-            result[start : start + length].copy_(attended[:, :length].transpose(0, 1))
-            saved += [filled, shares]
-            start += length
-        ctx.save_for_backward(*saved)
-        return result.flatten(1)
+            torch.bmm(shares, v, out=group.of(attended, heads.num_queries).view_as(q))
+            all_shares.append(shares)
+        ctx.save_for_backward(*grouped, *all_shares)
+        return layout.queries.tokens(attended, heads.num_queries).flatten(1)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        heads, angles, saved = ctx.heads, ctx.angles, ctx.saved_tensors
+        layout, heads, angles = ctx.layout, ctx.heads, ctx.angles
+        grouped, all_shares = ctx.saved_tensors[:3], ctx.saved_tensors[3:]
         [gradient] = gradients
-        given = gradient.view(len(gradient), -1, heads.size).transpose(0, 1)  # [H, N, D]
-        result = gradient.new_zeros(len(gradient), heads.num_queries + 2 * heads.num_keys, heads.size)
-        x, start, scaled = result.transpose(0, 1), 0, angles.scaled(heads.size**-0.5)
-        for length, filled, shares in zip(ctx.lengths, saved[::2], saved[1::2], strict=True):
-            own = _attention_gradient(given[:, start : start + length], filled, shares, heads)
-            _turn_back(own, x[:, start : start + length], heads, angles, scaled)
-            start += length
+        of_attended = layout.queries.grouped(gradient.view(len(gradient), -1, heads.size))
+        of_grouped = [places.empty(of_attended) for places in (layout.queries, layout.keys, layout.keys)]
+        for group, shares in zip(layout.groups, all_shares, strict=True):
+            q, k, v = _matrices(group, grouped, heads)
+            of_q, of_k, of_v = _matrices(group, of_grouped, heads)
+            given = group.of(of_attended, heads.num_queries).view_as(q)
+            of_scores = torch._softmax_backward_data(torch.bmm(given, v.mT), shares, -1, shares.dtype)
+            torch.bmm(of_scores, k, out=of_q)
+            torch.bmm(of_scores.mT, q, out=of_k)
+            torch.bmm(shares.mT, given, out=of_v)
+        result = gradient.new_empty(len(gradient), heads.num_queries + 2 * heads.num_keys, heads.size)
+        to_q, to_k, to_v = _split(result, heads)
+        of_q, of_k, of_v = of_grouped
+        angles.scaled(heads.size**-0.5).rotate(layout.queries.tokens(of_q, heads.num_queries), to_q, back=True)
+        angles.rotate(layout.keys.tokens(of_k, heads.num_keys), to_k, back=True)
+        to_v.copy_(layout.keys.tokens(of_v, heads.num_keys))
         return result.flatten(1), None, None, None
 
 
-def _rotated(x: Tensor, heads: Heads, angles: Angles, scaled: Angles) -> Tensor:
-    """The heads of one sequence [H + 2K, L, D], filled with zeros to [H + 2K, P, D]; queries are `scaled`."""
-    length = x.shape[1]
-    filled = x.new_zeros(len(x), filled_size(length, LENGTH_STEP), heads.size)
-    inside = filled[:, :length]
-    queries, keys, values = _split(x, heads)
-    to_queries, to_keys, to_values = _split(inside, heads)
-    scaled.rotate(queries, to_queries)
-    angles.rotate(keys, to_keys)
-    to_values.copy_(values)
-    return filled
-
-
-def _turn_back(own: Tensor, out: Tensor, heads: Heads, angles: Angles, scaled: Angles) -> None:
-    """Writes the gradient of what `_rotated` was given: own [H + 2K, P, D], out [H + 2K, L, D]."""
-    queries, keys, values = _split(own[:, : out.shape[1]], heads)
-    to_queries, to_keys, to_values = _split(out, heads)
-    scaled.rotate(queries, to_queries, back=True)
-    angles.rotate(keys, to_keys, back=True)
-    to_values.copy_(values)
-
-
-def _attention_gradient(given: Tensor, filled: Tensor, shares: Tensor, heads: Heads) -> Tensor:
-    """The gradient of `filled` [H + 2K, P, D] from that of the attended states [H, L, D]."""
-    q, k, v = _matrices(filled, heads)
-    of_attended = given.new_zeros(heads.num_queries, filled.shape[1], heads.size)
-    of_attended[:, : given.shape[1]].copy_(given)
-    of_attended = of_attended.view_as(q)
-    of_scores = torch._softmax_backward_data(torch.bmm(of_attended, v.mT), shares, -1, shares.dtype)
-    result = torch.empty_like(filled)
-    of_q, of_k, of_v = _matrices(result, heads)
-    torch.bmm(of_scores, k, out=of_q)
-    torch.bmm(of_scores.mT, q, out=of_k)
-    torch.bmm(shares.mT, of_attended, out=of_v)
-    return result
-
-
 def _split(x: Tensor, heads: Heads) -> Sequence[Tensor]:
-    """The queries [H, …], keys [K, …] and values [K, …] of [H + 2K, …]."""
-    return torch.split(x, [heads.num_queries, heads.num_keys, heads.num_keys])
+    """The queries [N, H, D], keys [N, K, D] and values [N, K, D] of [N, H + 2K, D]."""
+    return torch.split(x, [heads.num_queries, heads.num_keys, heads.num_keys], dim=1)
 
 
-def _matrices(filled: Tensor, heads: Heads) -> tuple[Tensor, Tensor, Tensor]:
-    """Queries, keys and values, with the queries of heads that share a key head in one matrix [K, H/K · P, D]."""
-    queries, keys, values = _split(filled, heads)
-    return queries.view(heads.num_keys, -1, heads.size), keys, values
+def _matrices(group: Group, grouped: Sequence[Tensor], heads: Heads) -> tuple[Tensor, Tensor, Tensor]:
+    """A group's queries, keys and values; those queries whose heads share a key head are one matrix [S·K, H/K·P, D]."""
+    queries, keys, values = grouped
+    k, v = (group.of(x, heads.num_keys).flatten(0, 1) for x in (keys, values))
+    return group.of(queries, heads.num_queries).view(len(k), -1, heads.size), k, v
 
 
 class _Loss(Function):

@@ -11,8 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from app.engine.models.base import FamilyModel, LayerParts
+from training.layout import Heads, Layout, filled_size
 from training.objectives import Batch, summed_loss
-from training.operations import Angles, Heads, attention, filled_size, gated, norm, summed_cross_entropy
+from training.operations import Angles, attention, gated, norm, summed_cross_entropy
 from training.precision import bf16_computation
 
 TOKEN_STEP, ROW_STEP = 256, 128
@@ -85,11 +86,13 @@ class Bf16Pass:
 
     def part(self, batch: Batch, total_weight: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         """See `Pass.part`."""
-        filled, angles = _filled(batch), self._angles(max(batch.lengths))
+        filled = _filled(batch)
+        layout = Layout.of(batch.lengths, len(filled.ids), self._heads)
+        angles = self._angles(filled.positions)
         states = F.embedding(filled.ids, self._embedding)
         for layer in self._layers[:-1]:
-            states = self._forward(layer, states, batch.lengths, angles)
-        states = self._forward(self._layers[-1], states, batch.lengths, angles, filled.rows)
+            states = self._forward(layer, states, layout, angles)
+        states = self._forward(self._layers[-1], states, layout, angles, filled.rows)
         normed = norm(states, self._norm, self._eps)
         loss = summed_cross_entropy(normed, self._head, filled.targets, filled.weights / total_weight)
         return loss.detach(), tuple(g.float() for g in torch.autograd.grad(loss, self._weights))
@@ -102,25 +105,25 @@ class Bf16Pass:
         self,
         layer: _LayerWeights,
         states: Tensor,
-        lengths: Sequence[int],
+        layout: Layout,
         angles: Angles,
         rows: Tensor | None = None,
     ) -> Tensor:
         """states [N, d] -> [N, d]; where only `rows` [R] are wanted of the last layer, [R, d]."""
         normed = norm(states, layer.attention_norm, self._eps)
         qkv = F.linear(normed, layer.qkv, layer.qkv_bias)
-        attended = attention(qkv, lengths, self._heads, angles)
+        attended = attention(qkv, layout, self._heads, angles)
         if rows is not None:
             states, attended = states[rows], attended[rows]
         states = states + F.linear(attended, layer.out)
         normed = norm(states, layer.mlp_norm, self._eps)
         return states + F.linear(gated(F.linear(normed, layer.gate_up)), layer.down)
 
-    def _angles(self, length: int) -> Angles:
-        """The angles of a sequence; a sample with surplus masks may be longer than the model's context."""
-        cos, sin = self._rotary.angles(torch.arange(length))
+    def _angles(self, positions: Tensor) -> Angles:
+        """The angles at positions [N]; a sample with surplus masks may be longer than the model's context."""
+        cos, sin = self._rotary.angles(positions)
         half = self._heads.size // 2
-        return Angles(cos[:, 0, :half].bfloat16(), sin[:, 0, half:].bfloat16())
+        return Angles(cos[..., :half].bfloat16(), sin[..., half:].bfloat16())
 
     def _layer(self, parts: LayerParts) -> _LayerWeights:
         projections = (parts.q, parts.k, parts.v)
@@ -153,6 +156,7 @@ def _filled(batch: Batch) -> Batch:
     return replace(
         batch,
         ids=_longer(batch.ids, num_tokens),
+        positions=_longer(batch.positions, num_tokens),
         rows=_longer(batch.rows, num_rows),
         targets=_longer(batch.targets, num_rows),
         weights=_longer(batch.weights, num_rows),

@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from app.engine.models.layers import Rotary, attend, swiglu
-from training.operations import LOSS_ROWS, Angles, Heads, attention, gated, norm, summed_cross_entropy
+from training.layout import Heads, Layout
+from training.operations import LOSS_ROWS, Angles, attention, gated, norm, summed_cross_entropy
 
 
 def agree(own: Tensor, expected: Tensor) -> None:
@@ -46,7 +47,7 @@ def test_a_gated_unit() -> None:
 
 
 @pytest.mark.parametrize("num_keys", [4, 2, 1])
-@pytest.mark.parametrize("lengths", [[32], [5], [7, 31, 33, 64]])
+@pytest.mark.parametrize("lengths", [[32], [5], [7, 31, 33, 64], [1, 2, 3, 40, 41, 64, 64]])
 def test_attention_within_each_sequence(num_keys: int, lengths: list[int]) -> None:
     torch.manual_seed(0)
     heads, rotary = Heads(4, num_keys, 8), Rotary(8, 1e4)
@@ -59,9 +60,10 @@ def test_attention_within_each_sequence(num_keys: int, lengths: list[int]) -> No
         angles = rotary.angles(positions)
         return attend(Rotary.rotate(q, *angles), Rotary.rotate(k, *angles), v, lengths)
 
-    cos, sin = (angle[:, 0] for angle in rotary.angles(torch.arange(64)))
-    angles = Angles(cos[:, :4].bfloat16(), sin[:, 4:].bfloat16())
-    compare(lambda x: attention(x.bfloat16(), lengths, heads, angles), expected, (packed,))
+    cos, sin = rotary.angles(positions)
+    angles = Angles(cos[..., :4].bfloat16(), sin[..., 4:].bfloat16())
+    layout = Layout.of(lengths, len(packed), heads)
+    compare(lambda x: attention(x.bfloat16(), layout, heads, angles), expected, (packed,))
 
 
 @pytest.mark.parametrize("num_rows", [3, LOSS_ROWS + 1])
