@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from app.text.errors import ConstraintError
 
@@ -100,6 +100,6 @@ def check_keywords(schema: Schema, path: str) -> None:
         refuse("$id", path)
 
 
-def refuse(keyword: str, path: str, reason: str = "is not honoured") -> None:
+def refuse(keyword: str, path: str, reason: str = "is not honoured") -> NoReturn:
     """Raises ConstraintError for a keyword."""
     raise ConstraintError(f"The schema's {keyword} at {path} {reason}. Write the schema without it.", keyword)

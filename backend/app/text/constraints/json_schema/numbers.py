@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import ceil, floor
 
 from app.text.constraints.dfa import Dfa, dfa_of_rows
@@ -27,29 +28,42 @@ DECIMALS = 6
 FINE = 10**9
 """Bounds up to here leave room for the decimals: 9 and 6 digits make 15."""
 MOST_DIGITS = 300
-MOST_MULTIPLE = 5000
+MOST_REMAINDERS = 5000
+
+
+@dataclass(frozen=True)
+class Factor:
+    """A number in units of its last decimal: 0.25 is 25 with 2 decimals."""
+
+    units: int
+    decimals: int
 
 
 def number(together: tuple[Scoped, ...], whole: bool, budget: Budget) -> Language:
     """The numbers that satisfy schemas, or the integers among them."""
     low, high = plain.lowest(together), plain.highest(together)
     factors = [_factor(scoped) for scoped in together if "multipleOf" in scoped.schema]
-    if factors:
-        parts = [_between(low, high, 0), *(Machine(multiples(factor)) for factor in factors)]
-        return Machine(intersect(parts, budget))
-    if whole:
-        return _between(low, high, 0)
-    if low is None and high is None:
+    if not factors and not whole and low is None and high is None:
         return ANY_NUMBER
-    fine = all(bound is None or abs(bound.value) < FINE for bound in (low, high))
-    return _between(low, high, DECIMALS if fine else 0)
+    is_fine = not whole and all(bound is None or abs(bound.value) < FINE for bound in (low, high))
+    decimals = min([DECIMALS, *(factor.decimals for factor in factors)]) if is_fine else 0
+    numbers = _between(low, high, decimals)
+    if not factors:
+        return numbers
+    return Machine(intersect([numbers, *(Machine(multiples(factor)) for factor in factors)], budget))
 
 
-def _factor(scoped: Scoped) -> int:
-    factor = scoped.schema["multipleOf"]
-    if factor != int(factor) or factor > MOST_MULTIPLE:
-        refuse("multipleOf", scoped.path, f"is {factor}, and is honoured for whole numbers up to {MOST_MULTIPLE}")
-    return int(factor)
+def _factor(scoped: Scoped) -> Factor:
+    value = plain.exactly(scoped.schema["multipleOf"])
+    decimals = next((places for places in range(DECIMALS + 1) if (value * 10**places).denominator == 1), None)
+    if decimals is None or value * 10**decimals * (decimals + 1) > MOST_REMAINDERS:
+        refuse(
+            "multipleOf",
+            scoped.path,
+            f"is {scoped.schema['multipleOf']}, and is honoured for whole numbers up to {MOST_REMAINDERS} and for "
+            "short decimals such as 0.01 and 2.5",
+        )
+    return Factor(int(value * 10**decimals), decimals)
 
 
 def _between(low: Bound | None, high: Bound | None, decimals: int) -> Language:
@@ -168,15 +182,27 @@ def _alike(low: str, high: str) -> Language:
     )
 
 
-def multiples(factor: int) -> Dfa:
-    """The automaton of digits, with or without a minus, whose number is a multiple: a state is a remainder.
+def multiples(factor: Factor) -> Dfa:
+    """The automaton of decimals whose number is a multiple of the factor, with no more digits behind the point.
 
-    State 0 is the start, state 1 stands behind the minus, and state 2 + r behind digits with remainder r.
+    State 0 is the start, state 1 stands behind the minus; then there is a state for each remainder of the digits
+    without the point, once for digits before the point and once for each number of digits behind it.
     """
-    rows = [[(0x30 + digit, 0x30 + digit, 2 + digit % factor) for digit in range(10)] for _ in range(2)]
+    units, decimals = factor.units, factor.decimals
+    stages = range(decimals + 2 if decimals else 1)  # the digits before the point, then the point with more and more
+
+    def state(stage: int, remainder: int) -> int:
+        return 2 + stage * units + remainder % units
+
+    rows = [[(0x30 + digit, 0x30 + digit, state(0, digit)) for digit in range(10)] for _ in range(2)]
     rows[0].append((0x2D, 0x2D, 1))
-    rows += [
-        [(0x30 + digit, 0x30 + digit, 2 + (10 * remainder + digit) % factor) for digit in range(10)]
-        for remainder in range(factor)
-    ]
-    return dfa_of_rows(rows, [False, False, True] + [False] * (factor - 1))
+    accepting = [False, False]
+    for stage in stages:
+        follower = stage and stage + 1
+        missing = 10 ** (decimals - max(stage - 1, 0))
+        for remainder in range(units):
+            more = range(10) if follower in stages else ()
+            row = [(0x30 + digit, 0x30 + digit, state(follower, 10 * remainder + digit)) for digit in more]
+            rows.append([*row, (0x2E, 0x2E, state(1, remainder))] if stage == 0 and decimals else row)
+            accepting.append(remainder * missing % units == 0)
+    return dfa_of_rows(rows, accepting)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -191,6 +192,49 @@ def test_integers_are_accepted_exactly_between_their_bounds(low: int, high: int,
         assert [number for number in range(-310, 310) if accepts_text(constraint, str(number))] == wanted
 
 
+@given(
+    st.integers(-300, 300),
+    st.integers(-300, 300),
+    st.sampled_from(["0.01", "0.05", "0.25", "0.3", "0.7", "2.5", "12.5", "1", "7", "0.000001"]),
+    st.sampled_from(["0.1", "0.5", "1", "3"]),
+)
+@settings(max_examples=60)
+def test_multiples_of_decimals_are_accepted_exactly(low: int, high: int, factor: str, other: str) -> None:
+    """Exactly: a validator that divides floats, as jsonschema 4.26 does, finds 0.07 no multiple of 0.01."""
+    ends = {"minimum": low / 100, "maximum": high / 100}
+    schema = {"allOf": [{"type": "number", **ends}, {"multipleOf": float(factor)}, {"multipleOf": float(other)}]}
+    shown = [Decimal(number) / 100 for number in range(-310, 311)]
+    texts = [f"{number:.{places}f}" for number in shown for places in range(3) if number == round(number, places)]
+    wanted = [
+        text
+        for text in texts
+        if low <= 100 * Decimal(text) <= high
+        and not Decimal(text) % Decimal(factor)
+        and not Decimal(text) % Decimal(other)
+        and len(text.partition(".")[2]) <= min(len(each.partition(".")[2]) for each in (factor, other))
+        and Decimal(text).is_signed() == (Decimal(text) < 0)
+    ]
+    try:
+        constraint = compiled(schema)
+    except ConstraintError:
+        assert not wanted
+    else:
+        assert [text for text in texts if accepts_text(constraint, text)] == wanted
+
+
+def test_prices_have_at_most_two_decimals() -> None:
+    texts = drawn({"type": "number", "multipleOf": 0.01, "minimum": 0, "maximum": 1000})
+    assert any("." in text for text in texts)
+    assert all(0 <= Decimal(text) <= 1000 and len(text.partition(".")[2]) <= 2 for text in texts)
+    assert accepts_text(compiled({"type": "number", "multipleOf": 0.01}), "123456.78")
+
+
+def test_an_integer_may_be_a_multiple_of_a_decimal() -> None:
+    constraint = compiled({"type": "integer", "multipleOf": 0.75})
+    assert [number for number in range(-9, 10) if accepts_text(constraint, str(number))] == [-9, -6, -3, 0, 3, 6, 9]
+    assert not accepts_text(constraint, "1.5")
+
+
 SCALARS = st.one_of(
     st.builds(
         lambda low, more: {"type": "string", "minLength": low, "maxLength": low + more},
@@ -321,7 +365,9 @@ def test_json_is_written_one_way(schema: Any, text: str, accepted: bool) -> None
         ("$id", {"properties": {"a": {"$id": "b"}}}),
         ("nonsense", {"properties": {"a": {"items": {"nonsense": 1}}}}),
         ("format", {"type": "string", "format": "regex"}),
-        ("multipleOf", {"type": "number", "multipleOf": 0.01}),
+        ("multipleOf", {"type": "number", "multipleOf": 99.99}),
+        ("multipleOf", {"type": "number", "multipleOf": 1e-7}),
+        ("multipleOf", {"type": "integer", "multipleOf": 5001}),
         ("oneOf", {"oneOf": [{"type": "string"}, {"minLength": 2}]}),
         ("oneOf", {"oneOf": [{"type": "integer"}, {"type": "number"}]}),
         ("$ref", {"$ref": "https://example.org/schema"}),
