@@ -69,6 +69,12 @@ class Judge:
         return sum(self.bits(one.prompt, one.text) for one in written) / max(num_bytes, 1)
 
 
+def load_judge() -> Judge:
+    """The judge, in bfloat16 where that is fast."""
+    torch.set_grad_enabled(False)
+    return Judge(*load_smollm(torch.bfloat16 if is_bf16_worthwhile(torch.device("cpu")) else torch.float32))
+
+
 def heldout_beginnings(texts: Iterable[Text], count: int = BEGINNINGS) -> list[Continuation]:
     """The beginnings of held-out texts with their true continuations, in an order that is no order of kinds."""
     heldout = sorted(filter(is_heldout, texts), key=lambda text: unit_hash(text.text))
@@ -76,9 +82,9 @@ def heldout_beginnings(texts: Iterable[Text], count: int = BEGINNINGS) -> list[C
     return [Continuation(beginning, rest, ended=True) for beginning, rest in cuts if words_of(rest)][:count]
 
 
-def continued(model: str, checkpoint: Path, prompts: list[str]) -> list[Continuation]:
-    """The continuations that the service writes by its defaults."""
-    calls = [{"request": prompt, "max_length": MAX_NEW_TOKENS} for prompt in prompts]
+def continued(model: str, checkpoint: Path, prompts: list[str], **changes: Any) -> list[Continuation]:
+    """The continuations that the service writes by its defaults, but for the parameters in `changes`."""
+    calls = [{"request": prompt, "max_length": MAX_NEW_TOKENS, **changes} for prompt in prompts]
     answers = asyncio.run(written(model, checkpoint, calls))
     return [
         Continuation(prompt, answer.text, answer.metadata["finish_reason"] == "stop")
@@ -125,9 +131,7 @@ def ends_within(texts: list[Continuation], tokenizer: Tokenizer, limit: int = MA
 
 def judged(models: dict[str, Path], examples: int) -> dict[str, Any]:
     """The scores of the true continuations and of each model's, with the ratio of the bits."""
-    torch.set_grad_enabled(False)
-    dtype = torch.bfloat16 if is_bf16_worthwhile(torch.device("cpu")) else torch.float32
-    judge, known, true = Judge(*load_smollm(dtype)), english_words(), heldout_beginnings(read_texts())
+    judge, known, true = load_judge(), english_words(), heldout_beginnings(read_texts())
     cases = hidden_sentences(read_texts(), BEGINNINGS)
     results: dict[str, Any] = {"beginnings": len(true), "max_new_tokens": MAX_NEW_TOKENS}
     results["true"] = scores(judge, true, known)
