@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from app.text.constraints.json_schema.strings import free_string, written
 from app.text.constraints.language import (
     EMPTY,
     NEVER,
     Language,
+    Machine,
     Members,
     choice,
     optional,
@@ -16,6 +18,22 @@ from app.text.constraints.language import (
     sequence,
     text,
 )
+from app.text.constraints.limits import Budget
+from app.text.constraints.operations import intersect
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """The least and the greatest number of members, and the budget that counting them is spent from."""
+
+    low: int
+    high: int | None
+    budget: Budget
+
+    def hold_for(self, least: int, most: int) -> bool:
+        """Whether all numbers of members from `least` to `most` are within the bounds."""
+        return self.low <= least and (self.high is None or most <= self.high)
+
 
 SPACE = optional(text(" "))
 COMMA = sequence(text(","), SPACE)
@@ -38,12 +56,24 @@ def array(first: Sequence[Language], rest: Language, low: int, high: int | None)
     return sequence(text("["), elements, text("]"))
 
 
-def members(parts: Sequence[tuple[str, Language, bool]]) -> Language:
+def members(parts: Sequence[tuple[str, Language, bool]], bounds: Bounds | None = None) -> Language:
     """The objects with these properties (name, value, required) in their order, and no others."""
-    if any(required and value == NEVER for _, value, required in parts):
+    shown = [(named(name, value), required) for name, value, required in parts]
+    return sequence(text("{"), some_of(shown, bounds), text("}"))
+
+
+def some_of(parts: Sequence[tuple[Language, bool]], bounds: Bounds | None = None) -> Language:
+    """Some of the parts (language, required) in their order, with commas in between; as many as the bounds say."""
+    if any(required and part == NEVER for part, required in parts):
         return NEVER
-    shown = tuple((named(name, value), required) for name, value, required in parts if value != NEVER)
-    return sequence(text("{"), Members(shown, COMMA), text("}"))
+    shown = tuple((part, required) for part, required in parts if part != NEVER)
+    some, least, most = Members(shown, COMMA), sum(required for _, required in shown), len(shown)
+    if bounds is None or bounds.hold_for(least, most):
+        return some
+    if bounds.low > most or (bounds.high is not None and bounds.high < max(least, bounds.low)):
+        return NEVER
+    counted = repeat(choice(part for part, _ in shown), bounds.low, bounds.high, COMMA)
+    return Machine(intersect([some, counted], bounds.budget))
 
 
 def named(name: str, value: Language) -> Language:
@@ -51,14 +81,14 @@ def named(name: str, value: Language) -> Language:
     return sequence(text(written(name)), COLON, value)
 
 
-def free_object(value: Language) -> Language:
-    """The objects with any names, whose values are of one language."""
-    return sequence(text("{"), repeat(sequence(FREE_NAME, COLON, value), 0, None, COMMA), text("}"))
+def mapping(name: Language, value: Language, low: int = 0, high: int | None = None) -> Language:
+    """The objects with names and values of one language each, from low to high of them; names may be equal."""
+    return sequence(text("{"), repeat(sequence(name, COLON, value), low, high, COMMA), text("}"))
 
 
 def free_value(depth: int, scalar: Language) -> Language:
     """Any value that has at most a number of levels of arrays and objects."""
     value = scalar
     for _ in range(depth):
-        value = choice([scalar, array([], value, 0, None), free_object(value)])
+        value = choice([scalar, array([], value, 0, None), mapping(FREE_NAME, value)])
     return value

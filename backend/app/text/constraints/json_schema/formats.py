@@ -24,6 +24,18 @@ IPV6 = "|".join(
 )
 """Eight groups, or at most six with two colons among them: a::b has up to five groups before or behind them."""
 SEGMENT = r"[A-Za-z0-9._~-]"
+PATH = rf"(?:/{SEGMENT}{{0,64}}){{0,8}}"
+QUERY = rf"\?{SEGMENT}{{1,32}}=(?:{SEGMENT}|[&=]){{0,256}}"
+NUMBER = r"\d{1,4}"
+CLOCK_DURATION = rf"T(?:{NUMBER}H(?:{NUMBER}M(?:{NUMBER}S)?)?|{NUMBER}M(?:{NUMBER}S)?|{NUMBER}S)"
+DATE_DURATION = rf"(?:{NUMBER}Y(?:{NUMBER}M(?:{NUMBER}D)?)?|{NUMBER}M(?:{NUMBER}D)?|{NUMBER}D)"
+BASE64 = r"(?:[{0}]{{4}})*(?:[{0}][AQgw]==|[{0}]{{2}}[AEIMQUYcgkosw048]=)?"
+"""Groups of four characters, the last one filled up; the bits that are left over are zero."""
+
+
+def _uuid(version: str) -> str:
+    return rf"[0-9a-fA-F]{{8}}-[0-9a-fA-F]{{4}}-{version}[0-9a-fA-F]{{3}}-[89abAB][0-9a-fA-F]{{3}}-[0-9a-fA-F]{{12}}"
+
 
 FORMATS = {
     "date": DATE,
@@ -34,6 +46,14 @@ FORMATS = {
     "hostname": rf"(?:{LABEL}\.){{0,3}}[A-Za-z](?:-?[A-Za-z0-9]){{0,30}}",
     "ipv4": IPV4,
     "ipv6": IPV6,
-    "uri": rf"https?://{DOMAIN}(?::[1-9]\d{{0,3}})?(?:/{SEGMENT}*)*(?:\?{SEGMENT}+=(?:{SEGMENT}|[&=])*)?(?:#{SEGMENT}*)?",
+    "uri": rf"https?://{DOMAIN}(?::[1-9]\d{{0,3}})?{PATH}(?:{QUERY})?(?:#{SEGMENT}{{0,64}})?",
+    "duration": rf"P(?:{NUMBER}W|{DATE_DURATION}(?:{CLOCK_DURATION})?|{CLOCK_DURATION})",
+    "base64": BASE64.format("A-Za-z0-9+/"),
+    "base64url": BASE64.format("A-Za-z0-9_-"),
+    **{f"uuid{version}": _uuid(str(version)) for version in range(1, 9)},
 }
 """The expression of each format that is honoured; a text has the format where the whole of it matches."""
+ANY_TEXT = frozenset({"binary", "password", "path"})
+"""Formats that every text has: they say what it is for."""
+ENCODINGS = ("base64", "base64url")
+"""Encodings of contents that are honoured, as the formats of these names."""

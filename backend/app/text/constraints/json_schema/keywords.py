@@ -70,14 +70,20 @@ HONOURED: dict[str, Form] = {
     "properties": ("an object of schemas", _properties),
     "required": ("a list of names", _names),
     "additionalProperties": SCHEMA,
+    "minProperties": COUNT,
+    "maxProperties": COUNT,
+    "propertyNames": SCHEMA,
+    "patternProperties": ("an object of schemas", _properties),
     "items": SCHEMA,
     "prefixItems": SCHEMAS,
     "minItems": COUNT,
     "maxItems": COUNT,
+    "uniqueItems": ("true or false", lambda value: isinstance(value, bool)),
     "minLength": COUNT,
     "maxLength": COUNT,
     "pattern": TEXT,
     "format": TEXT,
+    "contentEncoding": TEXT,
     "minimum": NUMBER,
     "maximum": NUMBER,
     "exclusiveMinimum": NUMBER,
@@ -89,7 +95,7 @@ HONOURED: dict[str, Form] = {
 def check_keywords(schema: Schema, path: str) -> None:
     """Raises ConstraintError for a keyword that is not honoured, or whose value has another form than it must have."""
     for keyword, value in schema.items():
-        if keyword in ANNOTATIONS or keyword.startswith("x-") or (keyword, value) == ("uniqueItems", False):
+        if keyword in ANNOTATIONS or keyword.startswith("x-"):
             continue
         if keyword not in HONOURED:
             refuse(keyword, path)

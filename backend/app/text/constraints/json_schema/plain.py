@@ -125,4 +125,6 @@ def property_of(together: tuple[Scoped, ...], name: str) -> tuple[Scoped, ...]:
 def _property(scoped: Scoped, name: str) -> Scoped:
     if name in scoped.schema.get("properties", {}):
         return scoped.below(scoped.schema["properties"][name], "properties", name)
+    if "patternProperties" in scoped.schema:
+        return scoped.below(True, "patternProperties")  # one of them may match
     return scoped.below(scoped.schema.get("additionalProperties", True), "additionalProperties")

@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from app.text.constraints.characters import ANY, complement, intersection
 from app.text.constraints.json_schema import plain
-from app.text.constraints.json_schema.formats import FORMATS
+from app.text.constraints.json_schema.formats import ANY_TEXT, ENCODINGS, FORMATS
 from app.text.constraints.json_schema.keywords import refuse
 from app.text.constraints.json_schema.scope import Scoped
 from app.text.constraints.language import (
@@ -68,26 +68,59 @@ def free_string(low: int = 0, high: int | None = None) -> Language:
 def string(together: tuple[Scoped, ...], budget: Budget) -> Language:
     """The strings that satisfy schemas."""
     low, high = plain.least(together, "minLength"), plain.most(together, "maxLength")
-    parts = [_pattern(pattern, budget) for pattern in plain.values_of(together, "pattern")]
-    parts += [_format(scoped, budget) for scoped in together if "format" in scoped.schema]
-    if not parts:
+    bodies = [_pattern(pattern, budget) for pattern in plain.values_of(together, "pattern")]
+    bodies += _formats(together, has_pattern=bool(bodies), budget=budget)
+    if not bodies:
         return free_string(low, high)
-    if (low, high) != (0, None):
+    parts = [within_quotes(body) for body in bodies]
+    if not any(_is_within(body, low, high) for body in bodies):
         parts.append(repeat(character(ANY), low, high))
     body = parts[0] if len(parts) == 1 else Machine(intersect(parts, budget))
     return sequence(QUOTE, body, QUOTE)
 
 
+def _is_within(body: Language, low: int, high: int | None) -> bool:
+    """Whether the texts of an expression have no fewer characters than `low`, and no more than `high`."""
+    shortest, longest = num_characters(body)
+    return shortest >= low and (high is None or (longest is not None and longest <= high))
+
+
+def num_characters(body: Language) -> tuple[int, int | None]:
+    """The numbers of characters of an expression's shortest and longest text; None where there is no longest one."""
+    match body:
+        case Chars():
+            return 1, 1
+        case Literal(text):
+            return len(text.decode()), len(text.decode())
+        case Sequence(parts):
+            shortest, longest = zip(*map(num_characters, parts), strict=True)
+            return sum(shortest), None if None in longest else sum(longest)
+        case Choice(parts) if parts:
+            shortest, longest = zip(*map(num_characters, parts), strict=True)
+            return min(shortest), None if None in longest else max(longest)
+        case Repeat(part, low, high):
+            least, most = num_characters(part)
+            return low * least, None if most is None or high is None else high * most
+        case _:
+            return 0, None
+
+
 def _pattern(pattern: str, budget: Budget) -> Language:
-    anything = repeat(Chars(ANY), 0, None)
-    return within_quotes(search(parse_regex(pattern, budget.limits), anything))
+    return search(parse_regex(pattern, budget.limits), repeat(Chars(ANY), 0, None))
 
 
-def _format(scoped: Scoped, budget: Budget) -> Language:
-    name = scoped.schema["format"]
-    if name not in FORMATS:
-        refuse("format", scoped.path, f"{name!r} is not honoured (these are: {', '.join(sorted(FORMATS))})")
-    return within_quotes(whole(parse_regex(FORMATS[name], budget.limits)))
+def _formats(together: tuple[Scoped, ...], *, has_pattern: bool, budget: Budget) -> list[Language]:
+    """The texts of each format and each encoding; a format that is not known is what a pattern beside it says."""
+    named = []
+    for scoped in together:
+        name, encoding = scoped.schema.get("format"), scoped.schema.get("contentEncoding")
+        if encoding not in (None, *ENCODINGS):
+            refuse("contentEncoding", scoped.path, f"{encoding!r} is not honoured (these are: {', '.join(ENCODINGS)})")
+        if name not in (None, *FORMATS, *ANY_TEXT) and not has_pattern:
+            honoured = ", ".join(sorted({*FORMATS, *ANY_TEXT}))
+            refuse("format", scoped.path, f"{name!r} is not honoured without a pattern (these are: {honoured})")
+        named += [each for each in (name, encoding) if each in FORMATS]
+    return [whole(parse_regex(FORMATS[name], budget.limits)) for name in dict.fromkeys(named)]
 
 
 def written(value: str) -> str:

@@ -8,20 +8,21 @@ from typing import Any
 from app.text.constraints.dfa import Dfa
 from app.text.constraints.json_schema import plain
 from app.text.constraints.json_schema.alternatives import Alternatives
-from app.text.constraints.json_schema.containers import array, free_object, free_value, members
+from app.text.constraints.json_schema.containers import FREE_NAME, Bounds, array, free_value, mapping, members, some_of
 from app.text.constraints.json_schema.disjoint import Together
-from app.text.constraints.json_schema.keywords import HONOURED
+from app.text.constraints.json_schema.keywords import HONOURED, refuse
 from app.text.constraints.json_schema.literals import literal
 from app.text.constraints.json_schema.numbers import ANY_NUMBER, number
 from app.text.constraints.json_schema.scope import Document, Scoped
 from app.text.constraints.json_schema.strings import free_string, string
-from app.text.constraints.language import NEVER, Language, Machine, choice, text
+from app.text.constraints.language import NEVER, Language, Machine, choice, sequence, text
 from app.text.constraints.limits import Budget, check_size
 from app.text.constraints.operations import minimal
 from app.text.errors import ConstraintError
 
 ATOMS = {"null": text("null"), "boolean": choice([text("true"), text("false")])}
 SCALAR = choice([*ATOMS.values(), ANY_NUMBER, free_string()])
+TEXT_TYPE = Scoped({"type": "string"})
 VALUE_KEYWORDS = frozenset({"type", "enum", "const", "$ref", "allOf", "anyOf", "oneOf"})
 """Keywords that are done with when the listed values of an allowed type are found."""
 
@@ -79,7 +80,7 @@ class _Translator:
             return choice(map(literal, values))
         others = tuple(scoped.beside(_without_lists(scoped.schema)) for scoped in together)
         dfa = minimal(self._plain(others), self._budget)
-        texts = {json.dumps(value, ensure_ascii=False, separators=(",", ":")): value for value in values}
+        texts = {compact(value): value for value in values}
         return choice(literal(value) for shown, value in texts.items() if dfa.accepts(shown.encode()))
 
     def _of_type(self, kind: str, together: Together, types: frozenset[str]) -> Language:
@@ -97,26 +98,97 @@ class _Translator:
 
     def _array(self, together: Together) -> Language:
         low, high = plain.least(together, "minItems"), plain.most(together, "maxItems")
+        if any(plain.values_of(together, "uniqueItems")) and (high is None or high > 1):
+            return self._set(together, low, high)
         count = max(map(len, plain.values_of(together, "prefixItems")), default=0)
         count = count if high is None else min(count, high)
         first = [self.value(_element(together, number)) for number in range(count)]
         rest = NEVER if high is not None and high <= count else self.value(_element(together, None))
         return array(first, rest, low, high)
 
+    def _set(self, together: Together, low: int, high: int | None) -> Language:
+        """The arrays without equal elements: of listed values, in their order."""
+        values = None if any(plain.values_of(together, "prefixItems")) else self._all_of(_element(together, None))
+        if values is None:
+            where = next(scoped for scoped in together if scoped.schema.get("uniqueItems"))
+            refuse("uniqueItems", where.path, "is honoured where the items are listed (enum, const)")
+        some = some_of([(literal(value), False) for value in values], Bounds(low, high, self._budget))
+        return sequence(text("["), some, text("]"))
+
+    def _all_of(self, together: Together) -> list[Any] | None:
+        """The values that satisfy schemas, each once; None where they are not listed."""
+        listed = [plain.listed(found) for found in self._alternatives.of(together)]
+        if None in listed:
+            return None
+        dfa = minimal(self.value(together), self._budget)
+        values: list[Any] = []
+        for value in (value for each in listed for value in each or ()):
+            if dfa.accepts(compact(value).encode()) and not any(plain.equal(value, other) for other in values):
+                values.append(value)
+        return values
+
     def _object(self, together: Together) -> Language:
         """The objects; with any names where the schemas name none."""
+        low, high = plain.least(together, "minProperties"), plain.most(together, "maxProperties")
         if not any("properties" in scoped.schema or scoped.schema.get("required") for scoped in together):
-            others = tuple(plain.property_of((scoped,), "")[0] for scoped in together)
-            return free_object(self.value(others))
+            return self._mapping(together, low, high)
+        for scoped in together:
+            if "patternProperties" in scoped.schema:
+                refuse("patternProperties", scoped.path, "is not honoured where properties are named")
+        names = self._names(tuple(name for scoped in together for name in _names(scoped)))
         required = set(plain.required(together))
-        named = ((name, self.value(plain.property_of(together, name))) for name in plain.names_of(together))
-        return members([(name, value, name in required) for name, value in named])
+        parts = [(name, self.value(plain.property_of(together, name))) for name in plain.names_of(together)]
+        allowed = ((name, value if _is_allowed(name, names) else NEVER) for name, value in parts)
+        return members([(name, value, name in required) for name, value in allowed], Bounds(low, high, self._budget))
+
+    def _names(self, schemas: Together) -> Dfa | None:
+        """The names that satisfy schemas; None where there are no schemas."""
+        return minimal(self.value((*schemas, TEXT_TYPE)), self._budget) if schemas else None
+
+    def _mapping(self, together: Together, low: int, high: int | None) -> Language:
+        """The objects whose names are not those of properties: each listed name once at most, or any names."""
+        names, values = zip(*map(_names_and_values, together), strict=True)
+        value = self.value(values)
+        wanted = tuple(name for each in names for name in each)
+        listed = self._all_of((*wanted, TEXT_TYPE))
+        if listed is not None:
+            return members([(name, value, False) for name in listed], Bounds(low, high, self._budget))
+        if low > 1:
+            where = next(scoped for scoped in together if "minProperties" in scoped.schema)
+            refuse("minProperties", where.path, "above 1 is honoured where names are listed, for others may be equal")
+        dfa = self._names(wanted)
+        return mapping(FREE_NAME if dfa is None else Machine(dfa), value, low, high)
 
     def _free_value(self) -> Language:
         """Any value; its automaton is built once."""
         if self._free is None:
             self._free = Machine(minimal(free_value(self._budget.limits.free_depth, SCALAR), self._budget))
         return self._free
+
+
+def compact(value: Any) -> str:
+    """A value as JSON without a space."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _is_allowed(name: str, names: Dfa | None) -> bool:
+    return names is None or names.accepts(compact(name).encode())
+
+
+def _names(scoped: Scoped) -> list[Scoped]:
+    """The schema of names, where there is one."""
+    return [scoped.below(scoped.schema["propertyNames"], "propertyNames")] if "propertyNames" in scoped.schema else []
+
+
+def _names_and_values(scoped: Scoped) -> tuple[list[Scoped], Scoped]:
+    """The schemas of names and the one of values that an object without named properties has by a schema."""
+    patterns = scoped.schema.get("patternProperties", {})
+    if len(patterns) > 1:
+        refuse("patternProperties", scoped.path, "is honoured with one pattern")
+    for pattern, value in patterns.items():
+        matching = scoped.below({"pattern": pattern}, "patternProperties")
+        return [*_names(scoped), matching], scoped.below(value, "patternProperties", pattern)
+    return _names(scoped), plain.property_of((scoped,), "")[0]
 
 
 def _keywords(scoped: Scoped) -> set[str]:
