@@ -9,8 +9,9 @@ from app.text.constraints.compiled import CompiledConstraint, over_tokens
 from app.text.constraints.dfa import Dfa
 from app.text.constraints.json_schema.translator import dfa_of_schema
 from app.text.constraints.limits import DEFAULT_LIMITS, Budget, Limits, check_size
+from app.text.constraints.matching import whole
 from app.text.constraints.operations import minimal
-from app.text.constraints.regex_parser import parse_regex, whole
+from app.text.constraints.regex_parser import parse_regex
 from app.text.constraints.texts import dfa_of_texts
 from app.text.constraints.vocabulary import Vocabulary
 from app.text.errors import ConstraintError
@@ -32,7 +33,7 @@ def compile_constraint(
 
 def dfa_of_regex(pattern: str, budget: Budget) -> Dfa:
     """The automaton of all texts that a regular expression matches as a whole."""
-    dfa = minimal(whole(parse_regex(pattern, budget.limits)), budget)
+    dfa = minimal(whole(parse_regex(pattern, budget.limits), budget), budget)
     if dfa.empty:
         raise ConstraintError("No text matches the regular expression.")
     return dfa

@@ -9,16 +9,17 @@ import re
 from dataclasses import dataclass
 from typing import NoReturn
 
-from app.text.constraints.language import EMPTY, Chars, Language, choice, repeat, sequence
+from app.text.constraints.language import Chars, Language, choice, repeat, sequence
 from app.text.constraints.limits import Limits, check_size
 from app.text.constraints.regex_classes import DOT, NOTHING, CharacterClass, named, single, span
 from app.text.errors import ConstraintError
 
 QUANTIFIER = re.compile(r"\{(\d{1,9})(,(\d{0,9}))?\}")
 GROUP_NAME = re.compile(r"\?P?<[A-Za-z_]\w*>|\?:")
+LOOK_AHEAD = ("(?=", "(?!")
 GROUPS = {
-    "?=": "look-ahead",
-    "?!": "look-ahead",
+    "?=": "look-ahead behind its beginning",
+    "?!": "look-ahead behind its beginning",
     "?<=": "look-behind",
     "?<!": "look-behind",
     "?P=": "back-reference",
@@ -37,12 +38,25 @@ HEX = {"x": re.compile("[0-9a-fA-F]{2}"), "u": re.compile("[0-9a-fA-F]{4}"), "U"
 
 
 @dataclass(frozen=True)
+class Look:
+    """A look-ahead: its alternatives, one of which the text must begin with, or, where it is negative, none of which.
+
+    The languages of a negative one have the texts that match in any dialect.
+    """
+
+    branches: tuple[Branch, ...]
+    negative: bool
+
+
+@dataclass(frozen=True)
 class Branch:
     """One alternative of a regular expression, and whether it is anchored at the start and at the end of the text."""
 
     start: bool
     language: Language
     end: bool
+    looks: tuple[Look, ...] = ()
+    """The look-aheads at its beginning."""
 
 
 def parse_regex(pattern: str, limits: Limits) -> list[Branch]:
@@ -51,25 +65,15 @@ def parse_regex(pattern: str, limits: Limits) -> list[Branch]:
     return _Parser(pattern, limits).branches()
 
 
-def whole(branches: list[Branch]) -> Language:
-    """The texts that match as a whole."""
-    return choice(branch.language for branch in branches)
-
-
-def search(branches: list[Branch], anything: Language) -> Language:
-    """The texts in which a match stands somewhere; anything stands before and behind it."""
-    return choice(
-        sequence(EMPTY if branch.start else anything, branch.language, EMPTY if branch.end else anything)
-        for branch in branches
-    )
-
-
 class _Parser:
     def __init__(self, pattern: str, limits: Limits) -> None:
         self._pattern = pattern
         self._limits = limits
         self._place = 0
         self._depth = 0
+        self._outermost = 0
+        """The depth at which an alternative may be anchored at its end."""
+        self._negative = False
 
     def branches(self) -> list[Branch]:
         branches = [self._branch()]
@@ -80,9 +84,22 @@ class _Parser:
         return branches
 
     def _branch(self) -> Branch:
-        start = self._take("^")
-        language = self._sequence()
-        return Branch(start, language, self._take("$"))
+        start, looks = self._take("^"), []
+        while self._pattern.startswith(LOOK_AHEAD, self._place):
+            looks.append(self._look())
+        return Branch(start, self._sequence(), self._take("$"), tuple(looks))
+
+    def _look(self) -> Look:
+        self._negative = self._pattern[self._place + 2] == "!"
+        self._place += 3
+        self._depth = self._outermost = 1
+        branches = [Branch(True, self._sequence(), self._take("$"))]
+        while self._take("|"):
+            branches.append(Branch(True, self._sequence(), self._take("$")))
+        self._close()
+        look = Look(tuple(branches), self._negative)
+        self._outermost, self._negative = 0, False
+        return look
 
     def _peek(self) -> str:
         return self._pattern[self._place : self._place + 1]
@@ -110,10 +127,13 @@ class _Parser:
     def _sequence(self) -> Language:
         parts = []
         while (following := self._peek()) and following not in "|)":
-            if following == "$" and not self._depth and self._pattern[self._place + 1 : self._place + 2] in ("", "|"):
+            if following == "$" and self._depth == self._outermost and self._ends_behind():
                 break
             parts.append(self._repeated())
         return sequence(*parts)
+
+    def _ends_behind(self) -> bool:
+        return self._pattern[self._place + 1 : self._place + 2] in ("", "|", ")" if self._depth else "")
 
     def _repeated(self) -> Language:
         part = self._part()
@@ -152,10 +172,13 @@ class _Parser:
         if character == "(":
             return self._group()
         if character == "[":
-            return Chars(self._class().surely)
+            return self._member_of(self._class())
         if character == ".":
-            return Chars(DOT.surely)
-        return Chars((self._escape(False) if character == "\\" else self._character(character)).surely)
+            return self._member_of(DOT)
+        return self._member_of(self._escape(False) if character == "\\" else self._character(character))
+
+    def _member_of(self, members: CharacterClass) -> Language:
+        return Chars(members.perhaps if self._negative else members.surely)
 
     def _character(self, character: str) -> CharacterClass:
         if 0xD800 <= ord(character) <= 0xDFFF:
@@ -171,10 +194,13 @@ class _Parser:
         parts = [self._sequence()]
         while self._take("|"):
             parts.append(self._sequence())
+        self._close()
+        return choice(parts)
+
+    def _close(self) -> None:
         if not self._take(")"):
             self._fail("a closing parenthesis is missing")
         self._depth -= 1
-        return choice(parts)
 
     def _class(self) -> CharacterClass:
         negated = self._take("^")

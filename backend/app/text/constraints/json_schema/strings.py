@@ -27,8 +27,9 @@ from app.text.constraints.language import (
     sequence,
 )
 from app.text.constraints.limits import Budget
+from app.text.constraints.matching import framed, search, whole
 from app.text.constraints.operations import intersect
-from app.text.constraints.regex_parser import parse_regex, search, whole
+from app.text.constraints.regex_parser import Branch, parse_regex
 
 ESCAPES = {'"': '\\"', "\\": "\\\\", "/": "\\/", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 RAW: Ranges = complement(((0, 0x1F), (0x22, 0x22), (0x5C, 0x5C)))
@@ -68,12 +69,15 @@ def free_string(low: int = 0, high: int | None = None) -> Language:
 def string(together: tuple[Scoped, ...], budget: Budget) -> Language:
     """The strings that satisfy schemas."""
     low, high = plain.least(together, "minLength"), plain.most(together, "maxLength")
-    bodies = [_pattern(pattern, budget) for pattern in plain.values_of(together, "pattern")]
-    bodies += _formats(together, has_pattern=bool(bodies), budget=budget)
-    if not bodies:
+    patterns = [parse_regex(pattern, budget.limits) for pattern in plain.values_of(together, "pattern")]
+    formats = _formats(together, has_pattern=bool(patterns), budget=budget)
+    parts = [search(branches, budget, within_quotes) for branches in patterns]
+    parts += [whole(branches, budget, within_quotes) for branches in formats]
+    if not parts:
         return free_string(low, high)
-    parts = [within_quotes(body) for body in bodies]
-    if not any(_is_within(body, low, high) for body in bodies):
+    shapes = [choice(map(framed, branches)) for branches in patterns]
+    shapes += [choice(branch.language for branch in branches) for branches in formats]
+    if not any(_is_within(shape, low, high) for shape in shapes):
         parts.append(repeat(character(ANY), low, high))
     body = parts[0] if len(parts) == 1 else Machine(intersect(parts, budget))
     return sequence(QUOTE, body, QUOTE)
@@ -105,12 +109,8 @@ def num_characters(body: Language) -> tuple[int, int | None]:
             return 0, None
 
 
-def _pattern(pattern: str, budget: Budget) -> Language:
-    return search(parse_regex(pattern, budget.limits), repeat(Chars(ANY), 0, None))
-
-
-def _formats(together: tuple[Scoped, ...], *, has_pattern: bool, budget: Budget) -> list[Language]:
-    """The texts of each format and each encoding; a format that is not known is what a pattern beside it says."""
+def _formats(together: tuple[Scoped, ...], *, has_pattern: bool, budget: Budget) -> list[list[Branch]]:
+    """The expressions of each format and each encoding; a format that is not known is what a pattern beside it says."""
     named = []
     for scoped in together:
         name, encoding = scoped.schema.get("format"), scoped.schema.get("contentEncoding")
@@ -120,7 +120,7 @@ def _formats(together: tuple[Scoped, ...], *, has_pattern: bool, budget: Budget)
             honoured = ", ".join(sorted({*FORMATS, *ANY_TEXT}))
             refuse("format", scoped.path, f"{name!r} is not honoured without a pattern (these are: {honoured})")
         named += [each for each in (name, encoding) if each in FORMATS]
-    return [whole(parse_regex(FORMATS[name], budget.limits)) for name in dict.fromkeys(named)]
+    return [parse_regex(FORMATS[name], budget.limits) for name in dict.fromkeys(named)]
 
 
 def written(value: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
 
@@ -38,6 +39,52 @@ def test_a_pattern_accepts_what_a_full_match_does(pattern: str) -> None:
     ]
 
 
+LOOK = st.builds("(?{}{}{})".format, st.sampled_from("=!"), PATTERNS, st.sampled_from(["", "$", "|b$", "$|ba"]))
+LOOKS = st.lists(LOOK, max_size=3).map("".join)
+
+
+@given(LOOKS, PATTERNS, LOOKS, PATTERNS)
+def test_a_pattern_with_look_aheads_accepts_what_a_full_match_does(
+    looks: str, pattern: str, other_looks: str, other_pattern: str
+) -> None:
+    both = f"{looks}{pattern}|{other_looks}{other_pattern}"
+    expression = re.compile(both)
+    wanted = [text for text in SHORT if expression.fullmatch(text)]
+    if not wanted:
+        return
+    constraint = compile_constraint("regex", both, BYTES)
+    assert [text for text in SHORT if accepts_text(constraint, text)] == wanted
+
+
+@given(LOOKS, PATTERNS)
+def test_a_schema_with_look_aheads_accepts_what_a_search_does(looks: str, pattern: str) -> None:
+    expression = re.compile(f"^{looks}{pattern}")
+    wanted = [text for text in SHORT if expression.search(text)]
+    if not wanted:
+        return
+    constraint = compile_constraint("json_schema", {"type": "string", "pattern": expression.pattern}, BYTES)
+    assert [text for text in SHORT if accepts_text(constraint, f'"{text}"')] == wanted
+
+
+@pytest.mark.parametrize(
+    ("pattern", "texts", "others"),
+    [
+        (r"^(?=.*\d)(?=.*[a-z])(?=.*[A-Z]).{8,12}$", ["Passw0rds", "aaaaaaA1"], ["password1", "Pass1", "PASSWORD1"]),
+        (r"^(?!.*--)[a-z-]+$", ["a-b", "-"], ["a--b", ""]),
+        (r"^(?!con$|prn$)\w+$", ["cons", "con_", "a"], ["con", "prn"]),
+        (r"^(?!\d)[^\s]+$", ["a1", "x"], ["1a", "\u0661a"]),
+        (r'^(?!/)(?=.*").+$', ['a"', '"/'], ['/"', "a"]),
+    ],
+)
+def test_look_aheads_of_usual_patterns_in_a_schema(pattern: str, texts: list[str], others: list[str]) -> None:
+    """The last but one: a digit that only some dialects count as one does not begin a text either."""
+    constraint = compile_constraint("json_schema", {"type": "string", "pattern": pattern}, BYTES)
+    assert all(accepts_text(constraint, json.dumps(text, ensure_ascii=False)) for text in texts)
+    assert not any(accepts_text(constraint, json.dumps(text, ensure_ascii=False)) for text in others)
+    chance = random.Random(pattern)
+    assert all(re.search(pattern, json.loads(walk(constraint, chance))) for _ in range(30))
+
+
 @pytest.mark.parametrize(
     "pattern",
     [
@@ -62,8 +109,9 @@ def test_texts_that_are_drawn_match(pattern: str) -> None:
 @pytest.mark.parametrize(
     ("pattern", "name"),
     [
-        ("(?=a)a", "look-ahead"),
-        ("(?!b)a", "look-ahead"),
+        ("a(?=a)a", "look-ahead behind its beginning"),
+        ("((?!b)a)", "look-ahead behind its beginning"),
+        ("(?=(?=a)a)a", "look-ahead behind its beginning"),
         ("a(?<=a)", "look-behind"),
         ("(?<!a)b", "look-behind"),
         (r"(a)\1", "back-reference"),
