@@ -47,6 +47,7 @@ FORMATS = {
     "ipv4": IPV4,
     "ipv6": IPV6,
     "uri": rf"https?://{DOMAIN}(?::[1-9]\d{{0,3}})?{PATH}(?:{QUERY})?(?:#{SEGMENT}{{0,64}})?",
+    "decimal": r"-?(?:0|[1-9]\d{0,14})(?:\.\d{1,9})?",
     "duration": rf"P(?:{NUMBER}W|{DATE_DURATION}(?:{CLOCK_DURATION})?|{CLOCK_DURATION})",
     "base64": BASE64.format("A-Za-z0-9+/"),
     "base64url": BASE64.format("A-Za-z0-9_-"),

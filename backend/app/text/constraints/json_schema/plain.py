@@ -106,6 +106,21 @@ def most(together: tuple[Scoped, ...], keyword: str) -> int | None:
     return min(map(int, values_of(together, keyword)), default=None)
 
 
+def first_items(scoped: Scoped) -> tuple[str, list[Any]]:
+    """The schemas of the first elements of an array, and the keyword that they stand under, which drafts name apart."""
+    keyword = "items" if isinstance(scoped.schema.get("items"), list) else "prefixItems"
+    return keyword, scoped.schema.get(keyword, [])
+
+
+def element_of(scoped: Scoped, number: int | None) -> Scoped:
+    """The schema of one element of an array, or of those behind the first ones."""
+    keyword, first = first_items(scoped)
+    if number is not None and number < len(first):
+        return scoped.below(first[number], keyword, number)
+    rest = "items" if keyword == "prefixItems" else "additionalItems"
+    return scoped.below(scoped.schema.get(rest, True), rest)
+
+
 def required(together: tuple[Scoped, ...]) -> list[str]:
     """The names that must be there."""
     return list(dict.fromkeys(name for names in values_of(together, "required") for name in names))

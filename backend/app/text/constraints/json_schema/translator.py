@@ -100,7 +100,7 @@ class _Translator:
         low, high = plain.least(together, "minItems"), plain.most(together, "maxItems")
         if any(plain.values_of(together, "uniqueItems")) and (high is None or high > 1):
             return self._set(together, low, high)
-        count = max(map(len, plain.values_of(together, "prefixItems")), default=0)
+        count = max(len(plain.first_items(scoped)[1]) for scoped in together)
         count = count if high is None else min(count, high)
         first = [self.value(_element(together, number)) for number in range(count)]
         rest = NEVER if high is not None and high <= count else self.value(_element(together, None))
@@ -108,7 +108,8 @@ class _Translator:
 
     def _set(self, together: Together, low: int, high: int | None) -> Language:
         """The arrays without equal elements: of listed values, in their order."""
-        values = None if any(plain.values_of(together, "prefixItems")) else self._all_of(_element(together, None))
+        has_first = any(plain.first_items(scoped)[1] for scoped in together)
+        values = None if has_first else self._all_of(_element(together, None))
         if values is None:
             where = next(scoped for scoped in together if scoped.schema.get("uniqueItems"))
             refuse("uniqueItems", where.path, "is honoured where the items are listed (enum, const)")
@@ -205,11 +206,4 @@ def _without_lists(schema: dict[str, Any]) -> dict[str, Any]:
 
 def _element(together: Together, number: int | None) -> Together:
     """The schemas of one element of an array, or of those behind the first ones."""
-    return tuple(_element_of(scoped, number) for scoped in together)
-
-
-def _element_of(scoped: Scoped, number: int | None) -> Scoped:
-    first = scoped.schema.get("prefixItems", ())
-    if number is not None and number < len(first):
-        return scoped.below(first[number], "prefixItems", number)
-    return scoped.below(scoped.schema.get("items", True), "items")
+    return tuple(plain.element_of(scoped, number) for scoped in together)

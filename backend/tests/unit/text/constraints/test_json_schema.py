@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
+from jsonschema.validators import validator_for
 
 from app.text.constraints.compile import compile_constraint
 from app.text.constraints.compiled import CompiledConstraint
@@ -35,7 +36,7 @@ def drawn(schema: Any, count: int = 40) -> list[str]:
 
 
 def valid(schema: Any, text: str) -> bool:
-    validator = Draft202012Validator(schema, format_checker=Draft202012Validator.FORMAT_CHECKER)
+    validator = validator_for(schema, Draft202012Validator)(schema, format_checker=Draft202012Validator.FORMAT_CHECKER)
     return bool(validator.is_valid(json.loads(text)))
 
 
@@ -89,6 +90,14 @@ SCHEMAS: dict[str, Any] = {
     "encoded": {"type": "string", "contentEncoding": "base64", "maxLength": 30},
     "a format by its pattern": {"type": "string", "format": "ulid", "pattern": "^[0-7][0-9A-HJKMNP-TV-Z]{25}$"},
     "a format by patterns": {"type": "string", "format": "includes", "allOf": [{"pattern": "^ab"}, {"pattern": "q"}]},
+    "tuple of Draft 07": {
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "type": "array",
+        "items": [{"type": "integer"}, {"const": "a"}],
+        "additionalItems": {"type": "boolean"},
+        "minItems": 1,
+        "maxItems": 4,
+    },
     "set": {
         "type": "array",
         "uniqueItems": True,
@@ -420,7 +429,8 @@ def test_json_is_written_one_way(schema: Any, text: str, accepted: bool) -> None
         ("oneOf", {"oneOf": [{"type": "integer"}, {"type": "number"}]}),
         ("$ref", {"$ref": "https://example.org/schema"}),
         ("$ref", {"$ref": "#/$defs/absent"}),
-        ("items", {"items": [{}]}),
+        ("items", {"items": [1]}),
+        ("items", {"items": []}),
         ("minLength", {"minLength": "a"}),
         ("type", {"type": "text"}),
         ("properties", {"properties": []}),
