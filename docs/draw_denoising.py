@@ -5,7 +5,7 @@ was committed. The pictures of blocks and of deletions in docs/decoding.md:
 
     python docs/draw_denoising.py --model llada --text "Once upon a time, there was a little" --max-length 16 \
         --block-length 8 --rows 16
-    python docs/draw_denoising.py --prefix $'with open(path) as ' --suffix $'\n        return file.read()\n' \
+    python docs/draw_denoising.py --prefix $'with open(path) as ' --suffix $'\n    return file.read()\n' \
         --initial-masks 8
 """
 

@@ -10,7 +10,10 @@ from training.recipe import Recipe
 
 PURPOSE = {
     "llada": "Plain English, mostly stories: continuation, infilling, texts that end by themselves. A small LLaDA.",
-    "dream": "Python functions: infilling of variable length (expand and delete) and continuation. A small DreamOn.",
+    "dream": (
+        "Python functions and plain English: infilling of variable length (expand and delete), continuation, short\n"
+        "answers. A small DreamOn."
+    ),
 }
 
 LIMITS = {
@@ -22,8 +25,9 @@ LIMITS = {
     "dream": """\
 - It knows the idioms of short Python functions. What it writes often does not do what the surrounding code needs, and
   must not be run unread.
-- Docstrings and comments were removed from its training texts: it neither writes nor reads them well. Prose is a small
-  part of what it has seen: it answers English in the manner of its sources ({sources}), and no better than that.
+- Docstrings and comments were removed from its training texts: it neither writes nor reads them well.
+- It writes English in the manner of its sources ({sources}), and knows nothing else of the world. Sentences are mostly
+  grammatical; what they tell together makes little sense. It is not an assistant: its answers are guesses.
 - Long gaps, long functions and names that occur once are beyond its size.
 - Near copies of a function in several packages were removed only where they differ in nothing but white space: a
   held-out line may stand elsewhere in the training files, and the look-up baseline shows how much that gives away.""",
@@ -61,10 +65,16 @@ def model_card(recipe: Recipe, results: dict[str, Any]) -> str:
         *(_continuation(parts[part], scores) for part, scores in results["continuation"].items()),
         _examples(results["examples"]),
         f"## Limits\n\n{LIMITS[recipe.family].format(sources=_prose(recipe))}",
-        f"## Rebuild it\n\n    python -m training.train --model {recipe.name} --preset {recipe.preset}\n"
-        f"    python -m training.evaluate --model {recipe.name} --preset {recipe.preset}",
+        _rebuilding(recipe),
     ]
     return "\n\n".join(sections) + "\n"
+
+
+def _rebuilding(recipe: Recipe) -> str:
+    presets = [recipe.grow_from, recipe.preset] if recipe.grow_from else [recipe.preset]
+    training = [f"    python -m training.train --model {recipe.name} --preset {preset}" for preset in presets]
+    evaluation = f"    python -m training.evaluate --model {recipe.name} --preset {recipe.preset}"
+    return "\n".join(["## Rebuild it\n", *training, evaluation])
 
 
 def table(columns: Iterable[str], rows: Iterable[Iterable[Cell]]) -> str:

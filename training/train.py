@@ -290,7 +290,7 @@ def read_arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True, choices=("dreamon", "llada"))
     parser.add_argument(
-        "--preset", default="cpu", help="section of the recipe: cpu, gpu, quick, or plain for dreamon (default: cpu)"
+        "--preset", default="cpu", help="section of the recipe: cpu, gpu, quick, or code for dreamon (default: cpu)"
     )
     parser.add_argument(
         "--quick", dest="preset", action="store_const", const="quick", help="the same as --preset quick"
@@ -351,8 +351,7 @@ def grown_from(arguments: argparse.Namespace) -> Path | None:
     preset = read_recipe(arguments.model, arguments.preset).grow_from
     if not preset:
         return None
-    is_shipped = preset in SHIPPED_PRESETS
-    folder = ASSETS / arguments.model if is_shipped else ROOT / "runs" / f"{arguments.model}-{preset}" / "export"
+    folder = ROOT / "runs" / f"{arguments.model}-{preset}" / "export"
     if not folder.exists():
         raise ValueError(
             f"the preset {arguments.preset!r} grows from the preset {preset!r}, which has not been trained: "

@@ -114,6 +114,16 @@ def test_infilling_stands_beside_its_baselines() -> None:
     assert "1024 MiB" in card
 
 
+def test_a_grown_model_is_rebuilt_from_the_smaller_one() -> None:
+    assert model_card(read_recipe("dreamon", "cpu"), RESULTS).endswith(
+        "## Rebuild it\n\n"
+        "    python -m training.train --model dreamon --preset code\n"
+        "    python -m training.train --model dreamon --preset cpu\n"
+        "    python -m training.evaluate --model dreamon --preset cpu\n"
+    )
+    assert "preset code" not in model_card(read_recipe("dreamon", "gpu"), RESULTS)
+
+
 def test_a_benchmark_that_was_not_fetched_is_not_hidden() -> None:
     card = model_card(read_recipe("dreamon", "cpu"), RESULTS | {"humaneval_infilling": {"unavailable": "no network"}})
     assert "not measured, the problems could not be fetched (no network)" in card

@@ -215,10 +215,7 @@ def chosen(*arguments: str, model: str = "llada") -> Options:
 
 def test_only_the_presets_for_shipped_models_export_to_the_assets(tmp_path: Path) -> None:
     assert chosen("--device", "cpu").target == ASSETS / "llada"
-    assert (
-        chosen("--preset", "plain", "--grow-from", "cpu", "--run", str(tmp_path), model="dreamon").target
-        == tmp_path / "export"
-    )
+    assert chosen("--preset", "code", "--run", str(tmp_path), model="dreamon").target == tmp_path / "export"
     quick = chosen("--quick", "--run", str(tmp_path))
     assert quick.target == tmp_path / "export"
     assert quick.picture == tmp_path / "run.svg"
@@ -235,7 +232,7 @@ def test_cuda_is_refused_where_there_is_none(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_the_rate_warms_up_stays_and_falls() -> None:
-    schedule = read_recipe("dreamon", "cpu").schedule
+    schedule = read_recipe("dreamon", "code").schedule
     factors = [rate_factor(step, progress, schedule) for step, progress in ((0, 0), (500, 0.2), (900, 0.7), (999, 1))]
     assert factors[0] == pytest.approx(1 / schedule.warmup_steps)
     assert factors[1] == 1.0
@@ -244,7 +241,7 @@ def test_the_rate_warms_up_stays_and_falls() -> None:
 
 
 PRESETS = [
-    ("dreamon", "plain"),
+    ("dreamon", "code"),
     *((model, preset) for model in ("dreamon", "llada") for preset in ("cpu", "gpu", "quick")),
 ]
 
@@ -266,7 +263,7 @@ def test_an_unknown_preset_is_refused_by_name() -> None:
 
 @pytest.mark.parametrize(
     ("model", "preset"),
-    [pytest.param(*each, marks=pytest.mark.thorough) if {"gpu", "plain"} & {*each} else each for each in PRESETS],
+    [pytest.param(*each, marks=pytest.mark.thorough) if {"gpu", "code"} & {*each} else each for each in PRESETS],
 )
 def test_a_presets_own_shape_learns(model: str, preset: str, corpus: Corpus) -> None:
     """A few steps on one small batch of the real shape at the preset's peak rates."""
@@ -291,7 +288,7 @@ def test_the_gpu_presets_stay_below_30_mb(model: str) -> None:
     assert 26e6 < stored < 30e6
 
 
-@pytest.mark.parametrize("preset", ["cpu", "gpu", "quick"])
+@pytest.mark.parametrize("preset", ["code", "gpu", "quick"])
 def test_a_run_from_nothing_trains_expansion_only_after_plain_masking(preset: str) -> None:
     first = read_recipe("dreamon", preset).schedule.stage_at(0.0)
     assert not any(name.startswith("variable") for name in first.mixture)
@@ -310,12 +307,12 @@ def test_a_run_grows_from_a_smaller_checkpoint_and_says_so(options: Options, tmp
 
 
 def test_a_preset_grows_from_the_result_of_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(program, "ASSETS", tmp_path)
-    with pytest.raises(ValueError, match="run it with --preset cpu first, or name a checkpoint with --grow-from"):
-        chosen("--preset", "plain", model="dreamon")
-    plain = ("--preset", "plain", "--target", "elsewhere")
-    assert chosen(*plain, "--grow-from", "smaller", model="dreamon").grow_from == Path("smaller")
-    assert chosen(*plain, "--warm-start", "as-large", model="dreamon").grow_from is None
-    (tmp_path / "dreamon").mkdir()
-    assert chosen(*plain, model="dreamon").grow_from == tmp_path / "dreamon"
+    monkeypatch.setattr(program, "ROOT", tmp_path)
+    with pytest.raises(ValueError, match="run it with --preset code first, or name a checkpoint with --grow-from"):
+        chosen(model="dreamon")
+    assert chosen("--grow-from", "smaller", model="dreamon").grow_from == Path("smaller")
+    assert chosen("--warm-start", "as-large", model="dreamon").grow_from is None
+    earlier = tmp_path / "runs" / "dreamon-code" / "export"
+    earlier.mkdir(parents=True)
+    assert chosen(model="dreamon").grow_from == earlier
     assert chosen("--quick", model="dreamon").grow_from is None
