@@ -32,7 +32,7 @@ MOST_REMAINDERS = 5000
 
 
 @dataclass(frozen=True)
-class Factor:
+class Divisor:
     """A number in units of its last decimal: 0.25 is 25 with 2 decimals."""
 
     units: int
@@ -42,18 +42,18 @@ class Factor:
 def number(together: tuple[Scoped, ...], whole: bool, budget: Budget) -> Language:
     """The numbers that satisfy schemas, or the integers among them."""
     low, high = plain.lowest(together), plain.highest(together)
-    factors = [_factor(scoped) for scoped in together if "multipleOf" in scoped.schema]
-    if not factors and not whole and low is None and high is None:
+    divisors = [_divisor(scoped) for scoped in together if "multipleOf" in scoped.schema]
+    if not divisors and not whole and low is None and high is None:
         return ANY_NUMBER
     is_fine = not whole and all(bound is None or abs(bound.value) < FINE for bound in (low, high))
-    decimals = min([DECIMALS, *(factor.decimals for factor in factors)]) if is_fine else 0
+    decimals = min([DECIMALS, *(divisor.decimals for divisor in divisors)]) if is_fine else 0
     numbers = _between(low, high, decimals)
-    if not factors:
+    if not divisors:
         return numbers
-    return Machine(intersect([numbers, *(Machine(multiples(factor)) for factor in factors)], budget))
+    return Machine(intersect([numbers, *(Machine(multiples(divisor)) for divisor in divisors)], budget))
 
 
-def _factor(scoped: Scoped) -> Factor:
+def _divisor(scoped: Scoped) -> Divisor:
     value = plain.exactly(scoped.schema["multipleOf"])
     decimals = next((places for places in range(DECIMALS + 1) if (value * 10**places).denominator == 1), None)
     if decimals is None or value * 10**decimals * (decimals + 1) > MOST_REMAINDERS:
@@ -63,7 +63,7 @@ def _factor(scoped: Scoped) -> Factor:
             f"is {scoped.schema['multipleOf']}, and is honoured for whole numbers up to {MOST_REMAINDERS} and for "
             "short decimals such as 0.01 and 2.5",
         )
-    return Factor(int(value * 10**decimals), decimals)
+    return Divisor(int(value * 10**decimals), decimals)
 
 
 def _between(low: Bound | None, high: Bound | None, decimals: int) -> Language:
@@ -182,13 +182,13 @@ def _alike(low: str, high: str) -> Language:
     )
 
 
-def multiples(factor: Factor) -> Dfa:
-    """The automaton of decimals whose number is a multiple of the factor, with no more digits behind the point.
+def multiples(divisor: Divisor) -> Dfa:
+    """The automaton of decimals whose number is a multiple of the divisor, with no more digits behind the point.
 
     State 0 is the start, state 1 stands behind the minus; then there is a state for each remainder of the digits
     without the point, once for digits before the point and once for each number of digits behind it.
     """
-    units, decimals = factor.units, factor.decimals
+    units, decimals = divisor.units, divisor.decimals
     stages = range(decimals + 2 if decimals else 1)  # the digits before the point, then the point with more and more
 
     def state(stage: int, remainder: int) -> int:
