@@ -39,6 +39,8 @@ from training.serving import written
 
 BEGINNINGS = 64
 MAX_NEW_TOKENS = 192
+MAX_SENTENCE_TOKENS = 64
+"""The tokens that a filled sentence may grow to; without a limit one that does not end takes the whole context."""
 NUM_SENTENCES = 5
 """The number of filled sentences to show."""
 DOCUMENT_START = 0
@@ -94,7 +96,8 @@ def continued(model: str, checkpoint: Path, prompts: list[str], **changes: Any) 
 
 def filled(model: str, checkpoint: Path, cases: Sequence[HiddenSentence]) -> list[str]:
     """The sentences that the service writes into gaps of eight masks; only `dreamon` changes that number."""
-    size = {"initial_masks": MASKS} if model == "dreamon" else {"max_length": MASKS}
+    grows = {"initial_masks": MASKS, "max_length": MAX_SENTENCE_TOKENS}
+    size = grows if model == "dreamon" else {"max_length": MASKS}
     calls = [{"prefix": case.prefix, "suffix": case.suffix, "temperature": 0.0, **size} for case in cases]
     return [answer.text for answer in asyncio.run(written(model, checkpoint, calls))]
 
