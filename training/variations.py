@@ -17,7 +17,7 @@ from training.card import table
 from training.corpus.dictionary import english_words
 from training.corpus.packed import read_texts
 from training.evaluate import ASSETS, RESULTS
-from training.judge import continued, heldout_beginnings, load_judge, scores
+from training.judge import BEGINNINGS, continued, heldout_beginnings, load_judge, scores
 
 COLUMNS = {
     "ratio": "judge's ratio",
@@ -46,9 +46,11 @@ def read_changes(given: str) -> dict[str, Any]:
     return changes
 
 
-def varied(model: str, checkpoint: Path, variations: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """The scores of the true continuations, of those by the defaults, and of those by each variation."""
-    judge, known, true = load_judge(), english_words(), heldout_beginnings(read_texts())
+def varied(
+    model: str, checkpoint: Path, variations: Sequence[str], count: int = BEGINNINGS
+) -> dict[str, dict[str, Any]]:
+    """The scores of `count` true continuations, of those by the defaults, and of those by each variation."""
+    judge, known, true = load_judge(), english_words(), heldout_beginnings(read_texts(), count)
     results = {"true text": scores(judge, true, known)}
     for name, changes in {"defaults": {}, **{one: read_changes(one) for one in variations}}.items():
         results[name] = scores(judge, continued(model, checkpoint, [one.prompt for one in true], **changes), known)
@@ -62,8 +64,10 @@ def main() -> None:
     parser.add_argument("--model", required=True, choices=("dreamon", "llada"))
     parser.add_argument("--checkpoint", type=Path, help="weights other than the embedded ones; nothing is written")
     parser.add_argument("variations", nargs="*", type=str, metavar="NAME=VALUE[,…]", help="parameters to change")
+    parser.add_argument("--beginnings", type=int, default=BEGINNINGS, help="the number of texts in each row")
     arguments = parser.parse_args()
-    results = varied(arguments.model, arguments.checkpoint or ASSETS / arguments.model, arguments.variations)
+    checkpoint = arguments.checkpoint or ASSETS / arguments.model
+    results = varied(arguments.model, checkpoint, arguments.variations, arguments.beginnings)
     rows = [(name, *(str(own[key]) for key in COLUMNS)) for name, own in results.items()]
     print(table(("parameters", *COLUMNS.values()), rows))
     if arguments.checkpoint is None:
