@@ -8,7 +8,7 @@ writing into them. No code from the folder runs, and nothing but JSON, safetenso
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,7 +92,7 @@ class _Expected:
     shapes: dict[str, tuple[int, ...]]
     embedding: str
     head: str
-    """May stand in a file although it is the embedding; then the two must be equal."""
+    """May stand in a file although it is the embedding: beside it, then the two must be equal, or in its place."""
 
     @classmethod
     def of(cls, model: FamilyModel) -> _Expected:
@@ -101,6 +101,14 @@ class _Expected:
 
     def shape_of(self, name: str) -> tuple[int, ...] | None:
         return self.shapes.get(name) or (self.shapes[self.embedding] if name == self.head else None)
+
+    def named_in(self, stored: Collection[str]) -> dict[str, str]:
+        """Gives the model's name of each stored tensor that it takes. Of a tied pair `safetensors.torch.save_model`
+        keeps the first by the alphabet, which is the head."""
+        names = {name: name for name in stored if name in self.shapes}
+        if self.head in stored and self.head not in self.shapes and self.embedding not in stored:
+            names[self.head] = self.embedding
+        return names
 
 
 # Buffers that older releases saved; they follow from the config, and are computed from it.
@@ -111,18 +119,20 @@ def _checked_tensors(folder: Path, expected: _Expected, device: torch.device) ->
     """Every expected tensor once, file by file; without its numbers, where the device holds none. All names and shapes
     are checked before the first one is given."""
     homes = _homes(folder, expected)
-    missing = sorted(expected.shapes.keys() - homes.keys())
+    names = expected.named_in(homes)
+    missing = sorted(expected.shapes.keys() - {*names.values()})
     if missing:
         way_out = "; if the head is the embedding, the config must say so" if missing == [expected.head] else ""
         raise CheckpointError(f"{folder.name} lacks {len(missing)} tensors, the first is {missing[0]!r}{way_out}")
-    if expected.head in homes.keys() - expected.shapes.keys():
+    if expected.head in homes.keys() - names.keys():
         _check_head(expected, homes)
     for path in dict.fromkeys(homes.values()):
         with open_weights(path) as file:
-            for name in file.keys():  # noqa: SIM118 - not a dict
-                if name in expected.shapes:
+            for stored in file.keys():  # noqa: SIM118 - not a dict
+                if name := names.get(stored):
                     is_empty = device.type == "meta"
-                    yield name, torch.empty(expected.shapes[name], device=device) if is_empty else file.get_tensor(name)
+                    shape = expected.shapes[name]
+                    yield name, torch.empty(shape, device=device) if is_empty else file.get_tensor(stored)
 
 
 def _homes(folder: Path, expected: _Expected) -> dict[str, Path]:

@@ -71,7 +71,9 @@ def weight_sizes(
     quantised = weights_to_quantise(model) if quantization != "none" else {}
     held = mapped = loading = 0
     for name, weight in model.named_parameters():
-        kind = stored.get(name, PUBLISHED)
+        kind = stored.get(
+            name, stored.get(model.HEAD_NAME, PUBLISHED)
+        )  # the head may be stored in the embedding's place
         unpacked = weight.numel() * torch.float32.itemsize if kind is _PACKED else 0
         loading = max(loading, unpacked)
         if name in quantised:

@@ -18,8 +18,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from app.engine.families import load_progress
+from app.engine.families.build import build_model
 from app.engine.families.checkpoint import load_model, stored_bytes
 from app.engine.families.checkpoint_files import read_json
+from app.engine.families.weight_sizes import stored_types, weight_sizes
 from app.engine.interface.errors import CheckpointError, OutOfDeviceMemory
 from app.engine.models.base import FamilyModel
 from tests.profiles import examples
@@ -113,6 +115,18 @@ def test_a_tied_head_may_be_stored_too(tmp_path: Path, family: str, stored: torc
     weights = weights_for(config)
     write_checkpoint(tmp_path, config, {**weights, head: weights[embedding].to(stored).clone()})
     assert holds(load(tmp_path), weights)
+
+
+@tied_families
+@pytest.mark.parametrize("stored", [torch.float32, torch.bfloat16])
+def test_a_tied_head_may_be_stored_in_place_of_the_embedding(tmp_path: Path, family: str, stored: torch.dtype) -> None:
+    config, head, embedding = TIED[family]
+    weights = {name: weight.to(stored) for name, weight in weights_for(config).items()}
+    write_checkpoint(tmp_path, config, {head if name == embedding else name: each for name, each in weights.items()})
+    assert holds(load(tmp_path, stored), weights)
+    with torch.device("meta"):
+        model = build_model(config)
+    assert weight_sizes(model, torch.device("cpu"), stored, "none", stored_types(tmp_path)).held == 0
 
 
 @tied_families
