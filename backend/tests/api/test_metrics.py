@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
 import requests
 
 from tests.api.scraping import samples, scrape, value
@@ -98,6 +99,13 @@ def test_open_metrics_where_it_is_asked_for(server: Server) -> None:
     response = server.session.get(f"{server.url}/metrics", headers=accept, timeout=60)
     assert response.headers["content-type"].startswith("application/openmetrics-text")
     assert response.text.endswith("# EOF\n")
+
+
+@pytest.mark.parametrize("accept", ["application/openmetrics-text; version=new", "text/plain; version=1.x; escaping="])
+def test_a_version_that_is_no_number_gets_the_plain_format(server: Server, accept: str) -> None:
+    response = server.session.get(f"{server.url}/metrics", headers={"Accept": accept}, timeout=60)
+    assert response.status_code == 200
+    assert response.headers["content-type"].startswith("text/plain")
 
 
 def test_they_are_for_the_holder_of_the_admin_token(tmp_path: Path, plugin: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
@@ -45,9 +46,18 @@ async def get_scrape(request: Request) -> Collector:
 )
 async def metrics(request: Request, scrape: Annotated[Collector, Depends(get_scrape)]) -> Response:
     """Counters, histograms and gauges in the text format of Prometheus; in OpenMetrics where `Accept` asks for it."""
-    encode, media_type = choose_encoder(request.headers.get("accept", ""))
+    encode, media_type = _encoder(request.headers.get("accept", ""))
     content = await asyncio.to_thread(encode, scrape)  # some milliseconds, which streams would feel
     return Response(content, headers={"Content-Type": media_type, "Cache-Control": "no-store"})
+
+
+def _encoder(accept: str) -> tuple[Callable[[Collector], bytes], str]:
+    """The encoder and the media type that `Accept` asks for; the plain ones where its versions are no numbers, at which
+    the library fails."""
+    try:
+        return choose_encoder(accept)
+    except (TypeError, ValueError):
+        return choose_encoder("")
 
 
 FACE = Face(name="metrics", router=router, kinds={"/metrics": Kind.OPERATING | Kind.PROBE})
