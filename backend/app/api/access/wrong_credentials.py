@@ -26,7 +26,7 @@ class WrongCredentials:
 
     async def note(self, scope: Scope) -> RateLimited | None:
         """Counts a wrong key or token; gives the error where there were too many."""
-        limits = parse_rate_limit(self._current_limit() or LIMIT)
+        limits = parse_rate_limit(self._current_limit()) or parse_rate_limit(LIMIT)
         verdict = await self._counters.count(limits, f"wrong credentials of {address_of(scope)}")
         if verdict.is_allowed:
             return None

@@ -49,8 +49,9 @@ async def test_a_call_without_key_is_not_counted_as_a_wrong_one() -> None:
     assert {(await ask(app, None)).status for _ in range(10)} == {401}
 
 
-async def test_there_is_a_limit_where_none_is_set() -> None:
-    app, allowed = guarded(""), int(LIMIT.partition("/")[0])
+@pytest.mark.parametrize("none", ["", " "])
+async def test_there_is_a_limit_where_none_is_set(none: str) -> None:
+    app, allowed = guarded(none), int(LIMIT.partition("/")[0])
     statuses = [(await ask(app, "wrong")).status for _ in range(allowed + 1)]
     assert statuses == [401] * allowed + [429]
 
