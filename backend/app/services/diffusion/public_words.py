@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 from app.core.settings import LISTED_LOCATIONS, LOCATIONS, DiffusionConfig
 from app.services.diffusion.errors import Refusal, ServiceError
+from app.services.diffusion.locations import path_at
 
 _QUOTED_PATH = re.compile(r"""(?P<quote>['"`])(?:file://)?(?:[A-Za-z]:)?[/\\~][^'"`\n]*(?P=quote)""")
 _PATH = re.compile(r"""(?:file://|(?<![\w.:/\\~-]))(?:[A-Za-z]:[/\\]|~?/|\\\\)[^\s'"`,;:()<>\[\]]+""")
@@ -46,7 +46,7 @@ def public_configuration(config: DiffusionConfig) -> dict[str, Any]:
 
 def _spellings(location: str | None) -> Iterator[str]:
     if location and re.search(r"[/\\]", location):
-        folder = Path(location).expanduser()
+        folder = path_at(location)
         yield from sorted({location.rstrip("/"), str(folder), str(folder.absolute())}, key=len, reverse=True)
 
 

@@ -10,6 +10,7 @@ from app.engine.families.adapter_files import check_adapter_is_whole, is_adapter
 from app.engine.families.checkpoint_files import check_is_whole, read_json
 from app.engine.families.unsupported import why_unsupported
 from app.engine.interface.errors import CheckpointError
+from app.services.diffusion.locations import path_at
 from app.text.errors import TextError
 from app.text.tokenizer_files import read_tokenizer_files
 
@@ -32,7 +33,7 @@ def checkpoint_folder(location: str, kind: str = "checkpoint") -> Path:
     Raises:
         CheckpointError: there is no such folder, or the download failed.
     """
-    folder = Path(location).expanduser()
+    folder = path_at(location)
     if folder.is_dir() or (folder.suffix.lower() == ".gguf" and folder.is_file()):
         return folder
     if is_hub_id(location):

@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import count
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from app.core.garbage import settle
@@ -16,6 +15,7 @@ from app.engine.interface.config import Demand, EngineConfig
 from app.engine.interface.errors import EngineError
 from app.services.diffusion.families.base import TextFamily
 from app.services.diffusion.families.registry import text_family
+from app.services.diffusion.locations import path_at
 from app.services.diffusion.models import DiffusionInfillingParams
 from app.services.diffusion.native.checkpoints import checkpoint_folder, download, is_hub_id
 from app.services.diffusion.native.constraint import Constraints
@@ -117,7 +117,7 @@ def family_at(location: str) -> TextFamily | None:
     from app.engine.families.registry import family_of, read_config  # imports torch, which takes seconds
 
     try:
-        is_remote = is_hub_id(location) and not Path(location).expanduser().is_dir()
+        is_remote = is_hub_id(location) and not path_at(location).is_dir()
         folder = download(location, is_online=False) if is_remote else checkpoint_folder(location)
         return text_family(family_of(read_config(folder)).name)
     except (EngineError, OSError):

@@ -22,7 +22,9 @@ def test_a_folder_is_used_unchanged(tmp_path: Path) -> None:
     assert checkpoint_folder(str(tmp_path)) == tmp_path
 
 
-@pytest.mark.parametrize("location", ["/no/such/folder", "no-such-folder", "../x/y", "a/b/c", ""])
+@pytest.mark.parametrize(
+    "location", ["/no/such/folder", "no-such-folder", "../x/y", "a/b/c", "~no-such-person/a/b", ""]
+)
 def test_a_missing_folder_is_named(location: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     if location == "":
