@@ -108,7 +108,7 @@ _NESTED = ("timings", "generation_settings")
 
 
 async def in_time(generation: Generation, limit_ms: int | None) -> AsyncGenerator[DiffusionStreamEvent, None]:
-    """The events of a generation. It is given up once it has a line and `limit_ms` have passed since its first text."""
+    """The events of a generation. It is finished once it has a line and `limit_ms` have passed since its first text."""
     loop = asyncio.get_running_loop()
     first_text_s: float | None = None
     has_line = False
@@ -119,5 +119,5 @@ async def in_time(generation: Generation, limit_ms: int | None) -> AsyncGenerato
         first_text_s = loop.time() if first_text_s is None else first_text_s
         has_line |= "\n" in event.data or "\r" in event.data
         if has_line and (loop.time() - first_text_s) * 1000 > limit_ms:
-            await generation.aclose()
+            await generation.finish()
             return

@@ -91,6 +91,11 @@ class Generation:
             self._task.cancel()
             await asyncio.wait({self._task})
 
+    async def finish(self) -> None:
+        """Takes the text so far for the answer, as if it had ended there, and returns when its place is free."""
+        self._run.suffice()
+        await self.aclose()
+
     async def __aenter__(self) -> Generation:
         return self
 

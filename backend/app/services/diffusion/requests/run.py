@@ -61,6 +61,11 @@ class Run:
         self._arrival_s = 0.0
         self._queue_time_s: float | None = None
         self._first_text_s: float | None = None
+        self._is_enough = False
+
+    def suffice(self) -> None:
+        """Takes what there is by now for the answer: if it is given up, it counts as a success."""
+        self._is_enough = True
 
     async def execute(self, emit: Send) -> DiffusionStreamEvent:
         """Emits every event but the last, and returns that one: when it is seen, place and counters are settled.
@@ -78,7 +83,8 @@ class Run:
             return complete
         except asyncio.CancelledError:
             # Where another generation of the call was refused, this one is given up for the same mistake.
-            outcome = Outcome.REFUSED if self._call.is_refused else Outcome.CANCELLED
+            given_up = Outcome.SUCCESSFUL if self._is_enough else Outcome.CANCELLED
+            outcome = Outcome.REFUSED if self._call.is_refused else given_up
             raise
         except Refusal as error:
             outcome, code = Outcome.REFUSED, error.code
