@@ -20,6 +20,14 @@ def test_texts_are_scored_behind_a_prefix(server: Server) -> None:
     assert server.answer("/likelihood", body)["likelihoods"] == answer["likelihoods"]
 
 
+def test_the_bytes_are_those_of_the_text_that_was_sent(server: Server) -> None:
+    body = {"model_id": "llada", "texts": ["a\r\nb", "a\nb"], "num_samples": 4}
+    first, second = server.answer("/likelihood", body)["likelihoods"]
+    assert (first["bytes"], second["bytes"]) == (4, 3)
+    assert first["log_likelihood"] == second["log_likelihood"]
+    assert first["bits_per_byte"] * 4 == pytest.approx(second["bits_per_byte"] * 3)
+
+
 @pytest.mark.parametrize(
     ("body", "field", "complaint"),
     [

@@ -26,6 +26,11 @@ def test_holes_are_answered_by_name(server: Server, model: str) -> None:
     assert server.answer("/read", body)["holes"] == answer["holes"]
 
 
+def test_choices_come_back_as_they_were_sent(server: Server) -> None:
+    body = {"model_id": "llada", "parts": ["q ", {"hole": "x", "choices": ["a\r\n", "a\n"]}]}
+    assert [choice["text"] for choice in server.answer("/read", body)["holes"]["x"]["choices"]] == ["a\r\n", "a\n"]
+
+
 def test_reads_at_the_same_time_beside_a_generation_are_those_of_one_alone(server: Server) -> None:
     body = {"model_id": "llada", "parts": ["Once ", HOLE, "."]}
     alone = server.answer("/read", body)["holes"]

@@ -71,7 +71,7 @@ async def infill_stream(params: InfillingBody, service: ServiceDep, request: Req
 @router.post("/read", openapi_extra=json_request(DiffusionReadParams), responses=GENERATION_PROBLEMS)
 async def read(params: ReadBody, service: ServiceDep, request: Request) -> ReadResponse:
     """Says what the model holds probable in the holes of a text, as natural log-probabilities. Nothing is sampled."""
-    return ReadResponse.of(await collect(start(service, params, request), request))
+    return ReadResponse.of(await collect(start(service, params, request), request), params)
 
 
 @router.post("/likelihood", openapi_extra=json_request(DiffusionLikelihoodParams), responses=GENERATION_PROBLEMS)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from collections.abc import Mapping
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -44,10 +45,17 @@ class LikelihoodResponse(BaseModel):
         said = result.metadata
         metadata = ReadMetadata(forward_passes=said["denoising_steps"], **picked(said, ReadMetadata))
         return cls(
-            likelihoods=said["likelihoods"],
+            likelihoods=[_of_text(each, text) for each, text in zip(said["likelihoods"], params.texts, strict=True)],
             num_samples=params.num_samples,
             seed=params.seed,
             model_id=result.model_id,
             processing_time=result.processing_time,
             metadata=metadata,
         )
+
+
+def _of_text(likelihood: Mapping[str, Any], text: str) -> LikelihoodOfText:
+    r"""The likelihood for each byte of the text as it was sent: a model sees `\n` alone, and what a filter left."""
+    num_bytes = len(text.encode())
+    bits_per_byte = likelihood["bits_per_byte"] * (likelihood["bytes"] / num_bytes)
+    return LikelihoodOfText.model_validate({**likelihood, "bytes": num_bytes, "bits_per_byte": bits_per_byte})

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.services.diffusion.models import GenerationResult
+from app.services.diffusion.reading import DiffusionReadParams
 
 
 class TokenRead(BaseModel):
@@ -69,12 +71,24 @@ class ReadResponse(BaseModel):
     metadata: ReadMetadata
 
     @classmethod
-    def of(cls, result: GenerationResult) -> Self:
+    def of(cls, result: GenerationResult, params: DiffusionReadParams) -> Self:
         said = result.metadata
+        asked = {part.hole: part.choices or () for part in params.parts if part.hole is not None}
         metadata = ReadMetadata(forward_passes=said["denoising_steps"], **picked(said, ReadMetadata))
         return cls(
-            holes=said["holes"], model_id=result.model_id, processing_time=result.processing_time, metadata=metadata
+            holes={name: _of_hole(found, asked[name]) for name, found in said["holes"].items()},
+            model_id=result.model_id,
+            processing_time=result.processing_time,
+            metadata=metadata,
         )
+
+
+def _of_hole(found: Mapping[str, Any], choices: Sequence[str]) -> HoleRead:
+    r"""The distribution in a hole, its choices as they were sent: a model sees `\n` alone, and what a filter left."""
+    hole = HoleRead.model_validate(found)
+    for choice, text in zip(hole.choices or (), choices, strict=True):
+        choice.text = text
+    return hole
 
 
 def picked(said: dict[str, Any], model: type[BaseModel]) -> dict[str, Any]:
