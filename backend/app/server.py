@@ -197,7 +197,8 @@ def serve(app: FastAPI) -> bool:
     if not is_loopback_name(settings.host) and not listed(settings.api_keys.get_secret_value()):
         logger.warning("whoever reaches %s:%d may use this server: api_keys is empty", settings.host, settings.port)
     server = new_server(app)
-    with suppress(KeyboardInterrupt):  # raised once more by uvicorn, after it has stopped
+    # Uvicorn raises the one once more, after it has stopped, and the other where it cannot begin, which its log says.
+    with suppress(KeyboardInterrupt, SystemExit):
         server.run()
     return server.started
 

@@ -30,6 +30,10 @@ class FiniteRange(click.FloatRange):
         return number
 
 
+_MAX_DIGITS = 10
+"""Digits of the largest id that a request may name."""
+
+
 class BiasedToken(click.ParamType[tuple[int, float]]):
     """A token's id and what is added to its logit, such as `198=-100`; the server knows which ids there are."""
 
@@ -37,7 +41,7 @@ class BiasedToken(click.ParamType[tuple[int, float]]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, float]:
         name, sign, bias = str(value).partition("=")
-        if not (sign and name.isascii() and name.isdecimal()):
+        if not (sign and name.isascii() and name.isdecimal() and len(name) <= _MAX_DIGITS):
             self.fail(f"{value!r} is no token id and its bias; give them as 198=-100", param, ctx)
         return int(name), FiniteRange(-100.0, 100.0).convert(bias, param, ctx)
 

@@ -17,6 +17,7 @@ MAX_RATE_LIMIT_CALLS = 1_000_000_000
 MAX_RATE_LIMIT_WINDOW_S = 366 * 24 * 3600
 
 RATE_LIMIT_FORM = "limits such as 60/minute, several of them separated by ';' or ',', or empty for none"
+HOST_FORM = "an address or the name of a host, such as 127.0.0.1"
 STORAGE_FORM = "memory, or a Redis URL such as redis://user:password@host:6379/0 or rediss://host"
 ORIGINS_FORM = "origins such as https://example.com, separated by commas, or * alone, or empty for none"
 NF4_FORM = "auto, none or int8; nf4 needs bitsandbytes: pip install 'reynard-diffusion[nf4]'"
@@ -59,6 +60,14 @@ def _checked_rate_limit(text: str) -> str:
     except ValueError:
         raise _expected(RATE_LIMIT_FORM) from None
     return text
+
+
+def _checked_host(host: str) -> str:
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        raise _expected(HOST_FORM) from None
+    return host
 
 
 def _checked_storage(url: SecretStr) -> SecretStr:
@@ -104,6 +113,7 @@ def _checked_quantization(name: str) -> str:
     return name
 
 
+HostName = Annotated[str, AfterValidator(_checked_host)]
 RateLimitText = Annotated[str, AfterValidator(_checked_rate_limit)]
 StorageUrl = Annotated[SecretStr, AfterValidator(_checked_storage)]
 OriginList = Annotated[str, AfterValidator(_checked_origins)]

@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.core.parameters import PARAMETERS, DecodingName, field_of
-from app.core.setting_types import KeyList, OriginList, QuantizationName, RateLimitText, StorageUrl
+from app.core.setting_types import HostName, KeyList, OriginList, QuantizationName, RateLimitText, StorageUrl
 
 ENV_PREFIX = "DIFFUSION_"
 ENV_FILE = ".env"
@@ -116,7 +116,7 @@ class Settings(DiffusionConfig, BaseSettings):
         validate_default=True,
     )
 
-    host: str = Field("127.0.0.1", description="Address to listen on.")
+    host: HostName = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=1, le=65_535, description="Port to listen on.")
     admin_token: SecretStr = Field(
         SecretStr(""),

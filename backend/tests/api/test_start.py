@@ -44,6 +44,10 @@ def test_a_start_from_nothing_that_is_refused_says_so_on_standard_error_alone(tm
     ("settings", "line"),
     [
         ({"PORT": "0"}, "DIFFUSION_PORT='0' is not allowed; allowed: greater than or equal to 1"),
+        (
+            {"HOST": "127..0.0.1"},
+            "DIFFUSION_HOST='127..0.0.1' is not allowed; allowed: an address or the name of a host",
+        ),
         ({"DEVICE_PREFERENCE": "gpu"}, "DIFFUSION_DEVICE_PREFERENCE='gpu' is not allowed; allowed: auto, cpu, cuda, "),
         ({"DEFAULT_MODEL": "gpt"}, "DIFFUSION_DEFAULT_MODEL='gpt' is not allowed; allowed: dreamon, llada"),
         ({"EXTRA_MODELS": "mine"}, "DIFFUSION_EXTRA_MODELS: extra_models: 'mine' is not of the form"),
@@ -65,7 +69,7 @@ def test_a_wrong_line_in_the_env_file_too(tmp_path: Path) -> None:
 
 def test_a_port_that_is_taken_is_named(tmp_path: Path, server: Server) -> None:
     code, said = refusal(tmp_path, PORT=str(server.port))
-    assert code != 0
+    assert code == 1
     assert "Traceback" not in said
     assert str(server.port) in said
     assert "address already in use" in said

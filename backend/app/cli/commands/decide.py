@@ -87,7 +87,7 @@ def _parted(options: str) -> list[str]:
 def _of_file(path: Path) -> Questions:
     try:
         found = json.loads(text_of_file(path))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise click.UsageError(f"{path} is no JSON: {error}") from None
     if not isinstance(found, dict):
         raise click.UsageError(f"{path} must hold an object: questions by their names")

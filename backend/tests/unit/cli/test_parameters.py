@@ -58,6 +58,7 @@ def test_only_given_options_are_sent_with_their_own_types() -> None:
         ("--stop", "\udcff", "Invalid value for '--stop': byte 0xff is no UTF-8"),
         ("--logit-bias", "198", "'198' is no token id and its bias; give them as 198=-100"),
         ("--logit-bias", "x=1", "'x=1' is no token id and its bias"),
+        ("--logit-bias", f"{'9' * 5_000}=1", "is no token id and its bias"),
         ("--logit-bias", "1=101", "-100.0<=x<=100.0"),
         ("--logit-bias", "1=nan", "nan is no number"),
         ("--decoding", "fastest", "'exact', 'balanced', 'fast'"),
