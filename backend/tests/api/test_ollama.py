@@ -153,6 +153,7 @@ def test_refusals_name_the_field_as_the_client_knows_it(server: Server) -> None:
     cases: list[tuple[Json, int, str]] = [
         ({"model": "nope"}, 404, "model 'nope' not found; known models: "),
         ({"model": "nope:latest"}, 404, "model 'nope:latest' not found; known models: "),
+        ({"model_id": "llada"}, 400, "model_id is not supported; leave it out"),
         ({"options": {"typical_p": 0.1}}, 400, "options.typical_p=0.1 is not supported"),
         ({"temperature": 1.0}, 400, "temperature is not read here; put it into options"),
         ({"model": "llada", "options": {"initial_masks": 4}}, 400, "options.initial_masks"),

@@ -49,6 +49,8 @@ def guarded(tmp_path_factory: pytest.TempPathFactory, plugin: Path) -> Iterator[
         ({"logit_bias": [[5, False]]}, "logit_bias", "logit_bias names token ids, which model 'words' does not take"),
         ({"logit_bias": [["a", 1]]}, "model", "model 'words' shows no tokens"),
         ({"extra_body": {"typical_p": 0.5}}, "typical_p", "unknown field 'typical_p'"),
+        ({"extra_body": {"max_length": 5}}, "max_length", "unknown field 'max_length'"),
+        ({"extra_body": {"text": "a"}}, "text", "unknown field 'text'"),
         ({"logprobs": 1}, "logprobs", "model 'words' gives no logprobs"),
         ({"extra_body": {"temprature": 1}}, "temprature", "unknown field 'temprature'"),
         ({"model": "llada", "extra_body": {"initial_masks": 1}}, "initial_masks", "initial_masks"),

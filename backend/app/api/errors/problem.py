@@ -21,16 +21,23 @@ class FieldError(BaseModel):
     value: bool | int | float | str | None = Field(None, description="The value, shortened where it is long.")
 
 
+class ServiceFieldError(FieldError):
+    """A mistake in a field by the service's name of it, for which a client may have another."""
+
+
 def renamed(errors: Sequence[FieldError], names: Mapping[str, str]) -> list[FieldError]:
-    """Errors in the words of a client that has other names for some fields."""
-    return [_renamed(error, names.get(error.field, error.field)) for error in errors]
+    """Errors in the words of a client that has other names for some of the service's fields. What is named as the
+    client named it stays: a field that it should not have sent may have the service's name of another one."""
+    return [_renamed(error, names) if isinstance(error, ServiceFieldError) else error for error in errors]
 
 
-def _renamed(error: FieldError, name: str) -> FieldError:
-    message = error.message
+def _renamed(error: ServiceFieldError, names: Mapping[str, str]) -> FieldError:
+    name, message = names.get(error.field), error.message
+    if name is None:
+        return error
     if message.startswith(error.field):
         message = name + message.removeprefix(error.field)
-    return error.model_copy(update={"field": name, "message": message})
+    return FieldError(field=name, message=message, value=error.value)
 
 
 class Problem(BaseModel):

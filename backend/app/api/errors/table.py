@@ -35,7 +35,7 @@ from starlette.types import Scope
 
 from app.api.errors.allowed_methods import allowed_methods
 from app.api.errors.form import form_of
-from app.api.errors.problem import TYPE_PREFIX, FieldError, Problem, renamed
+from app.api.errors.problem import TYPE_PREFIX, FieldError, Problem, ServiceFieldError, renamed
 from app.api.errors.refusal import note_refusal
 from app.api.errors.validation import field_errors
 from app.api.wire.disconnect import CLIENT_GONE, note_departure
@@ -138,9 +138,13 @@ class InvalidBody(ApiError):
         """The error for what is wrong with a value that was `given`.
 
         Args:
-            names: what the client calls fields that have another name there.
+            names: what the client calls fields that have another name there, where a request to the service was
+                validated; `None` where it was the client's own.
         """
-        return cls(renamed(field_errors(error.errors(include_url=False), given), names or {}))
+        errors = field_errors(error.errors(include_url=False), given)
+        if names is None:
+            return cls(errors)
+        return cls(renamed([ServiceFieldError(**dict(each)) for each in errors], names))
 
 
 class UnknownField(InvalidBody):
@@ -244,7 +248,7 @@ def _field_errors(error: Exception) -> list[FieldError] | None:
     if isinstance(error, InvalidBody):
         return error.errors
     if isinstance(error, InvalidParameters) or (isinstance(error, ContentRejected) and error.field):
-        return [FieldError(field=error.field, message=str(error))]
+        return [ServiceFieldError(field=error.field, message=str(error))]
     return None
 
 

@@ -33,7 +33,8 @@ from app.api.streams.choices import (
 from app.api.streams.framing import SERVER_SENT_EVENTS, data_line
 from app.api.wire.disconnect import while_connected
 from app.api.wire.json_encoding import JsonResponse
-from app.services.diffusion import Generation, InvalidParameters
+from app.services.diffusion import Generation
+from app.services.diffusion.errors import FieldRefusal
 
 router = APIRouter(tags=["llama.cpp"], default_response_class=JsonResponse)
 
@@ -97,7 +98,7 @@ async def llama_cpp_infill(asked: InfillBody, service: ServiceDep, request: Requ
                 generations, events, InfillChunks(answers), request, silence_s=allowed_silence_s(service)
             )
         return await _collect(asked, generations, answers, request)
-    except InvalidParameters as error:
+    except FieldRefusal as error:
         raise error.renamed(NAMES) from None
 
 

@@ -22,7 +22,8 @@ from app.api.openapi.responses import json_request, problems
 from app.api.streams.choices import allowed_silence_s, collect_choices, merged, start_choices, stream_choices
 from app.api.streams.framing import JSON_LINES
 from app.api.wire.json_encoding import JsonResponse
-from app.services.diffusion import DiffusionLLMService, InvalidParameters
+from app.services.diffusion import DiffusionLLMService
+from app.services.diffusion.errors import FieldRefusal
 from app.services.diffusion.metadata import answer_metadata
 
 router = APIRouter(tags=["ollama"])
@@ -98,7 +99,7 @@ async def _answer(
         return JsonResponse(form.nothing(model.model_id, "unload" if asked.is_unloading else "load"))
     try:
         return await _answered(asked, form, model.model_id, model.max_length, service, request)
-    except InvalidParameters as error:
+    except FieldRefusal as error:
         raise error.renamed(FIELDS) from None
 
 

@@ -28,7 +28,8 @@ from app.api.streams.choices import (
 )
 from app.api.wire.json_encoding import JsonResponse
 from app.api.wire.request_id import request_id
-from app.services.diffusion import DiffusionLLMService, GenerationResult, InvalidParameters
+from app.services.diffusion import DiffusionLLMService, GenerationResult
+from app.services.diffusion.errors import FieldRefusal
 from app.services.diffusion.metadata import answer_metadata
 from app.services.diffusion.models import Params
 
@@ -91,7 +92,7 @@ async def _answer(
     asked = await with_biased_ids(asked, service)
     try:
         return await _answered(asked, form, service, request, openings=openings)
-    except InvalidParameters as error:
+    except FieldRefusal as error:
         raise error.renamed(asked.names) from None
 
 

@@ -20,7 +20,7 @@ from app.api.openai.tokens import (
 )
 from app.api.openapi.responses import json_request, problems
 from app.api.wire.json_encoding import JsonResponse
-from app.services.diffusion import InvalidParameters
+from app.services.diffusion.errors import FieldRefusal
 
 router = APIRouter(tags=["tokens"], default_response_class=JsonResponse)
 
@@ -47,7 +47,7 @@ async def detokenize(asked: DetokenizeBody, service: ServiceDep) -> DetokenizeAn
     """The text of tokens."""
     try:
         text = await service.tokenizers.decode(asked.tokens, asked.model)
-    except InvalidParameters as error:
+    except FieldRefusal as error:
         raise error.renamed({"token_ids": "tokens"}) from None
     return DetokenizeAnswer(prompt=text, content=text)
 

@@ -2,9 +2,10 @@
 
 ServiceError
 ├── Refusal               the caller has to change something
-│   ├── InvalidParameters     a value that this model cannot take
-│   │   └── UnsupportedOperation  this model cannot do what is asked, whatever the values
-│   ├── ContentRejected       the content filter refuses the request or the answer
+│   ├── FieldRefusal          one that may be about a field
+│   │   ├── InvalidParameters     a value that this model cannot take
+│   │   │   └── UnsupportedOperation  this model cannot do what is asked, whatever the values
+│   │   └── ContentRejected       the content filter refuses the request or the answer
 │   └── UnknownModel          no model has this id
 ├── ModelUnavailable      the model, and every model that could stand in for it, cannot be had now
 ├── ServiceDisabled       the service is switched off
@@ -31,14 +32,12 @@ class Refusal(ServiceError):
     """The caller has to change something. It is counted as refused and never as a failure."""
 
 
-class InvalidParameters(Refusal):
-    """A value that this model cannot take.
+class FieldRefusal(Refusal):
+    """A refusal that may be about one field.
 
     Attributes:
-        field: name of the request field, or an empty string where several are meant.
+        field: name of the request field, or an empty string where several, or none, are meant.
     """
-
-    code = "invalid_parameters"
 
     def __init__(self, message: str, *, field: str = "") -> None:
         super().__init__(message)
@@ -52,6 +51,12 @@ class InvalidParameters(Refusal):
             self.args = (name + message.removeprefix(self.field),)
         self.field = name
         return self
+
+
+class InvalidParameters(FieldRefusal):
+    """A value that this model cannot take."""
+
+    code = "invalid_parameters"
 
 
 class UnsupportedOperation(InvalidParameters):
@@ -68,18 +73,11 @@ class UnsupportedOperation(InvalidParameters):
         self.operation = operation
 
 
-class ContentRejected(Refusal):
-    """The content filter refuses the request or the answer. The message names the rule, and never what was found.
-
-    Attributes:
-        field: name of the request field, or an empty string where it is the answer.
-    """
+class ContentRejected(FieldRefusal):
+    """The content filter refuses a field of the request, or the answer. The message names the rule, and never what was
+    found."""
 
     code = "content_rejected"
-
-    def __init__(self, message: str, *, field: str = "") -> None:
-        super().__init__(message)
-        self.field = field
 
 
 class UnknownModel(Refusal):
