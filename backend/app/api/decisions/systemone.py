@@ -19,6 +19,7 @@ from app.api.decisions.content import (
     option,
     written,
 )
+from app.core.entries import at_most
 from app.services.diffusion.decisions import MAX_LEVELS, MAX_OPTIONS, MAX_QUESTIONS, Decision
 from app.services.diffusion.models import GenerationResult
 
@@ -50,12 +51,15 @@ class NoulQuestion(Strict):
         return [written(criteria.true), written(criteria.false)]
 
 
+Name = Annotated[str, Field(min_length=1)]
+
+
 class ChoiceQuestion(Strict):
     """The question which of some options it is."""
 
     type: Literal["choice"]
     instructions: Content | None = None
-    criteria: dict[Annotated[str, Field(min_length=1)], Content | None] = Field(
+    criteria: Annotated[dict[Name, Content | None], at_most(MAX_OPTIONS)] = Field(
         min_length=1, max_length=MAX_OPTIONS, description="The options, each with a description or null."
     )
 
@@ -87,7 +91,7 @@ class SystemOneRequest(DecisionsRequest):
     NAMES: ClassVar[Mapping[str, str]] = {"model_id": "model"}
 
     state: Needed = Field(description="What the questions are about: text, or JSON. At most 200,000 characters.")
-    questions: dict[str, SystemOneQuestion] = Field(
+    questions: Annotated[dict[str, SystemOneQuestion], at_most(MAX_QUESTIONS)] = Field(
         min_length=1, max_length=MAX_QUESTIONS, description="By names of your choice; at most 20,000 characters each."
     )
 

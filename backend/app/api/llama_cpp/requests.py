@@ -8,9 +8,10 @@ beyond the most that there may be left out, and fields that are not known passed
 from __future__ import annotations
 
 import math
+from functools import cached_property
 from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationError
 
 from app.api.bodies.biases import Biases
 from app.api.bodies.unsupported import FIRST_ONLY, AsksForNothing, Ignored, unsupported
@@ -21,8 +22,23 @@ from app.services.diffusion import DiffusionInfillingParams
 from app.services.diffusion.models import MAX_SIDE_CHARACTERS, MAX_STOP_CHARACTERS, MAX_STOP_STRINGS
 from app.text.line_ends import LineEnds
 
-NAMES = {"constraint": "json_schema", "constraint.json_schema": "json_schema", "max_length": "n_predict"}
+NAMES = {
+    "constraint": "json_schema",
+    "constraint.json_schema": "json_schema",
+    "max_length": "n_predict",
+    "prefix": "input_prefix",
+    "suffix": "input_suffix",
+}
 """Fields of the service, with their names here."""
+
+
+MAX_SNIPPETS = MAX_SIDE_CHARACTERS // 2
+"""The snippets that there can be room for: each stands with two line ends behind it."""
+
+
+def _nearest_snippets(given: Any) -> Any:
+    """The snippets that may have room, nearest to the gap, before anybody looks at the others."""
+    return given[-MAX_SNIPPETS:] if isinstance(given, list) else given
 
 
 class Snippet(AsksForNothing):
@@ -41,7 +57,7 @@ class InfillRequest(AsksForNothing):
 
     input_prefix: str = ""
     input_suffix: str = ""
-    input_extra: Annotated[list[Snippet], FIRST_ONLY] = Field(
+    input_extra: Annotated[list[Snippet], FIRST_ONLY, BeforeValidator(_nearest_snippets)] = Field(
         [], description="Stands before the prefix, as far as there is room for it."
     )
     prompt: str = Field("", description="What was typed behind the prefix.")
@@ -96,7 +112,7 @@ class InfillRequest(AsksForNothing):
         given = [self.stop] if isinstance(self.stop, str) else self.stop or []
         return [stop for stop in given if 0 < len(stop) <= MAX_STOP_CHARACTERS][:MAX_STOP_STRINGS]
 
-    @property
+    @cached_property
     def prefix(self) -> str:
         """The text before the gap, cut to the part nearest to it."""
         extra = "".join(f"{snippet.text}\n\n" for snippet in self.input_extra)

@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field, field_validator
 
 from app.api.bodies.unsupported import FIRST_ONLY, AsksForNothing, unsupported
 from app.services.diffusion import ChatMessage
+from app.services.diffusion.models import MAX_PARTS
 
 
 class EarlierFunction(AsksForNothing):
@@ -41,7 +42,9 @@ class OllamaMessage(AsksForNothing):
     content: str = ""
     images: Annotated[Any, unsupported("images")] = None
     tool_calls: Annotated[list[EarlierToolCall], FIRST_ONLY] = Field(
-        [], description="Of an assistant's turn; the model sees each as a line of JSON behind the content."
+        [],
+        max_length=MAX_PARTS,
+        description="Of an assistant's turn; the model sees each as a line of JSON behind the content.",
     )
 
     @field_validator("role", mode="before")

@@ -20,7 +20,7 @@ from app.services.diffusion import (
     DiffusionGenerationParams,
     DiffusionInfillingParams,
 )
-from app.services.diffusion.models import MAX_SIDE_CHARACTERS, DiffusionPromptParams, Params
+from app.services.diffusion.models import MAX_MESSAGES, MAX_SIDE_CHARACTERS, DiffusionPromptParams, Params
 
 ANY_OBJECT: Mapping[str, Any] = {"type": "object"}
 """The schema behind the format `json`."""
@@ -205,7 +205,7 @@ class OllamaChatRequest(OllamaRequest):
     """Writes the next turn of a conversation."""
 
     messages: Annotated[list[OllamaMessage], FIRST_ONLY] = Field(
-        [], description="Where there are none, nothing is asked of the model."
+        [], max_length=MAX_MESSAGES, description="Where there are none, nothing is asked of the model."
     )
     tools: Any = Field(None, description="Only empty: whether to call one is never left to the model.")
 

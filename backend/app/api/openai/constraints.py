@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -12,10 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from app.api.bodies.unsupported import AsksForNothing, Ignored, unsupported
 from app.api.errors.problem import FieldError
 from app.api.errors.table import InvalidBody
-from app.services.diffusion.constraint import MAX_CHOICES
+from app.services.diffusion.constraint import MAX_CHOICES, MAX_SCHEMA_BYTES
 
 Schema = dict[str, Any] | bool
-SchemaOrText = dict[str, Any] | bool | str
+SchemaOrText = dict[str, Any] | bool | Annotated[str, Field(max_length=MAX_SCHEMA_BYTES)]
 """A JSON schema; vLLM's clients may send it as text too."""
 
 ANY_OBJECT: Mapping[str, Any] = {"type": "object"}
@@ -122,7 +123,7 @@ class Constrained(BaseModel):
         if self.structured_outputs is not None:
             yield from self.structured_outputs.wanted()
 
-    @property
+    @cached_property
     def one_wanted(self) -> Wanted | None:
         """The constraint that is asked for. Raises InvalidBody where there are two."""
         wanted = list(self.wanted())

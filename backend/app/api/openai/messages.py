@@ -10,6 +10,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from app.api.bodies.unsupported import FIRST_ONLY, AsksForNothing, Ignored, unsupported
 from app.services.diffusion import ChatMessage
+from app.services.diffusion.models import MAX_PARTS
 
 
 class TextPart(AsksForNothing):
@@ -51,14 +52,16 @@ class Message(AsksForNothing):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: str | Annotated[list[TextPart], FIRST_ONLY]
+    content: str | Annotated[list[TextPart], FIRST_ONLY, Field(max_length=MAX_PARTS)]
     name: Annotated[Any, Ignored()] = None
     refusal: Annotated[Any, unsupported("refusal")] = None
     annotations: Annotated[Any, Ignored()] = None
     audio: Annotated[Any, unsupported("audio")] = None
     function_call: Annotated[Any, unsupported("function_call")] = None
     tool_calls: Annotated[list[EarlierCall], FIRST_ONLY] | None = Field(
-        None, description="Of an assistant's turn; the model sees each as a line of JSON behind the content."
+        None,
+        max_length=MAX_PARTS,
+        description="Of an assistant's turn; the model sees each as a line of JSON behind the content.",
     )
     tool_call_id: Annotated[Any, Ignored()] = None
     reasoning: Annotated[Any, Ignored()] = None

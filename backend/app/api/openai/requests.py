@@ -28,16 +28,16 @@ from app.core.parameters import MAX_SEED, PARAMETERS, field_of
 from app.services.diffusion import DiffusionChatParams, DiffusionGenerationParams, DiffusionInfillingParams
 from app.services.diffusion.metadata import AnswerMetadata
 from app.services.diffusion.models import (
+    MAX_MESSAGES,
     MAX_SIDE_CHARACTERS,
     MAX_STOP_CHARACTERS,
     MAX_STOP_STRINGS,
     MAX_TEMPLATE_OPTIONS,
     DiffusionTokensInfillingParams,
     DiffusionTokensParams,
-    OptionName,
-    OptionValue,
     Params,
     Sampling,
+    TemplateOptions,
 )
 
 TOP_K, TOP_P, LOGPROBS = PARAMETERS["top_k"], PARAMETERS["top_p"], PARAMETERS["logprobs"]
@@ -317,11 +317,11 @@ def _num_cut(prompt: str, suffix: str | None) -> int:
 class ChatRequest(OpenAIRequest):
     """Writes the next turn of a conversation."""
 
-    messages: Annotated[list[Message], FIRST_ONLY] = Field(min_length=1)
+    messages: Annotated[list[Message], FIRST_ONLY] = Field(min_length=1, max_length=MAX_MESSAGES)
     max_completion_tokens: int | None = Field(None, ge=1, description="The newer name of `max_tokens`.")
     logprobs: bool | None = None
     top_logprobs: int | None = field_of("logprobs", description="Alternatives per token; needs `logprobs`.")
-    chat_template_kwargs: dict[OptionName, OptionValue] | None = Field(
+    chat_template_kwargs: TemplateOptions | None = Field(
         None,
         max_length=MAX_TEMPLATE_OPTIONS,
         description="Variables of the model's chat template, such as `enable_thinking`.",

@@ -11,7 +11,7 @@ from app.api.bodies.unsupported import FIRST_ONLY, AsksForNothing, Ignored, unsu
 from app.api.errors.table import InvalidBody
 from app.api.openai.messages import Message
 from app.api.openai.tools import MAX_TOOLS, Tool
-from app.services.diffusion.models import MAX_TEMPLATE_OPTIONS, DiffusionChatParams, OptionName, OptionValue
+from app.services.diffusion.models import MAX_MESSAGES, MAX_TEMPLATE_OPTIONS, DiffusionChatParams, TemplateOptions
 from app.services.diffusion.reading_request import MAX_READ_CHARACTERS
 from app.services.diffusion.tokens import Encoding, TokenizerFacts, Tokens
 
@@ -31,7 +31,10 @@ class TokenizeRequest(AsksForNothing):
     prompt: Text | None = Field(None, max_length=MAX_READ_CHARACTERS, description="A text; vLLM's name of it.")
     content: Text | None = Field(None, max_length=MAX_READ_CHARACTERS, description="A text; llama.cpp's name of it.")
     messages: Annotated[list[Message], FIRST_ONLY] | None = Field(
-        None, min_length=1, description="A conversation, as the model sees it up to where its turn begins."
+        None,
+        min_length=1,
+        max_length=MAX_MESSAGES,
+        description="A conversation, as the model sees it up to where its turn begins.",
     )
     add_special_tokens: bool | None = Field(
         None,
@@ -47,7 +50,7 @@ class TokenizeRequest(AsksForNothing):
     return_token_strs: bool | None = Field(None, description="Report the entries of the vocabulary as `token_strs`.")
     with_pieces: bool | None = Field(None, description="Give `tokens` as objects with the text of each.")
     tools: Annotated[list[Tool], FIRST_ONLY] | None = Field(None, max_length=MAX_TOOLS)
-    chat_template_kwargs: dict[OptionName, OptionValue] | None = Field(None, max_length=MAX_TEMPLATE_OPTIONS)
+    chat_template_kwargs: TemplateOptions | None = Field(None, max_length=MAX_TEMPLATE_OPTIONS)
     add_generation_prompt: Annotated[Any, unsupported("add_generation_prompt")] = None
     continue_final_message: Annotated[Any, unsupported("continue_final_message")] = None
     chat_template: Annotated[Any, unsupported("chat_template")] = None
@@ -81,7 +84,7 @@ class TokenizeRequest(AsksForNothing):
         try:
             return DiffusionChatParams.model_validate(given)
         except ValidationError as error:
-            raise InvalidBody.of(error, given) from None
+            raise InvalidBody.of(error, given, {}) from None
 
 
 class DetokenizeRequest(AsksForNothing):

@@ -18,6 +18,7 @@ from pydantic import (
     model_validator,
 )
 
+from app.core.entries import at_most
 from app.core.parameters import MAX_SEED, CacheName, DecodingName, StreamMode, field_of
 from app.services.diffusion.constraint import Constraint, check_json
 
@@ -43,6 +44,7 @@ OptionName = Annotated[str, AfterValidator(_is_option_name)]
 OptionNumber = Annotated[int, Field(ge=-MAX_SEED, le=MAX_SEED)]
 OptionText = Annotated[str, Field(max_length=MAX_STOP_CHARACTERS)]
 OptionValue = bool | OptionNumber | float | OptionText | None
+TemplateOptions = Annotated[dict[OptionName, OptionValue], at_most(MAX_TEMPLATE_OPTIONS)]
 """A value of `chat_template_kwargs`; `None` is one that asks for nothing."""
 
 MAX_BIASED_TOKENS = 300
@@ -58,6 +60,7 @@ TokenId = Annotated[int, BeforeValidator(_token_id), Field(ge=0)]
 Bias = Annotated[float, Field(ge=-MAX_BIAS, le=MAX_BIAS)]
 LogitBias = Annotated[
     dict[TokenId, Bias],
+    at_most(MAX_BIASED_TOKENS),
     Field(max_length=MAX_BIASED_TOKENS, json_schema_extra={"propertyNames": {"pattern": "^(0|[1-9][0-9]{0,9})$"}}),
 ]
 
@@ -68,6 +71,8 @@ MAX_SIDE_CHARACTERS = 5_000
 MAX_CONVERSATION_CHARACTERS = 100_000
 """The longest conversation: more than the context of most models, to which it is cut turn by turn."""
 MAX_MESSAGES = 1_000
+MAX_PARTS = 64
+"""Parts of the text of one message, and earlier calls that it names."""
 
 
 class Sampling(BaseModel):
@@ -173,7 +178,7 @@ class DiffusionChatParams(DiffusionGenerationParams):
     tools: list[dict[str, Any]] = Field(
         [], description="Functions as a chat template reads them; other models do not see them."
     )
-    chat_template_kwargs: dict[OptionName, OptionValue] = Field({}, max_length=MAX_TEMPLATE_OPTIONS)
+    chat_template_kwargs: TemplateOptions = Field({}, max_length=MAX_TEMPLATE_OPTIONS)
 
     @field_validator("messages")
     @classmethod

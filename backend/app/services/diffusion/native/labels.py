@@ -44,12 +44,12 @@ def labels_for(tokenizer: Tokenizer, kind: QuestionKind, count: int) -> Labels:
 
 def _required(tokenizer: Tokenizer, texts: Sequence[str], count: int) -> Labels:
     """The first `count` of the texts that are tokens, with a space in front or else without."""
-    spellings = [(_usable(tokenizer, texts, space), lead) for space, lead in _SPELLINGS]
-    for usable, lead in spellings:
-        if len(usable) >= count:
-            chosen = usable[:count]
-            return Labels(tuple(text for text, _ in chosen), tuple(token_id for _, token_id in chosen), lead)
-    most = max(len(usable) for usable, _ in spellings)
+    most = 0
+    for space, lead in _SPELLINGS:
+        usable = _usable(tokenizer, texts, space, count)
+        if len(usable) == count:
+            return Labels(tuple(text for text, _ in usable), tuple(token_id for _, token_id in usable), lead)
+        most = max(most, len(usable))
     raise InvalidParameters(
         f"a question has {count} options, and the tokenizer of this model has labels of one token for {most}; "
         "give fewer options, or ask in several questions",
@@ -60,7 +60,7 @@ def _required(tokenizer: Tokenizer, texts: Sequence[str], count: int) -> Labels:
 def _labels(tokenizer: Tokenizer, texts: tuple[str, ...]) -> Labels | None:
     """All of the texts as labels; `None` where one is more than a token."""
     for space, lead in _SPELLINGS:
-        usable = _usable(tokenizer, texts, space)
+        usable = _usable(tokenizer, texts, space, len(texts))
         if len(usable) == len(texts):
             return Labels(texts, tuple(token_id for _, token_id in usable), lead)
     return None
@@ -70,8 +70,14 @@ _SPELLINGS = ((" ", ""), ("", " "))
 """The space belongs to the label's token, or stands in front of it."""
 
 
-def _usable(tokenizer: Tokenizer, texts: Sequence[str], space: str) -> list[tuple[str, int]]:
-    """The texts that are one token, each another one, with that token."""
-    tokens = ((text, tokenizer.encode(space + text)) for text in texts)
-    found = {ids[0]: text for text, ids in tokens if len(ids) == 1}
+def _usable(tokenizer: Tokenizer, texts: Sequence[str], space: str, count: int) -> list[tuple[str, int]]:
+    """The first `count` texts that are one token, each another one, with that token. No further text is looked at:
+    there are hundreds that could be labels."""
+    found: dict[int, str] = {}
+    for text in texts:
+        ids = tokenizer.encode(space + text)
+        if len(ids) == 1:
+            found.setdefault(ids[0], text)
+        if len(found) == count:
+            break
     return [(text, token_id) for token_id, text in found.items()]

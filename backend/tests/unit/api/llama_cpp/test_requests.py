@@ -30,6 +30,13 @@ def test_snippets_stand_in_front_as_far_as_there_is_room() -> None:
     assert not asked.is_cut
 
 
+def test_snippets_for_which_there_is_no_room_are_not_looked_at() -> None:
+    extra: Any = [{"text": str(number)} for number in range(6_000)]
+    whole = "".join(f"{snippet['text']}\n\n" for snippet in extra)
+    extra[0] = "no snippet at all"
+    assert InfillRequest(input_extra=extra).prefix == whole[-5_000:]
+
+
 def test_the_text_nearest_to_the_gap_stays() -> None:
     asked = InfillRequest(input_prefix="a" * 5_000, prompt="b", input_suffix="c" + "d" * 5_000)
     assert (asked.prefix[-2:], len(asked.prefix), asked.suffix[:2], len(asked.suffix)) == ("ab", 5_000, "cd", 5_000)

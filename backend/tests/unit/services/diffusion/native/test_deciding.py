@@ -121,6 +121,20 @@ def test_labels_are_single_tokens_with_the_space_in_them_or_in_front() -> None:
     assert labels_for(tokenizer, "score", 3).texts == ("0", "1", "2")
 
 
+def test_no_more_labels_are_looked_at_than_are_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer = tokens_of("llada")
+    looked_at: list[str] = []
+    encode = tokenizer.encode
+
+    def noting(text: str) -> Any:
+        looked_at.append(text)
+        return encode(text)
+
+    monkeypatch.setattr(tokenizer, "encode", noting)
+    labels_for(tokenizer, "choice", 4)
+    assert len(looked_at) < 10
+
+
 def test_more_options_than_there_are_labels_are_refused_with_the_number_of_labels() -> None:
     tokenizer = tokens_of("llada")
     with pytest.raises(InvalidParameters, match=r"255 options, .* of one token for \d+; give fewer") as refused:
