@@ -102,6 +102,7 @@ def test_errors_are_read_where_llama_cpp_has_them(server: Server) -> None:
     with server.configured(timeout_seconds=0.2):
         response = ask(server, {"input_prefix": "a", "model": "endless"})
     assert (response.status_code, response.json()["error"]["code"]) == (504, "timeout")
+    assert response.headers["X-Should-Retry"] == "false"
 
 
 def test_unknown_fields_are_ignored_and_logged_once(server: Server) -> None:

@@ -180,6 +180,9 @@ class TooManyConnections(ApiError):
 
 
 INTERNAL_CODE = UNFORESEEN
+NOT_AGAIN = {"X-Should-Retry": "false"}
+"""Headers of a request that ran out of time: OpenAI's clients send again whatever fails with 5xx, so the whole work
+would be done, and given up, three times."""
 
 PROBLEMS: dict[type[Exception], tuple[int, str]] = {
     MalformedRequest: (400, "The request is not valid HTTP"),
@@ -260,8 +263,7 @@ def _headers(error: Exception) -> dict[str, str]:
     if isinstance(error, BodyTooSlow):
         return {"Connection": "close"}  # what still arrives is the rest of this body, and no next request
     if isinstance(error, GenerationTimeout):
-        # OpenAI's clients send again whatever fails with 5xx: the whole work would be done, and given up, three times.
-        return {"X-Should-Retry": "false"}
+        return dict(NOT_AGAIN)
     retry_after_s = getattr(error, "retry_after_s", None)
     return {} if retry_after_s is None else {"Retry-After": str(retry_after_s)}
 

@@ -72,7 +72,9 @@ class Message(AsksForNothing):
     @classmethod
     def _may_say_nothing(cls, message: Any) -> Any:
         """Reads a missing or `null` content of an assistant as an answer without text."""
-        says_nothing = isinstance(message, dict) and message.get("role") == "assistant" and not message.get("content")
+        says_nothing = (
+            isinstance(message, dict) and message.get("role") == "assistant" and message.get("content") is None
+        )
         return {**message, "content": ""} if says_nothing else message
 
     def turn(self) -> ChatMessage:

@@ -102,6 +102,10 @@ def _call(tools: Sequence[Tool], index: int, *, is_named: bool) -> ForcedCall:
     schema = function.parameters
     if schema is None:
         schema = {"type": "object", "properties": {}, "additionalProperties": False}
+    if schema.get("type", "object") != "object":
+        field = f"tools[{index}].function.parameters"
+        message = f"{field} has the type {schema['type']!r}; arguments are an object, so give 'object'"
+        raise InvalidBody([FieldError(field=field, message=message)])
     if not _SAYS_ITS_TYPE & schema.keys():
         schema = {"type": "object", **schema}  # arguments are an object, whatever else is said of them
     return ForcedCall(index, function.name, schema, is_named)

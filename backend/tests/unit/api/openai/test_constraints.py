@@ -149,6 +149,15 @@ def test_arguments_are_an_object_whatever_a_schema_leaves_open() -> None:
         assert constraint_of(chat(tools=[tool], tool_choice="required")) == Constraint(json_schema=expected)
 
 
+def test_arguments_that_are_no_object_are_refused_where_they_stand() -> None:
+    tool = {"type": "function", "function": {"name": "add", "parameters": {"type": "array"}}}
+    with pytest.raises(InvalidBody) as refusal:
+        chat(tools=[OTHER, tool], tool_choice=NAMED).params(MAX_LENGTH)
+    (error,) = refusal.value.errors
+    assert error.field == "tools[1].function.parameters"
+    assert error.message.startswith("tools[1].function.parameters has the type 'array'; arguments are an object")
+
+
 @pytest.mark.parametrize(
     ("asked", "message"),
     [

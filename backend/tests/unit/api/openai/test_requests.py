@@ -219,6 +219,7 @@ def test_options_of_the_template_are_few_and_small(options: dict[str, Any], mess
         ({"messages": []}, "at least 1 item"),
         ({"messages": [{"role": "critic", "content": "a"}]}, "role"),
         ({"messages": [{"role": "user", "content": None}]}, "content"),
+        ({"messages": [{"role": "assistant", "content": 0}]}, "content"),
         ({"messages": [{"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]}]}, "Field required"),
         ({"min_p": 1.1}, "min_p"),
         ({"typical_p": 0.5}, "typical_p"),
