@@ -69,6 +69,16 @@ class Engine:
             state.move_to(Status.CANCELLED)
             state.send(Cancelled(request_id, state.nfe))
 
+    @property
+    def in_step(self) -> list[RequestLife]:
+        """The requests that a step is about: those that run, or where none does the first in line, which it admits."""
+        return self.scheduler.running[:] or [*self.scheduler.waiting][:1]
+
+    def fail_step(self, error: EngineError) -> None:
+        """Ends the requests that a step was about with `Failed`; those behind them wait on."""
+        for state in self.in_step:
+            self._fail(state, error)
+
     def fail_all(self, error: EngineError) -> None:
         """Ends every request with `Failed`."""
         for state in [*self.scheduler.running, *self.scheduler.waiting]:

@@ -242,11 +242,11 @@ class EngineThread:
         try:
             self._engine.step()
         except Exception as error:
-            names = ", ".join(state.request.request_id for state in self._engine.scheduler.running)
+            names = ", ".join(state.request.request_id for state in self._engine.in_step)
             log.exception("an engine step failed; its requests are ended: %s", names)
             if is_broken(error):
                 raise _device_broken(self.device, error) from error
-            self._engine.fail_all(_as_engine_error(error))
+            self._engine.fail_step(_as_engine_error(error))
             self._num_failures_in_a_row += 1
             if self._num_failures_in_a_row >= MAX_FAILURES_IN_A_ROW:
                 raise

@@ -70,7 +70,7 @@ def run(runner: ModelRunner, requests: list[GenerationRequest]) -> Events:
         try:
             engine.step()
         except Exception as error:  # what the thread does
-            engine.fail_all(EngineStopped(f"an engine step failed: {error}"))
+            engine.fail_step(EngineStopped(f"an engine step failed: {error}"))
         running = {name for state in engine.scheduler.running for name in state.cache_names}
         for each in filter(None, (runner, engine.runner, engine.recovery._cpu_runner)):
             assert each.cached_names() <= running

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from app.engine.interface.events import Admitted, Cancelled, EngineEvent, Failed
 from app.engine.interface.params import DecodingParams, GenerationRequest
 from app.engine.models.base import FamilyModel
 from app.engine.passes.runner import ModelRunner
-from app.engine.recovery import CPU
+from app.engine.recovery import CPU, Recovery
 from app.engine.room import check
 from app.engine.room.estimate import Estimate
 from app.engine.thread import MAX_FAILURES_IN_A_ROW, EngineThread
@@ -331,13 +331,14 @@ def test_every_request_ends_exactly_once_whatever_is_cancelled(start: Start, lla
 # -- defects ----------------------------------------------------------------------------------------------------------
 
 
-def fail_next_steps(monkeypatch: pytest.MonkeyPatch, *errors: Exception) -> None:
-    """The next forward passes raise, the later ones work."""
+def fail_next_steps(monkeypatch: pytest.MonkeyPatch, *errors: Exception | None) -> None:
+    """The next forward passes raise, but for those with `None`, and the later ones work."""
     to_raise, intact = list(errors), ModelRunner.run
 
     def run(self: ModelRunner, works: Any) -> Any:
-        if to_raise:
-            raise to_raise.pop(0)
+        error = to_raise.pop(0) if to_raise else None
+        if error is not None:
+            raise error
         return intact(self, works)
 
     monkeypatch.setattr(ModelRunner, "run", run)
@@ -356,6 +357,54 @@ def test_a_pass_that_raises_fails_its_requests_and_the_thread_goes_on(
     assert "its requests are ended: a" in caplog.text
     assert isinstance(submit(engine, request_of("b")).wait()[-1], Finished)
     assert gate.kinds == ["Admitted", "Failed"]
+
+
+def submit_behind_a_gate(engine: EngineThread, names: Sequence[str]) -> list[Listener]:
+    """The first of these requests runs, and the others wait for the end of those before them."""
+    gate = Gate()
+    engine.submit(request_of(names[0]), gate)
+    assert gate.reached.wait(PATIENCE_S)
+    waiting = [submit(engine, request_of(name)) for name in names[1:]]
+    gate.opened.set()
+    return [gate, *waiting]
+
+
+def test_a_step_that_fails_leaves_those_that_wait_alone(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    fail_next_steps(monkeypatch, None, ValueError("a defect"))  # the others are in the queue by the second step
+    running, *waiting = submit_behind_a_gate(start(max_running=1), "abc")
+    assert "ValueError: a defect" in str(running.error)
+    assert [type(listener.wait()[-1]) for listener in waiting] == [Finished, Finished]
+
+
+def test_an_admission_that_raises_ends_the_request_that_was_to_begin(
+    start: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    intact = Recovery.place
+
+    def place(self: Recovery, request_id: str, *needs: Any) -> bool:
+        if request_id == "broken":
+            raise ZeroDivisionError("a defect")
+        return intact(self, request_id, *needs)
+
+    monkeypatch.setattr(Recovery, "place", place)
+    engine = start(max_running=1)
+    listeners = dict(zip(("a", "broken", "b"), submit_behind_a_gate(engine, ["a", "broken", "b"]), strict=True))
+    assert "ZeroDivisionError: a defect" in str(listeners["broken"].error)
+    assert "its requests are ended: broken" in caplog.text
+    assert [type(listeners[name].wait()[-1]) for name in "ab"] == [Finished, Finished]
+
+
+def test_an_engine_that_gives_up_ends_those_that_wait_too_and_each_once(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fail_next_steps(monkeypatch, *(RuntimeError("it stays broken") for _ in range(MAX_FAILURES_IN_A_ROW)))
+    engine = start(max_running=1)
+    names = [str(number) for number in range(MAX_FAILURES_IN_A_ROW + 2)]
+    listeners = submit_behind_a_gate(engine, names)
+    errors = [str(listener.error) for listener in listeners]
+    engine.close()
+    assert ["its engine has stopped" in error for error in errors] == [False] * MAX_FAILURES_IN_A_ROW + [True] * 2
+    assert [listener.kinds.count("Failed") for listener in listeners] == [1] * len(listeners)
 
 
 def test_a_step_that_fits_nowhere_is_out_of_memory(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
