@@ -56,6 +56,9 @@ class Prediction:
     """For each position the log-probabilities of the ids that `Work.scored_ids` names; empty where it names none."""
     num_broken: int = 0
     """Rows of logits that were not finite. Where there are any, nothing else is of meaning."""
+    failure: str = ""
+    """Why nothing could be predicted, where a defect came in between; nothing else is of meaning then. In words, for an
+    error would hold the tensors of the pass."""
 
 
 class Signal(Enum):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,7 +16,10 @@ from app.engine.decoding.guidance import guide
 from app.engine.decoding.rules import LogitRules
 from app.engine.decoding.sampling import predict
 from app.engine.decoding.step import Prediction
+from app.engine.device.devices import is_broken, is_out_of_memory
 from app.engine.passes.work import Work
+
+log = logging.getLogger(__name__)
 
 
 def guided(work: Work, logits: Tensor) -> Tensor:
@@ -62,8 +66,20 @@ def read(works: Sequence[Work], logits: Sequence[Tensor], raw: Sequence[Tensor],
             nothing = [0.0] * len(logits[index])
             predictions[index] = Prediction([0] * len(logits[index]), nothing, nothing)
         elif work.constrained:
-            predictions[index] = _read_constrained(work, logits[index], sums_of[index])
+            predictions[index] = _read_isolated(work, logits[index], sums_of[index])
     return [_checked(predictions[index], part, sums_of[index]) for index, part in enumerate(raw)]
+
+
+def _read_isolated(work: Work, logits: Tensor, sum_of_raw: float) -> Prediction:
+    """The prediction of a constrained request; or why there is none, for its defect must not end its neighbours. What
+    is wrong with the device is raised: that concerns all of them."""
+    try:
+        return _read_constrained(work, logits, sum_of_raw)
+    except Exception as error:
+        if is_out_of_memory(error) or is_broken(error):
+            raise
+        log.exception("the logits of a constrained request could not be read")
+        return Prediction([], [], [], failure=f"{type(error).__name__}: {error}")
 
 
 def _read_constrained(work: Work, logits: Tensor, sum_of_raw: float) -> Prediction:

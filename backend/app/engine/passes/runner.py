@@ -169,7 +169,7 @@ class ModelRunner:
 
     def _with_more(self, work: Work, logits: Tensor, prediction: Prediction) -> Prediction:
         """The prediction with what only some requests ask for, read from the model's own logits."""
-        if prediction.num_broken:
+        if prediction.num_broken or prediction.failure:
             return prediction
         num_revisable = len(work.revisable_ids)
         wanted, revisable = torch.split(logits, [len(logits) - num_revisable, num_revisable])

@@ -9,7 +9,7 @@ from enum import Enum
 
 from app.engine.decoding.step import Prediction
 from app.engine.device.memory import Need
-from app.engine.interface.errors import LogitsNotFinite
+from app.engine.interface.errors import EngineStopped, LogitsNotFinite
 from app.engine.interface.events import EngineEvent, Finished
 from app.engine.interface.params import EngineRequest
 from app.engine.passes.work import Work
@@ -84,6 +84,7 @@ class RequestLife(ABC):
 
         Raises:
             LogitsNotFinite: nothing can be predicted from what the model gave; the request has not changed.
+            EngineStopped: a defect came between the model and the prediction; the request has not changed.
         """
 
     @abstractmethod
@@ -104,11 +105,13 @@ class RequestLife(ABC):
             log.exception("the listener of request %s failed", name, extra={"request_id": name})
 
     def _count(self, predicted: Prediction) -> None:
-        """Counts a pass. Raises LogitsNotFinite as `advance` does."""
+        """Counts a pass. Raises what `advance` does."""
         if predicted.num_broken:
             raise LogitsNotFinite(
                 f"in step {self.nfe + 1} the model's logits are not finite (NaN or infinity), rows: "
                 f"{predicted.num_broken}. Its weights may be damaged, or their arithmetic too narrow: check the "
                 "checkpoint, or load it in float32"
             )
+        if predicted.failure:
+            raise EngineStopped(f"decoding failed: {predicted.failure}")
         self.nfe += 1

@@ -112,6 +112,7 @@ class RequestState(RequestLife):
 
         Raises:
             LogitsNotFinite: nothing can be predicted from what the model gave; the request has not changed.
+            EngineStopped: a defect came between the model and the prediction; the request has not changed.
         """
         self._count(predicted)
         if self._lengths:

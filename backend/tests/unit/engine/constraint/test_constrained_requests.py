@@ -11,10 +11,11 @@ import pytest
 from app.engine.constraint.automaton import TokenAutomaton
 from app.engine.engine import Engine
 from app.engine.interface.config import EngineConfig
-from app.engine.interface.errors import InvalidRequest
+from app.engine.interface.errors import EngineError, EngineStopped, InvalidRequest, OutOfDeviceMemory
 from app.engine.interface.events import EngineEvent, Failed, Finished, FinishReason, Step
 from app.engine.interface.params import DecodingParams, GenerationRequest
 from app.engine.models.base import ModelConfig
+from app.engine.passes import reading
 from app.engine.passes.runner import ModelRunner
 from app.engine.request.state import RequestState
 from tests.profiles import is_thorough
@@ -162,3 +163,57 @@ def test_a_constrained_request_gets_the_same_events_alone_and_in_a_batch(
 
     for request in requests:
         assert _run(runner, [request])[request.request_id] == together[request.request_id]
+
+
+def _break_constrained_reads(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def broken(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(reading, "predict_constrained", broken)
+
+
+def _plain_beside_constrained(runner: ModelRunner) -> list[GenerationRequest]:
+    """Two requests, of which the second is constrained; both ask for what is read after the tokens, too."""
+    plain = GenerationRequest("plain", (5, 6), (), DecodingParams(6), open_ended=True, num_logprobs=1)
+    automaton = _text_automaton(runner.model.config, 3)
+    return [plain, replace(plain, request_id="constrained", constraint=automaton)]
+
+
+@pytest.mark.parametrize("error", [EngineError("no text is left"), IndexError("a defect")])
+def test_a_defect_while_constrained_logits_are_read_fails_only_their_request(
+    llada: ModelRunner, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    plain, constrained = _plain_beside_constrained(llada)
+    undisturbed = _run(llada, [plain])["plain"]
+    _break_constrained_reads(monkeypatch, error)
+
+    events = _run(llada, [plain, constrained])
+
+    assert events["plain"] == undisturbed
+    _, end = events["constrained"]
+    assert isinstance(end, Failed)
+    assert isinstance(end.error, EngineStopped)
+    assert str(end.error) == f"decoding failed: {type(error).__name__}: {error}"
+    assert llada.cached_names() == set()
+
+
+def test_a_lack_of_memory_while_constrained_logits_are_read_is_one_of_the_pass(
+    llada: ModelRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The engine then runs the pass in smaller parts, so the neighbour goes on."""
+    _break_constrained_reads(monkeypatch, MemoryError("bad allocation"))
+
+    events = _run(llada, _plain_beside_constrained(llada))
+
+    assert isinstance(events["plain"][-1], Finished)
+    end = events["constrained"][-1]
+    assert isinstance(end, Failed)
+    assert isinstance(end.error, OutOfDeviceMemory)
+
+
+def test_a_device_that_breaks_while_constrained_logits_are_read_is_broken_for_all(
+    llada: ModelRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _break_constrained_reads(monkeypatch, RuntimeError("CUDA error: device-side assert triggered"))
+    with pytest.raises(RuntimeError, match="device-side assert"):
+        _run(llada, _plain_beside_constrained(llada))
