@@ -274,16 +274,25 @@ _LOADING = threading.Lock()
 
 
 def _load_where_there_is_room(folder: Path, estimate: Estimate) -> tuple[FamilyModel, MemoryNeed]:
-    """The model on the device of the configuration; `auto` takes the CPU if it does not fit the best device."""
-    config = estimate.config
+    """The model on the device of the configuration; `auto` takes the CPU if it does not fit the best device.
+
+    Of the error only words are kept: its traceback holds the weights that have found room already.
+    """
     device = preferred_device(estimate)
+    must_be_there = estimate.config.device != "auto" or device.type == "cpu"
     try:
         return _load_on(device, folder, estimate)
-    except (OutOfDeviceMemory, RuntimeError) as error:
-        why = _device_broken(str(device), error) if is_broken(error) else error
-        if isinstance(why, RuntimeError) or config.device != "auto" or device.type == "cpu":
-            raise why from error
-        log.warning("%s; it is loaded on the CPU", why)
+    except OutOfDeviceMemory as error:
+        if must_be_there:
+            raise
+        problem = str(error)
+    except RuntimeError as error:
+        if not is_broken(error):
+            raise
+        if must_be_there:
+            raise _device_broken(str(device), error) from error
+        problem = str(_device_broken(str(device), error))
+    log.warning("%s; it is loaded on the CPU", problem)
     free_caches(device)
     return _load_on(CPU, folder, estimate)
 

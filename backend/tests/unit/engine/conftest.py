@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import gc
+from collections.abc import Iterator, Mapping
 
 import pytest
 import torch
@@ -34,3 +35,11 @@ def dream(runners: Mapping[str, ModelRunner]) -> ModelRunner:
 @pytest.fixture(scope="session")
 def dreamon(runners: Mapping[str, ModelRunner]) -> ModelRunner:
     return runners["dreamon-tiny"]
+
+
+@pytest.fixture
+def uncollected() -> Iterator[None]:
+    """Leaves the garbage collector out: only what nothing refers to is freed, and no cycle."""
+    gc.disable()
+    yield
+    gc.enable()

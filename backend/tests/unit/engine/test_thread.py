@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from weakref import ref
 
 import pytest
 import torch
@@ -165,6 +166,32 @@ def test_auto_makes_do_with_the_cpu_where_the_weights_do_not_fit(monkeypatch: py
     assert (engine.device, engine.dtype) == ("cpu", "float32")
     with pytest.raises(OutOfDeviceMemory, match="no room"):
         EngineThread.load(CHECKPOINTS["llada-tiny"], EngineConfig(device="mps"))
+
+
+class Weights(list[float]):
+    """A list, of which it can be known whether it is still there."""
+
+
+@pytest.mark.usefixtures("uncollected")
+def test_weights_that_did_not_all_fit_are_gone_before_anything_else_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    placed: list[ref[Weights]] = []
+
+    def load(folder: Path, device: torch.device, *how: Any) -> FamilyModel:
+        if device.type != "cpu":
+            weights = Weights([0.0])
+            placed.append(ref(weights))
+            raise OutOfDeviceMemory("no room for the others")
+        assert placed[0]() is None
+        return load_model(folder, device, *how)
+
+    monkeypatch.setattr(thread, "load_model", load)
+    monkeypatch.setattr(thread, "preferred_device", lambda estimate: torch.device("mps"))
+    EngineThread.load(CHECKPOINTS["llada-tiny"], EngineConfig(device="auto")).close()
+    with pytest.raises(OutOfDeviceMemory, match="no room for the others") as raised:
+        EngineThread.load(CHECKPOINTS["llada-tiny"], EngineConfig(device="mps"))
+    assert raised.value.__cause__ is None, "an error that is its own cause never goes by itself"
+    del raised
+    assert [weights() for weights in placed] == [None, None]
 
 
 @pytest.mark.parametrize(("preference", "expected"), [("auto", "cuda:0"), ("cpu", None)])
