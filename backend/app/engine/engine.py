@@ -94,7 +94,7 @@ class Engine:
             try:
                 begins = self.recovery.place(state.request.request_id, state.need, running)
             except OutOfDeviceMemory as error:
-                self._fail(state, error)
+                self._fail(state, OutOfDeviceMemory(str(error)))  # the traceback of the old one holds the runner
                 continue
             if not begins:
                 return

@@ -165,13 +165,14 @@ class Recovery:
         return outcomes
 
     def _on_cpu(self, works: Works) -> Outcomes:
-        """One step of each. A request for which there is no room stays on the device, should there be room again."""
+        """One step of each. A request for which there is no room stays on the device, should there be room again; its
+        error is a new one, for the traceback of the old one holds the copies that were begun."""
         outcomes: Outcomes = {}
         for name, work in works.items():
             try:
                 self._bring_to_cpu(work)
             except OutOfDeviceMemory as error:
-                outcomes[name] = error
+                outcomes[name] = OutOfDeviceMemory(str(error))
                 self._moved.discard(name)
         there = {name: work for name, work in works.items() if name not in outcomes}
         return outcomes | self._until_it_fits(self._cpu_copy(), there) if there else outcomes

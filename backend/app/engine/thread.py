@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import threading
 import time
@@ -321,6 +322,7 @@ def _device_broken(device: str, error: Exception) -> DeviceBroken:
 
 
 def _as_engine_error(error: Exception) -> EngineError:
+    """The error for the requests: a new one, for the traceback of the old one holds the tensors of the step."""
     if isinstance(error, EngineError):
-        return error
+        return copy.copy(error)
     return EngineStopped(f"an engine step failed: {type(error).__name__}: {error}")

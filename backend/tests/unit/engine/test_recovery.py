@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from weakref import ref
 
 import pytest
 import torch
@@ -9,12 +10,14 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from app.engine import recovery
+from app.engine.cache.store import KeyValues
 from app.engine.device.memory import DeviceMemory
 from app.engine.engine import Engine
 from app.engine.families.checkpoint import load_model
 from app.engine.interface.config import EngineConfig
 from app.engine.interface.errors import OutOfDeviceMemory
 from app.engine.interface.events import Admitted, EngineEvent, Failed, Finished
+from app.engine.interface.params import DecodingParams, GenerationRequest
 from app.engine.passes.runner import ModelRunner
 from app.engine.recovery import CLEAN_PASSES, CPU, MOVES_BEFORE_MODEL, RETURN_AFTER_S, Recovery, copied
 from app.engine.request.state import RequestState
@@ -234,10 +237,48 @@ def test_a_request_for_which_no_memory_is_free_anywhere_fails_alone(llada: Model
     assert isinstance(failure, Failed)
     assert isinstance(failure.error, OutOfDeviceMemory)
     assert "0 MB are free" in str(failure.error)
+    assert failure.error.__traceback__ is None, "it would hold the runner"
     machine.used["cpu"] = 0
     (after,) = machine.add(seed=3, count=1)
     machine.run()
     assert machine.devices(after) == ("cpu", "cpu")
+
+
+@pytest.mark.usefixtures("uncollected")
+def test_nothing_of_a_copy_that_did_not_fit_stays_while_its_request_rests(
+    llada: ModelRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[ref[KeyValues]] = []
+
+    def copied_in_part(self: KeyValues, *_: object) -> KeyValues:
+        copy = KeyValues()
+        begun.append(ref(copy))
+        copy.fill(*next(self.layers()))
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr(KeyValues, "copied", copied_in_part)
+    config = EngineConfig(cpu_runtime="torch")
+    runner = FaultyRunner(llada.model, lambda number, _: number in (3, 4, 6, 7), "torch")  # both, both, "b", "b"
+    engine = Engine(runner, config)
+    engine.recovery = Recovery(runner, config, memory=lambda name: DeviceMemory(0, 10 * GIGABYTE))
+    states = [RequestState(request, runner.model.config, lambda event: None) for request in map(_cached, "ab")]
+    for state in states:
+        engine.add(state)
+    for _ in range(3):
+        engine.step()
+    assert [state.nfe for state in states] == [3, 2], "the second one rests"
+    assert [copy() for copy in begun] == [None]
+
+    kept = runner._forward.cached("b")
+    assert isinstance(kept, KeyValues)
+    on_device = ref(kept)
+    del kept
+    engine.abort("b")
+    assert on_device() is None
+
+
+def _cached(name: str) -> GenerationRequest:
+    return GenerationRequest(name, (5, 6, 7), (), DecodingParams(12, cache="dual"), open_ended=True)
 
 
 def test_a_step_that_fits_nowhere_fails_its_request_and_no_other(llada: ModelRunner) -> None:

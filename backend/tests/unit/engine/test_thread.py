@@ -403,6 +403,13 @@ def test_a_step_that_fails_leaves_those_that_wait_alone(start: Start, monkeypatc
     assert [type(listener.wait()[-1]) for listener in waiting] == [Finished, Finished]
 
 
+def test_the_error_of_a_failed_step_holds_nothing_of_the_step(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    fail_next_steps(monkeypatch, InvalidRequest("a defect", field="steps"))
+    error = submit(start(), request_of("a")).error
+    assert isinstance(error, InvalidRequest)
+    assert (str(error), error.field, error.__traceback__) == ("a defect", "steps", None)
+
+
 def test_an_admission_that_raises_ends_the_request_that_was_to_begin(
     start: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
