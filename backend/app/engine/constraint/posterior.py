@@ -2,7 +2,7 @@
 
 The sums over all paths are those of Dang and Ermon (arXiv 2607.07026): backward once, forward once, exact for any set
 of committed positions. They are sums of plain probabilities as long as these stay within the range of float64. Where
-distributions are too sharp for that, the same sums are taken relative to the best path from each node.
+distributions are too sharp or texts too long for that, each node's sum is taken in a unit of its own: the best way on.
 """
 
 from __future__ import annotations
@@ -14,13 +14,12 @@ from functools import cached_property
 import numpy as np
 
 from app.engine.constraint.graph import OPEN, LayeredGraph
-from app.engine.constraint.lattice import Lattice, Paths
+from app.engine.constraint.lattice import Lattice
 from app.engine.constraint.moves import Floats, Indices, sums_at
 
 _LEAST_CHANCE = 1e-150
 _LEAST_PRODUCT = 1e-300
 """While a product of the least chance and the least sum is no smaller, none of either has become zero."""
-_LEAST_TOTAL = 1e-150
 _LAYERS_WITHIN_RANGE = 8
 """Layers after which the largest sum is brought back to one."""
 _LARGEST = 300.0
@@ -60,17 +59,16 @@ class Posterior:
 
     Args:
         sums: [open, classes] the logarithm of the sum of probabilities in each class.
-        paths: gives the best paths, if they are needed.
     """
 
-    def __init__(self, lattice: Lattice, sums: Floats, paths: Callable[[], Paths]) -> None:
+    def __init__(self, lattice: Lattice, sums: Floats) -> None:
         self._lattice = lattice
         self._graph = lattice.graph
         self._moves = lattice.automaton.moves
         self._logs = sums
         self._sums = _Sums([], [np.zeros(1)], [])
         if self._graph.is_possible:
-            self._sums = self._sums_of_chances() or self._sums_along(paths())
+            self._sums = self._sums_of_chances() or self._sums_by_logs()
 
     @property
     def is_possible(self) -> bool:
@@ -114,19 +112,26 @@ class Posterior:
             return False
         return bool((self._moves.best_of_kinds(self._logs)[chances <= 0] > -np.inf).any())
 
-    def _sums_along(self, paths: Paths) -> _Sums:
-        """The sums relative to the best path from each node."""
-        values = paths.values
+    def _sums_by_logs(self) -> _Sums:
+        """The sums, each in units of the best way on from its node. One unit for a whole layer would not do: the sums
+        of two of its nodes may lie further apart than float64 reaches."""
         table = self._lattice.table(self._logs_of_kinds, 0.0, -np.inf, np.log(self._moves.sizes))
-        weights = [
-            np.exp(row.take(layer.kinds) + behind.take(layer.targets) - np.maximum(before, -1e300).take(layer.sources))
-            for row, layer, before, behind in zip(table, self._graph.layers, values, values[1:], strict=False)
-        ]
-        sums = _summed(self._graph, weights)
-        alive = [
-            np.maximum(each, _LEAST_TOTAL) * (units > -np.inf) for each, units in zip(sums.totals, values, strict=True)
-        ]
-        return _Sums(sums.ways, alive, sums.scales, values)
+        units = np.zeros(len(self._graph.states[-1]))
+        totals, logs = np.ones_like(units), units
+        all_ways, all_totals, all_units = [], [totals], [units]
+        for layer, row in zip(reversed(self._graph.layers), table[::-1], strict=True):
+            ways = logs.take(layer.targets)
+            ways += row.take(layer.kinds)
+            units = np.full(layer.num_before, -np.inf)
+            np.maximum.at(units, layer.sources, ways)
+            ways -= np.maximum(units, -1e300).take(layer.sources)
+            np.exp(ways, out=ways)
+            totals = sums_at(layer.sources, ways, layer.num_before)
+            logs = units + np.log(np.maximum(totals, 1.0))  # a sum is at least its best part, or there is none
+            all_ways.append(ways)
+            all_totals.append(totals)
+            all_units.append(units)
+        return _Sums(all_ways[::-1], all_totals[::-1], [1.0] * len(all_ways), all_units[::-1])
 
     @cached_property
     def _logs_of_kinds(self) -> Floats:

@@ -110,7 +110,7 @@ class _Reading:
     @property
     def posterior(self) -> Posterior:
         if self._posterior is None:
-            self._posterior = Posterior(self.lattice, self._sums.logs, lambda: self.paths)
+            self._posterior = Posterior(self.lattice, self._sums.logs)
             if not self._posterior.is_possible:
                 raise EngineError("no text that the constraint allows has a probability above zero")
         return self._posterior

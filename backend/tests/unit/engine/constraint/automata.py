@@ -9,8 +9,6 @@ import numpy as np
 import torch
 
 from app.engine.constraint.automaton import TokenAutomaton
-from app.engine.constraint.lattice import Lattice, Paths
-from app.engine.constraint.posterior import Posterior
 from app.engine.decoding.class_sums import ClassSums
 
 
@@ -54,11 +52,6 @@ def class_logs(logits: np.ndarray, automaton: TokenAutomaton) -> tuple[np.ndarra
     """Gives the largest logit of each class, and the logarithm of the sum of their exponentials: [rows, classes]."""
     sums = ClassSums(torch.from_numpy(logits), automaton)
     return sums.best, sums.logs
-
-
-def posterior_of(lattice: Lattice, best: np.ndarray, sums: np.ndarray) -> Posterior:
-    """Gives the distribution of the texts that fit, by the best and by all tokens of each class."""
-    return Posterior(lattice, sums, lambda: Paths(lattice, best))
 
 
 def texts_of(automaton: TokenAutomaton, length: int, vocab_size: int, state: int = 0) -> Iterator[tuple[int, ...]]:

@@ -11,7 +11,8 @@ import pytest
 from app.engine.constraint.automaton import TokenAutomaton
 from app.engine.constraint.graph import FREE, OPEN
 from app.engine.constraint.lattice import Lattice, Paths
-from tests.unit.engine.constraint.automata import class_logs, posterior_of, random_automaton, texts_of
+from app.engine.constraint.posterior import Posterior
+from tests.unit.engine.constraint.automata import class_logs, random_automaton, texts_of
 
 VOCAB = 6
 
@@ -44,9 +45,9 @@ def test_the_probability_of_each_class_is_that_of_all_texts_that_have_it(
     for text in texts_of(automaton, 4, VOCAB):
         for row, token in enumerate(text):
             expected[row, automaton.classes[token]] += _weight(text, logits)
-    best, sums = class_logs(logits, automaton)
+    _, sums = class_logs(logits, automaton)
 
-    shares = posterior_of(_lattice(automaton, [OPEN] * 4), best, sums).class_probabilities
+    shares = Posterior(_lattice(automaton, [OPEN] * 4), sums).class_probabilities
 
     np.testing.assert_allclose(shares, expected / expected.sum(-1, keepdims=True), atol=1e-6)
 
@@ -77,9 +78,9 @@ def test_committed_tokens_and_free_masks_leave_what_fits_them(
         text[is_open] for text in texts if automaton.classes[text[committed]] == automaton.classes[example[committed]]
     }
     lattice = _lattice(automaton, layers)
-    best, sums = class_logs(logits[[is_open]], automaton)
+    _, sums = class_logs(logits[[is_open]], automaton)
 
-    shares = posterior_of(lattice, best, sums).class_probabilities[0]
+    shares = Posterior(lattice, sums).class_probabilities[0]
 
     assert lattice.is_possible
     assert {int(c) for c in np.flatnonzero(shares)} <= {int(automaton.classes[token]) for token in possible}
@@ -95,8 +96,8 @@ def test_texts_are_drawn_as_often_as_they_are_probable(
         key = tuple(int(automaton.classes[token]) for token in text)
         weights[key] = weights.get(key, 0.0) + _weight(text, logits)
     total, count = sum(weights.values()), 4000
-    best, sums = class_logs(logits, automaton)
-    posterior = posterior_of(_lattice(automaton, [OPEN] * 3), best, sums)
+    _, sums = class_logs(logits, automaton)
+    posterior = Posterior(_lattice(automaton, [OPEN] * 3), sums)
 
     drawn = [tuple(posterior.draw(rng.random(3).tolist())[0]) for _ in range(count)]
 
@@ -112,8 +113,8 @@ def test_texts_are_drawn_as_often_as_they_are_probable(
 def test_what_is_left_of_a_draw_is_uniform_again() -> None:
     rng = np.random.default_rng(1)
     automaton, logits, _ = _cases(1, 4)[0]
-    best, sums = class_logs(logits, automaton)
-    posterior = posterior_of(_lattice(automaton, [OPEN] * 4), best, sums)
+    _, sums = class_logs(logits, automaton)
+    posterior = Posterior(_lattice(automaton, [OPEN] * 4), sums)
 
     rests = np.array([posterior.draw(rng.random(4).tolist())[1] for _ in range(1000)])
 
@@ -129,9 +130,9 @@ def test_logits_a_thousand_apart_lose_no_text() -> None:
         same = automaton.classes == automaton.classes[token]
         steep[row, same] = -1000.0
     lattice = _lattice(automaton, [OPEN] * 4)
-    best, sums = class_logs(steep, automaton)
+    _, sums = class_logs(steep, automaton)
 
-    posterior = posterior_of(lattice, best, sums)
+    posterior = Posterior(lattice, sums)
 
     assert np.isfinite(posterior.class_probabilities).all()
     np.testing.assert_allclose(posterior.class_probabilities.sum(-1), 1.0)
@@ -151,9 +152,9 @@ def test_distributions_too_sharp_for_plain_probabilities_are_summed_exactly(
         for row, token in enumerate(text):
             label = automaton.classes[token]
             logs[row, label] = np.logaddexp(logs[row, label], log)
-    best, sums = class_logs(sharp, automaton)
+    _, sums = class_logs(sharp, automaton)
 
-    shares = posterior_of(_lattice(automaton, [OPEN] * 4), best, sums).class_probabilities
+    shares = Posterior(_lattice(automaton, [OPEN] * 4), sums).class_probabilities
 
     np.testing.assert_allclose(shares, np.exp(logs - total), atol=1e-4)
 
@@ -168,7 +169,7 @@ def test_a_graph_built_before_a_commit_says_the_same_as_one_built_after_it(
     best, sums = class_logs(logits[[0, 2, 3]], automaton)
     after = _lattice(automaton, layers)
 
-    known = posterior_of(replace(after, known=before.graph), best, sums)
+    known = Posterior(replace(after, known=before.graph), sums)
 
-    np.testing.assert_allclose(known.class_probabilities, posterior_of(after, best, sums).class_probabilities)
+    np.testing.assert_allclose(known.class_probabilities, Posterior(after, sums).class_probabilities)
     assert Paths(replace(after, known=before.graph), best).best_classes() == Paths(after, best).best_classes()

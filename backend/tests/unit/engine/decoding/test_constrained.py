@@ -13,12 +13,13 @@ import torch
 from app.engine.constraint.automaton import TokenAutomaton
 from app.engine.constraint.graph import OPEN
 from app.engine.constraint.lattice import Lattice
+from app.engine.constraint.posterior import Posterior
 from app.engine.decoding.class_sums import ClassSums
 from app.engine.decoding.constrained import ConstrainedRows, LengthTokens, predict_constrained
 from app.engine.decoding.rules import LogitRules, Score
 from app.engine.decoding.sampling import predict
 from tests.profiles import is_thorough
-from tests.unit.engine.constraint.automata import automaton_of, class_logs, posterior_of, random_automaton, texts_of
+from tests.unit.engine.constraint.automata import automaton_of, class_logs, random_automaton, texts_of
 
 VOCAB, LENGTH = 7, 3
 GREEDY = LogitRules(Score.PROBABILITY, 0.0, None, None, scores_see_filters=False)
@@ -151,11 +152,51 @@ def test_filters_that_leave_no_text_are_passed_over(filters: dict[str, Any]) -> 
     assert automaton.accepting[state]
 
 
+NUM_LONG = 400
+
+
+def _no_or_free_text() -> ConstrainedRows:
+    """A long canvas of a "no" (0) with ends (1) behind it, or of a thousand others in any order. After the "no" the
+    text is certain, and after any other first token it has an entropy of thousands of nats."""
+    classes = np.array([1, 2, *[3] * 1000], dtype=np.int32)
+    ended, free = 1, range(2, 2 + NUM_LONG)
+    edges = [(0, 1, ended), (0, 3, free[0]), (ended, 2, ended), *zip(free[:-1], [3] * NUM_LONG, free[1:], strict=False)]
+    sources, labels, targets = np.array(edges, dtype=np.int32).T
+    accepting = np.isin(np.arange(2 + NUM_LONG), [ended, free[-1]])
+    automaton = TokenAutomaton(classes, sources, labels, targets, accepting)
+    return ConstrainedRows(Lattice(automaton, 0, (OPEN,) * NUM_LONG, accepting, tuple(range(NUM_LONG))))
+
+
+def _preferring_no(nats: float) -> torch.Tensor:
+    return torch.tensor([nats, nats, *[0.0] * 1000]).expand(NUM_LONG, -1)
+
+
+@pytest.mark.parametrize("uniforms", [[], [0.3] * NUM_LONG])
+def test_a_certain_text_of_a_long_canvas_is_certain_beside_countless_others(uniforms: list[float]) -> None:
+    """The logits give 4000 nats to the "no", and 400 · log 1000 = 2763 to the others together."""
+    rules = SAMPLED if uniforms else GREEDY
+
+    tokens, _, confidences = predict_constrained(_preferring_no(10.0), rules, uniforms, _no_or_free_text()).tolist()
+
+    assert tokens == [0.0] + [1.0] * (NUM_LONG - 1)
+    assert confidences == pytest.approx([1.0] * NUM_LONG)
+
+
+def test_countless_texts_of_a_long_canvas_outweigh_a_probable_one() -> None:
+    """The logits give 800 nats to the "no", and 2763 to the others together."""
+    uniforms = [0.3] * NUM_LONG
+
+    tokens, _, confidences = predict_constrained(_preferring_no(2.0), SAMPLED, uniforms, _no_or_free_text()).tolist()
+
+    assert min(tokens) > 1
+    assert confidences == pytest.approx([0.001] * NUM_LONG, rel=1e-4)
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_odds_of_another_length_are_those_of_the_texts_that_go_on_with_it(seed: int) -> None:
     automaton, logits = _automaton(seed), _logits(seed)
-    best, sums = class_logs(logits.numpy(), automaton)
-    posterior = posterior_of(_rows(automaton, LengthTokens(5, 6)).lattice, best, sums)
+    _, sums = class_logs(logits.numpy(), automaton)
+    posterior = Posterior(_rows(automaton, LengthTokens(5, 6)).lattice, sums)
     logs = logits[:, 6].double().numpy()
 
     odds = posterior.odds_without(logs)
