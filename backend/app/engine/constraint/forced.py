@@ -43,13 +43,13 @@ def forced_layers(lattice: Lattice, *, may_delete: bool = False, may_expand: boo
 def _leading_to_end(lattice: Lattice) -> tuple[list[Bools], list[Bools]]:
     """[edges] of each layer, and [nodes] before it and behind the last: those from which the end is reached, given what
     is committed."""
-    graph, allows = lattice.graph, lattice.automaton.moves.allows
+    graph, moves = lattice.graph, lattice.automaton.moves
     ways: list[Bools] = []
     alive: list[Bools] = [np.ones(len(graph.states[-1]), dtype=bool)]
     for layer, label in zip(reversed(graph.layers), reversed(lattice.layers), strict=True):
         own = alive[-1].take(layer.targets)
         if label > 0:
-            own &= allows[:, label].take(layer.kinds)
+            own &= moves.has_class(label).take(layer.kinds)
         before = np.zeros(layer.num_before, dtype=bool)
         before[layer.sources.compress(own)] = True
         ways.append(own)
@@ -59,7 +59,7 @@ def _leading_to_end(lattice: Lattice) -> tuple[list[Bools], list[Bools]]:
 
 def _is_one_token(kinds: Indices, automaton: TokenAutomaton) -> bool:
     """Whether these edges are all of one class, which has one token."""
-    classes = automaton.moves.classes[kinds[0]]
+    classes = automaton.moves.classes_of_kind(int(kinds[0]))
     if len(classes) > 1 or not (kinds == kinds[0]).all():
         return False
     return len(automaton.ids_of_class(int(classes[0]))) == 1

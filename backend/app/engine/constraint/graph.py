@@ -77,7 +77,7 @@ class LayeredGraph:
             taken = on_paths[index].take(moves.sources)
             taken &= reaching[index + 1].take(moves.targets)
             if label > 0:
-                taken &= moves.allows[:, label].take(moves.kinds)
+                taken &= moves.has_class(label).take(moves.kinds)
             self.layers.append(
                 Layer(
                     before.take(moves.sources.compress(taken)),

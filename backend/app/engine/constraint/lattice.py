@@ -50,13 +50,14 @@ class Lattice:
         class, and for masks without a distribution what is given for them."""
         if len(open_rows) == len(self.layers):
             return open_rows
-        allows, labels = self.automaton.moves.allows, np.array(self.layers, dtype=np.int64)
-        table = np.empty((len(labels), len(allows)))
+        moves, labels = self.automaton.moves, np.array(self.layers, dtype=np.int64)
+        table = np.empty((len(labels), moves.num_kinds))
         table[labels == OPEN] = open_rows
         table[labels == FREE] = free
-        committed = np.flatnonzero(labels > 0)
-        if len(committed):
-            table[committed] = np.where(allows[:, labels[committed]].T, fits, fits_not)
+        table[labels > 0] = fits_not
+        for index, label in enumerate(self.layers):
+            if label > 0:
+                table[index, moves.kinds_of_class(label)] = fits
         return table
 
 
@@ -99,7 +100,7 @@ class Paths:
 
     def best_classes(self) -> list[int]:
         """Gives the class at each open layer on the best path from the start; of equal ones of a kind the lowest."""
-        classes, node = self.lattice.automaton.moves.classes, 0
+        classes_of_kind, node = self.lattice.automaton.moves.classes_of_kind, 0
         chosen: list[int] = []
         for label, layer, ways in zip(self.lattice.layers, self.graph.layers, self._ways, strict=True):
             edge, high = layer.edges_from(node)
@@ -107,7 +108,7 @@ class Paths:
                 edge += int(ways[edge:high].argmax())
             node = int(layer.targets[edge])
             if label == OPEN:
-                members = classes[layer.kinds[edge]]
+                members = classes_of_kind(int(layer.kinds[edge]))
                 best = 0 if len(members) == 1 else int(self._best[len(chosen)].take(members).argmax())
                 chosen.append(int(members[best]))
         return chosen

@@ -52,23 +52,20 @@ class Moves:
         each = np.split(labels, begins[1:]) if len(begins) else []
         self.kinds: Indices = np.array([found.setdefault(part.tobytes(), len(found)) for part in each], dtype=np.int64)
         """[moves]: the kind of each."""
-        self.classes = [np.frombuffer(key, dtype=np.int64) for key in found]
-        """For each kind its classes, in ascending order."""
+        self.members: Indices = np.frombuffer(b"".join(found), dtype=np.int64)
+        """[members]: the classes of all kinds, kind by kind, those of each in ascending order."""
+        self.sizes: Indices = np.array([len(key) // labels.itemsize for key in found], dtype=np.int64)
+        """[kinds]: the number of classes of each."""
+        self._first_members: Indices = np.append(0, np.cumsum(self.sizes))
 
     @property
     def num_kinds(self) -> int:
         """The number of kinds."""
-        return len(self.classes)
+        return len(self.sizes)
 
-    @cached_property
-    def members(self) -> Indices:
-        """[members]: the classes of all kinds, kind by kind."""
-        return np.concatenate(self.classes) if self.classes else np.zeros(0, dtype=np.int64)
-
-    @cached_property
-    def sizes(self) -> Indices:
-        """[kinds]: the number of classes of each."""
-        return np.array([len(classes) for classes in self.classes], dtype=np.int64)
+    def classes_of_kind(self, kind: int) -> Indices:
+        """Gives the classes of a kind, in ascending order."""
+        return self.members[self._first_members[kind] : self._first_members[kind + 1]]
 
     @cached_property
     def kind_of_member(self) -> Indices:
@@ -76,11 +73,22 @@ class Moves:
         return np.repeat(np.arange(self.num_kinds), self.sizes)
 
     @cached_property
-    def allows(self) -> NDArray[np.bool_]:
-        """[kinds, classes]: whether a kind has the class."""
-        allows = np.zeros((self.num_kinds, self.num_classes), dtype=bool)
-        allows[self.kind_of_member, self.members] = True
-        return allows
+    def kinds_by_class(self) -> tuple[Indices, Indices]:
+        """[members]: the kinds that have each class, class by class, and [classes + 1] where each class begins among
+        them. A table of kinds by classes would be as large as the square of the tokens that a constraint uses."""
+        order = np.argsort(self.members, kind="stable")
+        return self.kind_of_member[order], self.members[order].searchsorted(np.arange(self.num_classes + 1))
+
+    def kinds_of_class(self, label: int) -> Indices:
+        """Gives the kinds that have a class, in ascending order."""
+        kinds, first = self.kinds_by_class
+        return kinds[first[label] : first[label + 1]]
+
+    def has_class(self, label: int) -> Bools:
+        """Gives for each kind [kinds] whether it has a class."""
+        has = np.zeros(self.num_kinds, dtype=bool)
+        has[self.kinds_of_class(label)] = True
+        return has
 
     def step_back(self, wanted: Bools) -> Bools:
         """Gives the states [states] from which one move leads to a wanted one."""

@@ -196,7 +196,7 @@ class Posterior:
 
     def _class_within(self, row: int, kind: int, uniform: float) -> tuple[int, float]:
         """Draws a class of a kind."""
-        classes = self._moves.classes[kind]
+        classes = self._moves.classes_of_kind(kind)
         if len(classes) == 1:
             return int(classes[0]), uniform
         logs = self._logs[row].take(classes)

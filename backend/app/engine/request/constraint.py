@@ -77,7 +77,7 @@ class TextConstraint:
         ends = tuple(dict.fromkeys((*config.special.ends, *turn)))
         self._texts = request.constraint
         self._automaton = request.constraint.closed_by(ends) if self._fills_up else request.constraint
-        _ = self._automaton.moves.allows  # found now, before any step waits for it
+        _ = self._automaton.moves.kinds_by_class  # found now, before any step waits for it
         self._state = 0
         self._num_closed = 0
         self._capacity = 0

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from itertools import product
 
 import numpy as np
 import pytest
 
+from app.engine.constraint.graph import OPEN, LayeredGraph
+from app.engine.constraint.lattice import Lattice
 from tests.unit.engine.constraint.automata import automaton_of, random_automaton
 
 VOCAB = 6
@@ -37,7 +40,7 @@ def test_moves_are_the_edges_from_one_state_to_another(seed: int) -> None:
     edges = {
         (int(source), int(label), int(target))
         for source, target, kind in zip(moves.sources, moves.targets, moves.kinds, strict=True)
-        for label in moves.classes[kind]
+        for label in moves.classes_of_kind(kind)
     }
 
     columns = (automaton.sources, automaton.labels, automaton.targets)
@@ -59,3 +62,27 @@ def test_the_best_behind_a_state_is_that_of_the_states_one_move_leads_to(seed: i
     np.maximum.at(expected, moves.sources, values[moves.targets])
 
     np.testing.assert_array_equal(moves.best_behind(values), expected)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_kinds_of_a_class_are_those_whose_classes_it_is_among(seed: int) -> None:
+    automaton = random_automaton(np.random.default_rng(seed), VOCAB) or automaton_of({(0, 1): 0}, {0}, VOCAB)
+    moves = automaton.moves
+    for label in range(automaton.num_classes):
+        has = [label in moves.classes_of_kind(kind) for kind in range(moves.num_kinds)]
+        assert moves.has_class(label).tolist() == has
+        assert moves.kinds_of_class(label).tolist() == np.flatnonzero(has).tolist()
+
+
+def test_the_memory_of_a_constraint_does_not_grow_with_the_square_of_its_tokens() -> None:
+    """A text of 3,000 tokens, each another: 3,000 kinds of one class each."""
+    num_tokens = 3_000
+    text = automaton_of({(place, place): place + 1 for place in range(num_tokens)}, {num_tokens}, num_tokens)
+    layers, ends = (OPEN, 1 + 1, OPEN), np.arange(num_tokens + 1) == 3
+    tracemalloc.start()
+    graph = LayeredGraph(text, 0, layers, ends)
+    table = Lattice(text, 0, layers, ends, (0, 1), graph).table(np.zeros((2, num_tokens)), 1.0, 0.0, 0.0)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert table[1].nonzero()[0].tolist() == [1]
+    assert most < num_tokens**2 / 2
