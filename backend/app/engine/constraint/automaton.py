@@ -16,10 +16,10 @@ from threading import Lock
 import numpy as np
 from numpy.typing import NDArray
 
+from app.engine.constraint.lengths import StatesByLength
 from app.engine.constraint.moves import Bools, Moves
 
 Ints = NDArray[np.int32]
-Bits = NDArray[np.uint8]
 
 
 class TokenAutomaton:
@@ -46,8 +46,7 @@ class TokenAutomaton:
         self.labels: Ints = np.append(labels, 0 * dead_ends)[order].astype(np.int32)
         self.targets: Ints = np.append(targets, dead_ends)[order].astype(np.int32)
         self._closed: dict[tuple[int, ...], TokenAutomaton] = {}
-        self._reaching: list[Bits] = [np.packbits(accepting)]
-        self._is_settled = False  # from the last length on, it is the same for all
+        self._lengths = StatesByLength(accepting)
         self._lock = Lock()
 
     # Its edges.
@@ -126,19 +125,11 @@ class TokenAutomaton:
 
     def accepting_in(self, length: int) -> Bools:
         """Gives the states [states] from which exactly so many tokens lead to an accepting one."""
-        return _unpacked(self._accepting_in(length), self.num_states)
+        return self._lengths.states(length, self.step_back)
 
     def accepts_in(self, length: int, state: int) -> bool:
         """Whether exactly so many tokens lead from a state to an accepting one."""
-        return bool(self._accepting_in(length)[state // 8] >> (7 - state % 8) & 1)
-
-    def _accepting_in(self, length: int) -> Bits:
-        with self._lock:
-            while len(self._reaching) <= length and not self._is_settled:
-                before = self._reaching[-1]
-                self._reaching.append(np.packbits(self.step_back(_unpacked(before, self.num_states))))
-                self._is_settled = np.array_equal(before, self._reaching[-1])
-            return self._reaching[min(length, len(self._reaching) - 1)]
+        return self._lengths.has(length, state, self.step_back)
 
     # Its end.
 
@@ -163,7 +154,3 @@ class TokenAutomaton:
             np.append(self.targets[is_real], np.full_like(ending, end_state)),
             np.append(self.accepting, True),
         )
-
-
-def _unpacked(bits: Bits, num_states: int) -> Bools:
-    return np.unpackbits(bits, count=num_states).astype(bool)
