@@ -79,7 +79,7 @@ class TokenAutomaton:
         """The ids that lead anywhere, class by class in ascending order, and [classes] where class c + 1 begins."""
         order = np.argsort(self.classes, kind="stable")
         first = np.searchsorted(self.classes[order], np.arange(1, self.num_classes + 1))
-        return order[first[0] :], first - first[0]
+        return order[first[0] :].copy(), first - first[0]  # a view would hold the ids that lead nowhere, too
 
     @cached_property
     def bounds_of_classes(self) -> list[int]:

@@ -41,11 +41,6 @@ class StatesByLength:
         self._settled: int | None = None  # from this length on, they are the same for all
         self._lock = Lock()
 
-    @property
-    def most_bytes(self) -> int:
-        """The size in bytes of all that it ever keeps."""
-        return (MAX_KEPT + 1) * self._kept[0].nbytes
-
     def states(self, length: int, step_back: StepBack) -> Bools:
         """Gives them as flags [states]."""
         return self._unpacked(self._bits(length, step_back))

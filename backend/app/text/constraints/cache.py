@@ -6,6 +6,7 @@ import json
 from collections import OrderedDict
 from collections.abc import Callable
 from hashlib import sha256
+from operator import attrgetter
 from threading import Lock
 from typing import Any
 
@@ -17,19 +18,25 @@ from app.text.constraints.vocabulary import Vocabulary
 MAX_BYTES = 64 * 2**20
 
 Key = tuple[bytes, bytes, Limits]
+SizeOf = Callable[[CompiledConstraint], int]
 
 
 class ConstraintCache:
     """Compiled constraints by their content and vocabulary; those used longest ago go first.
 
     Safe for use by threads. One that is asked for twice while it is compiled is compiled once; errors are not cached.
+
+    Args:
+        max_bytes: what all that is cached may hold together.
+        size_of: gives the bytes that one comes to hold, with what others derive of it and keep as long as it is cached.
     """
 
-    def __init__(self, max_bytes: int = MAX_BYTES) -> None:
+    def __init__(self, max_bytes: int = MAX_BYTES, size_of: SizeOf = attrgetter("nbytes")) -> None:
         self.max_bytes = max_bytes
         self.nbytes = 0
+        self._size_of = size_of
         self._lock = Lock()
-        self._cached: OrderedDict[Key, CompiledConstraint] = OrderedDict()
+        self._cached: OrderedDict[Key, tuple[CompiledConstraint, int]] = OrderedDict()
         self._compiling: dict[Key, Lock] = {}
 
     def __len__(self) -> int:
@@ -46,9 +53,10 @@ class ConstraintCache:
     def _get(self, key: Key) -> CompiledConstraint | None:
         with self._lock:
             found = self._cached.get(key)
-            if found is not None:
-                self._cached.move_to_end(key)
-            return found
+            if found is None:
+                return None
+            self._cached.move_to_end(key)
+            return found[0]
 
     def _once(self, key: Key, build: Callable[[], CompiledConstraint]) -> CompiledConstraint:
         """Compiles under a lock of the key, so that a second thread waits and finds the result."""
@@ -64,12 +72,13 @@ class ConstraintCache:
 
     def _put(self, key: Key, constraint: CompiledConstraint) -> CompiledConstraint:
         """Caches a constraint, unless it is larger than the whole cache."""
-        if constraint.nbytes <= self.max_bytes:
+        size = self._size_of(constraint)
+        if size <= self.max_bytes:
             with self._lock:
-                self._cached[key] = constraint
-                self.nbytes += constraint.nbytes
+                self._cached[key] = constraint, size
+                self.nbytes += size
                 while self.nbytes > self.max_bytes:
-                    self.nbytes -= self._cached.popitem(last=False)[1].nbytes
+                    self.nbytes -= self._cached.popitem(last=False)[1][1]
         return constraint
 
 

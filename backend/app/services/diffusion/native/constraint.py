@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from app.engine.constraint.automaton import TokenAutomaton
+from app.engine.constraint.footprint import most_bytes
 from app.services.diffusion.constraint import Constraint
 from app.services.diffusion.errors import InvalidParameters
 from app.text.constraints.cache import ConstraintCache
@@ -22,19 +23,37 @@ from app.text.tokenizer import Tokenizer
 if TYPE_CHECKING:
     from app.engine.models.base import ModelConfig
 
-_CACHE = ConstraintCache()
+_AUTOMATA: WeakKeyDictionary[CompiledConstraint, TokenAutomaton] = WeakKeyDictionary()
+"""The automata of the constraints that are cached, for all checkpoints with the vocabulary of one."""
+_LOCK = Lock()  # of the automata
+
+
+def _automaton_of(compiled: CompiledConstraint) -> TokenAutomaton:
+    with _LOCK:
+        if compiled not in _AUTOMATA:
+            columns = (compiled.sources, compiled.labels, compiled.targets)
+            automaton = TokenAutomaton(compiled.classes, *columns, compiled.accepting)
+            _ = automaton.distances  # they take a while, and the engine asks for them
+            _AUTOMATA[compiled] = automaton
+        return _AUTOMATA[compiled]
+
+
+def _bytes_held(compiled: CompiledConstraint) -> int:
+    """Gives the most bytes that a constraint holds while it is cached: most of them are its automaton's."""
+    return compiled.nbytes + most_bytes(_automaton_of(compiled))
+
+
+_CACHE = ConstraintCache(size_of=_bytes_held)
 WORKERS = ThreadPoolExecutor(max_workers=2, thread_name_prefix="constraint")
 """Threads that compile and prepare. Few: the event loop and the engine want the interpreter too."""
 
 
 class Constraints:
-    """Compiles constraints for one checkpoint, and keeps the automata of those that are cached."""
+    """Compiles constraints for one checkpoint."""
 
     def __init__(self, tokenizer: Tokenizer, config: ModelConfig) -> None:
         self._tokenizer = tokenizer
         self._config = config
-        self._automata: WeakKeyDictionary[CompiledConstraint, TokenAutomaton] = WeakKeyDictionary()
-        self._lock = Lock()
 
     async def automaton(self, constraint: Constraint) -> TokenAutomaton:
         """Gives the automaton, compiled in a thread of its own where it is not cached.
@@ -49,15 +68,7 @@ class Constraints:
             raise InvalidParameters(f"{field}: {error}", field=field) from error
 
     def _compiled(self, constraint: Constraint) -> TokenAutomaton:
-        compiled = _CACHE.compiled(*_source(constraint), self._vocabulary)
-        with self._lock:
-            if compiled not in self._automata:
-                automaton = TokenAutomaton(
-                    compiled.classes, compiled.sources, compiled.labels, compiled.targets, compiled.accepting
-                )
-                _ = automaton.distances  # they take a while, and the engine asks for them
-                self._automata[compiled] = automaton
-            return self._automata[compiled]
+        return _automaton_of(_CACHE.compiled(*_source(constraint), self._vocabulary))
 
     @cached_property
     def _vocabulary(self) -> Vocabulary:

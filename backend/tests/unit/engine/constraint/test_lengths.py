@@ -1,4 +1,4 @@
-"""What is kept of the lengths stays bounded, and changes no answer."""
+"""The memory that lengths keep stays bounded, and changes no answer."""
 
 from __future__ import annotations
 

@@ -93,3 +93,10 @@ def test_an_error_is_raised_each_time() -> None:
     for _ in range(2):
         with pytest.raises(ConstraintError):
             cache.compiled("choices", [], BYTES)
+
+
+def test_what_others_derive_of_a_constraint_counts_too() -> None:
+    cache = ConstraintCache(250, size_of=lambda constraint: 100)
+    for letter in "abc":
+        cache.compiled("choices", [letter], BYTES)
+    assert (len(cache), cache.nbytes) == (2, 200)
