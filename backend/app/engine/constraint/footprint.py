@@ -1,4 +1,4 @@
-"""The memory that an automaton comes to hold while requests use it, for caches to count."""
+"""The memory that an automaton comes to hold while requests use it, and how many masks a step may predict by it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import numpy as np
 
 from app.engine.constraint.automaton import TokenAutomaton
 from app.engine.constraint.lengths import MAX_KEPT
+
+_MAX_EDGES = 6_000_000
+"""Edges of the automaton over all masks that are predicted together: some 300 MB while they are."""
 
 # Bytes for one of each, summed over the arrays that are derived (`automaton.py`, `moves.py`).
 _PER_EDGE = 44  # three int32 columns, the order by class; and three times its class among the members of kinds
@@ -16,6 +19,11 @@ _PER_TOKEN = 4  # its class
 _PER_USED_TOKEN = 8  # its place among those of its class
 _PER_ARRAY = 128  # an object of its own: of each length, and of each rank of moves
 _OF_OBJECTS = 16_384
+
+
+def most_at_once(automaton: TokenAutomaton) -> int:
+    """Gives the masks that a step may predict together, so that its work stays bounded. 12,000 edges: 500 masks."""
+    return max(1, _MAX_EDGES // len(automaton.labels))
 
 
 def most_bytes(automaton: TokenAutomaton) -> int:

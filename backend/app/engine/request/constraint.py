@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from app.engine.canvas.canvas import Canvas
+from app.engine.constraint.automaton import TokenAutomaton
+from app.engine.constraint.footprint import most_at_once
 from app.engine.constraint.graph import FREE, OPEN, LayeredGraph, states_reaching
 from app.engine.constraint.lattice import Lattice
 from app.engine.constraint.moves import Bools
@@ -15,23 +17,11 @@ from app.engine.decoding.constrained import ConstrainedRows, LengthTokens
 from app.engine.families.base import Family
 from app.engine.families.registry import family_named
 from app.engine.interface.errors import InvalidRequest
-from app.engine.interface.params import GenerationRequest
+from app.engine.interface.params import DecodingParams, GenerationRequest
 from app.engine.models.base import ModelConfig
-
-_MAX_EDGES = 6_000_000
-"""Edges of the automaton over all masks that are predicted together: some 300 MB while they are."""
-
 
 _MAX_VISITS = 1_000_000_000
 """Edges that are looked at for the lengths of texts: some three seconds in a thread of its own."""
-
-
-def most_at_once(request: GenerationRequest) -> int:
-    """Gives the new tokens that one canvas may have, so that a step's work stays bounded; the rest follows on further
-    ones. Blocks bound it by themselves. 12,000 edges: 500 tokens."""
-    if request.constraint is None or request.params.block_length is not None:
-        return request.params.max_new_tokens
-    return max(1, _MAX_EDGES // len(request.constraint.labels))
 
 
 @dataclass(slots=True)
@@ -68,6 +58,7 @@ class TextConstraint:
         assert request.constraint is not None
         family = family_named(config.family)
         params = request.params
+        _check_params(params, request.constraint, config)
         self._max_new_tokens = params.max_new_tokens
         self._open_ended = request.open_ended
         self._changes_length = family.span.changes_length
@@ -83,11 +74,6 @@ class TextConstraint:
         self._capacity = 0
         self._ends_here = False
         self._region: _Region | None = None
-        if params.pad_delete_to_right:
-            raise InvalidRequest(
-                "pad_delete_to_right deletes masks that a constraint may need; leave one out",
-                field="pad_delete_to_right",
-            )
 
     @property
     def least_tokens(self) -> int:
@@ -121,11 +107,11 @@ class TextConstraint:
             )
 
     def _check_visits(self) -> None:
-        room, exactly = self._room(0, num_free=0)
+        room, exactly = self._room(self._capacity, num_free=self._capacity)
         num_edges = len(self._automaton.labels)
         if exactly and room * num_edges > _MAX_VISITS:
             raise InvalidRequest(
-                f"a text of exactly {self._max_new_tokens} tokens is too much to look for in a constraint of "
+                f"a text of exactly {room} tokens is too much to look for in a constraint of "
                 f"{num_edges} edges; at most {_MAX_VISITS // num_edges} tokens are possible where the end of the text "
                 "may not come before: let it, ask for fewer tokens, or simplify the constraint",
                 field="max_new_tokens",
@@ -230,6 +216,25 @@ class TextConstraint:
         left = self._max_new_tokens - self._num_closed - span_length if self._open_ended else 0
         # Where ends fill a span, and where a canvas changes its length, the text may end before the room does.
         return left + num_free, not (self._fills_up or self._changes_length)
+
+
+def _check_params(params: DecodingParams, automaton: TokenAutomaton, config: ModelConfig) -> None:
+    """Refuses what a constraint cannot be obeyed with, and blocks in which a step would do too much. The length that
+    the checkpoint was trained with is not the client's: there the canvas is shorter instead."""
+    if params.pad_delete_to_right:
+        raise InvalidRequest(
+            "pad_delete_to_right deletes masks that a constraint may need; leave one out", field="pad_delete_to_right"
+        )
+    block_length, most = params.block_length, most_at_once(automaton)
+    if block_length is None or block_length == config.block_length:
+        return
+    if min(block_length, params.max_new_tokens) > most:
+        raise InvalidRequest(
+            f"block_length={block_length} is too much to predict together by a constraint of {len(automaton.labels)} "
+            f"edges, with which {most} masks are possible; ask for block_length={most} at most, leave it out, or "
+            "simplify the constraint",
+            field="block_length",
+        )
 
 
 def _length_tokens(family: Family, config: ModelConfig) -> LengthTokens | None:

@@ -20,6 +20,7 @@ from app.engine.canvas.canvas import Canvas
 from app.engine.canvas.edits import Edits
 from app.engine.canvas.logprobs import LogprobTrack
 from app.engine.canvas.transcript import Transcript
+from app.engine.constraint.footprint import most_at_once
 from app.engine.decoding.constrained import ConstrainedRows
 from app.engine.decoding.step import Prediction, Sampler, StepPlan
 from app.engine.families.registry import family_named
@@ -27,8 +28,9 @@ from app.engine.families.span import RoundShare
 from app.engine.interface.events import CanvasSnapshot, Commit, TokenLogprobs
 from app.engine.interface.params import DecodingParams, GenerationRequest
 from app.engine.models.base import ModelConfig
-from app.engine.request.constraint import TextConstraint, most_at_once
-from app.engine.request.context import fit_window
+from app.engine.request.constraint import TextConstraint
+from app.engine.request.context import ContextWindow, fit_window
+from app.engine.request.probe import candidate_lengths
 
 _LEAST_FORCED_CONFIDENCE = 0.99
 """A confidence that every forced token exceeds: it is one, but for rounding."""
@@ -43,12 +45,11 @@ class Rounds:
         self._config = config
         self._family = family_named(config.family)
         self._rng = rng
-        wanted = min(params.max_new_tokens, most_at_once(request))
-        self.window = fit_window(request.prefix, request.suffix, wanted, config.context_length)
         ends, turn = config.special.ends, params.end_of_turn
         self.transcript = Transcript(ends if turn is None else (*ends, turn))
         self._logprobs = None if request.num_logprobs is None else LogprobTrack()
         self._steps_left = params.steps or 0  # that no round has been given
+        self.window = self._fit_window(request.prefix, params.max_new_tokens)
         self._sampler: Sampler
         self._constraint = None if request.constraint is None else TextConstraint(request, config)
         if self._constraint is not None:
@@ -157,13 +158,35 @@ class Rounds:
             forced=None if edits.forced is None else tuple(index + offset for index in edits.forced),
         )
 
+    def _fit_window(self, text: tuple[int, ...], left: int) -> ContextWindow:
+        """Gives the window behind a text, with `left` new tokens to write. Where a step would predict more masks
+        together than the constraint lets it, the canvas is shorter, and the rest follows on further ones."""
+        suffix, context_length = self._request.suffix, self._config.context_length
+        window = fit_window(text, suffix, left, context_length)
+        if self._request.constraint is None:
+            return window
+        most = most_at_once(self._request.constraint)
+        if self._most_predicted(window) <= most:
+            return window
+        return fit_window(text, suffix, min(left, most), context_length)
+
+    def _most_predicted(self, window: ContextWindow) -> int:
+        """The masks of a span that a step predicts together at most."""
+        if candidate_lengths(self._request.params, window):  # spans that are tried are predicted as a whole
+            return window.capacity
+        return min(self._with_own_steps(window.capacity).block_length or window.capacity, window.capacity)
+
     def _params(self, span_length: int) -> DecodingParams:
         """Gives the round its part of what the request asks for."""
-        params = self._request.params
-        if params.steps is not None:
-            params = self._family.span.spend_steps(params, self._share(span_length))
+        params = self._with_own_steps(span_length)
+        if self._request.params.steps is not None:
             self._steps_left -= params.steps or 0
         return replace(params, max_new_tokens=self.window.capacity)
+
+    def _with_own_steps(self, span_length: int) -> DecodingParams:
+        """The parameters of a round over so many positions, with its part of the steps."""
+        params = self._request.params
+        return params if params.steps is None else self._family.span.spend_steps(params, self._share(span_length))
 
     def _share(self, span_length: int) -> RoundShare:
         num_left = self._request.params.max_new_tokens - len(self.transcript.closed)
@@ -185,8 +208,7 @@ class Rounds:
         if self.transcript.ended or not self._request.open_ended or not written or left <= 0:
             return False
         text = (*self._request.prefix, *self.transcript.closed)
-        left = min(left, most_at_once(self._request))
-        self.window = fit_window(text, self._request.suffix, left, self._config.context_length)
+        self.window = self._fit_window(text, left)
         if self._constraint is not None:
             self._constraint.open_round(self.window.capacity)
         self.open(self.first_length)

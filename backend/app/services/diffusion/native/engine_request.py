@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from app.engine.interface.params import GenerationRequest
+from app.engine.constraint.footprint import most_at_once
+from app.engine.interface.params import DecodingParams, GenerationRequest
 from app.services.diffusion.base import Prepared
 from app.services.diffusion.errors import InvalidParameters
-from app.services.diffusion.models import DiffusionGenerationParams
+from app.services.diffusion.models import DiffusionGenerationParams, Params
 from app.text.prompt import PromptIds
 from app.text.tokenizer import Tokenizer
 
@@ -39,7 +41,7 @@ def engine_request(
         request_id=name,
         prefix=prompt.prefix,
         suffix=prompt.suffix,
-        params=prepared.decoding,
+        params=prepared.decoding if automaton is None else _within_bounds(prepared, automaton),
         open_ended=isinstance(params, DiffusionGenerationParams),
         snapshots=params.stream_mode == "canvas",
         num_logprobs=params.logprobs,
@@ -47,6 +49,17 @@ def engine_request(
         adapter=adapter,
         checked_for=config,
     )
+
+
+def _within_bounds(prepared: Prepared, automaton: TokenAutomaton) -> DecodingParams:
+    """The parameters, with blocks no longer than a constraint lets a step predict. A length that the client asks for is
+    not changed: the engine refuses it."""
+    params, decoding = prepared.params, prepared.decoding
+    assert isinstance(params, Params), "only texts that are written have constraints"
+    assert decoding is not None, "prepared by this model"
+    if params.block_length is not None or decoding.block_length is None:
+        return decoding
+    return replace(decoding, block_length=min(decoding.block_length, most_at_once(automaton)))
 
 
 def check_bias(logit_bias: Mapping[int, float], tokenizer: Tokenizer) -> None:

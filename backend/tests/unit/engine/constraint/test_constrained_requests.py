@@ -133,6 +133,74 @@ def test_a_length_that_takes_too_long_to_look_for_is_refused(
     assert "at most 10 tokens are possible" in refusal(11)
 
 
+def _state(
+    runners: Mapping[str, ModelRunner], name: str, params: DecodingParams, *, open_ended: bool = True
+) -> RequestState:
+    """A request whose constraint has two edges: any number of two tokens."""
+    config = runners[name].model.config
+    two_edges = automaton_of({(0, 10): 0, (0, 11): 0}, {0}, config.vocab_size)
+    request = GenerationRequest("a", (10,), (), params, open_ended=open_ended, constraint=two_edges)
+    return RequestState(request, config, lambda event: None)
+
+
+def test_a_length_of_a_gap_that_takes_too_long_to_look_for_is_refused(
+    runners: Mapping[str, ModelRunner], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.engine.request.constraint._MAX_VISITS", 20)
+    params = DecodingParams(10, block_length=2, eos_never_predicted=True)
+    _state(runners, "llada-tiny", params, open_ended=False)
+    with pytest.raises(InvalidRequest, match=r"exactly 11 tokens .* at most 10 tokens are possible"):
+        _state(runners, "llada-tiny", replace(params, max_new_tokens=11), open_ended=False)
+
+
+def test_blocks_that_are_too_much_to_predict_together_are_refused(
+    runners: Mapping[str, ModelRunner], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.engine.constraint.footprint._MAX_EDGES", 10)
+    for fits in (DecodingParams(30, block_length=5), DecodingParams(5, block_length=30)):
+        _state(runners, "llada-tiny", fits)
+    with pytest.raises(InvalidRequest, match=r"block_length=6 .* 2 edges, .* block_length=5 at most") as refused:
+        _state(runners, "llada-tiny", DecodingParams(30, block_length=6))
+    assert refused.value.field == "block_length"
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "open_ended", "span"),
+    [
+        ("llada-tiny", DecodingParams(20), True, 3),
+        ("llada-tiny", DecodingParams(20, block_length=3), True, 20),
+        ("llada-tiny", DecodingParams(20, block_length=2, steps=7), True, 20),  # blocks of three
+        ("llada-tiny", DecodingParams(20, block_length=2, steps=6), True, 3),  # blocks of four
+        ("llada-tiny", DecodingParams(20, block_length=2, mask_lengths=(8, 16)), False, 3),  # tried as a whole
+        ("sdar-tiny", DecodingParams(20), True, 3),  # blocks of four, as it was trained
+    ],
+)
+def test_a_canvas_is_shorter_where_a_step_would_predict_too_many_masks(
+    runners: Mapping[str, ModelRunner],
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    params: DecodingParams,
+    open_ended: bool,
+    span: int,
+) -> None:
+    monkeypatch.setattr("app.engine.constraint.footprint._MAX_EDGES", 6)
+    state = _state(runners, name, params, open_ended=open_ended)
+    state.start()
+    num_masks = sum(len(part.lattice.rows) for part in state.work.constrained)
+    assert (state.canvas.span_length or num_masks) == span
+    assert num_masks <= 3
+
+
+@pytest.mark.parametrize("name", ["llada-tiny", "sdar-tiny"])
+def test_an_answer_over_short_canvases_is_a_text_that_the_constraint_allows(
+    runners: Mapping[str, ModelRunner], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    ten = automaton_of({(place, 10): place + 1 for place in range(10)}, {10}, runners[name].model.config.vocab_size)
+    monkeypatch.setattr("app.engine.constraint.footprint._MAX_EDGES", 30)
+    request = GenerationRequest("ten", (11,), (), DecodingParams(12), open_ended=True, constraint=ten)
+    assert _text(_run(runners[name], [request])["ten"]) == (10,) * 10
+
+
 @pytest.mark.parametrize("name", ["llada-tiny", "dream-tiny", "dreamon-tiny"])
 def test_a_gap_may_have_to_stay_empty(runners: Mapping[str, ModelRunner], name: str) -> None:
     """The shortest text after the empty one has twelve tokens, and nine fit."""
