@@ -123,12 +123,11 @@ def _short_name(archive: str) -> str:
 
 def _recipe(recipe: Recipe, results: dict[str, Any]) -> str:
     shape, schedule = recipe.shape, recipe.schedule
-    stored, trained = (results[f"parameters_{kind}"] / 1e6 for kind in ("stored", "trained"))
     stages = "; ".join(f"up to {stage.until:.0%} of the budget: {_mixture(stage.mixture)}" for stage in schedule.stages)
     remark = f"\n\n{recipe.remark.strip()}" if recipe.remark else ""
     return f"""## Recipe
 
-- {stored:.1f}M parameters stored in bf16, {trained:.1f}M trained (the head is a copy of the embedding):
+- {results["parameters"] / 1e6:.1f}M parameters in bf16 (the head is the embedding):
   vocabulary {shape["vocab_size"]}, width {shape["width"]}, {shape["layers"]} layers, {shape["heads"]} heads
   ({shape["kv_heads"]} for keys and values), MLP {shape["mlp_width"]}, context {shape["context_length"]}.
 - {_run(results["run"], results["data"]["train"]["tokens"])}

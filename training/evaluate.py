@@ -167,7 +167,7 @@ class Evaluation:
             "data": json.loads((self.data / "manifest.json").read_text()),
             "run": run_summary(self.log, results_file(self.recipe, self.checkpoint)),
             "counts": asdict(self.counts),
-            **count_parameters(self.model),
+            "parameters": sum(weight.numel() for weight in self.model.parameters()),
             **self._masked(),
             "bits_per_byte": {part: self._bits(part) for part in self._parts()},
             **(self._infilling() if self.language.special.expand is not None else {}),
@@ -240,11 +240,6 @@ def run_summary(log: Path, earlier: Path) -> dict[str, Any] | None:
         "warm_starts": [entry["from"] for entry in entries if entry["kind"] == "warm_start"],
         "curve": [(entry["tokens"], entry["masked_0.5"]["cross_entropy"]) for entry in reports],
     }
-
-
-def count_parameters(model: FamilyModel) -> dict[str, int]:
-    stored = sum(parameter.numel() for parameter in model.parameters())
-    return {"parameters_stored": stored, "parameters_trained": stored - model.config.vocab_size * model.config.width}
 
 
 def results_file(recipe: Recipe, checkpoint: Path) -> Path:

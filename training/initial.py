@@ -24,7 +24,7 @@ SHARPNESS = 4.0
 
 def build(recipe: Recipe, tokenizer: Tokenizer) -> FamilyModel:
     """The family's network, tied, with small random weights."""
-    config = published_config(recipe.family, recipe.shape, special_ids(tokenizer, recipe.family), is_tied=True)
+    config = published_config(recipe.family, recipe.shape, special_ids(tokenizer, recipe.family))
     model = build_model(config)
     for name, parameter in model.named_parameters():
         if parameter.ndim == 2:

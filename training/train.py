@@ -290,7 +290,9 @@ def read_arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True, choices=("dreamon", "llada"))
     parser.add_argument(
-        "--preset", default="cpu", help="section of the recipe: cpu, gpu, quick; start of llada, code of dreamon (default: cpu)"
+        "--preset",
+        default="cpu",
+        help="section of the recipe: cpu, gpu, quick; start of llada, code of dreamon (default: cpu)",
     )
     parser.add_argument(
         "--quick", dest="preset", action="store_const", const="quick", help="the same as --preset quick"

@@ -43,8 +43,7 @@ RESULTS: dict[str, Any] = {
         ],
     },
     "run": {"step": 10, "tokens": 10000, "minutes": 3.0, "curve": []},
-    "parameters_stored": 3_000_000,
-    "parameters_trained": 2_500_000,
+    "parameters": 2_500_000,
     "masked_0.5": {"cross_entropy": 3.5, "accuracy": 0.4, "lookup_accuracy": 0.25},
     "bits_per_byte": {
         "heldout": {

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from app.engine.families.checkpoint import load_model
 from tests.unit.training.conftest import SHAPE, tiny_recipe, tokenizer_for
 from training.evaluate import load_exported
-from training.export import HEADS, export, published_config
+from training.export import export, published_config
 from training.initial import build
 from training.tokenizer import SPECIAL_TOKENS, special_ids
 
@@ -32,12 +32,13 @@ def test_an_exported_checkpoint_computes_what_was_trained(family: str, tmp_path:
 
 
 @pytest.mark.parametrize("family", ["llada", "dream"])
-def test_the_files_hold_bf16_and_an_untied_head(family: str, tmp_path: Path) -> None:
+def test_the_files_hold_bf16_and_the_embedding_once(family: str, tmp_path: Path) -> None:
     tokenizer = tokenizer_for(family)
-    export(build(tiny_recipe(family, {}), tokenizer).state_dict(), tokenizer, family, SHAPE, tmp_path)
+    model = build(tiny_recipe(family, {}), tokenizer)
+    export(model.state_dict(), tokenizer, family, SHAPE, tmp_path)
     tensors = load_file(tmp_path / "model.safetensors")
-    embedding, head = HEADS[family]
-    assert torch.equal(tensors[embedding], tensors[head])
+    assert model.EMBEDDING_NAME in tensors
+    assert model.HEAD_NAME not in tensors
     assert {tensor.dtype for tensor in tensors.values()} == {torch.bfloat16}
     assert not (tmp_path / "model.safetensors.partial").exists()
 
@@ -45,7 +46,7 @@ def test_the_files_hold_bf16_and_an_untied_head(family: str, tmp_path: Path) -> 
 @pytest.mark.parametrize(("family", "vectors"), [("llada", "llada-tiny"), ("dream", "dreamon-tiny")])
 def test_config_keys_are_the_published_ones(family: str, vectors: str) -> None:
     published: dict[str, Any] = json.loads((VECTORS / vectors / "config.json").read_text())
-    config = published_config(family, SHAPE, special_ids(tokenizer_for(family), family), is_tied=False)
+    config = published_config(family, SHAPE, special_ids(tokenizer_for(family), family))
     assert set(config) - {"bos_token_id"} <= set(published)
 
 

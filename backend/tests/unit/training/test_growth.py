@@ -28,9 +28,10 @@ def logits_of(model: FamilyModel) -> torch.Tensor:
     return model.head(model.hidden(ids, torch.arange(20), [12, 8]))
 
 
+@pytest.mark.parametrize("changes", [LARGER, {}], ids=["larger", "as large"])
 @pytest.mark.parametrize("family", ["dream", "llada"])
-def test_a_grown_network_computes_what_the_smaller_one_did(family: str) -> None:
-    smaller, grown, tokenizer = model_of(family, 1), model_of(family, 2, **LARGER), tokenizer_for(family)
+def test_a_grown_network_computes_what_the_smaller_one_did(family: str, changes: dict[str, int]) -> None:
+    smaller, grown, tokenizer = model_of(family, 1), model_of(family, 2, **changes), tokenizer_for(family)
     for norm in (smaller.stack().norm, smaller.stack().layers[0].parts().mlp_norm):
         torch.nn.init.uniform_(norm.weight, 0.5, 1.5)
     # The epsilon of a norm weighs a little more over channels that are zero; large states hide it.

@@ -14,7 +14,7 @@ from tests.unit.training.conftest import TEXTS, language_for, tiny_recipe, token
 from training import train as program
 from training.batches import draw_samples
 from training.evaluate import load_exported
-from training.export import export, untied
+from training.export import export, in_bfloat16
 from training.initial import build
 from training.interruption import Interruption
 from training.objectives import OBJECTIVES, Language, collate
@@ -92,7 +92,7 @@ def test_a_run_leaves_a_log_a_picture_and_a_checkpoint_that_loads_strictly(optio
     assert last["kind"] == "report"
     assert {"masked_0.15", "masked_0.5", "masked_0.85"} <= last.keys()
     model, _ = load_exported(tmp_path / "out")
-    assert not model.config.tied
+    assert model.config.tied
     assert "training loss" in (tmp_path / "run.svg").read_text()
 
 
@@ -214,8 +214,9 @@ def chosen(*arguments: str, model: str = "llada") -> Options:
 
 
 def test_only_the_presets_for_shipped_models_export_to_the_assets(tmp_path: Path) -> None:
-    assert chosen("--device", "cpu").target == ASSETS / "llada"
-    assert chosen("--preset", "code", "--run", str(tmp_path), model="dreamon").target == tmp_path / "export"
+    assert chosen("--device", "cpu", "--warm-start", "start").target == ASSETS / "llada"
+    for model, preset in (("dreamon", "code"), ("llada", "start")):
+        assert chosen("--preset", preset, "--run", str(tmp_path), model=model).target == tmp_path / "export"
     quick = chosen("--quick", "--run", str(tmp_path))
     assert quick.target == tmp_path / "export"
     assert quick.picture == tmp_path / "run.svg"
@@ -226,9 +227,9 @@ def test_only_the_presets_for_shipped_models_export_to_the_assets(tmp_path: Path
 
 def test_cuda_is_refused_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert chosen().device.type == "cpu"
+    assert chosen("--preset", "start").device.type == "cpu"
     with pytest.raises(ValueError, match="CUDA"):
-        chosen("--device", "cuda")
+        chosen("--preset", "start", "--device", "cuda")
 
 
 def test_the_rate_warms_up_stays_and_falls() -> None:
@@ -242,6 +243,7 @@ def test_the_rate_warms_up_stays_and_falls() -> None:
 
 PRESETS = [
     ("dreamon", "code"),
+    ("llada", "start"),
     *((model, preset) for model in ("dreamon", "llada") for preset in ("cpu", "gpu", "quick")),
 ]
 
@@ -257,13 +259,16 @@ def test_the_recipes_can_be_read_and_name_known_objectives_and_sources(model: st
 
 
 def test_an_unknown_preset_is_refused_by_name() -> None:
-    with pytest.raises(ValueError, match="cpu, gpu, quick"):
+    with pytest.raises(ValueError, match="cpu, start, gpu, quick"):
         read_recipe("llada", "tpu")
 
 
 @pytest.mark.parametrize(
     ("model", "preset"),
-    [pytest.param(*each, marks=pytest.mark.thorough) if {"gpu", "code"} & {*each} else each for each in PRESETS],
+    [
+        pytest.param(*each, marks=pytest.mark.thorough) if {"gpu", "code", "start"} & {*each} else each
+        for each in PRESETS
+    ],
 )
 def test_a_presets_own_shape_learns(model: str, preset: str, corpus: Corpus) -> None:
     """A few steps on one small batch of the real shape at the preset's peak rates."""
@@ -284,8 +289,8 @@ def test_a_presets_own_shape_learns(model: str, preset: str, corpus: Corpus) -> 
 def test_the_gpu_presets_stay_below_30_mb(model: str) -> None:
     recipe = read_recipe(model, "gpu")
     trained = build(recipe, tokenizer_for(recipe.family)).state_dict()
-    stored = sum(tensor.nbytes for tensor in untied(trained, recipe.family).values())
-    assert 26e6 < stored < 30e6
+    stored = sum(tensor.nbytes for tensor in in_bfloat16(trained).values())
+    assert 23e6 < stored < 30e6
 
 
 @pytest.mark.parametrize("preset", ["code", "gpu", "quick"])
