@@ -24,7 +24,7 @@ def test_the_service_writes_by_the_defaults_and_by_each_variation(monkeypatch: p
     monkeypatch.setattr(variations, "load_judge", uniform_judge)
     monkeypatch.setattr(variations, "english_words", lambda: frozenset({"there", "was", "a", "dog"}))
     monkeypatch.setattr(variations, "read_texts", list)
-    monkeypatch.setattr(variations, "heldout_beginnings", lambda texts: true)
+    monkeypatch.setattr(variations, "heldout_beginnings", lambda texts, count: true)
     found = varied("llada", ASSETS / "llada", ["max_length=8", "max_length=3"])
     assert list(found) == ["true text", "defaults", "max_length=8", "max_length=3"]
     assert found["true text"]["ratio"] == 1.0
