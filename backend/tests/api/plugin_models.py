@@ -58,14 +58,15 @@ class Endless(DiffusionModel):
 
 
 class Lines(DiffusionModel):
-    """A line every few milliseconds until nobody listens any more."""
+    """A line of two tokens every few milliseconds until nobody listens any more, for 9 tokens of which it sees 5."""
 
     def __init__(self) -> None:
         super().__init__("lines")
 
     async def generate_stream(self, params: DiffusionGenerationParams) -> AsyncIterator[DiffusionStreamEvent]:
+        yield DiffusionStreamEvent(type="start", metadata={"prompt_tokens": 9, "truncated_prompt_tokens": 4})
         while True:
-            yield token("line\n")
+            yield DiffusionStreamEvent(type="token", data="line\n", metadata={"tokens": 2})
             await asyncio.sleep(0.005)
 
     async def infill_stream(self, params: DiffusionInfillingParams) -> AsyncIterator[DiffusionStreamEvent]:

@@ -94,6 +94,16 @@ def test_a_line_in_time_is_enough(server: Server) -> None:
     assert after["cancelled_requests"] == before["cancelled_requests"]
 
 
+def test_one_that_was_cut_off_in_time_tells_its_tokens(server: Server) -> None:
+    body: Json = {"input_prefix": "a", "model": "lines", "t_max_predict_ms": 20}
+    whole = ask(server, body).json()
+    last = json.loads(data_of(ask(server, {**body, "stream": True}))[-1])
+    for answer in (whole, last):
+        assert (answer["tokens_evaluated"], answer["truncated"]) == (5, True)
+        assert answer["tokens_predicted"] == answer["timings"]["predicted_n"]
+    assert whole["tokens_predicted"] >= 2 * whole["content"].count("\n")
+
+
 def test_errors_are_read_where_llama_cpp_has_them(server: Server) -> None:
     for body, status in (({"input_prefix": 5}, 400), ({"input_prefix": "a", "model": "x"}, 404)):
         response = ask(server, body)

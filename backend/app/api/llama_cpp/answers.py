@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import Any
 
 from app.api.llama_cpp.requests import InfillRequest
@@ -16,13 +16,23 @@ class InfillAnswer:
 
     Args:
         n_ctx: tokens that the model sees at a time.
+        progress: counts its tokens until the last event reports them, which does not come where the time was up.
     """
 
-    def __init__(self, asked: InfillRequest, *, index: int, model_id: str, n_ctx: int) -> None:
+    def __init__(
+        self,
+        asked: InfillRequest,
+        *,
+        index: int,
+        model_id: str,
+        n_ctx: int,
+        progress: Callable[[], Mapping[str, int]] = dict,
+    ) -> None:
         self._asked = asked
         self._index = index
         self._n_ctx = n_ctx
-        self._reported = AnswerMetadata(model_id=model_id, prompt_tokens=0, finish_reason="length")
+        self._progress = progress
+        self._reported = AnswerMetadata(model_id=model_id, prompt_tokens=0, tokens_generated=0, finish_reason="length")
         self._pieces: list[str] = []
         self._started_s = self._now_s()
 
@@ -32,7 +42,7 @@ class InfillAnswer:
             self._started_s = self._now_s()
         elif event.type == "token":
             self._pieces.append(event.data)
-        self._reported = answer_metadata(self._reported, event.metadata)
+        self._reported = answer_metadata(self._reported, self._progress(), event.metadata)
 
     def piece(self, text: str) -> dict[str, Any]:
         """The chunk of a stream for a piece of text."""
@@ -47,7 +57,7 @@ class InfillAnswer:
         return self._everything("")
 
     def _everything(self, content: str) -> dict[str, Any]:
-        num_predicted = self._reported.get("tokens_generated", len(self._pieces))
+        num_predicted = self._reported["tokens_generated"]
         num_left_out = self._reported.get("truncated_prompt_tokens", 0)
         num_prompt_tokens = num_seen_tokens(self._reported)
         return {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import aclosing
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -83,14 +84,13 @@ async def llama_cpp_infill(asked: InfillBody, service: ServiceDep, request: Requ
     if is_marker(service, asked.model, asked.input_suffix):
         asked = asked.model_copy(update={"input_suffix": ""})
     num_answers = min(asked.num_answers, num_places(service))
-    answers = [
-        InfillAnswer(asked, index=index, model_id=model.model_id, n_ctx=model.context_length or 0)
-        for index in range(num_answers)
-    ]
+    answer_at = partial(InfillAnswer, asked, model_id=model.model_id, n_ctx=model.context_length or 0)
     if not asked.wants_text:
-        return Response(data_line(answers[0].last()), media_type=SERVER_SENT_EVENTS) if asked.stream else _body(answers)
+        empty = [answer_at(index=index) for index in range(num_answers)]
+        return Response(data_line(empty[0].last()), media_type=SERVER_SENT_EVENTS) if asked.stream else _body(empty)
     asked = await with_biased_ids(asked, service)
     generations = start_choices(service, asked.params(model.max_length)[:num_answers], request)
+    answers = [answer_at(index=index, progress=each.progress) for index, each in enumerate(generations)]
     try:
         if asked.stream:
             events = _events(asked, generations)

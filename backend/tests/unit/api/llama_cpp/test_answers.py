@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 
 from app.api.llama_cpp.answers import InfillAnswer, in_time
 from app.api.llama_cpp.requests import InfillRequest
@@ -12,8 +12,11 @@ from tests.unit.services.diffusion.serving import serving
 COMPLETE = {"model_id": "m", "prompt_tokens": 4, "tokens_generated": 3, "finish_reason": "stop", "seed": 9}
 
 
-def answered(asked: InfillRequest) -> InfillAnswer:
-    answer = InfillAnswer(asked, index=1, model_id="m", n_ctx=512)
+PROGRESS = {"prompt_tokens": 4, "truncated_prompt_tokens": 0, "tokens_generated": 2}
+
+
+def answered(asked: InfillRequest, progress: Mapping[str, int] = PROGRESS) -> InfillAnswer:
+    answer = InfillAnswer(asked, index=1, model_id="m", n_ctx=512, progress=lambda: progress)
     answer.take(DiffusionStreamEvent(type="start", metadata={"model_id": "m", "prompt_tokens": 4, "seed": 9}))
     for text in ("a", "b"):
         answer.take(DiffusionStreamEvent(type="token", data=text))
@@ -52,6 +55,12 @@ async def test_only_requested_fields_are_in_the_answer() -> None:
 async def test_one_that_was_cut_off_has_reached_a_limit() -> None:
     whole = answered(InfillRequest(input_prefix="x" * 5_001)).whole()
     assert (whole["stop_type"], whole["tokens_predicted"], whole["truncated"]) == ("limit", 2, True)
+
+
+async def test_one_that_was_cut_off_counts_tokens_and_no_pieces() -> None:
+    progress = {"prompt_tokens": 4, "truncated_prompt_tokens": 3, "tokens_generated": 7}
+    whole = answered(InfillRequest(input_prefix="x"), progress).whole()
+    assert (whole["tokens_predicted"], whole["tokens_evaluated"], whole["truncated"]) == (7, 1, True)
 
 
 class SlowWords(WordsModel):
