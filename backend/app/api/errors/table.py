@@ -231,6 +231,12 @@ def problem_of_code(code: str, detail: str) -> Problem:
     return _problem(status, title, code, detail)
 
 
+def headers_of_code(code: str) -> dict[str, str]:
+    """The headers of an answer that is the problem of an `error` event."""
+    kind = next((cls for cls in PROBLEMS if getattr(cls, "code", "") == code), None)
+    return {} if kind is None else _when_again(kind)
+
+
 def _problem(status: int, title: str, code: str, detail: str, **more: Any) -> Problem:
     return Problem(type=TYPE_PREFIX + code, title=title, status=status, code=code, detail=detail, **more)
 
@@ -262,7 +268,12 @@ def _headers(error: Exception) -> dict[str, str]:
         return {"WWW-Authenticate": "Bearer"}
     if isinstance(error, BodyTooSlow):
         return {"Connection": "close"}  # what still arrives is the rest of this body, and no next request
-    if isinstance(error, GenerationTimeout):
+    return _when_again(error)
+
+
+def _when_again(error: Exception | type[Exception]) -> dict[str, str]:
+    """The headers that tell a client when to send its request again, or not to."""
+    if isinstance(error, GenerationTimeout) or error is GenerationTimeout:
         return dict(NOT_AGAIN)
     retry_after_s = getattr(error, "retry_after_s", None)
     return {} if retry_after_s is None else {"Retry-After": str(retry_after_s)}

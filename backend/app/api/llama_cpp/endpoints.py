@@ -15,7 +15,7 @@ from app.api.bodies.body import body_of
 from app.api.bodies.passed_over import PassedOver
 from app.api.deps import ServiceDep
 from app.api.errors.openai_problem import OPENAI_FORM, OpenAIProblemResponse
-from app.api.errors.table import NOT_AGAIN, problem_of_code
+from app.api.errors.table import headers_of_code, problem_of_code
 from app.api.health import require_ready
 from app.api.llama_cpp.answers import InfillAnswer, in_time
 from app.api.llama_cpp.requests import NAMES, InfillRequest
@@ -35,7 +35,7 @@ from app.api.streams.framing import SERVER_SENT_EVENTS, data_line
 from app.api.wire.disconnect import while_connected
 from app.api.wire.json_encoding import JsonResponse
 from app.services.diffusion import Generation
-from app.services.diffusion.errors import FieldRefusal, GenerationTimeout
+from app.services.diffusion.errors import FieldRefusal
 
 router = APIRouter(tags=["llama.cpp"], default_response_class=JsonResponse)
 
@@ -115,8 +115,7 @@ async def _collect(
             async for index, event in events:
                 if event.type == "error":
                     code = event.metadata["code"]
-                    headers = NOT_AGAIN if code == GenerationTimeout.code else {}
-                    return OpenAIProblemResponse(problem_of_code(code, event.data), headers)
+                    return OpenAIProblemResponse(problem_of_code(code, event.data), headers_of_code(code))
                 answers[index].take(event)
         return _body(answers)
 

@@ -23,6 +23,7 @@ from app.api.errors.table import (
     TooManyConnections,
     UnknownField,
     UnsupportedMediaType,
+    headers_of_code,
     problem_response,
 )
 from app.services.diffusion.errors import (
@@ -96,6 +97,13 @@ def test_every_error_is_a_problem_document(error: Exception, status: int, code: 
     assert body["title"]
     assert body["detail"]
     Problem.model_validate(body)
+
+
+@pytest.mark.parametrize("error", [error for error, *_ in EXPECTED if isinstance(error, ServiceError)], ids=repr)
+def test_an_error_that_was_an_event_says_as_much_of_when_to_ask_again(error: ServiceError) -> None:
+    _, headers, _ = answer(error)
+    told = {name.lower(): value for name, value in headers_of_code(error.code).items()}
+    assert told == {name: headers[name] for name in ("retry-after", "x-should-retry") if name in headers}
 
 
 def leaves(root: type[Exception]) -> set[type[Exception]]:
