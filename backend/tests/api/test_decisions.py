@@ -62,6 +62,18 @@ def test_systemone_answers_each_question_by_its_type(server: Server, model: str)
     assert all(0.0 < each["label_mass"] <= 1.0 for each in answer["diagnostics"].values())
 
 
+@pytest.mark.parametrize(
+    ("path", "asked"),
+    [
+        ("systemone", {"state": "Help", "questions": QUESTIONS}),
+        ("decisions", {"input": "Help", "questions": LISTED}),
+        ("decisions", {"input": "Help", "questions": NAMED}),
+    ],
+)
+def test_an_empty_model_is_the_default_one(server: Server, path: str, asked: Json) -> None:
+    assert answered(server, path, {**asked, "model": ""}) == answered(server, path, asked)
+
+
 @pytest.fixture
 def client(server: Server) -> Iterator[OpenAI]:
     with OpenAI(base_url=f"{server.url}/v1", api_key="none is needed", max_retries=0) as client:

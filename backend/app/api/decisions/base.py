@@ -42,7 +42,7 @@ class DecisionsRequest(Strict, ABC):
     def params(self) -> DiffusionDecisionParams:
         """The request to the service. Raises InvalidBody."""
         questions = [question._asdict() for question in self.asked()]
-        given = {"model_id": self.model, "state": self.text(), "permutations": self.permutations}
+        given = {"model_id": self.model or None, "state": self.text(), "permutations": self.permutations}
         return decision_params({**given, "questions": questions}, self.NAMES)
 
 
