@@ -46,6 +46,8 @@ class CatalogEntry:
     """Why there is no instance."""
     outdated: Callable[[DiffusionModel, DiffusionConfig, DiffusionConfig], frozenset[str]] = differing_settings
     """Names the settings that would make another of an instance, given its configuration and a new one."""
+    setting: str = ""
+    """The setting that names it; empty where none does."""
 
 
 def configured_entries(config: DiffusionConfig) -> list[CatalogEntry]:
@@ -56,10 +58,11 @@ def configured_entries(config: DiffusionConfig) -> list[CatalogEntry]:
             malformed or taken, or a base is none of the models.
     """
     builders: dict[str, Callable[[DiffusionConfig], DiffusionModel]] = {"dreamon": _dreamon, "llada": _llada}
+    settings = {"dreamon": "dreamon_path", "llada": "llada_path"}
     for model_id, location in parse_extra_models(config.extra_models):
         if model_id in builders:
             raise InvalidParameters(f"extra_models: the id {model_id!r} is taken; choose another", field="extra_models")
-        builders[model_id] = _extra(model_id, location)
+        builders[model_id], settings[model_id] = _extra(model_id, location), "extra_models"
     bases = tuple(builders)
     for adapter in parse_adapters(config.adapters):
         if adapter.base_id not in bases:
@@ -70,9 +73,11 @@ def configured_entries(config: DiffusionConfig) -> list[CatalogEntry]:
             )
         if adapter.model_id in builders:
             raise InvalidParameters(f"adapters: the id {adapter.model_id!r} is taken; choose another", field="adapters")
-        builders[adapter.model_id] = _adapter(adapter)
+        builders[adapter.model_id], settings[adapter.model_id] = _adapter(adapter), "adapters"
     return [
-        CatalogEntry(model_id, build(config), build, outdated=_outdated(model_id, build))
+        CatalogEntry(
+            model_id, build(config), build, outdated=_outdated(settings[model_id], build), setting=settings[model_id]
+        )
         for model_id, build in builders.items()
     ]
 
@@ -211,19 +216,21 @@ def _adapter(first: AdapterItem) -> Callable[[DiffusionConfig], DiffusionModel]:
 
 
 def _outdated(
-    model_id: str, build: Callable[[DiffusionConfig], DiffusionModel]
+    setting: str, build: Callable[[DiffusionConfig], DiffusionModel]
 ) -> Callable[[DiffusionModel, DiffusionConfig, DiffusionConfig], frozenset[str]]:
-    """A function that gives the settings that would change an instance; equivalent values are no difference."""
-    own_setting = f"{model_id}_path"
-    location_setting = own_setting if own_setting in RELOAD_SETTINGS else "extra_models"
-    names = {"location": location_setting, "device": "device_preference"}
+    """A function that gives the settings that would change an instance; equivalent values are no difference.
+
+    Args:
+        setting: what names the model.
+    """
+    names = {"location": setting, "device": "device_preference"}
 
     def outdated(model: DiffusionModel, before: DiffusionConfig, now: DiffusionConfig) -> frozenset[str]:
         successor = build(now)
         assert isinstance(model, NativeDiffusionModel)
         assert isinstance(successor, NativeDiffusionModel)
         if model.base_id is not None:
-            return frozenset({"adapters"} if model.differences(successor) else ())
+            return frozenset({setting} if model.differences(successor) else ())
         return frozenset(names.get(name, name) for name in model.differences(successor))
 
     return outdated

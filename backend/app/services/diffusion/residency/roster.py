@@ -26,29 +26,32 @@ class Roster:
     def __init__(self, residency: Residency, place: Callable[[CatalogEntry], CatalogEntry]) -> None:
         self._residency = residency
         self._place = place
-        self._configured_ids: frozenset[str] = frozenset()
+        self._settings: dict[str, str] = {}
+        """The setting that names each model of the configuration."""
 
     def adopt(self, config: DiffusionConfig) -> None:
-        """Serves the models of a configuration, and no longer those that only an earlier one named. Everything that can
-        be wrong is found before anything changes.
+        """Serves the models of a configuration, and no longer those that only an earlier one named. An id that another
+        setting names now is another model. Everything that can be wrong is found before anything changes.
 
         Raises:
             InvalidParameters: `extra_models` is malformed or takes an id twice, or there is no such default model.
         """
-        entries = {entry.model_id: self._place(entry) for entry in configured_entries(config)}
-        others = {slot.model_id for slot in self._residency.slots} - self._configured_ids
+        entries = {entry.model_id: entry for entry in configured_entries(config)}
+        settings = {model_id: entry.setting for model_id, entry in entries.items()}
+        others = {slot.model_id for slot in self._residency.slots} - self._settings.keys()
         if self._residency.is_complete.is_set():
             _check_default(config.default_model, others | entries.keys())
         if taken := others & entries.keys():
             raise InvalidParameters(
                 f"extra_models: {', '.join(taken)} is taken; choose another id", field="extra_models"
             )
-        for model_id in self._configured_ids - entries.keys():
-            self._residency.remove(model_id)
-        for entry in entries.values():
-            if entry.model_id not in self._configured_ids:
-                self._residency.add(entry)
-        self._configured_ids = frozenset(entries)
+        for model_id, setting in self._settings.items():
+            if settings.get(model_id) != setting:
+                self._residency.remove(model_id)
+        for model_id, entry in entries.items():
+            if self._settings.get(model_id) != entry.setting:
+                self._residency.add(self._place(entry))
+        self._settings = settings
 
     def register(self, model: DiffusionModel) -> Slot:
         """Serves a model that someone made.

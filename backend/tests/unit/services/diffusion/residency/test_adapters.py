@@ -195,6 +195,19 @@ async def test_adapters_come_and_go_with_the_configuration(folders: Callable[[st
         assert await text(service, "llada")
 
 
+async def test_an_id_that_becomes_one_of_an_adapter_is_another_model_and_back(folders: Callable[[str], Path]) -> None:
+    checkpoint, adapter = {"extra_models": f"x={BASE}", "adapters": ""}, f"x=llada:{folders('x')}"
+    async with served("", extra_models=checkpoint["extra_models"]) as service:
+        of_base = await text(service, "x")
+        change = await service.configure({"extra_models": "", "adapters": adapter})
+        assert change.needs_reload == []
+        assert [model.base_model for model in service.list_models()] == [None, None, "llada"]
+        assert await text(service, "x") != of_base == await text(service, "llada")
+        await service.configure(checkpoint)
+        assert [model.base_model for model in service.list_models()] == [None, None, None]
+        assert await text(service, "x") == of_base
+
+
 # -- what is wrong ----------------------------------------------------------------------------------------------------
 
 
