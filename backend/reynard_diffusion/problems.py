@@ -45,6 +45,7 @@ BY_CODE: dict[str, type[DiffusionError]] = {
     "out_of_memory": Unavailable,
     "queue_full": Unavailable,
     "timeout": GenerationTimeout,
+    "unknown_model": NotFound,
     "unsupported_operation": InvalidRequest,
 }
 """The error by code, for a stream that had begun, whose status was 200."""
