@@ -119,6 +119,15 @@ def test_a_stop_string_ends_text_and_stream_alike(server: Server) -> None:
     assert plain["metadata"]["finish_reason"] == "stop"
 
 
+@pytest.mark.parametrize("model_id", ["dreamon", "llada"])
+def test_a_stop_string_in_the_first_step_leaves_its_canvas(server: Server, model_id: str) -> None:
+    body: Json = {"text": "Once upon", "model_id": model_id, "max_length": 1, "seed": 2}
+    stop = server.answer("/generate", body)["generated_text"][0]
+    events = server.events("/generate/stream", {**body, "stop": stop, "stream_mode": "canvas"})
+    assert [event["type"] for event in events] == ["start", "step", "complete"]
+    assert (events[1]["data"]["step"], events[2]["metadata"]["stop_string"]) == (1, stop)
+
+
 def test_a_failure_in_mid_stream_is_the_last_event(server: Server) -> None:
     events = server.events("/generate/stream", {"text": "x", "model_id": "breaks-later"})
     assert [event["type"] for event in events] == ["start", "token", "error"]

@@ -44,7 +44,8 @@ class Translator:
         if isinstance(event, Admitted):
             return [self._start(event)]
         if isinstance(event, Step):
-            return [*self._pieces(event), *self._canvas(event)]
+            # The canvas first: where a stop string ends the answer with this text, nothing behind it is read.
+            return [*self._canvas(event), *self._pieces(event)]
         if isinstance(event, Finished):
             return [*self._rest(event), _ended(event)]
         return []
