@@ -6,6 +6,7 @@ Messages are short, and always encodable.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -31,7 +32,7 @@ PHRASES: dict[str, Callable[[str, str, dict[str, Any]], str]] = {
     "less_than": lambda path, value, bound: f"{path}={value} must be below {_number(bound['lt'])}",
     "string_too_short": lambda path, value, bound: f"{path} is empty; at least 1 character is needed",
     "too_short": lambda path, value, bound: _too_few(path, bound["actual_length"], bound["min_length"]),
-    "value_error": lambda path, value, bound: str(bound["error"]),
+    "value_error": lambda path, value, bound: _in_full(path, str(bound["error"])),
     "union_tag_invalid": lambda path, value, bound: (
         f"{path}.type={_quoted(bound['tag'])} must be one of {bound['expected_tags']}"
     ),
@@ -169,6 +170,12 @@ def _quoted(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     return repr(shown) if isinstance(value, str) else str(shown)
+
+
+def _in_full(path: str, message: str) -> str:
+    """The message of a validator, which knows a nested field by its last name alone, with the whole path of it."""
+    name = path.rpartition(".")[2]
+    return path + message.removeprefix(name) if name and re.match(rf"{re.escape(name)}\b", message) else message
 
 
 def _too_few(path: str, count: int, least: int) -> str:

@@ -13,6 +13,7 @@ from pydantic_core import from_json
 from app.api.wire.json_encoding import json_bytes
 from app.core.complaints import MAX_COMPLAINTS, Complaint, complaints, echo
 from app.services.diffusion.models import DiffusionGenerationParams, DiffusionInfillingParams
+from app.services.diffusion.reading import DiffusionReadParams
 
 
 def complained(body: Any, model: type[BaseModel] = DiffusionGenerationParams) -> list[Complaint]:
@@ -68,6 +69,38 @@ def test_the_complaint_about_a_union_is_that_of_the_arm_that_got_furthest(stop: 
 def test_rules_over_several_fields_say_what_they_mean() -> None:
     (error,) = complained('{"prefix": "", "suffix": ""}', DiffusionInfillingParams)
     assert "both empty" in error.message
+
+
+@pytest.mark.parametrize(
+    ("model", "body", "field", "message"),
+    [
+        (
+            DiffusionGenerationParams,
+            {"text": "a", "constraint": {"choices": ["a", ""]}},
+            "constraint.choices",
+            "constraint.choices[1] has 0 characters; 1 to 1000 are allowed",
+        ),
+        (
+            DiffusionGenerationParams,
+            {"text": "a", "constraint": {"json_schema": {"const": "a" * 70_000}}},
+            "constraint.json_schema",
+            "constraint.json_schema has 70012 bytes, more than the maximum of 65536",
+        ),
+        (
+            DiffusionReadParams,
+            {"parts": ["a", {"hole": "x", "choices": ["b", "b"]}]},
+            "parts[1].choices",
+            "parts[1].choices has the same text twice; each needs to be there once",
+        ),
+        (DiffusionReadParams, {"parts": ["a"]}, "parts", 'parts has no hole; give one at least, such as {"hole": '),
+    ],
+)
+def test_a_rule_of_a_nested_field_names_it_by_its_whole_path(
+    model: type[BaseModel], body: dict[str, Any], field: str, message: str
+) -> None:
+    (error,) = complained(body, model)
+    assert error.path == field
+    assert error.message.startswith(message)
 
 
 def test_every_wrong_field_is_named_once() -> None:

@@ -94,7 +94,7 @@ def test_what_asks_for_no_constraint_is_unconstrained(asked: dict[str, Any]) -> 
         ({"guided_json": {}, "stop": "x"}, "guided_json", "leave stop out"),
         ({"guided_json": {}, "ignore_eos": True}, "guided_json", "leave ignore_eos out"),
         ({"guided_regex": "a" * 10_001}, "guided_regex", "guided_regex has 10001 characters"),
-        ({"guided_choice": ["a", ""]}, "guided_choice", "choices[1] has 0 characters"),
+        ({"guided_choice": ["a", ""]}, "guided_choice", "guided_choice[1] has 0 characters"),
         (
             {"response_format": {"type": "json_schema", "json_schema": {"schema": {"const": "a" * 70_000}}}},
             "response_format.json_schema.schema",
