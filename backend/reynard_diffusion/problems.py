@@ -38,9 +38,11 @@ BY_STATUS: dict[int, type[DiffusionError]] = {
 
 BY_CODE: dict[str, type[DiffusionError]] = {
     "cancelled": Unavailable,
+    "content_filter": InvalidRequest,
     "content_rejected": InvalidRequest,
     "disabled": Unavailable,
     "invalid_parameters": InvalidRequest,
+    "model_not_found": NotFound,
     "model_unavailable": Unavailable,
     "out_of_memory": Unavailable,
     "queue_full": Unavailable,
@@ -48,11 +50,13 @@ BY_CODE: dict[str, type[DiffusionError]] = {
     "unknown_model": NotFound,
     "unsupported_operation": InvalidRequest,
 }
-"""The error by code, for a stream that had begun, whose status was 200."""
+"""The error by code, for a stream that had begun, whose status was 200; under `/v1` some codes are OpenAI's."""
 
+GIVE_API_KEY = "give api_key to the client (DIFFUSION_API_KEY on the command line)"
 WAYS_OUT = {
     "admin_token_required": "give admin_token to the client (DIFFUSION_ADMIN_TOKEN on the command line)",
-    "api_key_required": "give api_key to the client (DIFFUSION_API_KEY on the command line)",
+    "api_key_required": GIVE_API_KEY,
+    "invalid_api_key": GIVE_API_KEY,
 }
 """The ways out that the server's own message cannot name, since it speaks of headers."""
 

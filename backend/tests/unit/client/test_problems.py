@@ -6,7 +6,8 @@ from time import time
 
 import pytest
 
-from app.api.errors.table import PROBLEMS
+from app.api.errors.openai_problem import openai_problem
+from app.api.errors.table import PROBLEMS, problem_of_code
 from reynard_diffusion import (
     AccessDenied,
     DiffusionError,
@@ -61,8 +62,9 @@ def test_every_code_of_a_stream_means_the_kind_of_its_status() -> None:
     for cls, (status, _) in PROBLEMS.items():
         code = str(getattr(cls, "code", ""))
         if cls.__module__.startswith("app.services"):
-            alone = type(problem_in_stream("x", code=code))
-            assert alone is type(problem(status, code=code)), code
+            under_v1 = openai_problem(problem_of_code(code, "x")).error.code
+            for name in (code, under_v1):
+                assert type(problem_in_stream("x", code=name)) is type(problem(status, code=name)), name
 
 
 def test_a_timeout_carries_the_text_so_far() -> None:
@@ -70,7 +72,12 @@ def test_a_timeout_carries_the_text_so_far() -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "way_out"), [("api_key_required", "DIFFUSION_API_KEY"), ("admin_token_required", "DIFFUSION_ADMIN_TOKEN")]
+    ("code", "way_out"),
+    [
+        ("api_key_required", "DIFFUSION_API_KEY"),
+        ("invalid_api_key", "DIFFUSION_API_KEY"),
+        ("admin_token_required", "DIFFUSION_ADMIN_TOKEN"),
+    ],
 )
 def test_the_message_says_what_to_do(code: str, way_out: str) -> None:
     assert way_out in str(problem(401, detail="send it", code=code))
