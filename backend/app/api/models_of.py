@@ -31,6 +31,11 @@ def is_marker(service: DiffusionLLMService, model_id: str | None, text: str) -> 
         return False
 
 
+def n_ctx_of(service: DiffusionLLMService, model_id: str) -> int:
+    """Tokens that the model sees at a time, as llama.cpp calls them; 0 where it was not loaded, or is no more."""
+    return next((model.context_length or 0 for model in service.model_details() if model.model_id == model_id), 0)
+
+
 def max_length_of(service: DiffusionLLMService, model_id: str | None) -> int:
     """New tokens that the model can write at most. One that is not known yet may be known to the service later."""
     try:

@@ -15,7 +15,7 @@ class InfillAnswer:
     """One answer as it grows. It belongs to one event loop.
 
     Args:
-        n_ctx: tokens that the model sees at a time.
+        n_ctx: gives the tokens that a model sees at a time, which is known once it was loaded.
         progress: counts its tokens until the last event reports them, which does not come where the time was up.
     """
 
@@ -25,7 +25,7 @@ class InfillAnswer:
         *,
         index: int,
         model_id: str,
-        n_ctx: int,
+        n_ctx: Callable[[str], int],
         progress: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
         self._asked = asked
@@ -86,7 +86,7 @@ class InfillAnswer:
         given = self._asked.model_dump(
             include={"n_predict", "temperature", "top_k", "top_p", "min_p", "stop", "stream"}
         )
-        return {"n_ctx": self._n_ctx, "seed": self._reported.get("seed"), **given}
+        return {"n_ctx": self._n_ctx(self._reported["model_id"]), "seed": self._reported.get("seed"), **given}
 
     def _now_s(self) -> float:
         return asyncio.get_running_loop().time()

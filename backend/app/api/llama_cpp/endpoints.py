@@ -20,7 +20,7 @@ from app.api.health import require_ready
 from app.api.llama_cpp.answers import InfillAnswer, in_time
 from app.api.llama_cpp.requests import NAMES, InfillRequest
 from app.api.llama_cpp.stream import InfillChunks
-from app.api.models_of import is_marker, model_of
+from app.api.models_of import is_marker, model_of, n_ctx_of
 from app.api.openapi.responses import json_request, problems, text_stream
 from app.api.streams.choices import (
     IndexedEvents,
@@ -69,7 +69,7 @@ async def llama_cpp_props(service: ServiceDep, model: str | None = None) -> dict
     params = {name: config[name] for name in ("temperature", "top_k", "top_p")}
     params |= {"n_predict": min(config["max_length"], asked_for.max_length), "seed": -1}
     return {
-        "default_generation_settings": {"n_ctx": asked_for.context_length or 0, "params": params},
+        "default_generation_settings": {"n_ctx": n_ctx_of(service, asked_for.model_id), "params": params},
         "total_slots": config["max_concurrent_requests"],
         "model_alias": asked_for.model_id,
         "modalities": {"vision": False, "audio": False},
@@ -84,7 +84,7 @@ async def llama_cpp_infill(asked: InfillBody, service: ServiceDep, request: Requ
     if is_marker(service, asked.model, asked.input_suffix):
         asked = asked.model_copy(update={"input_suffix": ""})
     num_answers = min(asked.num_answers, num_places(service))
-    answer_at = partial(InfillAnswer, asked, model_id=model.model_id, n_ctx=model.context_length or 0)
+    answer_at = partial(InfillAnswer, asked, model_id=model.model_id, n_ctx=partial(n_ctx_of, service))
     if not asked.wants_text:
         empty = [answer_at(index=index) for index in range(num_answers)]
         return Response(data_line(empty[0].last()), media_type=SERVER_SENT_EVENTS) if asked.stream else _body(empty)

@@ -16,7 +16,9 @@ PROGRESS = {"prompt_tokens": 4, "truncated_prompt_tokens": 0, "tokens_generated"
 
 
 def answered(asked: InfillRequest, progress: Mapping[str, int] = PROGRESS) -> InfillAnswer:
-    answer = InfillAnswer(asked, index=1, model_id="m", n_ctx=512, progress=lambda: progress)
+    answer = InfillAnswer(
+        asked, index=1, model_id="m", n_ctx={"m": 512, "its stand-in": 2048}.__getitem__, progress=lambda: progress
+    )
     answer.take(DiffusionStreamEvent(type="start", metadata={"model_id": "m", "prompt_tokens": 4, "seed": 9}))
     for text in ("a", "b"):
         answer.take(DiffusionStreamEvent(type="token", data=text))
@@ -33,6 +35,12 @@ async def test_an_answer_equals_the_text_of_the_events() -> None:
     assert whole["timings"]["predicted_n"] == 3
     last = answer.last()
     assert (last["content"], last.keys()) == ("", whole.keys())
+
+
+async def test_the_context_is_that_of_the_model_that_answered() -> None:
+    answer = answered(InfillRequest(input_prefix="x"))
+    answer.take(DiffusionStreamEvent(type="complete", metadata={**COMPLETE, "model_id": "its stand-in"}))
+    assert answer.whole()["generation_settings"]["n_ctx"] == 2048
 
 
 async def test_a_stop_string_is_reported() -> None:
