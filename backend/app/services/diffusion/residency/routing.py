@@ -157,7 +157,7 @@ class Router:
             if instance is None:
                 continue
             try:
-                return _fit(instance, params, config)
+                return _fit(instance, _within_bound(params, instance.model), config)
             except InvalidParameters:
                 continue  # it cannot do this job: it cannot infill, say, or does not know the algorithm
         return None
@@ -189,6 +189,13 @@ def _complete(params: Asked, config: DiffusionConfig, model: DiffusionModel) -> 
     if isinstance(params, ReadingRequest):
         return params.model_copy(update={"model_id": model.model_id})
     return with_defaults(params, config, model)
+
+
+def _within_bound(params: Asked, stand_in: DiffusionModel) -> Asked:
+    """The request with as many new tokens as the stand-in can write: clients ask for all that their own model can."""
+    if isinstance(params, ReadingRequest) or params.max_length is None or params.max_length <= stand_in.max_length:
+        return params
+    return params.model_copy(update={"max_length": stand_in.max_length})
 
 
 def _fit(instance: Instance, params: Asked, config: DiffusionConfig) -> Fit:

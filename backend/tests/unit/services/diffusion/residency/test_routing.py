@@ -59,6 +59,16 @@ async def test_a_stand_in_must_be_able_to_do_the_job() -> None:
             await service.generate_stream("x", model_id="broken", algorithm="sideways")
 
 
+async def test_a_stand_in_writes_as_much_as_it_can_of_what_was_asked_for() -> None:
+    words = WordsModel()
+    words.max_length = 2
+    async with serving(words, UnloadableModel("broken")) as service:
+        answered = await service.generate_stream("x", model_id="broken", max_length=100)
+        assert (answered.model_id, words.seen[0].max_length) == ("words", 2)
+        with pytest.raises(InvalidParameters, match="max_length=100 is above 2"):
+            await service.generate_stream("x", model_id="words", max_length=100)
+
+
 async def test_ids_of_one_models_tokens_are_not_given_to_another() -> None:
     words = WordsModel()
     words.takes_token_ids = True
