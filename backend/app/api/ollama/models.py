@@ -74,9 +74,7 @@ class OllamaModel(BaseModel):
     template: str = Field(description="Has a `.Suffix` where the model fills gaps; else of no meaning here.")
     details: OllamaModelDetails
     model_info: dict[str, Any]
-    capabilities: list[str] = Field(
-        description="`completion`, and `insert` where it is known to fill gaps: once it was loaded."
-    )
+    capabilities: list[str] = Field(description="`completion`, and `insert` where it is known to fill gaps.")
     modified_at: str = UNKNOWN_TIME
 
 

@@ -77,6 +77,7 @@ class NativeDiffusionModel(DiffusionModel):
         location: folder or hub id of the checkpoint.
         demand: what it is to have memory for, or it is not loaded.
         max_length: what is reported until the checkpoint is loaded and its family known.
+        family: of a checkpoint that is known without reading it; only the engine, which imports torch, reads one.
     """
 
     takes_token_ids = takes_template_options = True
@@ -93,6 +94,7 @@ class NativeDiffusionModel(DiffusionModel):
         name: str = "",
         description: str = "",
         max_length: int = 2048,
+        family: TextFamily | None = None,
     ) -> None:
         super().__init__(model_id)
         self.name = name or model_id
@@ -102,7 +104,7 @@ class NativeDiffusionModel(DiffusionModel):
         self._config = config
         self._demand = demand
         self._loaded: Loaded | None = None
-        self._family: TextFamily | None = None
+        self._family = family
         self._why_not_loaded: str | None = None
 
     # -- its life ----------------------------------------------------------------------------------------------------
@@ -123,7 +125,7 @@ class NativeDiffusionModel(DiffusionModel):
         return True
 
     async def describe_itself(self) -> None:
-        family = await asyncio.to_thread(family_at, self._location)
+        family = self._family or await asyncio.to_thread(family_at, self._location)
         self._family = self._family or family
 
     def _load(self) -> Loaded:

@@ -176,6 +176,7 @@ def _dreamon(config: DiffusionConfig) -> DiffusionModel:
         name="DreamOn",
         description="Variable-length generation and infilling: the canvas grows and shrinks as the model asks.",
         max_length=DREAMON.max_length,
+        family=None if config.dreamon_path else DREAMON,
     )
 
 
@@ -188,6 +189,7 @@ def _llada(config: DiffusionConfig) -> DiffusionModel:
         name="LLaDA",
         description="Masked diffusion, denoised block by block from left to right.",
         max_length=LLADA.max_length,
+        family=None if config.llada_path else LLADA,
     )
 
 

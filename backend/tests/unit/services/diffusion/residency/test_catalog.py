@@ -1,4 +1,7 @@
+import subprocess
+import sys
 from importlib.metadata import EntryPoint
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +18,19 @@ from app.services.diffusion.residency.catalog import (
     registered_entry,
 )
 from tests.fakes import WordsModel
+
+BACKEND = Path(__file__).parents[5]
+
+TELLS = """
+import asyncio, sys
+
+from app.core.settings import DiffusionConfig
+from app.services.diffusion.residency.catalog import configured_entries
+
+for entry in configured_entries(DiffusionConfig()):
+    asyncio.run(entry.model.describe_itself())
+    print(*entry.model.capabilities, "torch" in sys.modules)
+"""
 
 
 def test_the_built_in_models_and_the_configured_ones() -> None:
@@ -39,6 +55,28 @@ def test_a_path_in_the_configuration_replaces_the_embedded_checkpoint() -> None:
     entry = configured_entries(DiffusionConfig(dreamon_path="/models/dreamon-7b"))[0]
     assert entry.model is not None
     assert entry.model.details().checkpoint == "/models/dreamon-7b"
+
+
+async def test_an_embedded_checkpoint_says_what_it_can_from_the_first_moment() -> None:
+    for entry in configured_entries(DiffusionConfig())[:2]:
+        assert entry.model is not None
+        told = entry.model.details()
+        assert "infill" in told.capabilities
+        assert await entry.model.initialize(), entry.model.problem
+        assert (entry.model.details().capabilities, entry.model.max_length) == (told.capabilities, told.max_length)
+        await entry.model.close()
+
+
+def test_what_an_embedded_checkpoint_can_is_told_without_torch() -> None:
+    told = subprocess.run([sys.executable, "-c", TELLS], cwd=BACKEND, capture_output=True, text=True, timeout=60)
+    assert told.stdout == "generate infill chat read constrain False\n" * 2, told.stderr
+
+
+@pytest.mark.parametrize("setting", ["dreamon_path", "llada_path"])
+def test_a_path_in_the_configuration_may_lead_to_any_family(setting: str) -> None:
+    models = [entry.model for entry in configured_entries(DiffusionConfig(**{setting: "/models/mine"}))]
+    (mine,) = (model for model in models if model is not None and f"{model.model_id}_path" == setting)
+    assert "infill" not in mine.capabilities
 
 
 def test_a_reload_takes_the_path_of_its_moment() -> None:
