@@ -101,6 +101,10 @@ def test_a_tokenizer_is_described_as_the_harness_reads_it(server: Server) -> Non
     [
         ("/tokenize", {}, 400, None, "give one of prompt, content and messages, and not none"),
         ("/tokenize", {"prompt": "a", "content": "a"}, 400, None, "and not prompt and content"),
+        (
+            "/tokenize", {"prompt": "a", "add_special": True, "add_special_tokens": False}, 400, "add_special",
+            "add_special and add_special_tokens say the same in two ways; leave add_special_tokens out",
+        ),
         ("/tokenize", {"prompt": 1}, 400, "prompt", "prompt=1 must be a string"),
         ("/tokenize", {"prompt": "a", "foo": 1}, 400, "foo", "unknown field 'foo'"),
         ("/tokenize", {"prompt": "a", "chat_template": "x"}, 400, "chat_template", "is not supported; leave it out"),

@@ -10,8 +10,9 @@ import math
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema, field_validator
 
+from app.api.bodies.names import same_as
 from app.api.bodies.unsupported import AsksForNothing, Ignored, Only, unsupported
 from app.core.parameters import MAX_SEED, PARAMETERS
 from app.services.diffusion.models import MAX_STOP_CHARACTERS, MAX_STOP_STRINGS, Sampling
@@ -67,6 +68,8 @@ class Options(AsksForNothing, Sampling):
     low_vram: Annotated[Any, Ignored()] = None
     use_mmap: Annotated[Any, Ignored()] = None
     use_mlock: Annotated[Any, Ignored()] = None
+
+    _are_not_two_penalties = field_validator("repeat_penalty")(same_as("repetition_penalty"))
 
     def given(self, max_length: int) -> dict[str, Any]:
         """The parameters that the service is asked for.

@@ -8,6 +8,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import ConfigDict, Field, ValidationError, field_validator
 
+from app.api.bodies.names import same_as
 from app.api.bodies.unsupported import FIRST_ONLY, NEUTRAL, AsksForNothing, Ignored, unsupported
 from app.api.errors.problem import FieldError
 from app.api.errors.table import InvalidBody
@@ -232,3 +233,5 @@ class ShowRequest(AsksForNothing):
 
     model: str | None = Field(None, max_length=200)
     name: str | None = Field(None, max_length=200, description="The older name of `model`.")
+
+    _are_not_two_models = field_validator("name")(same_as("model"))

@@ -17,6 +17,7 @@ from pydantic import (
 )
 
 from app.api.bodies.biases import Biases
+from app.api.bodies.names import same_as
 from app.api.bodies.unsupported import FIRST_ONLY, AsksForNothing, Ignored, unsupported
 from app.api.errors.problem import FieldError
 from app.api.errors.table import InvalidBody
@@ -105,6 +106,8 @@ class OpenAIRequest(AsksForNothing, Constrained, Sampling):
     store: Annotated[Any, unsupported("store")] = None
     service_tier: Annotated[Any, Ignored()] = None
     keep_alive: Annotated[Any, Ignored()] = None
+
+    _are_not_two_seeds = field_validator("random_seed")(same_as("seed"))
 
     @property
     def num_logprobs(self) -> int | None:
@@ -381,12 +384,7 @@ class ChatRequest(OpenAIRequest):
     def _shown_tools(self) -> Sequence[Tool]:
         return () if self.forced_call is None else self.tools or ()
 
-    @field_validator("max_completion_tokens")
-    @classmethod
-    def _is_the_only_one(cls, max_tokens: int | None, info: ValidationInfo) -> int | None:
-        if max_tokens is not None and info.data.get("max_tokens") not in (None, max_tokens):
-            raise ValueError("max_completion_tokens and max_tokens say the same in two ways; leave max_tokens out")
-        return max_tokens
+    _are_not_two_limits = field_validator("max_completion_tokens")(same_as("max_tokens"))
 
     @field_validator("top_logprobs")
     @classmethod

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, NewType, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from app.api.bodies.names import same_as
 from app.api.bodies.unsupported import FIRST_ONLY, AsksForNothing, Ignored, unsupported
 from app.api.errors.table import InvalidBody
 from app.api.openai.messages import Message
@@ -56,6 +57,8 @@ class TokenizeRequest(AsksForNothing):
     chat_template: Annotated[Any, unsupported("chat_template")] = None
     media_io_kwargs: Annotated[Any, Ignored()] = None
     mm_processor_kwargs: Annotated[Any, Ignored()] = None
+
+    _are_not_two_answers = field_validator("add_special")(same_as("add_special_tokens"))
 
     @model_validator(mode="after")
     def _is_one(self) -> Self:

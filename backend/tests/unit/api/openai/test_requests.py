@@ -145,7 +145,7 @@ def test_a_gap_may_be_behind_token_ids() -> None:
 
 def test_a_gap_may_be_at_the_end() -> None:
     assert FimRequest(prompt="a", random_seed=3).params(MAX_LENGTH) == [DiffusionInfillingParams(prefix="a", seed=3)]
-    assert FimRequest(prompt="a", random_seed=3, seed=4).first_seed == 4
+    assert FimRequest(prompt="a", random_seed=3, seed=3).first_seed == 3
 
 
 def test_a_conversation_keeps_its_turns() -> None:
@@ -215,7 +215,11 @@ def test_options_of_the_template_are_few_and_small(options: dict[str, Any], mess
         ({"structured_outputs": {"grammar": "x"}}, "is not supported"),
         ({"structured_outputs": {"whitespace_pattern": "x"}}, "Extra inputs"),
         ({"top_logprobs": 2}, "needs logprobs"),
-        ({"max_tokens": 1, "max_completion_tokens": 2}, "two ways"),
+        (
+            {"max_tokens": 1, "max_completion_tokens": 2},
+            "max_completion_tokens and max_tokens say the same in two ways",
+        ),
+        ({"seed": 4, "random_seed": 3}, "random_seed and seed say the same in two ways; leave seed out"),
         ({"messages": []}, "at least 1 item"),
         ({"messages": [{"role": "critic", "content": "a"}]}, "role"),
         ({"messages": [{"role": "user", "content": None}]}, "content"),
