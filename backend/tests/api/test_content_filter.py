@@ -92,6 +92,37 @@ def test_a_refused_request_is_refused_whichever_model_is_asked(filtering: Server
         assert check_problem(response, 422, "content_rejected")["errors"][0]["field"] == "suffix"
 
 
+CURSE = "abracadabra"
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "field"),
+    [
+        ("/api/generate", {"prompt": CURSE}, "prompt"),
+        ("/api/generate", {"prompt": CURSE, "system": "s"}, "prompt"),
+        ("/api/generate", {"prompt": "a", "system": CURSE}, "system"),
+        ("/api/generate", {"prompt": CURSE, "raw": True}, "prompt"),
+        ("/api/generate", {"prompt": CURSE, "suffix": "b"}, "prompt"),
+        ("/api/generate", {"prompt": "a", "suffix": CURSE}, "suffix"),
+        ("/api/chat", {"messages": [{"role": "user", "content": CURSE}]}, "messages[0]"),
+        ("/v1/completions", {"prompt": CURSE}, "prompt"),
+        ("/v1/completions", {"prompt": CURSE, "suffix": "b"}, "prompt"),
+        ("/v1/fim/completions", {"prompt": "a", "suffix": CURSE}, "suffix"),
+        ("/v1/chat/completions", {"messages": [{"role": "user", "content": CURSE}]}, "messages[0]"),
+        ("/infill", {"input_prefix": CURSE, "input_suffix": "b"}, "input_prefix"),
+        ("/infill", {"input_prefix": "a", "input_suffix": CURSE}, "input_suffix"),
+    ],
+)
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_refusal_names_the_field_as_its_client_does(
+    filtering: Server, path: str, body: Json, field: str, stream: bool
+) -> None:
+    response = filtering.session.post(filtering.url + path, json={"model": "dreamon", **body, "stream": stream})
+    error = response.json()["error"]
+    said = error if isinstance(error, str) else error["message"]
+    assert (response.status_code, said) == (400, f"{field} is refused by the rule 'curses' of the content filter")
+
+
 def test_a_refused_answer_is_an_error_in_both_ways(filtering: Server) -> None:
     before = filtering.statistics()
     problem = check_problem(filtering.post("/generate", said("well: open sesame!")), 422, "content_rejected")

@@ -15,7 +15,7 @@ from app.api.models_of import is_marker
 from app.api.ollama.answers import Form, OllamaAnswer, as_message, as_response
 from app.api.ollama.errors import FORM
 from app.api.ollama.models import OllamaLoadedList, OllamaModel, OllamaModelList, listed, loaded, shown
-from app.api.ollama.names import FIELDS, found
+from app.api.ollama.names import found
 from app.api.ollama.requests import OllamaChatRequest, OllamaGenerateRequest, OllamaRequest, ShowRequest
 from app.api.ollama.stream import Lines
 from app.api.openapi.responses import json_request, problems
@@ -100,7 +100,7 @@ async def _answer(
     try:
         return await _answered(asked, form, model.model_id, model.max_length, service, request)
     except FieldRefusal as error:
-        raise error.renamed(FIELDS) from None
+        raise error.renamed(asked.names) from None
 
 
 async def _answered(

@@ -40,8 +40,12 @@ NO_TIME = ("0", "0s", "0m", "0h", "0ms")
 P = TypeVar("P", DiffusionGenerationParams, DiffusionInfillingParams, DiffusionChatParams)
 
 
-def _checked(kind: type[P], given: dict[str, Any], names: Mapping[str, str] = FIELDS) -> P:
-    """A request to the service. Raises InvalidBody where a value does not fit."""
+def _checked(kind: type[P], given: dict[str, Any], names: Mapping[str, str]) -> P:
+    """A request to the service. Raises InvalidBody where a value does not fit.
+
+    Args:
+        names: what the client calls the fields of it.
+    """
     try:
         params: P = kind.model_validate(given)
     except ValidationError as error:
@@ -88,6 +92,11 @@ class OllamaRequest(AsksForNothing):
         if errors:
             raise InvalidBody(errors)
         return [*names, *(f"options.{name}" for name in options)]
+
+    @property
+    def names(self) -> Mapping[str, str]:
+        """The names that this request has for fields of the service's."""
+        return FIELDS
 
     @property
     def num_cut_characters(self) -> int:
@@ -171,6 +180,11 @@ class OllamaGenerateRequest(OllamaRequest):
         return not self.prompt and not self.suffix
 
     @property
+    def names(self) -> Mapping[str, str]:
+        turns = {f"messages[{index}]": name for index, (name, _) in enumerate(self._turns)}
+        return {**FIELDS, "messages": "prompt", **turns}
+
+    @property
     def num_cut_characters(self) -> int:
         return sum(max(len(side) - MAX_SIDE_CHARACTERS, 0) for side in (self.prompt, self.suffix)) if self.suffix else 0
 
@@ -179,13 +193,18 @@ class OllamaGenerateRequest(OllamaRequest):
         if self.suffix:
             self._refuse_beside("suffix")
             sides = {"prefix": self.prompt[-MAX_SIDE_CHARACTERS:], "suffix": self.suffix[:MAX_SIDE_CHARACTERS]}
-            return _checked(DiffusionInfillingParams, {**sides, **given})
+            return _checked(DiffusionInfillingParams, {**sides, **given}, self.names)
         if self.raw:
             self._refuse_beside("raw")
-            return _checked(DiffusionGenerationParams, {"text": self.prompt, **given})
-        turns = [("system", self.system), ("user", self.prompt)]
-        given["messages"] = [{"role": role, "content": content} for role, content in turns if content]
-        return _checked(DiffusionPromptParams, given | self._template_options, {**FIELDS, "messages": "prompt"})
+            return _checked(DiffusionGenerationParams, {"text": self.prompt, **given}, self.names)
+        roles = {"system": "system", "prompt": "user"}
+        given["messages"] = [{"role": roles[name], "content": content} for name, content in self._turns]
+        return _checked(DiffusionPromptParams, given | self._template_options, self.names)
+
+    @property
+    def _turns(self) -> list[tuple[str, str]]:
+        """The fields that become turns of a conversation, each with its text."""
+        return [(name, content) for name, content in (("system", self.system), ("prompt", self.prompt)) if content]
 
     def _refuse_beside(self, name: str) -> None:
         """Refuses what only a conversation has."""
@@ -216,7 +235,7 @@ class OllamaChatRequest(OllamaRequest):
 
     def params(self, model_id: str, max_length: int) -> Params:
         given = {"messages": [message.turn() for message in self.messages], **self._given(model_id, max_length)}
-        return _checked(DiffusionChatParams, given | self._template_options)
+        return _checked(DiffusionChatParams, given | self._template_options, self.names)
 
     @field_validator("tools")
     @classmethod

@@ -199,7 +199,7 @@ async def _through(filters: Sequence[ContentFilter], text: str, field: str) -> s
     for content_filter in filters:
         text = await _guarded(content_filter.filter_input(text, field=field))
         if not text:
-            raise ContentRejected(f"the content filter leaves nothing of {field}", field=field)
+            raise ContentRejected(f"{field} is left empty by the content filter", field=field)
     return text
 
 

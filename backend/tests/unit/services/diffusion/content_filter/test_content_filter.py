@@ -95,7 +95,7 @@ async def test_it_may_refuse_and_no_model_is_asked() -> None:
 async def test_a_filter_that_leaves_nothing_refuses() -> None:
     async with serving(WordsModel()) as service:
         service.content_filter = Shouting()
-        with pytest.raises(ContentRejected, match="leaves nothing of text"):
+        with pytest.raises(ContentRejected, match="text is left empty by the content filter"):
             await service.generate_stream("hush")
 
 
