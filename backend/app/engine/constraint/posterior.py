@@ -171,9 +171,10 @@ class Posterior:
         if self._sums.log_units is None:
             factors = kinds / np.where(self._chances_of_kinds > 0, self._chances_of_kinds, 1.0)
             return self._chances * moves.sums_of_classes(factors.take(moves.kind_of_member, axis=1))
-        with np.errstate(divide="ignore"):
-            logs = np.log(kinds) - self._logs_of_kinds
-        of_members = np.where(kinds > 0, logs, -np.inf).take(moves.kind_of_member, axis=1)
+        are_possible = kinds > 0
+        logs = np.log(kinds, out=np.full_like(kinds, -np.inf), where=are_possible)
+        np.subtract(logs, self._logs_of_kinds, out=logs, where=are_possible)  # else the difference of two infinities
+        of_members = logs.take(moves.kind_of_member, axis=1)
         return moves.sums_of_classes(np.exp(of_members + self._logs.take(moves.members, axis=1)))
 
     # Draws.

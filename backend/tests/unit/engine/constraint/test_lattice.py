@@ -138,25 +138,45 @@ def test_logits_a_thousand_apart_lose_no_text() -> None:
     np.testing.assert_allclose(posterior.class_probabilities.sum(-1), 1.0)
 
 
+def _logs_of_classes(automaton: TokenAutomaton, logits: np.ndarray) -> np.ndarray:
+    """The logarithm of the weight of all texts that have each class at each position."""
+    logs = np.full((4, automaton.num_classes), -np.inf)
+    for text in texts_of(automaton, 4, VOCAB):
+        log = float(logits[np.arange(4), list(text)].astype(np.float64).sum())
+        for row, token in enumerate(text):
+            label = automaton.classes[token]
+            logs[row, label] = np.logaddexp(logs[row, label], log)
+    return logs
+
+
 @pytest.mark.parametrize(("automaton", "logits", "rng"), _cases(12, 4))
 def test_distributions_too_sharp_for_plain_probabilities_are_summed_exactly(
     automaton: TokenAutomaton, logits: np.ndarray, rng: np.random.Generator
 ) -> None:
     """Logits hundreds apart: the least of the probabilities is below what float64 can hold."""
     sharp = logits * 100
-    logs = np.full((4, automaton.num_classes), -np.inf)
-    total = -np.inf
-    for text in texts_of(automaton, 4, VOCAB):
-        log = float(sharp[np.arange(4), list(text)].astype(np.float64).sum())
-        total = np.logaddexp(total, log)
-        for row, token in enumerate(text):
-            label = automaton.classes[token]
-            logs[row, label] = np.logaddexp(logs[row, label], log)
+    logs = _logs_of_classes(automaton, sharp)
     _, sums = class_logs(sharp, automaton)
 
     shares = Posterior(_lattice(automaton, [OPEN] * 4), sums).class_probabilities
 
-    np.testing.assert_allclose(shares, np.exp(logs - total), atol=1e-4)
+    np.testing.assert_allclose(shares, np.exp(logs - np.logaddexp.reduce(logs[0])), atol=1e-4)
+
+
+@pytest.mark.parametrize(("automaton", "logits", "rng"), _cases(12, 4))
+def test_kinds_that_are_impossible_have_no_share_of_a_sharp_distribution(
+    automaton: TokenAutomaton, logits: np.ndarray, rng: np.random.Generator
+) -> None:
+    for kind in range(automaton.moves.num_kinds):
+        banned, sharp = automaton.moves.classes_of_kind(kind), logits * 100
+        _, sums = class_logs(sharp, automaton)
+        sums[:, banned] = -np.inf
+        sharp[:, np.isin(automaton.classes, banned)] = -np.inf
+        posterior = Posterior(_lattice(automaton, [OPEN] * 4), sums)
+        if posterior.is_possible:
+            logs = _logs_of_classes(automaton, sharp)
+            expected = np.exp(logs - np.logaddexp.reduce(logs[0]))
+            np.testing.assert_allclose(posterior.class_probabilities, expected, atol=1e-4)
 
 
 @pytest.mark.parametrize(("automaton", "logits", "rng"), _cases(12, 4))
