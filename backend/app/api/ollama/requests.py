@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import ConfigDict, Field, ValidationError, field_validator
 
 from app.api.bodies.names import same_as
+from app.api.bodies.parts import few_parts
 from app.api.bodies.unsupported import FIRST_ONLY, NEUTRAL, AsksForNothing, Ignored, unsupported
 from app.api.errors.problem import FieldError
 from app.api.errors.table import InvalidBody
@@ -228,6 +229,8 @@ class OllamaChatRequest(OllamaRequest):
         [], max_length=MAX_MESSAGES, description="Where there are none, nothing is asked of the model."
     )
     tools: Any = Field(None, description="Only empty: whether to call one is never left to the model.")
+
+    _have_few_parts = field_validator("messages", mode="before")(few_parts)
 
     @property
     def is_empty(self) -> bool:

@@ -18,6 +18,7 @@ from pydantic import (
 
 from app.api.bodies.biases import Biases
 from app.api.bodies.names import same_as
+from app.api.bodies.parts import few_parts
 from app.api.bodies.unsupported import FIRST_ONLY, AsksForNothing, Ignored, unsupported
 from app.api.errors.problem import FieldError
 from app.api.errors.table import InvalidBody
@@ -384,6 +385,7 @@ class ChatRequest(OpenAIRequest):
     def _shown_tools(self) -> Sequence[Tool]:
         return () if self.forced_call is None else self.tools or ()
 
+    _have_few_parts = field_validator("messages", mode="before")(few_parts)
     _are_not_two_limits = field_validator("max_completion_tokens")(same_as("max_tokens"))
 
     @field_validator("top_logprobs")

@@ -8,6 +8,7 @@ from typing import Annotated, Any, NewType, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from app.api.bodies.names import same_as
+from app.api.bodies.parts import few_parts
 from app.api.bodies.unsupported import FIRST_ONLY, AsksForNothing, Ignored, unsupported
 from app.api.errors.table import InvalidBody
 from app.api.openai.messages import Message
@@ -58,6 +59,7 @@ class TokenizeRequest(AsksForNothing):
     media_io_kwargs: Annotated[Any, Ignored()] = None
     mm_processor_kwargs: Annotated[Any, Ignored()] = None
 
+    _have_few_parts = field_validator("messages", mode="before")(few_parts)
     _are_not_two_answers = field_validator("add_special")(same_as("add_special_tokens"))
 
     @model_validator(mode="after")

@@ -73,6 +73,8 @@ MAX_CONVERSATION_CHARACTERS = 100_000
 MAX_MESSAGES = 1_000
 MAX_PARTS = 64
 """Parts of the text of one message, and earlier calls that it names."""
+MAX_CONVERSATION_PARTS = 4_096
+"""Parts and earlier calls of all messages together."""
 
 
 class Sampling(BaseModel):
