@@ -8,8 +8,9 @@ from app.engine.constraint.automaton import TokenAutomaton
 from app.engine.constraint.lengths import MAX_KEPT
 
 _MAX_EDGES = 6_000_000
-"""Edges of the automaton over all masks of a canvas that are predicted together: some 300 MB while they are. A pass that
-tries several lengths has a canvas for each, the longest of them within this: up to four and a half times as many edges."""
+"""Edges of the automaton over all masks of a canvas that are predicted together: some 300 MB while they are. A pass
+that tries several lengths has a canvas for each, the longest of them within this: up to four and a half times as many
+edges."""
 
 # Bytes for one of each, summed over the arrays that are derived (`automaton.py`, `moves.py`).
 _PER_EDGE = 44  # three int32 columns, the order by class; and three times its class among the members of kinds
