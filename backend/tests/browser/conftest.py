@@ -25,6 +25,9 @@ FLAGS = (
     "--disable-component-update", "--disable-sync", f"--disable-features={','.join(OWN_SURFACE + OFF_FOR_TESTS)}",
 )  # fmt: skip
 
+PASSES = "forward passes"
+"""The title of a number below the canvas."""
+
 OpenPage: TypeAlias = Callable[..., Page]
 
 
@@ -103,3 +106,10 @@ def wait_for_end(page: Page, state: str = "complete") -> None:
     states = page.locator(".sheet:not([hidden]) .state")
     expect(states).to_have_text([state] * states.count())
     expect(page.get_by_role("button", name="Play", exact=True)).to_be_visible()
+
+
+def number(page: Page, title: str, row: int = 1) -> str:
+    """What stands below the canvases under a title; the rows are theirs."""
+    table = page.locator("#numbers tr")
+    titles = table.first.locator("td, th").all_text_contents()
+    return table.nth(row).locator("td, th").all_text_contents()[titles.index(title)]
