@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from itertools import groupby
 from typing import Any
 
+from training.infilling import MAX_FUNCTION_BYTES
 from training.recipe import Recipe
 
 PURPOSE = {
@@ -220,8 +221,8 @@ def _infilling(infilling: dict[str, Any]) -> str:
     baselines = infilling["baselines"]
     rows = [[name, *_line_cells(scores)] for name, scores in _canvases(infilling)]
     rows += _line_baselines(baselines)
-    return f"""One whole line of a held-out function hidden: {infilling["functions"]} functions of at most 160 tokens,
-greedy, one token a step, the surest first. An empty infill does not count as parsing.
+    return f"""One whole line of a held-out function hidden: {infilling["functions"]} functions of at most
+{MAX_FUNCTION_BYTES} bytes, greedy, one token a step, the surest first. An empty infill does not count as parsing.
 
 {table(("canvas", *LINE_COLUMNS), rows)}"""
 

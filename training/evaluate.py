@@ -48,7 +48,7 @@ class Counts:
 
     masked_documents: int = 200
     bits_documents: int = 800
-    lines: int = 200
+    lines: int = 400
     continuations: int = 64
     humaneval_cases: int = 200
     examples: int = 13

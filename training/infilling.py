@@ -9,15 +9,13 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Any
 
-import numpy as np
-
 from app.engine.models.base import FamilyModel
 from training.baselines import LineLookup
 from training.decoding import GREEDY, Decoded, Decoding, Text, decode_all, filling, variable_filling
 from training.objectives import Language
-from training.prepare import Corpus
+from training.prepare import Corpus, unit_hash
 
-MAX_FUNCTION_TOKENS = 160
+MAX_FUNCTION_BYTES = 512
 STARTING_MASKS = (4, 8, 16, 32)
 MAX_LINE_TOKENS = 64
 """The length at which a canvas of variable length stops growing."""
@@ -62,19 +60,16 @@ Canvas = Callable[[Gap], Decoding]
 
 
 def hidden_lines(heldout: Corpus, language: Language, count: int) -> list[HiddenLine]:
-    """The cases: a random line each of `count` held-out functions, never the first line."""
-    chance = np.random.default_rng(7)
-    cases: list[HiddenLine] = []
-    for index in chance.permutation(len(heldout)):
-        document = heldout[int(index)].tolist()
-        if len(document) <= MAX_FUNCTION_TOKENS and len(cases) < count:
-            cases.append(hide_line(language.decode(document), chance))
-    return cases
+    """The cases: a line each of `count` held-out functions, drawn by their hash, so every tokenizer gets the same."""
+    texts = [language.decode(heldout[index].tolist()) for index in range(len(heldout))]
+    short = [text for text in texts if len(text.encode()) <= MAX_FUNCTION_BYTES]
+    return [hide_line(text) for text in sorted(short, key=unit_hash)[:count]]
 
 
-def hide_line(text: str, chance: np.random.Generator) -> HiddenLine:
+def hide_line(text: str) -> HiddenLine:
+    """The function with a line hidden that its hash draws, never the first."""
     candidates = [i for i in line_numbers(text) if i]
-    return take_out(text, candidates[int(chance.integers(len(candidates)))])
+    return take_out(text, candidates[int(unit_hash("hidden" + text) * len(candidates))])
 
 
 def line_numbers(text: str) -> list[int]:

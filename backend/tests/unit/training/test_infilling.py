@@ -21,7 +21,8 @@ from training.infilling import (
 )
 from training.initial import build
 from training.objectives import Language
-from training.prepare import Corpus
+from training.prepare import Corpus, Document, encode
+from training.tokenizer import train_tokenizer
 
 
 @pytest.fixture
@@ -49,6 +50,16 @@ def test_a_fixed_canvas_takes_one_pass_a_token(model: FamilyModel, dreamon_langu
     for case, outcome in zip(cases, infill(model, dreamon_language, cases, fixed(dreamon_language, None)), strict=True):
         assert outcome.surplus == 0
         assert outcome.num_passes == len(dreamon_language.encode(case.line))
+
+
+def test_lines_are_the_same_for_every_tokenizer(dreamon_language: Language, corpus: Corpus) -> None:
+    long = f"def f():\n    return {'x' * 500}\n"
+    other = train_tokenizer(["x = 1\n"], 262, "dream")
+    texts = [Document(text, text) for text in (*reversed(TEXTS), long)]
+    language = Language(other, dreamon_language.special, is_code=True)
+    cases = hidden_lines(encode(other, texts), language, 12)
+    assert cases == hidden_lines(corpus, dreamon_language, 12)
+    assert len({case.completed(case.line) for case in cases}) == 12
 
 
 def test_every_canvas_is_scored(model: FamilyModel, dreamon_language: Language, corpus: Corpus) -> None:
