@@ -109,7 +109,7 @@ def wait_for_end(page: Page, state: str = "complete") -> None:
 
 
 def number(page: Page, title: str, row: int = 1) -> str:
-    """What stands below the canvases under a title; the rows are theirs."""
+    """The text below the canvases under a title, in the row of one of them."""
     table = page.locator("#numbers tr")
     titles = table.first.locator("td, th").all_text_contents()
     return table.nth(row).locator("td, th").all_text_contents()[titles.index(title)]
