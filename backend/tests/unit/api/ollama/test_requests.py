@@ -76,7 +76,7 @@ def test_options_become_parameters(options: dict[str, Any], expected: dict[str, 
         ({"options": {"stop": ["x"] * 17}}, "options.stop has 17 items, more than the maximum of 16"),
         (
             {"options": {"repeat_penalty": 1.1, "repetition_penalty": 1.2}},
-            "repeat_penalty and repetition_penalty say the same in two ways; leave repetition_penalty out",
+            "options.repeat_penalty and repetition_penalty say the same in two ways; leave repetition_penalty out",
         ),
         ({"format": "yaml"}, "format='yaml' is not supported; give 'json' or a JSON schema"),
         ({"think": "high"}, "think='high' is not supported: there are no levels; give true or false"),
