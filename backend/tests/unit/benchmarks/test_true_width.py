@@ -96,13 +96,33 @@ def test_a_step_of_llama_cpp_is_the_difference_of_two_runs(monkeypatch: pytest.M
     assert steps_s(Path(), Path(), 160) == Timing(0.5, 1.0)
 
 
-@pytest.mark.parametrize(("script", "said"), [("echo no such model >&2; exit 3", "no such model"), ("true", "0 steps")])
-def test_another_program_than_llama_cpps_is_named(script: str, said: str, tmp_path: Path) -> None:
-    cli = tmp_path / "cli"
-    cli.write_text(f"#!/bin/sh\n{script}\n")
-    cli.chmod(0o755)
+def test_a_run_of_llama_cpp_tells_the_time_of_its_steps_without_its_loading(tmp_path: Path) -> None:
+    cli = script(
+        tmp_path, "sleep 0.2; echo 'diffusion step: 1/2'; echo 'total time: 61.50ms, time per step: 30.75ms' >&2"
+    )
+    timing, num_steps = llama_cpp._peer_run(cli, tmp_path / "any.gguf", 160, 2)
+    assert (timing.seconds, num_steps) == (0.0615, 1)
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("echo no such model >&2; exit 3", "no such model"),
+        ("true", "how long its steps took"),
+        ("echo total time: 3.00ms", "0 steps"),
+    ],
+)
+def test_another_program_than_llama_cpps_is_named(body: str, said: str, tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match=said):
-        steps_s(cli, tmp_path / "any.gguf", 160)
+        steps_s(script(tmp_path, body), tmp_path / "any.gguf", 160)
+
+
+def script(folder: Path, body: str) -> Path:
+    """A program for the shell."""
+    program = folder / "cli"
+    program.write_text(f"#!/bin/sh\n{body}\n")
+    program.chmod(0o755)
+    return program
 
 
 # -- the gate ---------------------------------------------------------------------------------------------------------
