@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -53,8 +54,8 @@ class Options:
     """The folder that the weights are exported to."""
     picture: Path | None = None
     """The SVG file of the run's curves; without it none is drawn."""
-    warm_start: Path | None = None
-    """The folder of an exported checkpoint with the weights and the tokenizer to begin with."""
+    warm_start: tuple[Path, ...] = ()
+    """The folders of exported checkpoints with the tokenizer and the weights to begin with, of several their mean."""
     grow_from: Path | None = None
     """The folder of a smaller exported checkpoint, whose weights those to begin with are grown from."""
     data: Path | None = None
@@ -86,21 +87,31 @@ def rate_factor(step: int, progress: float, schedule: Schedule) -> float:
     return warmup * (1 - (1 - schedule.final_rate) * decay)
 
 
-def load_trained(model: FamilyModel, folder: Path, tokenizer: Tokenizer) -> None:
-    """Loads exported weights into a model for further training; the head stays tied to the embedding.
+def load_trained(model: FamilyModel, folders: Sequence[Path], tokenizer: Tokenizer) -> None:
+    """Loads exported weights into a model for further training, of several checkpoints their mean.
+
+    The mean of two runs that began with the same weights is often as good as either (arXiv 2203.05482). The head stays
+    tied to the embedding.
 
     Raises:
         ValueError: the weights belong to another tokenizer than the prepared data.
-        CheckpointError: the folder holds no checkpoint, or its tensors contradict its configuration.
-        RuntimeError: the checkpoint has another shape than the recipe.
+        CheckpointError: a folder holds no checkpoint, or its tensors contradict its configuration.
+        RuntimeError: a checkpoint has another shape than the recipe.
     """
+    for number, folder in enumerate(folders, 1):
+        check_tokenizer(folder, tokenizer)
+        trained = load_model(folder, torch.device("cpu"), torch.float32).state_dict()
+        before = model.state_dict()
+        model.load_state_dict({name: torch.lerp(before[name], trained[name], 1 / number) for name in before})
+
+
+def check_tokenizer(folder: Path, tokenizer: Tokenizer) -> None:
+    """Raises `ValueError` where a checkpoint has another tokenizer than the prepared data."""
     if exported_tokenizer(folder).to_str() != tokenizer.to_str():
         raise ValueError(
             f"the prepared texts have another tokenizer than {folder}: "
             "delete their folder in training/.cache/data, or name a new one with --data"
         )
-    trained = load_model(folder, torch.device("cpu"), torch.float32).state_dict()
-    model.load_state_dict({name: trained[name] for name in model.state_dict()})
 
 
 def exported_tokenizer(folder: Path) -> Tokenizer:
@@ -121,7 +132,7 @@ class TrainingRun:
     def __init__(self, recipe: Recipe, folder: Path, options: Options) -> None:
         self.recipe, self.schedule, self.folder, self.options = recipe, recipe.schedule, folder, options
         start = options.warm_start
-        data = prepare(recipe, exported_tokenizer(start) if start else None, options.data)
+        data = prepare(recipe, exported_tokenizer(start[0]) if start else None, options.data)
         self.tokenizer = Tokenizer.from_file(str(data / "tokenizer.json"))
         self.corpus, self.heldout = load_corpus(data / "train.npz"), load_corpus(data / "heldout.npz")
         torch.manual_seed(self.schedule.seed)
@@ -168,7 +179,9 @@ class TrainingRun:
     def _begin(self) -> None:
         if (self.folder / "checkpoint.pt").exists():
             self._resume()
-        elif earlier := self.options.warm_start or self.options.grow_from:
+            return
+        grown = (self.options.grow_from,) if self.options.grow_from else ()
+        for earlier in self.options.warm_start or grown:
             self._log(kind="warm_start", **{"from": origin(earlier)})
 
     def _batches(self) -> Drawing | BatchQueue:
@@ -303,7 +316,14 @@ def read_arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--batch-tokens", type=int, help="another batch size than the recipe's")
     parser.add_argument("--checkpoint-every", dest="checkpoint_every_s", type=float, metavar="SECONDS")
     start = parser.add_mutually_exclusive_group()
-    start.add_argument("--warm-start", type=Path, metavar="FOLDER", help="an exported checkpoint to go on from")
+    start.add_argument(
+        "--warm-start",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FOLDER",
+        help="an exported checkpoint to go on from; of several, the mean of their weights",
+    )
     start.add_argument("--grow-from", type=Path, metavar="FOLDER", help="a smaller exported checkpoint to grow from")
     parser.add_argument("--run", help="folder of the run, under training/runs or anywhere (default: MODEL-PRESET)")
     parser.add_argument("--data", type=Path, help="folder of the prepared tokens (default: in training/.cache/data)")
@@ -372,7 +392,7 @@ def options_of(arguments: argparse.Namespace) -> Options:
     return Options(
         target=target,
         picture=picture,
-        warm_start=arguments.warm_start,
+        warm_start=tuple(arguments.warm_start),
         grow_from=None if arguments.warm_start else arguments.grow_from or grown_from(arguments),
         data=arguments.data,
         device=device,

@@ -150,7 +150,7 @@ def exported(folder: Path, seed: int = 7) -> Path:
 
 def test_a_warm_start_takes_the_weights_and_says_so(options: Options, tmp_path: Path) -> None:
     source = exported(tmp_path / "earlier")
-    run = TrainingRun(budget(1), tmp_path / "run", replace(options, warm_start=source))
+    run = TrainingRun(budget(1), tmp_path / "run", replace(options, warm_start=(source,)))
     trained, _ = load_exported(source)
     for name, value in run.model.state_dict().items():
         torch.testing.assert_close(value, trained.state_dict()[name])
@@ -159,8 +159,19 @@ def test_a_warm_start_takes_the_weights_and_says_so(options: Options, tmp_path: 
     assert entries_of(tmp_path / "run")[0]["from"] == "earlier"
 
 
+def test_a_warm_start_from_several_checkpoints_takes_their_mean_and_names_all(options: Options, tmp_path: Path) -> None:
+    sources = tuple(exported(tmp_path / f"earlier {seed}", seed) for seed in (7, 8, 9))
+    run = TrainingRun(budget(1), tmp_path / "run", replace(options, warm_start=sources))
+    weights = [load_exported(source)[0].state_dict() for source in sources]
+    for name, value in run.model.state_dict().items():
+        torch.testing.assert_close(value, torch.stack([one[name] for one in weights]).mean(0))
+    run.train()
+    named = [entry["from"] for entry in entries_of(tmp_path / "run") if entry["kind"] == "warm_start"]
+    assert named == ["earlier 7", "earlier 8", "earlier 9"]
+
+
 def test_a_warm_start_is_logged_once_and_a_resumed_run_has_its_own_weights(options: Options, tmp_path: Path) -> None:
-    warm = replace(options, warm_start=exported(tmp_path / "earlier"))
+    warm = replace(options, warm_start=(exported(tmp_path / "earlier"),))
     first = TrainingRun(budget(2500), tmp_path / "run", warm)
     first.train()
     exported(tmp_path / "earlier", seed=8)
@@ -176,7 +187,7 @@ def test_a_warm_start_takes_sharded_weights(options: Options, tmp_path: Path) ->
     shape = tiny_recipe("dream", PLAIN).shape
     export(trained.state_dict(), tokenizer, "dream", shape, source, max_shard_bytes=20_000)
     assert not (source / "model.safetensors").exists()
-    run = TrainingRun(budget(1), tmp_path / "run", replace(options, warm_start=source))
+    run = TrainingRun(budget(1), tmp_path / "run", replace(options, warm_start=(source,)))
     for name, value in run.model.state_dict().items():
         torch.testing.assert_close(value, trained.state_dict()[name])
 
@@ -185,7 +196,7 @@ def test_a_warm_start_refuses_the_weights_of_another_tokenizer(options: Options,
     source = exported(tmp_path / "earlier")
     tokenizer_for("llada").save(str(source / "tokenizer.json"))
     with pytest.raises(ValueError, match="another tokenizer"):
-        TrainingRun(budget(1), tmp_path / "run", replace(options, warm_start=source))
+        TrainingRun(budget(1), tmp_path / "run", replace(options, warm_start=(source,)))
 
 
 def test_the_weights_of_a_warm_start_from_the_assets_are_named_by_their_run(
