@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import groupby
+from itertools import chain, groupby
 from typing import Any
 
 from training.infilling import MAX_FUNCTION_BYTES
-from training.recipe import Recipe
+from training.recipe import Recipe, read_recipe
 
 PURPOSE = {
     "llada": "Plain English, mostly stories: continuation, infilling, texts that end by themselves. A small LLaDA.",
@@ -72,10 +72,15 @@ def model_card(recipe: Recipe, results: dict[str, Any]) -> str:
 
 
 def _rebuilding(recipe: Recipe) -> str:
-    presets = [recipe.grow_from, recipe.preset] if recipe.grow_from else [recipe.preset]
-    training = [f"    python -m training.train --model {recipe.name} --preset {preset}" for preset in presets]
+    training = [f"    python -m training.train --model {recipe.name} --preset {one}" for one in presets_until(recipe)]
     evaluation = f"    python -m training.evaluate --model {recipe.name} --preset {recipe.preset}"
     return "\n".join(["## Rebuild it\n", *training, evaluation])
+
+
+def presets_until(recipe: Recipe) -> list[str]:
+    """The presets to train one after the other for a recipe's result, its own last."""
+    earlier = [presets_until(read_recipe(recipe.name, preset)) for preset in recipe.begin_with]
+    return list(dict.fromkeys([*chain.from_iterable(earlier), recipe.preset]))
 
 
 def table(columns: Iterable[str], rows: Iterable[Iterable[Cell]]) -> str:

@@ -57,8 +57,9 @@ class Recipe:
     shape: dict[str, Any]
     data: dict[str, Any]
     schedule: Schedule
-    grow_from: str = ""
-    """The preset whose result a run grows from; where it is empty, a run starts from nothing."""
+    begin_with: tuple[str, ...] = ()
+    """The presets whose results a run begins with: the mean of some of its own shape, or grown from a smaller one.
+    Without any it starts from nothing."""
     remark: str = ""
     """The difference of the shipped weights from the recipe's result today, for the card."""
 
@@ -76,5 +77,5 @@ def read_recipe(name: str, preset: str, folder: Path = RECIPES) -> Recipe:
     chosen = table[preset]
     stages = tuple(Stage(stage["until"], stage["mixture"]) for stage in chosen["stages"])
     schedule = Schedule(**chosen["schedule"], stages=stages)
-    texts = {key: chosen[key] for key in ("grow_from", "remark") if key in chosen}
-    return Recipe(name, preset, table["family"], chosen["shape"], chosen["data"], schedule, **texts)
+    begin_with, remark = tuple(chosen.get("begin_with", ())), chosen.get("remark", "")
+    return Recipe(name, preset, table["family"], chosen["shape"], chosen["data"], schedule, begin_with, remark)

@@ -364,22 +364,30 @@ def target_folder(arguments: argparse.Namespace) -> Path:
     return target
 
 
-def grown_from(arguments: argparse.Namespace) -> Path | None:
-    """The exported checkpoint that the recipe's preset grows from, if it grows from one.
+def earlier_results(recipe: Recipe) -> list[Path]:
+    """The exported checkpoints that a recipe's preset begins with.
 
     Raises:
-        ValueError: that checkpoint has not been trained yet.
+        ValueError: one of them has not been trained yet.
     """
-    preset = read_recipe(arguments.model, arguments.preset).grow_from
-    if not preset:
-        return None
-    folder = ROOT / "runs" / f"{arguments.model}-{preset}" / "export"
-    if not folder.exists():
-        raise ValueError(
-            f"the preset {arguments.preset!r} grows from the preset {preset!r}, which has not been trained: "
-            f"run it with --preset {preset} first, or name a checkpoint with --grow-from or --warm-start"
-        )
-    return folder
+    folders = [ROOT / "runs" / f"{recipe.name}-{preset}" / "export" for preset in recipe.begin_with]
+    for preset, folder in zip(recipe.begin_with, folders, strict=True):
+        if not folder.exists():
+            raise ValueError(
+                f"the preset {recipe.preset!r} begins with the preset {preset!r}, which has not been trained: "
+                f"run it with --preset {preset} first, or name a checkpoint with --grow-from or --warm-start"
+            )
+    return folders
+
+
+def beginning_of(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The checkpoints to begin with, as the fields of `Options`: those of the command line, or else the recipe's."""
+    if arguments.warm_start or arguments.grow_from:
+        return {"warm_start": tuple(arguments.warm_start), "grow_from": arguments.grow_from}
+    recipe = read_recipe(arguments.model, arguments.preset)
+    earlier = earlier_results(recipe)
+    are_as_large = all(read_recipe(arguments.model, preset).shape == recipe.shape for preset in recipe.begin_with)
+    return {"warm_start": tuple(earlier)} if are_as_large else {"grow_from": earlier[0]}
 
 
 def options_of(arguments: argparse.Namespace) -> Options:
@@ -392,8 +400,7 @@ def options_of(arguments: argparse.Namespace) -> Options:
     return Options(
         target=target,
         picture=picture,
-        warm_start=tuple(arguments.warm_start),
-        grow_from=None if arguments.warm_start else arguments.grow_from or grown_from(arguments),
+        **beginning_of(arguments),
         data=arguments.data,
         device=device,
         is_bf16=arguments.precision == "bfloat16" or (arguments.precision == "auto" and is_bf16_worthwhile(device)),

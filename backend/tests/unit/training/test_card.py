@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from training.card import SOURCES, model_card
+from training import card
+from training.card import SOURCES, model_card, presets_until
 from training.prepare import PROSE
 from training.recipe import read_recipe
 
@@ -121,6 +123,13 @@ def test_a_grown_model_is_rebuilt_from_the_smaller_one() -> None:
         "    python -m training.evaluate --model dreamon --preset cpu\n"
     )
     assert "preset code" not in model_card(read_recipe("dreamon", "gpu"), RESULTS)
+
+
+def test_every_preset_before_is_trained_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = {"small": (), "grown": ("small",), "further": ("grown",), "cpu": ("grown", "further")}
+    recipes = {name: replace(read_recipe("dreamon", "cpu"), preset=name, begin_with=before[name]) for name in before}
+    monkeypatch.setattr(card, "read_recipe", lambda _, preset: recipes[preset])
+    assert presets_until(recipes["cpu"]) == ["small", "grown", "further", "cpu"]
 
 
 def test_a_benchmark_that_was_not_fetched_is_not_hidden() -> None:

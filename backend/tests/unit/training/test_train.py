@@ -220,6 +220,18 @@ def test_a_run_on_cuda_goes_on_on_the_cpu(options: Options, tmp_path: Path) -> N
     assert losses[-1] < 0.9 * losses[0]
 
 
+def test_a_preset_that_names_several_begins_with_their_mean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = replace(tiny_recipe("dream", PLAIN), name="dreamon", begin_with=("one", "another"))
+    monkeypatch.setattr(program, "ROOT", tmp_path)
+    monkeypatch.setattr(program, "read_recipe", lambda *_: recipe)
+    folders = tuple(tmp_path / "runs" / f"dreamon-{preset}" / "export" for preset in recipe.begin_with)
+    folders[0].mkdir(parents=True)
+    with pytest.raises(ValueError, match="begins with the preset 'another', which has not been trained"):
+        chosen(model="dreamon")
+    folders[1].mkdir(parents=True)
+    assert (chosen(model="dreamon").warm_start, chosen(model="dreamon").grow_from) == (folders, None)
+
+
 def chosen(*arguments: str, model: str = "llada") -> Options:
     return options_of(read_arguments(["--model", model, *arguments]))
 
@@ -331,4 +343,5 @@ def test_a_preset_grows_from_the_result_of_the_one_before(tmp_path: Path, monkey
     earlier = tmp_path / "runs" / "dreamon-code" / "export"
     earlier.mkdir(parents=True)
     assert chosen(model="dreamon").grow_from == earlier
+    assert chosen(model="dreamon").warm_start == ()
     assert chosen("--quick", model="dreamon").grow_from is None
