@@ -77,10 +77,9 @@ async def _ids(service: DiffusionLLMService, model_id: str | None, token: int | 
 
 
 def _summed(biases: Sequence[tuple[int, float]]) -> dict[int, float]:
-    """The sums within bounds; a token that is banned stays banned."""
+    """The sums within bounds, whatever the order of the biases; a token that is banned stays banned."""
     sums: dict[int, float] = {}
     for token_id, bias in biases:
-        before = sums.get(token_id, 0.0)
-        is_banned = -MAX_BIAS in (before, bias)
-        sums[token_id] = -MAX_BIAS if is_banned else min(max(before + bias, -MAX_BIAS), MAX_BIAS)
-    return sums
+        sums[token_id] = sums.get(token_id, 0.0) + bias
+    banned = {token_id for token_id, bias in biases if bias == -MAX_BIAS}
+    return {token_id: -MAX_BIAS if token_id in banned else _within_bounds(total) for token_id, total in sums.items()}
