@@ -55,13 +55,13 @@ def with_component(report: DiffusionHealth, name: str, component: ComponentHealt
 def _status(slots: Sequence[Slot]) -> Literal["healthy", "degraded", "unhealthy", "disabled"]:
     if not any(slot.is_available for slot in slots):
         return "unhealthy"
-    return "degraded" if any(slot.problem for slot in slots) else "healthy"
+    return "degraded" if any(slot.standing_problem for slot in slots) else "healthy"
 
 
 def _model_health(slot: Slot) -> ComponentHealth:
-    if slot.problem is not None:
+    if (problem := slot.standing_problem) is not None:
         kept = "; the instance loaded before answers" if slot.is_available else ""
-        return ComponentHealth(healthy=False, detail=f"{slot.problem}{kept}")
+        return ComponentHealth(healthy=False, detail=f"{problem}{kept}")
     return ComponentHealth(healthy=True, detail="loading" if slot.is_loading else slot.state.value)
 
 

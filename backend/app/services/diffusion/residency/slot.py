@@ -117,6 +117,20 @@ class Slot:
         return broken or self._problem
 
     @property
+    def standing_problem(self) -> str | None:
+        """The problem, unless a load failed by settings that were taken back, and nothing else would be loaded now than
+        what answers."""
+        return None if self.instance is not None and self._failed_otherwise else self.problem
+
+    @property
+    def _failed_otherwise(self) -> bool:
+        """Whether the settings that the last load failed by are no longer in force, but those of the instance are."""
+        tried = self._tried
+        if tried is None or tried is self._loaded or self.is_loading or self.outdated_settings:
+            return False
+        return bool(self.entry.outdated(tried.model, tried.config, self._config()))
+
+    @property
     def public_problem(self) -> str | None:
         """The problem in words that strangers may read."""
         return None if self.problem is None else public_text(self.problem, location=self.details().checkpoint)
@@ -210,7 +224,7 @@ class Slot:
 
     def details(self) -> DiffusionModelDetails:
         details = self._described.details() if self._described is not None else _bare_details(self.model_id)
-        return details.model_copy(update={"is_available": self.is_available, "error": self.problem})
+        return details.model_copy(update={"is_available": self.is_available, "error": self.standing_problem})
 
     async def _load_once(self) -> None:
         """Loads a new instance beside the one that answers.

@@ -459,6 +459,31 @@ async def test_a_device_is_given_back_once_the_engine_is_closed(
     assert done == expected
 
 
+async def test_a_failed_reload_is_no_problem_any_more_once_its_settings_are_taken_back(
+    service: DiffusionLLMService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def problems() -> tuple[str, bool, str | None]:
+        report = service.health()
+        details = {model.model_id: model for model in service.model_details()}
+        return report.status, report.models["llada"].healthy, details["llada"].error
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    await until(lambda: all(slot.instance is not None for slot in service._residency.slots))
+    fine = problems()
+    before = service.configuration()["device_preference"]
+    await service.configure({"device_preference": "cuda:9"})
+    with pytest.raises(ModelUnavailable, match="the one loaded before goes on answering"):
+        await service.reload_model("llada")
+    status, is_healthy, error = problems()
+    assert (status, is_healthy) == ("degraded", False)
+    assert "cuda:9" in (error or "")
+    assert (await service.configure({"device_preference": before})).needs_reload == []
+    assert problems() == fine == ("healthy", True, None)
+    # Settings that would load another model than the one that answers leave it as it is.
+    await service.configure({"device_preference": "cuda:9"})
+    assert problems() == (status, is_healthy, error)
+
+
 async def test_settings_that_need_a_reload_are_reported_for_loaded_models(
     service: DiffusionLLMService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
