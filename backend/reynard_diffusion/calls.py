@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote
 
+from reynard_diffusion.errors import FieldError, InvalidRequest
 from reynard_diffusion.reports import (
     CleanupReport,
     ConfigurationChange,
@@ -61,16 +62,18 @@ def infill(prefix: str, suffix: str, parameters: Mapping[str, Any]) -> Call[Gene
 
 def read(parts: Sequence[Any], parameters: Mapping[str, Any]) -> Call[dict[str, Any]]:
     """The call that reads a text with holes."""
-    return Call("POST", f"{API}/read", dict, {"parts": list(parts), **parameters})
+    return Call("POST", f"{API}/read", dict, {"parts": _listed("parts", parts), **parameters})
 
 
 def likelihood(texts: Sequence[str], parameters: Mapping[str, Any]) -> Call[dict[str, Any]]:
     """The call that says how probable texts are."""
-    return Call("POST", f"{API}/likelihood", dict, {"texts": list(texts), **parameters})
+    return Call("POST", f"{API}/likelihood", dict, {"texts": _listed("texts", texts), **parameters})
 
 
 def decide(state: Any, questions: Mapping[str, Any], parameters: Mapping[str, Any]) -> Call[dict[str, Any]]:
     """The call that answers questions about a state."""
+    if not isinstance(questions, Mapping):
+        raise _refused("questions", "has to be a dictionary from names to questions")
     return Call("POST", "/v1/systemone", dict, {"state": state, "questions": dict(questions), **parameters})
 
 
@@ -85,8 +88,13 @@ def infill_stream(prefix: str, suffix: str, parameters: Mapping[str, Any]) -> St
 
 
 def chat_stream(messages: Sequence[Message], parameters: Mapping[str, Any]) -> StreamCall:
-    """The call for the next turn of a conversation, piece by piece."""
-    return StreamCall("/v1/chat/completions", {"messages": list(messages), "stream": True, **parameters})
+    """The call for the next turn of a conversation, piece by piece. The pieces are those of one text, so it is not made
+    for several answers, or for the call of a function."""
+    if parameters.get("n") not in (None, 1):
+        raise _refused("n", "asks for several answers, whose pieces would come mixed; leave it out")
+    if parameters.get("tool_choice") not in (None, "none", "auto"):
+        raise _refused("tool_choice", "asks for a call of a function, which is no text; leave it out")
+    return StreamCall("/v1/chat/completions", {"messages": _listed("messages", messages), "stream": True, **parameters})
 
 
 def models() -> Call[list[DiffusionModelInfo]]:
@@ -143,6 +151,22 @@ def ping() -> Call[str]:
 def given(**parameters: Any) -> dict[str, Any]:
     """The parameters that are not left out."""
     return {name: value for name, value in parameters.items() if value is not None}
+
+
+def _listed(name: str, items: Iterable[Any]) -> list[Any]:
+    """The items. A text is none of its letters, and a dictionary none of its keys.
+
+    Raises:
+        InvalidRequest: there are no several items.
+    """
+    if isinstance(items, str | bytes | Mapping) or not isinstance(items, Iterable):
+        raise _refused(name, "has to be a list")
+    return list(items)
+
+
+def _refused(field: str, complaint: str) -> InvalidRequest:
+    message = f"{field} {complaint}"
+    return InvalidRequest(message, code="invalid_parameters", errors=(FieldError(field, message),))
 
 
 def _result(text_field: str) -> Callable[[Any], GenerationResult]:

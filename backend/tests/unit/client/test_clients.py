@@ -232,6 +232,41 @@ async def test_a_value_that_cannot_be_sent_is_an_error_of_the_client() -> None:
         assert server.requests == [], "nothing was sent"
 
 
+@pytest.mark.parametrize(
+    ("call", "arguments", "parameters", "message"),
+    [
+        ("likelihood", ["a text"], {}, "texts has to be a list"),
+        ("likelihood", [None], {}, "texts has to be a list"),
+        ("read", ["a text"], {}, "parts has to be a list"),
+        ("read", [{"hole": "x"}], {}, "parts has to be a list"),
+        ("chat_stream", ["hello"], {}, "messages has to be a list"),
+        ("chat_stream", [{"role": "user", "content": "hello"}], {}, "messages has to be a list"),
+        ("chat_stream", [[]], {"n": 2}, "n asks for several answers, whose pieces would come mixed; leave it out"),
+        (
+            "chat_stream",
+            [[]],
+            {"tool_choice": "required"},
+            "tool_choice asks for a call of a function, which is no text; leave it out",
+        ),
+        ("decide", ["x", ["a"]], {}, "questions has to be a dictionary from names to questions"),
+    ],
+)
+async def test_what_would_silently_be_something_else_is_an_error_of_the_client(
+    call: str, arguments: list[Any], parameters: dict[str, Any], message: str
+) -> None:
+    async def asked(client: Any) -> None:
+        answer = getattr(client, call)(*arguments, **parameters)
+        await (anext(answer) if call == "chat_stream" else answer)
+
+    with DiffusionClient("http://127.0.0.1:9") as client, pytest.raises(InvalidRequest) as caught:
+        [*getattr(client, call)(*arguments, **parameters)]
+    assert [error.message for error in caught.value.errors] == [str(caught.value)] == [message]
+    assert message.startswith(f"{caught.value.errors[0].field} ")
+    async with AsyncDiffusionClient("http://127.0.0.1:9") as other:
+        with pytest.raises(InvalidRequest, match=message):
+            await asked(other)
+
+
 @pytest.mark.parametrize("end", ["", "/", "/v1", "/v1/", "/api/diffusion", "/api/diffusion/", "//", "/#top", "  "])
 def test_a_url_may_lead_to_a_part_of_the_api(end: str) -> None:
     with scripted(GOOD) as server, DiffusionClient(server.url + end) as client:
