@@ -89,7 +89,10 @@ class Residency:
             ModelUnavailable: loading failed; an instance loaded before goes on answering.
         """
         slot = self.slot(model_id)
+        shares_a_load = slot.is_loading
         await slot.load()
+        if shares_a_load and slot.outdated_settings:  # it had begun before the settings were changed
+            await slot.load()
         if slot.problem is not None:
             kept = "; the one loaded before goes on answering" if slot.instance is not None else ""
             raise ModelUnavailable(f"model {model_id!r} could not be reloaded: {slot.problem}{kept}")

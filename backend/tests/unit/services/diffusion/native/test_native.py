@@ -445,6 +445,20 @@ async def test_weights_are_quantised_when_the_model_is_loaded_again(service: Dif
     assert (await service.generate_stream("x", max_length=8)).metadata["denoising_steps"]
 
 
+async def test_a_reload_takes_the_settings_of_its_time_where_a_load_had_begun_before(
+    service: DiffusionLLMService,
+) -> None:
+    await service.reload_model("llada")
+    slot = service._residency.slot("llada")
+    before = slot._tried
+    begun = asyncio.create_task(service.reload_model("llada"))
+    await until(lambda: slot._tried is not before)
+    await service.configure({"quantization": "int8"})
+    assert (await service.reload_model("llada")).quantization == "int8"
+    assert not slot.outdated_settings
+    await begun
+
+
 @pytest.mark.parametrize(("device", "expected"), [("cuda:0", ["closed", "cuda:0"]), ("cpu", ["closed"])])
 async def test_a_device_is_given_back_once_the_engine_is_closed(
     device: str, expected: list[str], monkeypatch: pytest.MonkeyPatch
