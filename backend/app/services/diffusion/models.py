@@ -52,8 +52,8 @@ MAX_BIAS = 100.0
 
 
 def _token_id(name: Any) -> Any:
-    """The id that a name of JSON stands for, written as JSON writes integers."""
-    return int(name) if isinstance(name, str) and re.fullmatch(r"0|[1-9][0-9]{0,9}", name) else name
+    """The integer that a name of JSON stands for, written as JSON writes integers; its bounds are checked after."""
+    return int(name) if isinstance(name, str) and re.fullmatch(r"0|-?[1-9][0-9]{0,39}", name) else name
 
 
 TokenId = Annotated[int, BeforeValidator(_token_id), Field(ge=0)]

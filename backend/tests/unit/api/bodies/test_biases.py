@@ -52,6 +52,7 @@ async def ids_of(biases: Any, letters: Letters | None = None) -> Any:
         ([["a", -60], ["a", -60], ["a", 50]], {ord("a"): -70.0}),
         ([["a", 80], ["a", False], ["a", 80]], {ord("a"): -100.0}),
         ({"7": -100}, {7: -100.0}),
+        ({"12345678901": 1}, {12345678901: 1.0}),
     ],
 )
 async def test_pairs_become_biases_of_ids(pairs: Any, ids: dict[int, float]) -> None:
@@ -84,6 +85,8 @@ async def test_texts_of_too_many_tokens_are_refused() -> None:
         ([[7, None]], "logit_bias[0][1]=null must be a number or false"),
         ([[7, 1]] * 301, "logit_bias has 301 items, more than the maximum of 300"),
         (7, "logit_bias=7 must be an object"),
+        ({"-1": 1}, "logit_bias.-1='-1' is below the minimum of 0"),
+        ({"1.5": 1}, "logit_bias.1.5='1.5' must be an integer"),
     ],
 )
 @pytest.mark.parametrize(
