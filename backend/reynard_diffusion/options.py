@@ -88,7 +88,7 @@ def _server_address(text: str) -> str:
     """The URL of the server's root; the text may also be the URL of a part of its API."""
     text = str(text).strip()
     if not _is_address(text):
-        hint = f"http://{text}" if _is_address(f"http://{text}") else DEFAULT_URL
+        hint = f"http://{text}" if "://" not in text and _is_address(f"http://{text}") else DEFAULT_URL
         raise ValueError(f"url={text!r} is no address of a server; give one such as {hint}")
     address = text.partition("#")[0].rstrip("/")
     for path in API_PATHS:
