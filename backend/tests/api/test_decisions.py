@@ -151,6 +151,7 @@ def test_decisions_at_the_same_time_beside_a_generation_are_those_of_one_alone(s
         ({"questions": {"q": {**NOUL, "instructions": "x" * 20_001}}}, 422, "more than the maximum of 20000"),
         ({"questions": {str(number): NOUL for number in range(65)}}, 422, "more than the maximum of 64"),
         ({"questions": {}}, 422, "questions is empty"),
+        ({"questions": {"": NOUL}}, 422, "questions. is empty; at least 1 character is needed"),
         ({"state": " "}, 422, "state says nothing"),
         ({"state": "x" * 200_001}, 422, "more than the maximum of 200000"),
         ({"state": "word " * 30_000}, 422, "tokens, and the model sees"),

@@ -91,7 +91,7 @@ class SystemOneRequest(DecisionsRequest):
     NAMES: ClassVar[Mapping[str, str]] = {"model_id": "model"}
 
     state: Needed = Field(description="What the questions are about: text, or JSON. At most 200,000 characters.")
-    questions: Annotated[dict[str, SystemOneQuestion], at_most(MAX_QUESTIONS)] = Field(
+    questions: Annotated[dict[Name, SystemOneQuestion], at_most(MAX_QUESTIONS)] = Field(
         min_length=1, max_length=MAX_QUESTIONS, description="By names of your choice; at most 20,000 characters each."
     )
 
