@@ -95,11 +95,13 @@ class GraphBuilder:
         return self.node("Mul", sums, row_scales, name=name)
 
     def _quantised(self, x: str) -> tuple[str, str]:
-        """Rows as bytes, and the largest number of each, once for all projections of the same rows."""
+        """Rows as bytes, and the largest number of each, once for all projections of the same rows. A row with NaN gets
+        NaN by its mean: ReduceMax passes over NaN that does not come first, and QuantizeLinear makes a byte of it."""
         if x not in self._bytes:
             axis = self.constant(np.array([-1], np.int64), "last_axis")
             sizes = self.node("ReduceMax", self.node("Abs", x, name=f"{x}_size"), axis, name=f"{x}_largest_or_0")
-            largest = self.node("Max", sizes, self._number(MIN_SCALE), name=f"{x}_largest")
+            mean = self.node("ReduceMean", x, axis, name=f"{x}_mean")
+            largest = self.node("Max", sizes, mean, self._number(MIN_SCALE), name=f"{x}_largest")
             inputs = (
                 self.node("Div", x, largest, name=f"{x}_scaled"),
                 self._number(1 / MAX_QUANT),

@@ -3,6 +3,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Mapping
 from pathlib import Path
+from typing import cast
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from app.engine.families.build import build_model
 from app.engine.families.checkpoint import load_model
 from app.engine.families.registry import read_config
 from app.engine.families.weight_sizes import weight_sizes
-from app.engine.interface.config import QuantizationName
+from app.engine.interface.config import QuantizationName, RuntimeName
 from app.engine.models import quantisation
 from app.engine.models.byte_products import packed_zero
 from app.engine.models.layers import Linear
@@ -241,6 +242,18 @@ def test_a_graph_of_bytes_computes_what_the_modules_compute(name: str, quantised
     assert can_run(graphed.model)
     by_modules = ModelRunner(graphed.model, cpu_runtime="torch")
     assert relative_error(some_logits(graphed), some_logits(by_modules)) < MOST_ERROR["int8"] / 2
+
+
+@pytest.mark.parametrize("runtime", ["auto", "torch"])
+@pytest.mark.parametrize("place", [0, 1, -1])
+@pytest.mark.skipif(not multiplies_int8(CPU), reason="without VNNI no graph multiplies bytes")
+@torch.inference_mode()
+def test_a_broken_number_reaches_the_logits(runtime: RuntimeName, place: int) -> None:
+    """ONNX Runtime's ReduceMax passes over NaN that does not come first, and its QuantizeLinear makes a byte of it."""
+    model = load_model(CHECKPOINTS["llada-tiny"], CPU, torch.float32, "int8")
+    gate = cast(QuantisedLinear, model.stack().layers[0].parts().gate)
+    cast(Int8Linear, gate.product).scales[place] = torch.nan
+    assert some_logits(ModelRunner(model, cpu_runtime=runtime)).isnan().all()
 
 
 def test_graphs_are_for_int8_alone_and_where_bytes_are_multiplied(
