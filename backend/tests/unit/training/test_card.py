@@ -115,10 +115,12 @@ def test_infilling_stands_beside_its_baselines() -> None:
     assert "1024 MiB" in card
 
 
-def test_a_grown_model_is_rebuilt_from_the_smaller_one() -> None:
+def test_a_grown_model_is_rebuilt_from_those_before_it() -> None:
     assert model_card(read_recipe("dreamon", "cpu"), RESULTS).endswith(
         "## Rebuild it\n\n"
         "    python -m training.train --model dreamon --preset code\n"
+        "    python -m training.train --model dreamon --preset grown\n"
+        "    python -m training.train --model dreamon --preset further\n"
         "    python -m training.train --model dreamon --preset cpu\n"
         "    python -m training.evaluate --model dreamon --preset cpu\n"
     )

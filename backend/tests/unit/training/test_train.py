@@ -336,12 +336,13 @@ def test_a_run_grows_from_a_smaller_checkpoint_and_says_so(options: Options, tmp
 
 def test_a_preset_grows_from_the_result_of_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(program, "ROOT", tmp_path)
+    grown = "--preset", "grown"
     with pytest.raises(ValueError, match="run it with --preset code first, or name a checkpoint with --grow-from"):
-        chosen(model="dreamon")
-    assert chosen("--grow-from", "smaller", model="dreamon").grow_from == Path("smaller")
-    assert chosen("--warm-start", "as-large", model="dreamon").grow_from is None
+        chosen(*grown, model="dreamon")
+    assert chosen(*grown, "--grow-from", "smaller", model="dreamon").grow_from == Path("smaller")
+    assert chosen(*grown, "--warm-start", "as-large", model="dreamon").grow_from is None
     earlier = tmp_path / "runs" / "dreamon-code" / "export"
     earlier.mkdir(parents=True)
-    assert chosen(model="dreamon").grow_from == earlier
-    assert chosen(model="dreamon").warm_start == ()
+    assert chosen(*grown, model="dreamon").grow_from == earlier
+    assert chosen(*grown, model="dreamon").warm_start == ()
     assert chosen("--quick", model="dreamon").grow_from is None
