@@ -113,7 +113,7 @@ def main() -> None:
         "--prefix",
         default="def __init__(self, name, value):\n    self.name = name\n    ",
     )
-    parser.add_argument("--suffix", default="\n    self._cache = {}\n")
+    parser.add_argument("--suffix", default="\n    self._items = []\n")
     parser.add_argument("--text", help="to continue, instead of a gap between prefix and suffix")
     parser.add_argument("--model", default="dreamon")
     parser.add_argument("--max-length", type=int, default=24)

@@ -21,7 +21,7 @@ DESKTOP: dict[str, Any] = {"viewport": {"width": 1320, "height": 840}}
 PHONE: dict[str, Any] = {"viewport": {"width": 360, "height": 740}, "has_touch": True}
 GAP = {
     "prefix": "def __init__(self, name, value):\n    self.name = name\n    ",
-    "suffix": "\n    self._cache = {}\n",
+    "suffix": "\n    self._items = []\n",
     "model_id": "dreamon",
     "max_length": 24,
     "initial_masks": 3,
@@ -61,7 +61,7 @@ def see_pass(page: Page, share: float) -> None:
 def draw_infill(browser: Browser, url: str, path: Path) -> None:
     with opened(browser, f"{url}/#{urlencode(GAP)}", **DESKTOP) as page:
         denoise(page)
-        see_pass(page, 0.5)
+        see_pass(page, 0.4)
         page.screenshot(path=path)
 
 

@@ -21,7 +21,7 @@ PROSE = {"mode": "generate", "text": "Once upon a time, there was", "model_id": 
 LONG = {**PROSE, "max_length": 1024}
 GAP: Json = {
     "prefix": "def __init__(self, name, value):\n    self.name = name\n    ",
-    "suffix": "\n    self._cache = {}\n",
+    "suffix": "\n    self._items = []\n",
     "model_id": "dreamon",
     "max_length": 24,
     "temperature": 0.0,

@@ -19,7 +19,7 @@ const EXAMPLE = {
   compare: "",
   text: "Once upon a time, there was a little",
   prefix: "def __init__(self, name, value):\n    self.name = name\n    ",
-  suffix: "\n    self._cache = {}\n",
+  suffix: "\n    self._items = []\n",
   a: { model_id: "dreamon", max_length: "24", initial_masks: "3", temperature: "0" },
   b: {},
 };
