@@ -165,6 +165,18 @@ def _written(path: Path) -> str:
     return "".join(parts).removeprefix(".")
 
 
+def value_at(path: str, given: Any) -> Any:
+    """The value at a path as complaints write it; `None` where there is none."""
+    value = given
+    for part in path.replace("[", ".[").split("."):
+        index = part[1:-1] if part.startswith("[") else ""
+        if index.isdigit() and isinstance(value, list | tuple) and int(index) < len(value):
+            value = value[int(index)]
+        else:
+            value = value.get(part) if isinstance(value, dict) else None
+    return value
+
+
 def _quoted(value: Any) -> str:
     shown = echo(value)
     if value is None or isinstance(value, bool):

@@ -50,7 +50,7 @@ async def is_read_or_refused(body: bytes) -> None:
         try:
             params = await body_of(model)(request)
         except ApiError as error:
-            problem = problem_of(error)
+            problem = problem_of(error, {})
             assert 400 <= problem.status < 500
             assert len(json_bytes(problem)) < 10_000, "an error must not repeat what was sent"
         else:

@@ -65,7 +65,7 @@ def all_classes() -> list[type[Exception]]:
 def test_each_error_of_ray_has_a_meaning_for_clients(error: Exception, code: str) -> None:
     ours = service_error(error, "llada")
     assert ours.code == code
-    assert problem_of(ours).status == {"invalid_parameters": 422, "generation_failed": 500, "timeout": 504}.get(
+    assert problem_of(ours, {}).status == {"invalid_parameters": 422, "generation_failed": 500, "timeout": 504}.get(
         code, 503
     )
 
@@ -75,7 +75,7 @@ def test_only_an_error_that_a_replica_raised_is_a_defect_of_the_model(cls: type[
     error = cls.__new__(cls)
     if isinstance(error, errors.RayTaskError):
         error.cause = errors.RayError()
-    status = problem_of(service_error(error, "llada")).status
+    status = problem_of(service_error(error, "llada"), {}).status
     assert status in (503, 504)
 
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
 
 from app.api.bodies.unsupported import without_nothing
+from app.api.errors.given import note_given
 from app.api.errors.problem import FieldError
 from app.api.errors.table import InvalidBody, MalformedBody, UnsupportedMediaType
 from app.core.complaints import MAX_COMPLAINTS
@@ -50,6 +51,7 @@ def object_for(model: type[BaseModel], *, is_declared: bool = True) -> Callable[
         content = _parse(body)
         if not isinstance(content, dict):
             raise InvalidBody([FieldError(field="", message="the body must be a JSON object")])
+        note_given(request.scope, content)
         return _few_unknown(content, known=model.model_fields)
 
     return read

@@ -35,6 +35,7 @@ from starlette.types import Scope
 
 from app.api.errors.allowed_methods import allowed_methods
 from app.api.errors.form import form_of
+from app.api.errors.given import given_value
 from app.api.errors.problem import TYPE_PREFIX, FieldError, Problem, ServiceFieldError, renamed
 from app.api.errors.refusal import note_refusal
 from app.api.errors.validation import field_errors
@@ -212,8 +213,8 @@ PROBLEMS: dict[type[Exception], tuple[int, str]] = {
 }
 
 
-def problem_of(error: Exception) -> Problem:
-    """The error as clients see it. One that is not in the table is a 500, and says nothing of its cause."""
+def problem_of(error: Exception, scope: Scope) -> Problem:
+    """The error of a request as its client sees it. One not in the table is a 500, and hides its cause."""
     if isinstance(error, HTTPException):
         return _framework_problem(error)
     known = next((cls for cls in type(error).__mro__ if cls in PROBLEMS), None)
@@ -221,7 +222,7 @@ def problem_of(error: Exception) -> Problem:
         return _problem(500, "Internal error", INTERNAL_CODE, "the cause is in the log under this request id")
     status, title = PROBLEMS[known]
     code = str(getattr(error, "code", INTERNAL_CODE))
-    return _problem(status, title, code, _detail(error), errors=_field_errors(error))
+    return _problem(status, title, code, _detail(error), errors=_field_errors(error, scope))
 
 
 def problem_of_code(code: str, detail: str) -> Problem:
@@ -253,10 +254,12 @@ def _detail(error: Exception) -> str:
     return str(error)
 
 
-def _field_errors(error: Exception) -> list[FieldError] | None:
+def _field_errors(error: Exception, scope: Scope) -> list[FieldError] | None:
     if isinstance(error, InvalidBody):
         return error.errors
-    if isinstance(error, InvalidParameters) or (isinstance(error, ContentRejected) and error.field):
+    if isinstance(error, InvalidParameters):
+        return [ServiceFieldError(field=error.field, message=str(error), value=given_value(scope, error.field))]
+    if isinstance(error, ContentRejected) and error.field:  # nobody is told what was found
         return [ServiceFieldError(field=error.field, message=str(error))]
     return None
 
@@ -281,7 +284,7 @@ def _when_again(error: Exception | type[Exception]) -> dict[str, str]:
 
 def problem_response(scope: Scope, error: Exception) -> Response:
     """The error as the answer to this request, in the form that its client knows."""
-    problem = problem_of(error)
+    problem = problem_of(error, scope)
     if problem.status >= 500 and not is_admin_call(scope):
         problem.detail = public_text(problem.detail)
     problem.instance = scope.get("raw_path", b"").decode("ascii", "replace")[:200]

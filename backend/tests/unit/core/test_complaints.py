@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
 
 from app.api.wire.json_encoding import json_bytes
-from app.core.complaints import MAX_COMPLAINTS, Complaint, complaints, echo
+from app.core.complaints import MAX_COMPLAINTS, Complaint, complaints, echo, value_at
 from app.services.diffusion.models import DiffusionGenerationParams, DiffusionInfillingParams
 from app.services.diffusion.reading import DiffusionReadParams
 
@@ -231,3 +231,21 @@ def test_an_echo_is_short_and_encodable(value: Any) -> None:
 )
 def test_long_and_odd_values_are_shortened(value: Any, shown: str) -> None:
     assert echo(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("stop", ["a", "b"]),
+        ("stop[1]", "b"),
+        ("stop[2]", None),
+        ("stop.x", None),
+        ("messages[0].content", "c"),
+        ("messages[0][0]", None),
+        ("absent", None),
+        ("absent[0].name", None),
+        ("", None),
+    ],
+)
+def test_value_at_a_path(path: str, value: Any) -> None:
+    assert value_at(path, {"stop": ["a", "b"], "messages": [{"content": "c"}]}) == value
