@@ -50,11 +50,14 @@ class InfillAnswer:
 
     def whole(self) -> dict[str, Any]:
         """The whole answer, without what was not asked for."""
-        return _selected(self._everything("".join(self._pieces)), self._asked.response_fields or ())
+        return self._asked_for("".join(self._pieces))
 
     def last(self) -> dict[str, Any]:
-        """The last chunk of a stream: all but the text, which has been sent."""
-        return self._everything("")
+        """The last chunk of a stream: the same without the text, which has been sent."""
+        return self._asked_for("")
+
+    def _asked_for(self, content: str) -> dict[str, Any]:
+        return _selected(self._everything(content), self._asked.response_fields or ())
 
     def _everything(self, content: str) -> dict[str, Any]:
         num_predicted = self._reported["tokens_generated"]

@@ -85,7 +85,9 @@ class InfillRequest(AsksForNothing):
     )
     stream: bool | None = None
     response_fields: Annotated[list[str], FIRST_ONLY] | None = Field(
-        None, description="Paths such as `timings/predicted_ms`; all else is left out of the answer."
+        None,
+        description="Paths such as `timings/predicted_ms`; all else is left out of the answer, or of a stream's last "
+        "chunk.",
     )
     json_schema: dict[str, Any] | bool | None = Field(
         None, description="The answer is JSON that is valid by it; `{}` is any JSON."

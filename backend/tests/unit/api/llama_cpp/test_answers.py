@@ -58,6 +58,7 @@ async def test_truncated_tokens_are_not_counted() -> None:
 async def test_only_requested_fields_are_in_the_answer() -> None:
     asked = InfillRequest(input_prefix="x", response_fields=["content", "timings/prompt_n", "truncated", "no/such", ""])
     assert answered(asked).whole() == {"content": "ab", "timings/prompt_n": 4, "truncated": False}
+    assert answered(asked).last() == {"content": "", "timings/prompt_n": 4, "truncated": False}
 
 
 async def test_one_that_was_cut_off_has_reached_a_limit() -> None:
