@@ -27,6 +27,8 @@ DECIMALS = 6
 """Digits behind the point of a number with bounds, so that it has no more digits than a float distinguishes."""
 FINE = 10**9
 """Bounds up to here leave room for the decimals: 9 and 6 digits make 15."""
+MOST_DECIMALS = 60
+"""Digits behind the point where the bounds are so near to each other that fewer leave no number between them."""
 MOST_DIGITS = 300
 MOST_REMAINDERS = 5000
 
@@ -47,10 +49,18 @@ def number(together: tuple[Scoped, ...], whole: bool, budget: Budget) -> Languag
         return ANY_NUMBER
     is_fine = not whole and all(bound is None or abs(bound.value) < FINE for bound in (low, high))
     decimals = min([DECIMALS, *(divisor.decimals for divisor in divisors)]) if is_fine else 0
-    numbers = _between(low, high, decimals)
     if not divisors:
-        return numbers
+        return _between(low, high, decimals if whole else _with_room(low, high, decimals))
+    numbers = _between(low, high, decimals)
     return Machine(intersect([numbers, *(Machine(multiples(divisor)) for divisor in divisors)], budget))
+
+
+def _with_room(low: Bound | None, high: Bound | None, decimals: int) -> int:
+    """The decimals, or as many more as it takes until there is a number between the bounds."""
+    if low is None or high is None:
+        return decimals
+    enough = (more for more in range(decimals, MOST_DECIMALS + 1) if _start(low, 10**more) <= _end(high, 10**more))
+    return next(enough, decimals)
 
 
 def _divisor(scoped: Scoped) -> Divisor:

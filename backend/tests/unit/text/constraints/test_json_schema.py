@@ -277,6 +277,23 @@ def test_multiples_of_decimals_are_accepted_exactly(low: int, high: int, factor:
         assert [text for text in texts if accepts_text(constraint, text)] == wanted
 
 
+@pytest.mark.parametrize(
+    ("bounds", "right", "wrong"),
+    [
+        ({"exclusiveMinimum": 0, "exclusiveMaximum": 1e-7}, "0.00000005", "0.0000001"),
+        ({"minimum": 1e-9, "maximum": 1e-9}, "0.000000001", "0.0000000011"),
+        ({"exclusiveMinimum": -1e-12, "exclusiveMaximum": 0}, "-0.0000000000001", "-0.000000000001"),
+        ({"minimum": 1.00000001, "maximum": 1.00000002}, "1.00000002", "1.00000003"),
+        ({"exclusiveMinimum": 10**9, "exclusiveMaximum": 10**9 + 1}, "1000000000.5", "1000000001"),
+    ],
+)
+def test_bounds_that_are_near_have_decimals_enough(bounds: dict[str, float], right: str, wrong: str) -> None:
+    constraint = compiled({"type": "number", **bounds})
+    assert accepts_text(constraint, right)
+    assert not accepts_text(constraint, wrong)
+    assert all(valid(bounds, text) for text in drawn({"type": "number", **bounds}))
+
+
 def test_prices_have_at_most_two_decimals() -> None:
     texts = drawn({"type": "number", "multipleOf": 0.01, "minimum": 0, "maximum": 1000})
     assert any("." in text for text in texts)
