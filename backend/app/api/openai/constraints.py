@@ -1,4 +1,4 @@
-"""Constraints in the words of OpenAI's API and of vLLM's."""
+"""Constraints in the words of OpenAI's API, and of those servers that speak it: vLLM's, SGLang's, llama.cpp's."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from app.services.diffusion.constraint import MAX_CHOICES, MAX_SCHEMA_BYTES
 
 Schema = dict[str, Any] | bool
 SchemaOrText = dict[str, Any] | bool | Annotated[str, Field(max_length=MAX_SCHEMA_BYTES)]
-"""A JSON schema; vLLM's clients may send it as text too."""
+"""A JSON schema; clients of vLLM and SGLang may send it as text too."""
 
 ANY_OBJECT: Mapping[str, Any] = {"type": "object"}
 
@@ -55,16 +55,34 @@ class ResponseFormat(BaseModel):
 
     type: Literal["text", "json_object", "json_schema"]
     json_schema: NamedSchema | None = None
+    schema_: Schema | None = Field(
+        None, alias="schema", description="With `json_object`, as llama.cpp's server has it."
+    )
+    value: Schema | None = Field(None, description="The same, as huggingface_hub sends it.")
 
     @model_validator(mode="after")
     def _has_a_schema_or_none(self) -> Self:
         if (self.json_schema is not None) != (self.type == "json_schema"):
             rule = "json_schema goes with type 'json_schema', and only with that"
             raise ValueError(f"response_format has type {self.type!r}; {rule}")
+        names = " and ".join(self._bare)
+        if names and self.type != "json_object":
+            raise ValueError(f"response_format has type {self.type!r}; {names} goes with type 'json_object' alone")
+        if len(self._bare) > 1:
+            raise ValueError("response_format has schema and value, which mean the same; leave one of them out")
         return self
 
+    @property
+    def _bare(self) -> dict[str, Schema]:
+        """The schema that stands beside the type, by the name of its field."""
+        given = {"schema": self.schema_, "value": self.value}
+        return {name: schema for name, schema in given.items() if schema is not None}
+
     def wanted(self) -> Iterator[Wanted]:
-        if self.type == "json_object":
+        for name, schema in self._bare.items():
+            of_object = dict(ANY_OBJECT) if schema in ({}, True) else schema
+            yield Wanted.of("json_schema", of_object, name="response_format", inner=f"response_format.{name}")
+        if self.type == "json_object" and not self._bare:
             yield Wanted.of("json_schema", dict(ANY_OBJECT), name="response_format")
         elif self.json_schema is not None:
             inner = "response_format.json_schema.schema"
@@ -104,6 +122,10 @@ class Constrained(BaseModel):
     guided_choice: list[str] | None = Field(None, max_length=MAX_CHOICES, description="vLLM's: texts to choose from.")
     guided_grammar: Annotated[Any, unsupported("guided_grammar")] = None
     structured_outputs: StructuredOutputs | None = Field(None, description="vLLM's newer form of the same.")
+    json_schema: SchemaOrText | None = Field(None, description="llama.cpp's and SGLang's: a JSON schema, also as text.")
+    regex: str | None = Field(None, description="SGLang's: a regular expression.")
+    ebnf: Annotated[Any, unsupported("ebnf")] = None
+    grammar: Annotated[Any, unsupported("grammar")] = None
 
     @field_validator("guided_choice")
     @classmethod
@@ -122,6 +144,10 @@ class Constrained(BaseModel):
             yield Wanted.of("choices", self.guided_choice, name="guided_choice")
         if self.structured_outputs is not None:
             yield from self.structured_outputs.wanted()
+        if self.json_schema is not None:
+            yield Wanted.of("json_schema", parsed(self.json_schema, "json_schema"), name="json_schema")
+        if self.regex is not None:
+            yield Wanted.of("regex", self.regex, name="regex")
 
     @cached_property
     def one_wanted(self) -> Wanted | None:
