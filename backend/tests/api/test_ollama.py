@@ -173,7 +173,7 @@ def test_refusals_name_the_field_as_the_client_knows_it(server: Server) -> None:
         *(("POST", name, 400, f"{name} is not supported: these models write") for name in ("embed", "embeddings")),
         ("DELETE", "delete", 400, "delete is not supported: "),
         ("POST", "blobs/sha256:0", 400, "blobs is not supported: "),
-        ("POST", "no-such", 404, "Not Found"),
+        ("POST", "no-such", 404, "there is no /api/no-such here; /openapi.json lists"),
         ("GET", "generate", 405, "Method Not Allowed"),
     ],
 )

@@ -222,4 +222,6 @@ def test_calls_that_no_client_makes_get_an_error(
     server: Server, method: str, path: str, status: int, code: str
 ) -> None:
     response = server.session.request(method, server.url + path, headers={"Content-Type": "application/json"})
-    assert (response.status_code, response.json()["error"]["code"]) == (status, code)
+    error = response.json()["error"]
+    assert (response.status_code, error["code"]) == (status, code)
+    assert status != 404 or error["message"].startswith(f"there is no {path} here; ")

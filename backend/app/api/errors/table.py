@@ -289,6 +289,8 @@ def problem_response(scope: Scope, error: Exception) -> Response:
         problem.detail = public_text(problem.detail)
     problem.instance = scope.get("raw_path", b"").decode("ascii", "replace")[:200]
     problem.request_id = request_id(scope)
+    if isinstance(error, HTTPException) and error.status_code == HTTPStatus.NOT_FOUND:
+        problem.detail = f"there is no {problem.instance} here; /openapi.json lists the paths that there are"
     if isinstance(error, GenerationTimeout):
         problem.partial, problem.generated_text = True, error.partial_text
     note_refusal(scope, problem.code)
