@@ -56,7 +56,8 @@ class NamedTool(BaseModel):
     function: FunctionName
 
 
-ToolChoice = Literal["none", "auto", "required"] | NamedTool
+ToolChoice = Literal["none", "auto", "required", "any"] | NamedTool
+"""The function that is called; `any` is Mistral's word for `required`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ def forced_call(tools: Sequence[Tool], choice: ToolChoice | None) -> ForcedCall 
         return None
     if isinstance(choice, NamedTool):
         return _named(tools, choice.function.name)
-    if choice == "required" and len(tools) == 1:
+    if choice in ("required", "any") and len(tools) == 1:
         return _call(tools, 0, is_named=False)
     raise _wrong(_undecided(tools, choice))
 
@@ -113,8 +114,8 @@ def _call(tools: Sequence[Tool], index: int, *, is_named: bool) -> ForcedCall:
 
 def _undecided(tools: Sequence[Tool], choice: ToolChoice | None) -> str:
     way_out = f'name the function, as in {{"type": "function", "function": {{"name": "{tools[0].function.name}"}}}}'
-    if choice == "required":
-        return f"tool_choice 'required' leaves open which of {len(tools)} tools is called; {way_out}"
+    if choice in ("required", "any"):
+        return f"tool_choice {choice!r} leaves open which of {len(tools)} tools is called; {way_out}"
     given = "tool_choice is missing, which leaves" if choice is None else "tool_choice 'auto' leaves"
     return f"{given} it to the model whether a tool is called, which this server does not do; {way_out}, or say 'none'"
 

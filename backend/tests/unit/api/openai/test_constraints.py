@@ -141,7 +141,12 @@ def test_a_refusal_of_the_service_is_in_the_clients_words() -> None:
 
 @pytest.mark.parametrize(
     ("tools", "choice", "name", "is_named"),
-    [([TOOL, OTHER], NAMED, "add", True), ([TOOL], "required", "add", False), ([OTHER], "required", "stop", False)],
+    [
+        ([TOOL, OTHER], NAMED, "add", True),
+        ([TOOL], "required", "add", False),
+        ([TOOL], "any", "add", False),
+        ([OTHER], "required", "stop", False),
+    ],
 )
 def test_one_function_is_called_with_valid_arguments(
     tools: list[dict[str, Any]], choice: Any, name: str, is_named: bool

@@ -205,7 +205,7 @@ def test_options_of_the_template_are_few_and_small(options: dict[str, Any], mess
     [
         ({"tools": [{"type": "function"}]}, "Field required"),
         ({"tools": [{"type": "custom"}]}, "'function'"),
-        ({"tool_choice": "any"}, "'none', 'auto' or 'required'"),
+        ({"tool_choice": "some"}, "'none', 'auto', 'required' or 'any'"),
         ({"response_format": {"type": "grammar"}}, "'text', 'json_object' or 'json_schema'"),
         ({"response_format": {"type": "json_schema"}}, "json_schema goes with type 'json_schema'"),
         ({"response_format": {"type": "text", "json_schema": {"schema": {}}}}, "and only with that"),
