@@ -282,7 +282,7 @@ def test_the_recipes_can_be_read_and_name_known_objectives_and_sources(model: st
 
 
 def test_an_unknown_preset_is_refused_by_name() -> None:
-    with pytest.raises(ValueError, match="cpu, start, gpu, quick"):
+    with pytest.raises(ValueError, match="cpu, further, start, gpu, quick"):
         read_recipe("llada", "tpu")
 
 
