@@ -216,7 +216,7 @@ PROBLEMS: dict[type[Exception], tuple[int, str]] = {
 def problem_of(error: Exception, scope: Scope) -> Problem:
     """The error of a request as its client sees it. One not in the table is a 500, and hides its cause."""
     if isinstance(error, HTTPException):
-        return _framework_problem(error)
+        return _framework_problem(error, scope)
     known = next((cls for cls in type(error).__mro__ if cls in PROBLEMS), None)
     if known is None:
         return _problem(500, "Internal error", INTERNAL_CODE, "the cause is in the log under this request id")
@@ -242,10 +242,17 @@ def _problem(status: int, title: str, code: str, detail: str, **more: Any) -> Pr
     return Problem(type=TYPE_PREFIX + code, title=title, status=status, code=code, detail=detail, **more)
 
 
-def _framework_problem(error: HTTPException) -> Problem:
+def _framework_problem(error: HTTPException, scope: Scope) -> Problem:
     """The problem with what the router refuses: an unknown path, a method that the path does not have."""
-    phrase = HTTPStatus(error.status_code).phrase
-    return _problem(error.status_code, phrase, phrase.lower().replace(" ", "_"), error.detail)
+    phrase, detail = HTTPStatus(error.status_code).phrase, error.detail
+    if error.status_code == HTTPStatus.NOT_FOUND:
+        detail = f"there is no {_path(scope)} here; /openapi.json lists the paths that there are"
+    return _problem(error.status_code, phrase, phrase.lower().replace(" ", "_"), detail)
+
+
+def _path(scope: Scope) -> str:
+    raw_path: bytes = scope.get("raw_path", b"")
+    return raw_path.decode("ascii", "replace")[:200]
 
 
 def _detail(error: Exception) -> str:
@@ -287,10 +294,8 @@ def problem_response(scope: Scope, error: Exception) -> Response:
     problem = problem_of(error, scope)
     if problem.status >= 500 and not is_admin_call(scope):
         problem.detail = public_text(problem.detail)
-    problem.instance = scope.get("raw_path", b"").decode("ascii", "replace")[:200]
+    problem.instance = _path(scope)
     problem.request_id = request_id(scope)
-    if isinstance(error, HTTPException) and error.status_code == HTTPStatus.NOT_FOUND:
-        problem.detail = f"there is no {problem.instance} here; /openapi.json lists the paths that there are"
     if isinstance(error, GenerationTimeout):
         problem.partial, problem.generated_text = True, error.partial_text
     note_refusal(scope, problem.code)
