@@ -15,6 +15,7 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 ROOT = Path(__file__).parent
 CACHE = ROOT / ".cache"
@@ -79,7 +80,10 @@ def fetch(package: Package, cache: Path = CACHE) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     found = _cached(package, folder)
     if found is None:
-        _download(package, folder)
+        with TemporaryDirectory(dir=folder, prefix="part-") as part:
+            _download(package, Path(part))
+            for archive in Path(part).iterdir():
+                archive.replace(folder / archive.name)  # whole, or not at all: another process may look for it too
         found = _cached(package, folder)
     if found is None:
         raise SourceError(f"{package.name}: the download left no archive in {folder}")
@@ -114,10 +118,17 @@ def _check_hash(package: Package, archive: Path) -> None:
 
 
 def unpack_debian(archive: Path) -> Path:
-    """The archive's files, unpacked beside it once."""
+    """The archive's files, unpacked beside it once, also by several processes at once."""
     folder = archive.with_suffix("")
     if not folder.exists():
-        subprocess.run(["dpkg-deb", "-x", str(archive), str(folder)], check=True)
+        with TemporaryDirectory(dir=archive.parent, prefix="part-") as part:
+            unpacked = Path(part) / folder.name
+            subprocess.run(["dpkg-deb", "-x", str(archive), str(unpacked)], check=True)
+            try:
+                unpacked.rename(folder)
+            except OSError:
+                if not folder.exists():  # no other process was quicker
+                    raise
     return folder
 
 
