@@ -7,6 +7,7 @@ The head is the embedding, and stored once, as the families' own keys say it: `w
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -103,8 +104,12 @@ def export(
     shape: dict[str, Any],
     folder: Path,
     max_shard_bytes: int | None = None,
+    defaults: Mapping[str, int] | None = None,
 ) -> None:
     """Writes the checkpoint, its weights in one file, or in several if they exceed `max_shard_bytes`.
+
+    Args:
+        defaults: the parameters that it chooses for its continuations.
 
     Each file appears in one move, so a server never sees half of it. Several files replace those of an earlier export
     one by one, so a server should not load the folder at that moment.
@@ -114,7 +119,7 @@ def export(
     config = published_config(family, shape, ids)
     write_tokenizer(tokenizer, family, shape["context_length"], folder)
     _write(folder / "config.json", config)
-    _write(folder / "generation_config.json", _generation_config(config))
+    _write(folder / "generation_config.json", _generation_config(config) | dict(defaults or {}))
     write_weights(in_bfloat16(weights), folder, max_shard_bytes)
 
 

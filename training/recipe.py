@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,8 @@ class Recipe:
     begin_with: tuple[str, ...] = ()
     """The presets whose results a run begins with: the mean of some of its own shape, or grown from a smaller one.
     Without any it starts from nothing."""
+    defaults: Mapping[str, int] = field(default_factory=dict)
+    """The parameters that the checkpoint chooses for its continuations, `block_length` or `initial_masks`."""
     remark: str = ""
     """The difference of the shipped weights from the recipe's result today, for the card."""
 
@@ -77,5 +80,14 @@ def read_recipe(name: str, preset: str, folder: Path = RECIPES) -> Recipe:
     chosen = table[preset]
     stages = tuple(Stage(stage["until"], stage["mixture"]) for stage in chosen["stages"])
     schedule = Schedule(**chosen["schedule"], stages=stages)
-    begin_with, remark = tuple(chosen.get("begin_with", ())), chosen.get("remark", "")
-    return Recipe(name, preset, table["family"], chosen["shape"], chosen["data"], schedule, begin_with, remark)
+    return Recipe(
+        name,
+        preset,
+        table["family"],
+        chosen["shape"],
+        chosen["data"],
+        schedule,
+        begin_with=tuple(chosen.get("begin_with", ())),
+        defaults=chosen.get("defaults", {}),
+        remark=chosen.get("remark", ""),
+    )

@@ -228,7 +228,8 @@ class TrainingRun:
         scores = masked_scores(judged, self.language, self.heldout, num_documents=48)
         self._log(kind="report", **scores, samples=sample_texts(judged, self.language, self.heldout))
         shape, options = self.recipe.shape, self.options
-        export(average, self.tokenizer, self.recipe.family, shape, options.target, options.max_shard_bytes)
+        family, defaults = self.recipe.family, self.recipe.defaults
+        export(average, self.tokenizer, family, shape, options.target, options.max_shard_bytes, defaults)
         self._draw()
 
     def _draw(self) -> None:

@@ -9,10 +9,12 @@ import torch
 from safetensors.torch import load_file
 
 from app.engine.families.checkpoint import load_model
+from app.services.diffusion.native.checkpoints import OwnDefaults, own_defaults
 from tests.unit.training.conftest import SHAPE, tiny_recipe, tokenizer_for
-from training.evaluate import load_exported
+from training.evaluate import ASSETS, load_exported
 from training.export import export, published_config
 from training.initial import build
+from training.recipe import read_recipe
 from training.tokenizer import SPECIAL_TOKENS, special_ids
 
 VECTORS = Path(__file__).resolve().parents[2] / "conformance" / "vectors"
@@ -85,3 +87,16 @@ def test_an_export_leaves_nothing_of_an_earlier_layout(before: int | None, after
         export(trained, tokenizer, "dream", SHAPE, tmp_path / folder, after)
     assert {path.name for path in (tmp_path / "both").iterdir()} == {path.name for path in (tmp_path / "one").iterdir()}
     load_model(tmp_path / "both", torch.device("cpu"), torch.float32)
+
+
+@pytest.mark.parametrize("defaults", [{}, {"block_length": 16}, {"initial_masks": 8}])
+def test_the_defaults_of_a_recipe_stand_where_the_server_reads_them(defaults: dict[str, int], tmp_path: Path) -> None:
+    tokenizer = tokenizer_for("llada")
+    trained = build(tiny_recipe("llada", {}), tokenizer).state_dict()
+    export(trained, tokenizer, "llada", SHAPE, tmp_path, defaults=defaults)
+    assert own_defaults(tmp_path) == OwnDefaults(**defaults)
+
+
+@pytest.mark.parametrize("model", ["dreamon", "llada"])
+def test_the_embedded_checkpoints_write_by_the_defaults_of_their_recipes(model: str) -> None:
+    assert own_defaults(ASSETS / model) == OwnDefaults(**read_recipe(model, "cpu").defaults)

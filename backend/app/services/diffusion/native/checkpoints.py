@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
+from app.core.parameters import MAX_NEW_TOKENS
 from app.engine.families.adapter_files import check_adapter_is_whole, is_adapter
 from app.engine.families.checkpoint_files import check_is_whole, read_json
 from app.engine.families.unsupported import why_unsupported
@@ -39,6 +41,35 @@ def checkpoint_folder(location: str, kind: str = "checkpoint") -> Path:
     if is_hub_id(location):
         return download(location)
     raise CheckpointError(f"{kind} folder {location!r} does not exist; give an existing folder or a hub id")
+
+
+class OwnDefaults(NamedTuple):
+    """The parameters that a checkpoint chooses for its continuations, in its `generation_config.json`, for where a
+    request names none; `None`: it leaves that to its family, as the published ones do."""
+
+    block_length: int | None = None
+    initial_masks: int | None = None
+
+
+def own_defaults(folder: Path) -> OwnDefaults:
+    """The defaults that a checkpoint chooses itself; a GGUF chooses none.
+
+    Raises:
+        CheckpointError: the file is damaged, or a value is no length.
+    """
+    if not (folder / "generation_config.json").exists():
+        return OwnDefaults()
+    generation = read_json(folder / "generation_config.json")
+    return OwnDefaults(**{name: _length(name, generation.get(name)) for name in OwnDefaults._fields})
+
+
+def _length(name: str, value: Any) -> int | None:
+    if value is None or (type(value) is int and 1 <= value <= MAX_NEW_TOKENS):
+        return value
+    expected = f"a whole number from 1 to {MAX_NEW_TOKENS}"
+    raise CheckpointError(
+        f"generation_config.json: {name}={value!r} is not {expected}; correct it, or take the key out"
+    )
 
 
 def is_hub_id(location: str) -> bool:

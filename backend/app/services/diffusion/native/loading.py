@@ -17,7 +17,7 @@ from app.services.diffusion.families.base import TextFamily
 from app.services.diffusion.families.registry import text_family
 from app.services.diffusion.locations import path_at
 from app.services.diffusion.models import DiffusionInfillingParams
-from app.services.diffusion.native.checkpoints import checkpoint_folder, download, is_hub_id
+from app.services.diffusion.native.checkpoints import OwnDefaults, checkpoint_folder, download, is_hub_id, own_defaults
 from app.services.diffusion.native.constraint import Constraints
 from app.services.diffusion.native.engine_names import EngineNames
 from app.services.diffusion.native.prompt import prompt_ids
@@ -45,6 +45,8 @@ class Loaded:
 
     tokenizer: Tokenizer
     engine: EngineThread
+    family: TextFamily
+    """The family's side of text, with what the checkpoint chooses itself."""
     names: EngineNames = field(default_factory=EngineNames)
     """The requests in its engine, those with adapters too."""
     adapter: LoadedAdapter | None = None
@@ -55,10 +57,6 @@ class Loaded:
     @property
     def config(self) -> ModelConfig:
         return self.engine.model.config
-
-    @property
-    def family(self) -> TextFamily:
-        return text_family(self.config.family)
 
 
 def load(location: str, config: EngineConfig, demand: Demand) -> Loaded:
@@ -71,6 +69,7 @@ def load(location: str, config: EngineConfig, demand: Demand) -> Loaded:
     folder = checkpoint_folder(location)
     tokenizer = Tokenizer.load(folder)
     check_chat_template(tokenizer)
+    own = own_defaults(folder)
     engine = _engine_type().load(folder, config, demand)
     try:
         _check_agreement(tokenizer, engine.model.config)
@@ -78,7 +77,17 @@ def load(location: str, config: EngineConfig, demand: Demand) -> Loaded:
         engine.close()
         raise
     constraints = Constraints(tokenizer, engine.model.config) if tokenizer.is_byte_level else None
-    return Loaded(tokenizer, engine, constraints=constraints)
+    family = _writing_as(text_family(engine.model.config.family), own)
+    return Loaded(tokenizer, engine, family, constraints=constraints)
+
+
+def _writing_as(family: TextFamily, own: OwnDefaults) -> TextFamily:
+    """The family with a checkpoint's own defaults; those of what it does not do are passed over."""
+    if own.block_length is not None and family.block_length is not None:
+        family = replace(family, block_length=own.block_length)
+    if own.initial_masks is not None and family.starting_masks is not None:
+        family = replace(family, starting_masks={**family.starting_masks, "generate": own.initial_masks})
+    return family
 
 
 @cache

@@ -8,7 +8,7 @@ import huggingface_hub
 import pytest
 
 from app.engine.interface.errors import CheckpointError
-from app.services.diffusion.native.checkpoints import checkpoint_folder, download
+from app.services.diffusion.native.checkpoints import OwnDefaults, checkpoint_folder, download, own_defaults
 from tests.unit.engine.adapters import random_tensors, write_adapter
 from tests.unit.engine.checkpoints import CHECKPOINTS
 
@@ -140,3 +140,21 @@ def test_a_folder_that_is_there_is_not_taken_for_a_download(
     (folder / "note.txt").touch()
     with pytest.raises(CheckpointError, match="'o/other' is neither an existing folder nor could it be downloaded"):
         download("o/other", to=folder)
+
+
+@pytest.mark.parametrize("length", [None, 16])
+@pytest.mark.parametrize("name", OwnDefaults._fields)
+def test_a_checkpoint_may_choose_a_default_itself(name: str, length: int | None, tmp_path: Path) -> None:
+    assert own_defaults(tmp_path) == OwnDefaults()
+    (tmp_path / "generation_config.json").write_text(json.dumps({name: length, "temperature": 0.2}))
+    assert own_defaults(tmp_path) == OwnDefaults(**{name: length})
+
+
+@pytest.mark.parametrize("name", OwnDefaults._fields)
+@pytest.mark.parametrize("value", [0, -1, 2049, True, 16.0, "16", [16]])
+def test_a_default_that_is_no_length_is_named(name: str, value: Any, tmp_path: Path) -> None:
+    (tmp_path / "generation_config.json").write_text(json.dumps({name: value}))
+    with pytest.raises(
+        CheckpointError, match=rf"generation_config\.json: {name}=.* is not a whole number from 1 to 2048"
+    ):
+        own_defaults(tmp_path)

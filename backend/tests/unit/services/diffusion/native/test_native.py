@@ -53,6 +53,7 @@ from app.services.diffusion import (
     UnsupportedOperation,
 )
 from app.services.diffusion.errors import OutOfMemory
+from app.services.diffusion.families.llada import LLADA
 from app.services.diffusion.model_events import CanvasStep, Ended, Piece, Started
 from app.services.diffusion.native import composing, native
 from app.services.diffusion.native.decoding import decoding_params
@@ -137,7 +138,7 @@ def engine() -> ScriptedEngine:
 
 @pytest.fixture
 async def model(engine: ScriptedEngine, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> NativeDiffusionModel:
-    monkeypatch.setattr(native, "load", lambda *_: Loaded(tokenizer, cast(Any, engine)))
+    monkeypatch.setattr(native, "load", lambda *_: Loaded(tokenizer, cast(Any, engine), LLADA))
     model = NativeDiffusionModel("scripted", location="nowhere", config=CPU)
     assert await model.initialize()
     return model
