@@ -136,6 +136,26 @@ def test_a_forced_function_is_called_with_valid_arguments(client: OpenAI, choice
     assert client.chat.completions.create(model="llada", messages=turns, max_tokens=4).choices
 
 
+def test_a_function_of_the_models_choice_is_called_with_its_own_arguments(client: OpenAI) -> None:
+    other: Any = {"type": "function", "function": {"name": "wait", "description": "Waits."}}
+    common: Any = {"model": "llada", "messages": CHAT, "max_tokens": 64, "seed": 1, "n": 4, "stop": ["Observation:"]}
+    common |= {"tools": [other, TOOL], "tool_choice": "required"}
+    said = client.chat.completions.create(**common)
+    calls = [call for choice in said.choices for call in choice.message.tool_calls or ()]
+    assert len(calls) == 4
+    for call in calls:
+        check(call.function.arguments, CONSTRAINTS[0] if call.function.name == "note" else {"choices": ["{}"]})
+    assert {choice.finish_reason for choice in said.choices} == {"tool_calls"}
+    streamed: dict[int, list[Any]] = {index: [] for index in range(4)}
+    for chunk in client.chat.completions.create(stream=True, **common):
+        for choice in chunk.choices:
+            streamed[choice.index] += choice.delta.tool_calls or ()
+    for call, (first, *others) in zip(calls, streamed.values(), strict=True):
+        assert (first.id is not None, first.function.name) == (True, call.function.name)
+        assert "".join(each.function.arguments for each in (first, *others)) == call.function.arguments
+        assert {(each.id, each.function.name) for each in others} <= {(None, None)}
+
+
 def test_llama_cpps_clients_get_json(server: Server) -> None:
     body = {"input_prefix": "x = ", "json_schema": SCHEMA, "n_predict": 64, "seed": 4, "model": "dreamon"}
     answer = server.session.post(f"{server.url}/infill", json=body, timeout=ANSWER_TIMEOUT_S).json()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
+from app.api.openai.calls import CallReader
 from app.api.openai.logprobs import ChatLogprobs, TextLogprobs, chat_logprobs, text_logprobs
 from app.services.diffusion.metadata import AnswerMetadata, num_seen_tokens
 
@@ -117,6 +118,10 @@ class Form:
     has_text: bool
     has_message: bool
 
+    def of_one(self) -> Form:
+        """The form for one of several answers, which are written in any mixture."""
+        return self
+
     def whole(self, text: str) -> dict[str, Any]:
         return self._worded(text, message=AnswerMessage(role="assistant", content=text))
 
@@ -149,22 +154,64 @@ class CallForm(Form):
     """Whether the client has named it: the call is then all that it expects, and no reason to finish."""
 
     def whole(self, text: str) -> dict[str, Any]:
-        function = CalledFunction(name=self.function, arguments=text)
-        call = ToolCall(id=_call_id(), type="function", function=function)
-        return {"message": AnswerMessage(role="assistant", content=None, tool_calls=[call])}
+        return _whole_call(CalledFunction(name=self.function, arguments=text))
 
     def first(self, text: str) -> dict[str, Any]:
-        function = CalledFunction(name=self.function, arguments=text)
-        call = ToolCall(index=0, id=_call_id(), type="function", function=function)
-        return {"delta": Delta(role="assistant", content=None, tool_calls=[call])}
+        return {"delta": Delta(role="assistant", content=None, tool_calls=[_begun(self.function, text)])}
 
     def piece(self, text: str) -> dict[str, Any]:
-        return {"delta": Delta(tool_calls=[ToolCall(index=0, function=CalledFunction(arguments=text))])}
+        return {"delta": Delta(tool_calls=[_continued(text)])}
 
     def end(self, reported: AnswerMetadata) -> dict[str, Any]:
-        end = end_of(reported)
-        is_called = end["finish_reason"] == "stop" and not self.is_named
-        return {**end, "finish_reason": "tool_calls"} if is_called else end
+        return end_of(reported) if self.is_named else _end_of_call(reported)
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenCallForm(Form):
+    """The form of a chat answer that calls a function of the model's choice: a text `{"name": …, "arguments": …}`."""
+
+    reader: CallReader = field(default_factory=CallReader)
+
+    def of_one(self) -> ChosenCallForm:
+        return replace(self, reader=CallReader())
+
+    def whole(self, text: str) -> dict[str, Any]:
+        reader = CallReader()
+        arguments = reader.read(text)
+        return _whole_call(CalledFunction(name=reader.function, arguments=arguments))
+
+    def first(self, text: str) -> dict[str, Any]:
+        return {"delta": Delta(role="assistant", content=None)}
+
+    def piece(self, text: str) -> dict[str, Any]:
+        was_open = self.reader.function is not None
+        arguments = self.reader.read(text)
+        if self.reader.function is None or (was_open and not arguments):
+            return {"delta": Delta()}
+        call = _continued(arguments) if was_open else _begun(self.reader.function, arguments)
+        return {"delta": Delta(tool_calls=[call])}
+
+    def end(self, reported: AnswerMetadata) -> dict[str, Any]:
+        return _end_of_call(reported)
+
+
+def _whole_call(function: CalledFunction) -> dict[str, Any]:
+    call = ToolCall(id=_call_id(), type="function", function=function)
+    return {"message": AnswerMessage(role="assistant", content=None, tool_calls=[call])}
+
+
+def _begun(function: str, arguments: str) -> ToolCall:
+    called = CalledFunction(name=function, arguments=arguments)
+    return ToolCall(index=0, id=_call_id(), type="function", function=called)
+
+
+def _continued(arguments: str) -> ToolCall:
+    return ToolCall(index=0, function=CalledFunction(arguments=arguments))
+
+
+def _end_of_call(reported: AnswerMetadata) -> dict[str, Any]:
+    end = end_of(reported)
+    return {**end, "finish_reason": "tool_calls"} if end["finish_reason"] == "stop" else end
 
 
 def _call_id() -> str:
@@ -177,6 +224,7 @@ FIM = Form("cmpl-", "text_completion", "text_completion", has_text=True, has_mes
 """The form for clients of Mercury, which read `text`, and of Mistral, which read `message` and `delta`."""
 
 
-def calling(function: str, *, is_named: bool) -> CallForm:
-    """The form of chat answers that call this function."""
-    return CallForm(CHAT.id_prefix, CHAT.object, CHAT.chunk_object, CHAT.has_text, CHAT.has_message, function, is_named)
+def calling(function: str | None, *, is_named: bool) -> Form:
+    """The form of chat answers that call this function, or without one that which each names itself."""
+    common = (CHAT.id_prefix, CHAT.object, CHAT.chunk_object, CHAT.has_text, CHAT.has_message)
+    return ChosenCallForm(*common) if function is None else CallForm(*common, function, is_named)

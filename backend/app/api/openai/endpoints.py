@@ -71,7 +71,7 @@ async def openai_completions(asked: CompletionBody, service: ServiceDep, request
 async def openai_chat(asked: ChatBody, service: ServiceDep, request: Request) -> Response:
     """Writes the next turn of a conversation, which the model sees as its chat template says; or calls a function."""
     call = asked.forced_call
-    form = CHAT if call is None else calling(call.name, is_named=call.is_named)
+    form = CHAT if call is None else calling(call.function, is_named=call.is_named)
     return await _answer(asked, form, service, request, openings=[""] * asked.num_choices)
 
 

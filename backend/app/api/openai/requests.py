@@ -132,7 +132,7 @@ class OpenAIRequest(AsksForNothing, Constrained, Sampling):
 
     @property
     def forced_call(self) -> ForcedCall | None:
-        """The function that the answers call; `None` where they are text."""
+        """The call that each answer is; `None` where they are text."""
         return None
 
     @property
@@ -343,7 +343,7 @@ class ChatRequest(OpenAIRequest):
         None, max_length=MAX_TOOLS, description="Functions; the answer calls the one that `tool_choice` says."
     )
     tool_choice: ToolChoice | None = Field(
-        None, description="The function that is called, or `required` where there is one; `none` leaves the tools out."
+        None, description="The function that is called, or `required`: any of them; `none` leaves the tools out."
     )
     functions: Annotated[Any, unsupported("functions")] = None
     function_call: Annotated[Any, unsupported("function_call")] = None
@@ -370,8 +370,7 @@ class ChatRequest(OpenAIRequest):
     def wanted(self) -> Iterator[Wanted]:
         yield from super().wanted()
         if (call := self.forced_call) is not None:
-            parameters = f"tools[{call.index}].function.parameters"
-            yield Wanted.of("json_schema", call.schema, name="tool_choice", inner=parameters)
+            yield Wanted.of("json_schema", call.schema, name="tool_choice", inner=call.field)
 
     def params(self, max_length: int) -> list[Params]:
         turns = [message.turn() for message in self.messages]
@@ -379,6 +378,8 @@ class ChatRequest(OpenAIRequest):
         thinking = {} if self.enable_thinking is None else {"enable_thinking": self.enable_thinking}
         given |= {"tools": [tool.model_dump(exclude_none=True) for tool in self._shown_tools]}
         given |= {"chat_template_kwargs": {**thinking, **(self.chat_template_kwargs or {})}}
+        if self.forced_call is not None:
+            given.pop("stop", None)  # it ends texts, and loops of agents send it with every call
         return [_checked(DiffusionChatParams, choice, **self.names) for choice in self._choices(given)]
 
     @property

@@ -39,7 +39,7 @@ class Chunks:
         progress: Sequence[Callable[[], Mapping[str, int]]],
     ) -> None:
         options = asked.stream_options or StreamOptions()
-        self._form = form
+        self._forms = [form.of_one() for _ in openings]
         self._asked = asked
         self._openings = openings
         self._progress = progress
@@ -53,20 +53,21 @@ class Chunks:
         self._reported: dict[int, AnswerMetadata] = {}  # of each choice so far
 
     def write(self, index: int, event: DiffusionStreamEvent) -> bytes:
+        form = self._forms[index]
         reported = self._reported[index] = answer_metadata(self._progress[index](), event.metadata)
         match event.type:
             case "start":
                 self._head["model"] = reported["model_id"]
                 opening = self._openings[index] or self._asked.prompt_text(reported)
-                return self._choice(index, **self._form.first(opening))
+                return self._choice(index, **form.first(opening))
             case "token":
                 noted = event.metadata.get("logprobs", ())
-                logprobs = self._form.logprobs(noted) if noted else None
-                return self._choice(index, **self._form.piece(event.data), logprobs=logprobs)
+                logprobs = form.logprobs(noted) if noted else None
+                return self._choice(index, **form.piece(event.data), logprobs=logprobs)
             case "step":
                 return f"event: {STEP_EVENT}\n".encode() + self._chunk(choices=[], diffusion=_step(index, event.data))
             case "complete":
-                return self._choice(index, **self._form.last(), **self._form.end(reported))
+                return self._choice(index, **form.last(), **form.end(reported))
             case "error":
                 return data_line(openai_problem(problem_of_code(event.metadata["code"], event.data)))
 

@@ -1,4 +1,4 @@
-"""The functions that an answer may call, and the one that it has to call."""
+"""The functions that an answer may call, and the call that it has to be."""
 
 from __future__ import annotations
 
@@ -15,6 +15,10 @@ MAX_TOOLS = 128
 MAX_NAME_CHARACTERS = 64
 
 _SAYS_ITS_TYPE = frozenset({"type", "$ref", "allOf", "anyOf", "oneOf"})
+_NAMED = frozenset({"properties", "patternProperties", "$defs", "definitions", "dependentSchemas"})
+"""Keywords whose values are schemas by name."""
+_LITERAL = frozenset({"const", "enum", "default", "examples", "example"})
+"""Keywords whose values are no schemas."""
 
 
 class FunctionDefinition(BaseModel):
@@ -62,12 +66,14 @@ ToolChoice = Literal["none", "auto", "required", "any"] | NamedTool
 
 @dataclass(frozen=True, slots=True)
 class ForcedCall:
-    """The one function that the answer calls."""
+    """The call that the answer is."""
 
-    index: int
-    """Its place among the tools."""
-    name: str
+    function: str | None
+    """The function's name; `None`: the model chooses one, and the answer's text names it."""
     schema: dict[str, Any]
+    """The schema of its arguments, or that of a call in words."""
+    field: str
+    """The client's name of the schema."""
     is_named: bool
     """Whether the client has named it, and not only required a call."""
 
@@ -76,7 +82,7 @@ def forced_call(tools: Sequence[Tool], choice: ToolChoice | None) -> ForcedCall 
     """The call that is asked for; `None` where there are no tools, or none is to be called.
 
     Raises:
-        InvalidBody: whether and what to call is left to the model, or there is no such function.
+        InvalidBody: whether to call is left to the model, or there is no such function.
     """
     if not tools:
         if choice in (None, "none", "auto"):
@@ -85,39 +91,87 @@ def forced_call(tools: Sequence[Tool], choice: ToolChoice | None) -> ForcedCall 
     if choice == "none":
         return None
     if isinstance(choice, NamedTool):
-        return _named(tools, choice.function.name)
-    if choice in ("required", "any") and len(tools) == 1:
-        return _call(tools, 0, is_named=False)
+        return _call(tools, _place_of(choice.function.name, tools), is_named=True)
+    if choice in ("required", "any"):
+        return _call(tools, 0, is_named=False) if len(tools) == 1 else _any_call(tools)
     raise _wrong(_undecided(tools, choice))
 
 
-def _named(tools: Sequence[Tool], name: str) -> ForcedCall:
+def _place_of(name: str, tools: Sequence[Tool]) -> int:
     names = [tool.function.name for tool in tools]
     if name not in names:
         raise _wrong(f"tool_choice names {name!r}, and tools has {', '.join(names)}")
-    return _call(tools, names.index(name), is_named=True)
+    return names.index(name)
 
 
 def _call(tools: Sequence[Tool], index: int, *, is_named: bool) -> ForcedCall:
-    function = tools[index].function
-    schema = function.parameters
+    return ForcedCall(tools[index].function.name, _arguments(tools, index), _field(index), is_named)
+
+
+def _any_call(tools: Sequence[Tool]) -> ForcedCall:
+    """A call of any of the functions: the answer is `{"name": …, "arguments": …}`, as earlier calls are shown."""
+    calls = [
+        {
+            "type": "object",
+            "properties": {"name": {"const": tool.function.name}, "arguments": {"$ref": f"#/$defs/{index}"}},
+            "required": ["name", "arguments"],
+        }
+        for index, tool in enumerate(tools)
+    ]
+    arguments = {str(index): _part(_arguments(tools, index), f"#/$defs/{index}") for index in range(len(tools))}
+    return ForcedCall(None, {"anyOf": calls, "$defs": arguments}, "tools", is_named=False)
+
+
+def _part(schema: dict[str, Any], place: str) -> Any:
+    """A schema as a part of a larger one, without what is said of a whole document alone."""
+    return moved({key: value for key, value in schema.items() if key not in {"$schema", "$id"}}, place)
+
+
+def moved(schema: Any, place: str) -> Any:
+    """The schema, for where it stands at another place of a larger one: references to its own root lead there.
+
+    Args:
+        place: its place, such as `#/$defs/0`.
+    """
+    if isinstance(schema, list):
+        return [moved(each, place) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {key: _moved_value(key, value, place) for key, value in schema.items()}
+
+
+def _moved_value(key: str, value: Any, place: str) -> Any:
+    if key == "$ref" and isinstance(value, str) and value.startswith("#"):
+        return place + value.removeprefix("#")
+    if key in _NAMED and isinstance(value, dict):  # its keys are names, also one that reads like a keyword
+        return {name: moved(each, place) for name, each in value.items()}
+    return value if key in _LITERAL else moved(value, place)
+
+
+def _arguments(tools: Sequence[Tool], index: int) -> dict[str, Any]:
+    schema = tools[index].function.parameters
     if schema is None:
-        schema = {"type": "object", "properties": {}, "additionalProperties": False}
+        return {"type": "object", "properties": {}, "additionalProperties": False}
     if schema.get("type", "object") != "object":
-        field = f"tools[{index}].function.parameters"
-        message = f"{field} has the type {schema['type']!r}; arguments are an object, so give 'object'"
-        raise InvalidBody([FieldError(field=field, message=message)])
+        message = f"{_field(index)} has the type {schema['type']!r}; arguments are an object, so give 'object'"
+        raise InvalidBody([FieldError(field=_field(index), message=message)])
     if not _SAYS_ITS_TYPE & schema.keys():
-        schema = {"type": "object", **schema}  # arguments are an object, whatever else is said of them
-    return ForcedCall(index, function.name, schema, is_named)
+        return {"type": "object", **schema}  # arguments are an object, whatever else is said of them
+    return schema
+
+
+def _field(index: int) -> str:
+    return f"tools[{index}].function.parameters"
 
 
 def _undecided(tools: Sequence[Tool], choice: ToolChoice | None) -> str:
-    way_out = f'name the function, as in {{"type": "function", "function": {{"name": "{tools[0].function.name}"}}}}'
-    if choice in ("required", "any"):
-        return f"tool_choice {choice!r} leaves open which of {len(tools)} tools is called; {way_out}"
+    name = tools[0].function.name
+    way_out = f'name the function, as in {{"type": "function", "function": {{"name": "{name}"}}}}'
     given = "tool_choice is missing, which leaves" if choice is None else "tool_choice 'auto' leaves"
-    return f"{given} it to the model whether a tool is called, which this server does not do; {way_out}, or say 'none'"
+    return (
+        f"{given} it to the model whether a tool is called, which this server does not do; {way_out}, or say "
+        "'required' or 'none'"
+    )
 
 
 def _wrong(message: str) -> InvalidBody:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from app.api.errors.table import InvalidBody
 from app.api.openai.requests import ChatRequest, CompletionRequest, FimRequest
@@ -154,9 +155,46 @@ def test_one_function_is_called_with_valid_arguments(
     asked = chat(tools=tools, tool_choice=choice)
     call = asked.forced_call
     assert call is not None
-    assert (call.name, call.is_named) == (name, is_named)
+    assert (call.function, call.is_named) == (name, is_named)
     nothing = {"type": "object", "properties": {}, "additionalProperties": False}
     assert constraint_of(asked) == Constraint(json_schema=SCHEMA if name == "add" else nothing)
+
+
+@pytest.mark.parametrize("choice", ["required", "any"])
+def test_a_call_of_any_function_is_one_of_its_name_with_its_arguments(choice: str) -> None:
+    with_reference = {
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "$id": "https://example.org/tool",
+        "$defs": {"count": {"type": "integer"}},
+        "properties": {"n": {"$ref": "#/$defs/count"}, "$ref": {"enum": ["#"]}},
+        "default": {"$ref": "#"},
+    }
+    tool = {"type": "function", "function": {"name": "count", "parameters": with_reference}}
+    asked = chat(tools=[TOOL, OTHER, tool], tool_choice=choice)
+    call = asked.forced_call
+    assert call is not None
+    assert (call.function, call.is_named, asked.names["constraint.json_schema"]) == (None, False, "tools")
+    constraint = constraint_of(asked)
+    assert constraint is not None
+    written = Draft202012Validator(constraint.json_schema)
+    for name, arguments, is_valid in (
+        ("add", {"a": 1}, True),
+        ("stop", {}, True),
+        ("count", {"n": 1, "$ref": "#"}, True),
+        ("count", {"n": "1"}, False),
+        ("count", {"$ref": "other"}, False),
+        ("stop", {"a": 1}, False),
+        ("other", {}, False),
+    ):
+        assert written.is_valid({"name": name, "arguments": arguments}) == is_valid, name
+
+
+def test_a_call_is_no_text_that_a_stop_string_ends() -> None:
+    for choice in (NAMED, "required"):
+        (params,) = chat(tools=[TOOL, OTHER], tool_choice=choice, stop=["Observation:"]).params(MAX_LENGTH)
+        assert params.stop is None
+    (params,) = chat(tools=[TOOL], tool_choice="none", stop=["Observation:"]).params(MAX_LENGTH)
+    assert params.stop == ["Observation:"]
 
 
 def test_arguments_are_an_object_whatever_a_schema_leaves_open() -> None:
@@ -183,7 +221,6 @@ def test_arguments_that_are_no_object_are_refused_where_they_stand() -> None:
     [
         ({"tools": [TOOL]}, "tool_choice is missing, which leaves it to the model"),
         ({"tools": [TOOL], "tool_choice": "auto"}, "tool_choice 'auto' leaves it to the model"),
-        ({"tools": [TOOL, OTHER], "tool_choice": "required"}, "leaves open which of 2 tools"),
         ({"tools": [OTHER], "tool_choice": NAMED}, "tool_choice names 'add', and tools has stop"),
         ({"tool_choice": "required"}, "tools has no function"),
         ({"tool_choice": NAMED}, "tools has no function"),
