@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import subprocess
+from functools import reduce
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
@@ -32,6 +33,12 @@ class Person(BaseModel):
     age: int = Field(ge=0, le=120)
     pet: Literal["cat", "dog"]
     tags: list[Literal["tall", "quick"]] = Field(default_factory=list, max_length=2)
+
+
+class Place(BaseModel):
+    """A place."""
+
+    town: Literal["Rome", "Oslo"]
 
 
 @pytest.fixture
@@ -68,22 +75,36 @@ def test_langchain(url: str, method: str | None) -> None:
     assert isinstance(list(structured.stream(PROMPT))[-1], Person)
 
 
+@needs("langchain_openai")
+def test_langchain_calls_one_of_several(url: str) -> None:
+    langchain: Any = pytest.importorskip("langchain_openai")
+    model = langchain.ChatOpenAI(model=MODEL, base_url=url, api_key="none is needed", max_tokens=MAX_TOKENS, seed=1)
+    asking = model.bind_tools([Person, Place], tool_choice="any")
+    (call,) = asking.invoke(PROMPT).tool_calls
+    first, *others = asking.stream(PROMPT)
+    (streamed,) = reduce(lambda one, other: one + other, others, first).tool_calls
+    assert (streamed["name"], streamed["args"]) == (call["name"], call["args"])
+    (Person if call["name"] == "Person" else Place).model_validate(call["args"])
+
+
 @needs("pydantic_ai")
-@pytest.mark.parametrize("is_native", [False, True])
-async def test_pydantic_ai(url: str, is_native: bool) -> None:
+@pytest.mark.parametrize("kind", ["one tool", "several tools", "native"])
+async def test_pydantic_ai(url: str, kind: str) -> None:
     pydantic_ai: Any = pytest.importorskip("pydantic_ai")
     models: Any = pytest.importorskip("pydantic_ai.models.openai")
     providers: Any = pytest.importorskip("pydantic_ai.providers.openai")
     provider = providers.OpenAIProvider(base_url=url, api_key="none is needed")
+    outputs = {"one tool": Person, "several tools": [Person, Place], "native": pydantic_ai.NativeOutput(Person)}
     agent = pydantic_ai.Agent(
         models.OpenAIChatModel(MODEL, provider=provider),
-        output_type=pydantic_ai.NativeOutput(Person) if is_native else Person,
+        output_type=outputs[kind],
         model_settings={"max_tokens": MAX_TOKENS},
         retries=0,
     )
-    assert isinstance((await agent.run(PROMPT)).output, Person)
+    expected = (Person, Place) if kind == "several tools" else Person
+    assert isinstance((await agent.run(PROMPT)).output, expected)
     async with agent.run_stream(PROMPT) as answer:
-        assert isinstance(await answer.get_output(), Person)
+        assert isinstance(await answer.get_output(), expected)
 
 
 @needs("llm")
