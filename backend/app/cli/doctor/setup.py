@@ -124,9 +124,11 @@ def _room(model_id: str, folder: Path, settings: Settings) -> Finding:
     from app.engine.room.choice import why
     from app.engine.room.estimate import Estimate
     from app.services.diffusion.families.registry import text_family
+    from app.services.diffusion.native.checkpoints import own_defaults
     from app.services.diffusion.residency.catalog import demand_of, engine_config
     from app.text.tokenizer import Tokenizer
 
+    own_defaults(folder)
     config = load_model(folder, torch.device("meta"), torch.float32).config
     special = config.special
     tokenizer = Tokenizer.load(folder)

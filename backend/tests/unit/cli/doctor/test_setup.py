@@ -87,6 +87,16 @@ def test_checkpoints_that_are_absent_broken_or_not_downloaded(tmp_path: Path, po
     ]
 
 
+def test_a_default_of_a_checkpoints_own_that_is_none_is_found(tmp_path: Path, port: int) -> None:
+    broken = shutil.copytree(CHECKPOINTS / "llada-tiny", tmp_path / "broken")
+    (broken / "generation_config.json").write_text('{"block_length": 0}')
+    write_settings(tmp_path, LLADA_PATH=str(broken))
+    (problem,) = found("problem")
+    assert problem.startswith(
+        f"llada: the checkpoint in {broken} is broken: generation_config.json: block_length=0 is not"
+    )
+
+
 def test_adapters_are_looked_at_with_their_bases(tmp_path: Path, port: int) -> None:
     base = load_model(CHECKPOINTS / "llada-tiny", torch.device("cpu"), torch.float32)
     good = write_whole_adapter(tmp_path / "good", base)
