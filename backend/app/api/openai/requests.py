@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
@@ -363,7 +364,7 @@ class ChatRequest(OpenAIRequest):
     def token_limit(self) -> int | None:
         return self.max_completion_tokens or self.max_tokens
 
-    @property
+    @cached_property
     def forced_call(self) -> ForcedCall | None:
         return forced_call(self.tools or (), self.tool_choice)
 
