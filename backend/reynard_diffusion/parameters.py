@@ -32,6 +32,8 @@ class Parameters(TypedDict, total=False):
     """`frequency_penalty` (-2.0 to 2.0): Taken from a token's logit for each time that it is in the new text."""
     presence_penalty: float
     """`presence_penalty` (-2.0 to 2.0): Taken from a token's logit where it is in the new text."""
+    no_repeat_ngram_size: int
+    """`no_repeat_ngram_size` (0 to 32): No token that would write a run of so many tokens once more; 0 is none."""
     logit_bias: dict[int, float]
     """`logit_bias`: Added to tokens' logits, by their ids: -100, which bans one, to 100; 300 of them."""
     seed: int

@@ -90,6 +90,9 @@ class DecodingParameters(TypedDict, total=False):
     presence_penalty: Annotated[
         float, Parameter("Taken from a token's logit where it is in the new text.", ge=-2.0, le=2.0)
     ]
+    no_repeat_ngram_size: Annotated[
+        int, Parameter("No token that would write a run of so many tokens once more; 0 is none.", ge=0, le=32)
+    ]
     logit_bias: Annotated[
         dict[int, float], Parameter("Added to tokens' logits, by their ids: -100, which bans one, to 100; 300 of them.")
     ]

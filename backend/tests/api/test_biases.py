@@ -1,4 +1,4 @@
-"""Biases, penalties and min_p, as clients ask for them of each model."""
+"""Biases, penalties, bans of repetitions and min_p, as clients ask for them of each model."""
 
 from __future__ import annotations
 
@@ -37,6 +37,7 @@ def test_a_seed_fixes_the_text_alone_streamed_and_in_a_batch(
         {"min_p": 0.2},
         {"frequency_penalty": -2, "presence_penalty": -2},
         {"logit_bias": {str(A): 20, str(B): -100}},
+        {"logit_bias": {str(A): 20, str(B): -100}, "no_repeat_ngram_size": 1},
     ]
     asked = [{**common, **change} for change in changes]
     alone = [server.answer(path, each)[field] for each in asked]
@@ -64,6 +65,22 @@ def test_penalties_spread_what_is_written_over_all_positions(server: Server) -> 
         assert min(text.count("a"), text.count("b")) >= 8
     rewarded = server.answer("/generate", {**GREEDY, **only, "frequency_penalty": -2})["generated_text"]
     assert max(rewarded.count("a"), rewarded.count("b")) >= 20
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_no_run_of_tokens_is_written_once_more(server: Server, size: int) -> None:
+    biased: Json = {**GREEDY, "logit_bias": {str(A): 100, str(B): 80}}
+    assert set(server.answer("/generate", biased)["generated_text"]) == {"a"}
+    answer = server.answer("/generate", {**biased, "no_repeat_ngram_size": size, "logprobs": 0})
+    tokens = [bytes(token["bytes"]) for token in answer["metadata"]["logprobs"]]
+    runs = [tuple(tokens[start : start + size]) for start in range(len(tokens) - size + 1)]
+    assert len(runs) == len(set(runs)) == 25 - size
+    assert {b"a", b"b"} <= set(tokens)
+
+
+def test_a_constraint_may_repeat_what_it_has_to(server: Server) -> None:
+    body = {**GREEDY, "no_repeat_ngram_size": 1, "constraint": {"regex": "(ab){8}"}}
+    assert server.answer("/generate", body)["generated_text"] == "ab" * 8
 
 
 def test_under_a_constraint_biases_decide_among_what_is_allowed(server: Server) -> None:

@@ -135,7 +135,7 @@ def test_two_settings_stand_side_by_side(server: Server, open_page: OpenPage, or
 
 def test_the_code_really_asks_the_same(server: Server, open_page: OpenPage) -> None:
     text = 'It\'s "quoted" \\ $HOME\n`x`'
-    penalties = {"frequency_penalty": 1.5, "presence_penalty": -0.5, "min_p": 0.1}
+    penalties = {"frequency_penalty": 1.5, "presence_penalty": -0.5, "min_p": 0.1, "no_repeat_ngram_size": 3}
     typed = {"text": text, "stop": "\\n\nThe end", "logit_bias": "5=-100\n 7 = 2.5\n", **penalties}
     page = open_page(address(**{**PROSE, **typed}))
     page.get_by_role("button", name="As code").click()

@@ -26,7 +26,7 @@ GENERATION = {
     "repetition_penalty": 1.1, "stream": False, "seed": 1, "steps": 16, "block_length": 8, "algorithm": "entropy",
     "alg_temp": 0.1, "confidence_threshold": 0.9, "cfg_scale": 1.0, "initial_masks": 8, "stop": ["\n", "end"],
     "stream_mode": "canvas", "min_p": 0.1, "frequency_penalty": 0.5, "presence_penalty": -0.5,
-    "logit_bias": {"198": -100, "5": 1.5},
+    "no_repeat_ngram_size": 2, "logit_bias": {"198": -100, "5": 1.5},
 }  # fmt: skip
 INFILLING = {"prefix": "def f(", "suffix": "return x"} | {k: v for k, v in GENERATION.items() if k != "text"}
 

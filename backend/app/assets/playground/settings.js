@@ -17,6 +17,7 @@ const NUMBERS = {
   repetition_penalty: "",
   frequency_penalty: "off",
   presence_penalty: "off",
+  no_repeat_ngram_size: "off",
   confidence_threshold: "off",
   seed: "random",
 };

@@ -19,6 +19,7 @@ COMMON = frozenset(
         *("max_new_tokens", "steps", "seed", "run_to_end"),
         *("temperature", "top_p", "top_k", "min_p", "end_of_turn"),
         *("repetition_penalty", "frequency_penalty", "presence_penalty", "logit_bias"),
+        "no_repeat_ngram_size",
         *("algorithm", "cache", "cache_refresh"),
     }
 )

@@ -50,6 +50,9 @@ class DecodingParams:
     """Taken from the logit of each of these tokens, as often as it has been committed, at whatever positions."""
     presence_penalty: Signed = 0.0
     """Taken from the logit of each of these tokens once."""
+    no_repeat_ngram_size: CountOrZero = 0
+    """Forbids what would write a run of so many tokens once more (`decoding/ngrams.py`); 0 forbids nothing. The given
+    text and the end of the text are passed over, as above."""
     logit_bias: dict[int, float] | None = None
     """Added to the logits of these tokens at every mask, before penalties, temperature and filters. What a sampler does
     not predict anyway stays impossible."""

@@ -22,6 +22,7 @@ from app.engine.canvas.logprobs import LogprobTrack
 from app.engine.canvas.transcript import Transcript
 from app.engine.constraint.footprint import most_at_once
 from app.engine.decoding.constrained import ConstrainedRows
+from app.engine.decoding.ngrams import repeating
 from app.engine.decoding.step import Prediction, Sampler, StepPlan
 from app.engine.families.registry import family_named
 from app.engine.families.span import RoundShare
@@ -128,6 +129,18 @@ class Rounds:
         counts = Counter((*self.transcript.closed, *self.canvas.span_ids))
         others = {self.canvas.mask_id, *self.transcript.end_ids}
         return tuple(sorted((token_id, count) for token_id, count in counts.items() if token_id not in others))
+
+    def repeating(self, positions: Sequence[int]) -> tuple[tuple[int, int], ...]:
+        """Gives the rows of a pass over these positions, in ascending order, and the ids that would write a run of
+        tokens once more there; none where the request does not ask for that."""
+        size = self._request.params.no_repeat_ngram_size
+        if size == 0:
+            return ()
+        closed, canvas = self.transcript.closed, self.canvas
+        written, offset = (*closed, *canvas.span_ids), canvas.span_start - len(closed)
+        pairs = repeating(written, size, canvas.mask_id, self.transcript.end_ids)
+        rows = {position: row for row, position in enumerate(positions)}
+        return tuple((rows[i + offset], token_id) for i, token_id in pairs if i + offset in rows)
 
     @property
     def is_allowed(self) -> bool | None:

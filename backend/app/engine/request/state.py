@@ -160,14 +160,14 @@ class RequestState(RequestLife):
             plan.rules,
             params.cfg_scale,
             tuple(self._rng.random(len(plan.positions))) if plan.rules.temperature > 0 else (),
-            self._adjustment(),
+            self._adjustment(plan),
             self.request.num_logprobs,
             tuple(canvas.ids[position] for position in plan.revisable),
             self.cache_names[0] if plan.needs_divergences else None,
             self._rounds.constrained_rows(canvas, plan.positions),
         )
 
-    def _adjustment(self) -> Adjustment:
+    def _adjustment(self, plan: StepPlan) -> Adjustment:
         params = self.request.params
         return Adjustment(
             self._bias,
@@ -175,6 +175,7 @@ class RequestState(RequestLife):
             params.repetition_penalty,
             params.frequency_penalty,
             params.presence_penalty,
+            self._rounds.repeating(plan.positions),
         )
 
     def _apply(self, predicted: Prediction) -> None:

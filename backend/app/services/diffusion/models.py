@@ -89,6 +89,7 @@ class Sampling(BaseModel):
     repetition_penalty: float | None = field_of("repetition_penalty")
     frequency_penalty: float | None = field_of("frequency_penalty")
     presence_penalty: float | None = field_of("presence_penalty")
+    no_repeat_ngram_size: int | None = field_of("no_repeat_ngram_size")
     logit_bias: LogitBias | None = field_of("logit_bias")
     seed: int | None = field_of("seed")
     steps: int | None = field_of("steps")

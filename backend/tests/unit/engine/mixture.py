@@ -49,6 +49,7 @@ def _adjusted(params: DecodingParams, rng: random.Random) -> DecodingParams:
         frequency_penalty=rng.choice([0.0, 0.5]),
         presence_penalty=rng.choice([0.0, 0.0, -0.3]),
         logit_bias=rng.choice([None, None, {7: -100.0, 9: 4.0}]),
+        no_repeat_ngram_size=rng.choice([0, 0, 2]),
     )
 
 

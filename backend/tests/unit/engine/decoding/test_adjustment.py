@@ -27,6 +27,7 @@ ids = st.integers(0, VOCAB_SIZE - 1)
 signed = st.floats(-2, 2)
 biases = st.dictionaries(ids, st.floats(-100, 100), max_size=9).map(lambda biases: tuple(biases.items()))
 counts = st.dictionaries(ids, st.integers(1, 50), max_size=9).map(lambda counts: tuple(sorted(counts.items())))
+bans = st.sets(st.tuples(st.integers(0, NUM_ROWS - 1), ids), max_size=9).map(lambda pairs: tuple(sorted(pairs)))
 adjustments = st.builds(Adjustment, biases, counts, st.floats(1, 2), signed, signed)
 
 
@@ -85,6 +86,19 @@ def test_a_bias_of_minus_a_hundred_bans_and_one_of_a_hundred_decides(seed: int, 
             assert all((int(token) in named) is is_chosen for token in tokens)
             if is_chosen and len(named) == 1:
                 assert confidences == pytest.approx([1.0] * 200)
+
+
+@given(seeds, adjustments, bans)
+def test_what_would_repeat_a_run_is_impossible_in_its_row_and_nothing_else_changes(
+    seed: int, by: Adjustment, pairs: tuple[tuple[int, int], ...]
+) -> None:
+    logits = random_logits(seed)
+    others = torch.ones_like(logits, dtype=torch.bool)
+    for row, token_id in pairs:
+        others[row, token_id] = False
+    banning = replace(by, repeating=pairs).apply(logits)
+    assert torch.equal(banning[others], by.apply(logits).float()[others])
+    assert not banning.softmax(-1)[~others].any()
 
 
 @given(seeds, ids, st.sampled_from(["banned", "undrawn"]))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -225,6 +226,27 @@ def test_tokens_that_change_the_length_are_not_counted() -> None:
     request = GenerationRequest("r", (5,), (8,), DecodingParams(12, frequency_penalty=0.5, initial_masks=4))
     works = works_of(request, "dreamon", Oracle(0, favourites=(EXPAND, EOS)))
     assert not any({EXPAND, EOS} & dict(work.adjustment.counts).keys() for work in works)
+
+
+@families
+def test_the_rows_of_a_step_are_told_what_would_repeat_a_run_that_the_request_has_written(family: str) -> None:
+    params = DecodingParams(24, no_repeat_ngram_size=2)
+    request = GenerationRequest("r", (5, 6, 7), (), params, open_ended=True)
+    works = works_of(request, family, Oracle(0, favourites=(5, 6, 7), devotion=0.9))
+    for work in works:
+        written, expected = work.sequences[0].ids[3:], set()
+        runs = {run for run in pairwise(written) if not {MASK, EOS} & set(run)}
+        for row, index in enumerate(position - 3 for position in work.sequences[0].wanted):
+            for token_id in (5, 6, 7):
+                around = [*written[:index][-1:], token_id, *written[index + 1 :][:1]]
+                expected |= {(row, token_id)} if runs & set(pairwise(around)) else set()
+        assert expected == {pair for pair in work.adjustment.repeating if pair[1] in (5, 6, 7)}
+    assert any(work.adjustment.repeating for work in works)
+
+
+def test_a_request_that_allows_repetitions_is_told_of_none() -> None:
+    works = works_of(request_of(8), "llada", Oracle(0, favourites=(5,), devotion=1.0))
+    assert not any(work.adjustment.repeating for work in works)
 
 
 @families
