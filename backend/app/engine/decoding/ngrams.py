@@ -4,9 +4,9 @@ Hugging Face's `no_repeat_ngram_size` asks what the next token would complete. H
 run, so each run of n positions that holds one mask and no other is asked: where its other n - 1 tokens stand in a
 run that is already written, the token there is the one that would repeat it.
 
-    written     a b c d . . b c _ d         n = 4, _ is the mask
-    runs        . b c _   b c _ d           no run, and a b c d: not that
-                "b c _ d" agrees with none; with "a b c _" the mask could not become d
+    n = 4    a b c d . a b c _    the mask cannot become d
+             a b c d . _ b c d    nor a here
+             a b c d . _ _ c d    two masks: the run is not complete yet
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 
 def repeating(written: Sequence[int], size: int, mask_id: int, end_ids: Collection[int]) -> tuple[tuple[int, int], ...]:
-    """Gives the masks of a text that a token must not become, each with that token, in ascending order.
+    """Gives the masks of a text, by their indices, with each token that they must not become, in ascending order.
 
     Args:
         written: ids in reading order, masks among them.
