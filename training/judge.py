@@ -2,8 +2,9 @@
 
 SmolLM2-135M (see `corpus/smollm.py`) reads 64 held-out beginnings of the plain English with the continuations that the
 service in this process writes by its defaults, and with the true ones. A text that repeats itself costs the judge few
-bits, so its number stands beside the shares of degenerate texts, of known words and of texts that end by themselves
-(beside the share of the true ones that are short enough for that).
+bits, so the ratio of both numbers is also taken without the degenerate texts and the true ones behind their beginnings.
+Beside it stand the shares of degenerate texts, of known words and of texts that end by themselves (beside the share of
+the true ones that are short enough for that).
 Then the models fill a hidden sentence of held-out stories from eight masks.
 For the embedded models the scores go into `results/judge.json`.
 """
@@ -24,7 +25,7 @@ import torch
 from tokenizers import Tokenizer
 from torch.nn.functional import cross_entropy
 
-from training.continuation import Continuation, describe_texts
+from training.continuation import Continuation, describe_texts, is_degenerate
 from training.corpus.dictionary import english_words, unknown_words, words_of
 from training.corpus.llama import Llama
 from training.corpus.packed import Text, read_texts
@@ -127,25 +128,39 @@ def scores(judge: Judge, texts: list[Continuation], known: frozenset[str]) -> di
     }
 
 
+def scores_beside(
+    judge: Judge, texts: list[Continuation], true: list[Continuation], known: frozenset[str]
+) -> dict[str, Any]:
+    """The scores of texts, with the ratio of their bits per byte to those of the true texts in the same order.
+
+    The second ratio leaves out what is degenerate, together with the true texts behind the same beginnings; it is None
+    where nothing is left.
+    """
+    own = scores(judge, texts, known)
+    ratio = own["bits_per_byte"] / judge.bits_per_byte(true)
+    pairs = [(one, its) for one, its in zip(texts, true, strict=True) if not is_degenerate(one.text)]
+    sides = [judge.bits_per_byte(list(side)) for side in zip(*pairs, strict=True)]
+    without_degenerate = round(sides[0] / sides[1], 3) if sides else None
+    return {"ratio": round(ratio, 3), "ratio_without_degenerate": without_degenerate, **own}
+
+
 def ends_within(texts: list[Continuation], tokenizer: Tokenizer, limit: int = MAX_NEW_TOKENS) -> float:
     """The share of whole texts that end before a model's limit of new tokens, the end of text counted in."""
     return share([len(tokenizer.encode(one.text, add_special_tokens=False).ids) < limit for one in texts])
 
 
 def judged(models: dict[str, Path], examples: int) -> dict[str, Any]:
-    """The scores of the true continuations and of each model's, with the ratio of the bits."""
+    """The scores of the true continuations, and of each model's beside them."""
     judge, known, true = load_judge(), english_words(), heldout_beginnings(read_texts())
     cases = hidden_sentences(read_texts(), BEGINNINGS)
     results: dict[str, Any] = {"beginnings": len(true), "max_new_tokens": MAX_NEW_TOKENS}
     results["true"] = scores(judge, true, known)
     for model, checkpoint in models.items():
         texts = continued(model, checkpoint, [one.prompt for one in true])
-        own = scores(judge, texts, known)
-        ratio = own["bits_per_byte"] / results["true"]["bits_per_byte"]
         shown = [{"prompt": one.prompt, "text": one.text} for one in texts[:examples]]
         sentences = sentence_scores(judge, cases, filled(model, checkpoint, cases))
         ends = ends_within(true, Tokenizer.from_file(str(checkpoint / "tokenizer.json")))
-        results[model] = {"ratio": round(ratio, 3), **own, "true_ends_by_itself": ends}
+        results[model] = scores_beside(judge, texts, true, known) | {"true_ends_by_itself": ends}
         results[model] |= {"hidden_sentences": sentences, "examples": shown}
     return results
 

@@ -2,7 +2,7 @@
 
 The continuations of `training.judge` are written by the defaults, and then once for each argument with its parameters
 changed. A table shows what the judge makes of them, `results/variations-<model>.json` keeps it. The judge's ratio to
-the true continuations falls with every repetition: it means something beside the share of degenerate texts alone.
+the true continuations falls with every repetition; without degenerate texts it does not.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from training.card import table
 from training.corpus.dictionary import english_words
 from training.corpus.packed import read_texts
 from training.evaluate import ASSETS, RESULTS
-from training.judge import BEGINNINGS, continued, heldout_beginnings, load_judge, scores
+from training.judge import BEGINNINGS, continued, heldout_beginnings, load_judge, scores_beside
 
 COLUMNS = {
     "ratio": "judge's ratio",
+    "ratio_without_degenerate": "without degenerate",
     "known_words": "known words",
     "degenerate": "degenerate",
     "ends_by_itself": "ends by itself",
@@ -51,12 +52,12 @@ def varied(
 ) -> dict[str, dict[str, Any]]:
     """The scores of `count` true continuations, of those by the defaults, and of those by each variation."""
     judge, known, true = load_judge(), english_words(), heldout_beginnings(read_texts(), count)
-    results = {"true text": scores(judge, true, known)}
+    results = {"true text": scores_beside(judge, true, true, known)}
     for name, changes in {"defaults": {}, **{one: read_changes(one) for one in variations}}.items():
-        results[name] = scores(judge, continued(model, checkpoint, [one.prompt for one in true], **changes), known)
+        texts = continued(model, checkpoint, [one.prompt for one in true], **changes)
+        results[name] = scores_beside(judge, texts, true, known)
         print(name, results[name], flush=True)
-    bits = results["true text"]["bits_per_byte"]
-    return {name: {"ratio": round(own["bits_per_byte"] / bits, 3), **own} for name, own in results.items()}
+    return results
 
 
 def main() -> None:

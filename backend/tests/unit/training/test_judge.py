@@ -12,7 +12,7 @@ from training.continuation import Continuation
 from training.corpus.llama import Layer, Llama, Shape, Weights
 from training.corpus.packed import Text
 from training.corpus.split import apart
-from training.judge import Judge, ends_within, heldout_beginnings, scores, sentence_scores
+from training.judge import Judge, ends_within, heldout_beginnings, scores, scores_beside, sentence_scores
 from training.prepare import unit_hash
 from training.sentences import HiddenSentence
 
@@ -58,6 +58,18 @@ def test_scores_stand_beside_what_the_judge_cannot_see() -> None:
     assert found["known_words"] == 0.75
     assert found["ends_by_itself"] == 0.5
     assert found["bits_per_byte"] == pytest.approx(8 / 9, abs=1e-3)
+
+
+def test_a_ratio_without_degenerate_texts_leaves_out_their_true_ones_too() -> None:
+    circle = Continuation("a", " b" * 8, False)
+    texts = [circle, Continuation("a", " cc", True)]
+    true = [Continuation("a", " cc cc", True), Continuation("a", " b", True)]
+    found = scores_beside(uniform_judge(), texts, true, frozenset())
+    per_byte, true_per_byte = (8 + 1) / (16 + 3), (2 + 1) / (6 + 2)
+    assert found["ratio"] == pytest.approx(per_byte / true_per_byte, abs=1e-3)
+    assert found["ratio_without_degenerate"] == pytest.approx((1 / 3) / (1 / 2), abs=1e-3)
+    alone = scores_beside(uniform_judge(), [circle], true[:1], frozenset())
+    assert (alone["degenerate"], alone["ratio_without_degenerate"]) == (1.0, None)
 
 
 def test_filled_sentences_are_compared_with_the_true_ones() -> None:
