@@ -79,10 +79,10 @@ def stored_bytes(folder: Path) -> int:
 
 
 def _refuse_quantised(raw: Mapping[str, Any]) -> None:
-    settings = raw.get("quantization_config")
-    if settings:
-        method = settings.get("quant_method") if isinstance(settings, dict) else settings
-        raise CheckpointError(f"config.json: quantization_config asks for {reprlib.repr(method)}: {_NOT_READ}")
+    for name in _QUANTISATIONS:
+        if settings := raw.get(name):
+            method = settings.get("quant_method", settings) if isinstance(settings, dict) else settings
+            raise CheckpointError(f"config.json: {name} asks for {reprlib.repr(method)}: {_NOT_READ}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +163,9 @@ def _check_tensor(name: str, stored: Any, expected: _Expected, path: Path, homes
 
 _FLOATING = {"F64", "F32", "F16", "BF16"} | QUANTISED_TYPES
 _NARROW = ("F8_", "F6_", "F4")
-_SCALES = ("_scale", "_scale_inv", ".scales", ".qzeros", ".absmax")
+_SCALES = ("_scale", "_scale_inv", ".scales", ".biases", ".qzeros", ".absmax")
+# MLX has a name of its own, and stores biases beside scales.
+_QUANTISATIONS = ("quantization_config", "quantization")
 _NOT_READ = (
     "quantised weights (float8, int8, int4) are not supported; take the checkpoint in bfloat16, and make it smaller "
     "with DIFFUSION_QUANTIZATION"

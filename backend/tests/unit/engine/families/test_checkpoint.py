@@ -273,7 +273,7 @@ def test_complex_numbers_are_refused_too(single: Path) -> None:
     refuses(single, "model.safetensors")
 
 
-@pytest.mark.parametrize("scale", ["weight_scale_inv", "weight_scale", "input_scale"])
+@pytest.mark.parametrize("scale", ["weight_scale_inv", "weight_scale", "input_scale", "biases"])
 def test_scales_of_quantised_weights_say_what_the_checkpoint_is(tmp_path: Path, scale: str) -> None:
     name = f"model.transformer.blocks.0.q_proj.{scale}"
     write_checkpoint(tmp_path, LLADA_CONFIG, {**WEIGHTS, name: torch.ones(1)})
@@ -284,6 +284,12 @@ def test_scales_of_quantised_weights_say_what_the_checkpoint_is(tmp_path: Path, 
 def test_a_quantised_checkpoint_is_called_by_its_method(tmp_path: Path, settings: Any) -> None:
     write_checkpoint(tmp_path, {**LLADA_CONFIG, "quantization_config": settings}, WEIGHTS)
     refuses(tmp_path, "quantization_config asks for '(fp8|awq|gptq)': quantised weights")
+
+
+@pytest.mark.parametrize("name", ["quantization", "quantization_config"])
+def test_a_checkpoint_that_mlx_quantised_is_called_by_its_bits(tmp_path: Path, name: str) -> None:
+    write_checkpoint(tmp_path, {**LLADA_CONFIG, name: {"group_size": 64, "bits": 4}}, WEIGHTS)
+    refuses(tmp_path, f"config.json: {name} asks for .*'bits': 4.*: quantised weights .* take the checkpoint")
 
 
 def test_a_tensor_in_two_files_is_named(tmp_path: Path) -> None:
