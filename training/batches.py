@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from training.objectives import OBJECTIVES, Batch, Language, Sample, collate
+from training.objectives import OBJECTIVES, Batch, Chance, Language, Objective, Sample, collate
 from training.prepare import Corpus
 from training.recipe import Stage
 
@@ -28,17 +28,22 @@ LENGTH_CLASSES = 10
 def draw_samples(corpus: Corpus, language: Language, stage: Stage, batch_tokens: int, seed: list[int]) -> list[Sample]:
     """The samples of a batch, about `batch_tokens` tokens in total; masking ratios are spread evenly over (0.02, 1)."""
     chance = np.random.default_rng(seed)
-    names = list(stage.mixture)
-    shares = np.array([stage.mixture[name] for name in names])
     expected = max(1, round(batch_tokens * len(corpus) / len(corpus.ids)))
     offset = chance.random()
     samples = []
     for i in chance.permutation(expected):
-        document = corpus[int(chance.integers(len(corpus)))].tolist()
-        name = names[int(chance.choice(len(names), p=shares / shares.sum()))]
+        number = int(chance.integers(len(corpus)))
+        is_code = bool(corpus.is_code[number])
+        objective = _drawn_objective(stage.mixture_of(is_code=is_code), chance)
         ratio = 0.02 + 0.98 * ((i + offset) / expected)
-        samples.append(OBJECTIVES[name](document, ratio, language, chance))
+        its = language if is_code or stage.prose_mixture is None else replace(language, is_code=False)
+        samples.append(objective(corpus[number].tolist(), ratio, its, chance))
     return samples
+
+
+def _drawn_objective(mixture: dict[str, float], chance: Chance) -> Objective:
+    shares = np.array(list(mixture.values()))
+    return OBJECTIVES[list(mixture)[int(chance.choice(len(shares), p=shares / shares.sum()))]]
 
 
 def deal(samples: list[Sample], num_batches: int, seed: list[int]) -> list[list[Sample]]:

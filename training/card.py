@@ -7,7 +7,7 @@ from itertools import chain, groupby
 from typing import Any
 
 from training.infilling import MAX_FUNCTION_BYTES
-from training.recipe import Recipe, read_recipe
+from training.recipe import Recipe, Stage, read_recipe
 
 PURPOSE = {
     "llada": "Plain English, mostly stories: continuation, infilling, texts that end by themselves. A small LLaDA.",
@@ -129,7 +129,7 @@ def _short_name(archive: str) -> str:
 
 def _recipe(recipe: Recipe, results: dict[str, Any]) -> str:
     shape, schedule = recipe.shape, recipe.schedule
-    stages = "; ".join(f"up to {stage.until:.0%} of the budget: {_mixture(stage.mixture)}" for stage in schedule.stages)
+    stages = "; ".join(f"up to {stage.until:.0%} of the budget: {_objectives(stage)}" for stage in schedule.stages)
     remark = f"\n\n{recipe.remark.strip()}" if recipe.remark else ""
     return f"""## Recipe
 
@@ -165,6 +165,11 @@ def _counters(run: dict[str, Any], training_tokens: int) -> str:
     passes = run["tokens"] / training_tokens
     size = f"{run['tokens'] / 1e6:.2f}M tokens ({passes:.1f} passes over today's data)"
     return f"{size} in {run['step']} steps and {run['minutes']:.0f} minutes"
+
+
+def _objectives(stage: Stage) -> str:
+    of_prose = f" (of prose: {_mixture(stage.prose_mixture)})" if stage.prose_mixture else ""
+    return _mixture(stage.mixture) + of_prose
 
 
 def _mixture(mixture: dict[str, float]) -> str:

@@ -46,6 +46,8 @@ MAX_STARTING_MASKS = 32
 MASKS_AHEAD = 8
 """The number of masks left at the end of a continuation from which on it asks for more."""
 MIN_TAIL_TOKENS, MAX_TAIL_TOKENS = 8, 96
+MIN_STAMMER_TOKENS, MAX_STAMMER_TOKENS, MAX_STAMMERS = 2, 32, 3
+"""The size of a run that a stammer says again, and how often it does so at most."""
 
 Chance = np.random.Generator
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
@@ -150,6 +152,24 @@ def variable_tail(document: Sequence[int], t: float, language: Language, chance:
     return _join([Piece(prefix), Piece(rest, is_gap=True)], language, lambda gap: tail_slots(gap, t, chance))
 
 
+def stammering_variable_tail(document: Sequence[int], t: float, language: Language, chance: Chance) -> Sample:
+    """`variable_tail` behind a beginning that says its last words again and again, and still goes on as it should.
+
+    What a model writes becomes what it reads next, and no text of the corpus goes round in circles: once it has
+    repeated itself, going on so looks likely.
+    """
+    prefix, rest = _at_cursor(document, language, chance)
+    pieces = [Piece(stammered(prefix, chance)), Piece(rest, is_gap=True)]
+    return _join(pieces, language, lambda gap: tail_slots(gap, t, chance))
+
+
+def stammered(prefix: list[int], chance: Chance) -> list[int]:
+    """The ids with the last few of them again behind them, once or several times; the run's size is drawn on a
+    logarithmic scale."""
+    size = round(np.exp(chance.uniform(np.log(MIN_STAMMER_TOKENS), np.log(MAX_STAMMER_TOKENS))))
+    return prefix + prefix[-size:] * int(chance.integers(1, MAX_STAMMERS + 1))
+
+
 Objective = Callable[[Sequence[int], float, Language, Chance], Sample]
 OBJECTIVES: dict[str, Objective] = {
     "scattered": scattered,
@@ -159,6 +179,7 @@ OBJECTIVES: dict[str, Objective] = {
     "variable_gap": variable_gap,
     "variable_lines": variable_lines,
     "variable_tail": variable_tail,
+    "stammering_variable_tail": stammering_variable_tail,
 }
 
 

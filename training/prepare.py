@@ -46,6 +46,7 @@ class Document:
     text: str
     origin: str
     """The key of the split: documents of one origin are in one part."""
+    is_code: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +109,8 @@ class Corpus:
 
     ids: np.ndarray[Any, np.dtype[np.uint16]]
     ends: np.ndarray[Any, np.dtype[np.int64]]
+    is_code: np.ndarray[Any, np.dtype[np.bool_]]
+    """Whether a document is code, not prose."""
 
     def __len__(self) -> int:
         return len(self.ends)
@@ -166,7 +169,8 @@ def python_documents(data: dict[str, Any]) -> Iterator[Document]:
                 break
             functions = list(functions_of(source, data["min_lines"], data["max_lines"]))
             left -= sum(map(len, functions))
-            yield from (Document(text, f"{package_name}/{path}") for text in join_some(functions, path))
+            joined = join_some(functions, path)
+            yield from (Document(text, f"{package_name}/{path}", is_code=True) for text in joined)
 
 
 def join_some(functions: list[str], seed: str) -> Iterator[str]:
@@ -188,9 +192,11 @@ def deduplicated(documents: Iterable[Document]) -> list[Document]:
 
 def encode(tokenizer: Tokenizer, documents: list[Document]) -> Corpus:
     encodings = tokenizer.encode_batch([document.text for document in documents], add_special_tokens=False)
-    kept = [encoding.ids for encoding in encodings if 0 < len(encoding.ids) <= MAX_DOCUMENT_TOKENS]
-    flat = np.fromiter((token for ids in kept for token in ids), dtype=np.uint16)
-    return Corpus(flat, np.cumsum([len(ids) for ids in kept], dtype=np.int64))
+    pairs = zip((encoding.ids for encoding in encodings), documents, strict=True)
+    kept = [(ids, document.is_code) for ids, document in pairs if 0 < len(ids) <= MAX_DOCUMENT_TOKENS]
+    flat = np.fromiter((token for ids, _ in kept for token in ids), dtype=np.uint16)
+    ends = np.cumsum([len(ids) for ids, _ in kept], dtype=np.int64)
+    return Corpus(flat, ends, np.array([is_code for _, is_code in kept], dtype=np.bool_))
 
 
 def data_folder(recipe: Recipe) -> Path:
@@ -231,12 +237,19 @@ def split_parts(data: dict[str, Any]) -> dict[str, list[Document]]:
 
 
 def save_corpus(corpus: Corpus, path: Path) -> None:
-    np.savez(path, ids=corpus.ids, ends=corpus.ends)
+    np.savez(path, ids=corpus.ids, ends=corpus.ends, is_code=corpus.is_code)
 
 
 def load_corpus(path: Path) -> Corpus:
+    """The corpus of a file.
+
+    Raises:
+        ValueError: an earlier version prepared it, which did not keep apart what is code.
+    """
     with np.load(path) as arrays:
-        return Corpus(arrays["ids"], arrays["ends"])
+        if "is_code" not in arrays:
+            raise ValueError(f"{path.parent} was prepared by an earlier version: delete it, and it is made anew")
+        return Corpus(arrays["ids"], arrays["ends"], arrays["is_code"])
 
 
 def _write_manifest(folder: Path, recipe: Recipe, parts: dict[str, list[Document]]) -> None:

@@ -19,6 +19,11 @@ class Stage:
     """The end of the stage, as a share of the whole budget."""
     mixture: dict[str, float]
     """The share of the samples by the objective's name."""
+    prose_mixture: dict[str, float] | None = None
+    """The share of the samples of prose, where it differs; then gaps in prose are runs of words, never whole lines."""
+
+    def mixture_of(self, *, is_code: bool) -> dict[str, float]:
+        return self.mixture if is_code or self.prose_mixture is None else self.prose_mixture
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +83,7 @@ def read_recipe(name: str, preset: str, folder: Path = RECIPES) -> Recipe:
     if preset not in presets:
         raise ValueError(f"recipes/{name}.toml has no preset {preset!r}, it has {', '.join(presets)}")
     chosen = table[preset]
-    stages = tuple(Stage(stage["until"], stage["mixture"]) for stage in chosen["stages"])
+    stages = tuple(Stage(**stage) for stage in chosen["stages"])
     schedule = Schedule(**chosen["schedule"], stages=stages)
     return Recipe(
         name,

@@ -69,7 +69,7 @@ def llada_language() -> Language:
 
 @pytest.fixture(scope="session")
 def corpus(dreamon_language: Language) -> Corpus:
-    return encode(dreamon_language.tokenizer, [Document(text, text) for text in TEXTS])
+    return encode(dreamon_language.tokenizer, [Document(text, text, is_code=True) for text in TEXTS])
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,8 @@ from training.prepare import Corpus
 
 
 def test_the_prediction_uses_the_narrowest_context_that_was_seen() -> None:
-    lookup = NeighbourLookup(Corpus(np.array([1, 2, 3, 1, 2, 3, 1, 4, 5], dtype=np.uint16), np.array([9])), 6)
+    ids = np.array([1, 2, 3, 1, 2, 3, 1, 4, 5], dtype=np.uint16)
+    lookup = NeighbourLookup(Corpus(ids, np.array([9]), np.zeros(1, dtype=np.bool_)), 6)
     assert lookup.predict(1, 3) == 2
     assert lookup.predict(1, 5) == 4
     assert lookup.predict(1, None) == 2

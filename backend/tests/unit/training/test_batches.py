@@ -8,14 +8,15 @@ import textwrap
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from training.batches import BatchQueue, Drawing, deal
-from training.objectives import Batch, Language, Sample
-from training.prepare import Corpus
+from training.batches import BatchQueue, Drawing, deal, draw_samples
+from training.objectives import OBJECTIVES, Batch, Language, Sample, scattered
+from training.prepare import Corpus, Document, encode
 from training.recipe import Stage
 
 PLAIN, VARIABLE = Stage(0.5, {"scattered": 1.0}), Stage(1.0, {"variable_gap": 1.0})
@@ -41,6 +42,26 @@ def are_equal(one: Batch, other: Batch) -> bool:
 def test_batches_depend_on_the_step(drawing: Drawing) -> None:
     assert are_equal(drawing.take(4, PLAIN), drawing.take(4, PLAIN))
     assert not are_equal(drawing.take(4, PLAIN), drawing.take(5, PLAIN))
+
+
+def test_prose_is_asked_by_its_own_mixture_and_has_no_lines(
+    dreamon_language: Language, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    for objective in ("lines", "tail"):
+
+        def ask(*given: Any, objective: str = objective) -> Sample:
+            asked.append((objective, dreamon_language.decode(given[0]), given[2].is_code))
+            return scattered(*given)
+
+        monkeypatch.setitem(OBJECTIVES, objective, ask)
+    texts = [Document("def a(): return", "", is_code=True), Document("Once upon a time", "")]
+    corpus = encode(dreamon_language.tokenizer, texts)
+    draw_samples(corpus, dreamon_language, Stage(1.0, {"lines": 1.0}, {"tail": 1.0}), 500, [0])
+    assert set(asked) == {("lines", texts[0].text, True), ("tail", texts[1].text, False)}
+    asked.clear()
+    draw_samples(corpus, dreamon_language, Stage(1.0, {"lines": 1.0}), 500, [0])
+    assert set(asked) == {("lines", text.text, True) for text in texts}
 
 
 @pytest.mark.thorough

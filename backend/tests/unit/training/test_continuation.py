@@ -85,6 +85,6 @@ def test_a_model_is_scored_beside_the_true_text(family: str, corpus: Corpus, req
 
 
 def test_only_documents_with_something_to_continue_are_taken() -> None:
-    corpus = Corpus(np.arange(60, dtype=np.uint16), np.array([20, 60]))
+    corpus = Corpus(np.arange(60, dtype=np.uint16), np.array([20, 60]), np.zeros(2, dtype=np.bool_))
     [only] = beginnings(corpus, 5)
     assert len(only) == 40 > 2 * PROMPT_TOKENS

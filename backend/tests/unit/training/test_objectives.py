@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from app.engine.models.base import FamilyModel
 from tests.unit.training.conftest import language_for
+from training import objectives
 from training.batches import draw_samples
 from training.objectives import (
     DELETE_WEIGHT,
@@ -23,6 +24,7 @@ from training.objectives import (
     collate,
     scattered,
     slot_answer,
+    stammered,
     tail_slots,
     variable_gap,
     variable_slots,
@@ -31,7 +33,7 @@ from training.prepare import Corpus
 from training.recipe import Stage
 
 FIXED_LENGTH = ("scattered", "gap", "lines", "tail")
-VARIABLE = ("variable_gap", "variable_lines", "variable_tail")
+VARIABLE = ("variable_gap", "variable_lines", "variable_tail", "stammering_variable_tail")
 DREAMON = language_for("dream")
 
 
@@ -75,6 +77,27 @@ def test_end_of_text_follows_every_suffix_and_may_be_the_answer_in_a_continuatio
     asked = [eos in [answer.token for answer in s.answers] for s in all_samples("tail", corpus, dreamon_language)]
     assert True in asked
     assert False in asked
+
+
+@given(prefix=st.lists(st.integers(0, 9), max_size=60), seed=st.integers(0, 999))
+def test_a_stammer_says_the_last_ids_again_a_few_times(prefix: list[int], seed: int) -> None:
+    found = stammered(prefix, np.random.default_rng(seed))
+    said_again = found[len(prefix) :]
+    assert found[: len(prefix)] == prefix
+    assert bool(said_again) == bool(prefix)
+    assert any(said_again == prefix[-size:] * times for times in (1, 2, 3) for size in range(1, 33))
+
+
+def test_behind_a_stammer_the_text_goes_on_as_it_should(
+    corpus: Corpus, dreamon_language: Language, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stammer = [7, 7, 7]
+    monkeypatch.setattr(objectives, "stammered", lambda prefix, _: prefix + stammer)
+    plain, stammering = (all_samples(f"{kind}variable_tail", corpus, dreamon_language) for kind in ("", "stammering_"))
+    for one, other in zip(plain, stammering, strict=True):
+        start = next(i for i in range(len(other.ids)) if other.ids[i : i + 3] == stammer)
+        assert other.ids == one.ids[:start] + stammer + one.ids[start:]
+        assert [(a.position, a.token) for a in other.answers] == [(a.position + 3, a.token) for a in one.answers]
 
 
 def decode_by_the_rules(gap: list[int], slots: list[Slot], language: Language) -> list[int]:

@@ -91,7 +91,7 @@ def test_joining_loses_no_function() -> None:
 
 
 def test_a_corpus_gives_its_documents_back() -> None:
-    corpus = Corpus(np.arange(6, dtype=np.uint16), np.array([2, 3, 6]))
+    corpus = Corpus(np.arange(6, dtype=np.uint16), np.array([2, 3, 6]), np.zeros(3, dtype=np.bool_))
     assert [corpus[i].tolist() for i in range(len(corpus))] == [[0, 1], [2], [3, 4, 5]]
 
 
@@ -161,6 +161,16 @@ def test_the_prepared_folder_holds_the_parts_and_the_given_tokenizer(mixed: Reci
         kept = [d.text for d in part if len(given.encode(d.text, add_special_tokens=False)) <= MAX_DOCUMENT_TOKENS]
         assert manifest[name]["documents"] == len(corpus)
         assert [given.decode(corpus[i].tolist()) for i in range(len(corpus))] == kept
+        assert [text for text, is_code in zip(kept, corpus.is_code, strict=True) if is_code] == [
+            text for text in kept if "def " in text
+        ]
+    assert load_corpus(folder / "train.npz").is_code.mean() not in (0, 1)
+
+
+def test_tokens_of_an_earlier_version_are_to_be_made_anew(tmp_path: Path) -> None:
+    np.savez(tmp_path / "train.npz", ids=np.zeros(1), ends=np.ones(1))
+    with pytest.raises(ValueError, match="earlier version: delete it"):
+        load_corpus(tmp_path / "train.npz")
 
 
 def test_a_prepared_folder_is_left_as_it_is(mixed: Recipe, tmp_path: Path) -> None:

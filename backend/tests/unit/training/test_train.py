@@ -232,6 +232,12 @@ def test_a_preset_that_names_several_begins_with_their_mean(tmp_path: Path, monk
     assert (chosen(model="dreamon").warm_start, chosen(model="dreamon").grow_from) == (folders, None)
 
 
+def test_what_goes_on_from_the_embedded_model_begins_with_it() -> None:
+    options = chosen("--preset", "english", model="dreamon")
+    assert (options.warm_start, options.grow_from) == ((ASSETS / "dreamon",), None)
+    assert options.target != ASSETS / "dreamon"
+
+
 def chosen(*arguments: str, model: str = "llada") -> Options:
     return options_of(read_arguments(["--model", model, *arguments]))
 
@@ -267,6 +273,7 @@ def test_the_rate_warms_up_stays_and_falls() -> None:
 PRESETS = [
     ("dreamon", "code"),
     ("llada", "start"),
+    ("dreamon", "english"),
     *((model, preset) for model in ("dreamon", "llada") for preset in ("cpu", "gpu", "quick")),
 ]
 
@@ -275,8 +282,9 @@ PRESETS = [
 def test_the_recipes_can_be_read_and_name_known_objectives_and_sources(model: str, preset: str) -> None:
     recipe = read_recipe(model, preset)
     for stage in recipe.schedule.stages:
-        assert set(stage.mixture) <= set(OBJECTIVES)
-        assert sum(stage.mixture.values()) == pytest.approx(1.0)
+        for mixture in (stage.mixture, stage.prose_mixture or stage.mixture):
+            assert set(mixture) <= set(OBJECTIVES)
+            assert sum(mixture.values()) == pytest.approx(1.0)
     assert recipe.schedule.stages[-1].until == 1.0
     assert set(recipe.data["prose"]) <= set(PROSE)
 
@@ -289,7 +297,7 @@ def test_an_unknown_preset_is_refused_by_name() -> None:
 @pytest.mark.parametrize(
     ("model", "preset"),
     [
-        pytest.param(*each, marks=pytest.mark.thorough) if {"gpu", "code", "start"} & {*each} else each
+        pytest.param(*each, marks=pytest.mark.thorough) if {"gpu", "code", "start", "english"} & {*each} else each
         for each in PRESETS
     ],
 )
