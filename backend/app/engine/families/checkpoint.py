@@ -81,7 +81,7 @@ def stored_bytes(folder: Path) -> int:
 def _refuse_quantised(raw: Mapping[str, Any]) -> None:
     for name in _QUANTISATIONS:
         if settings := raw.get(name):
-            method = settings.get("quant_method", settings) if isinstance(settings, dict) else settings
+            method = settings.get("quant_method") or settings if isinstance(settings, dict) else settings
             raise CheckpointError(f"config.json: {name} asks for {reprlib.repr(method)}: {_NOT_READ}")
 
 

@@ -127,6 +127,12 @@ def test_a_grown_model_is_rebuilt_from_those_before_it() -> None:
     assert "preset code" not in model_card(read_recipe("dreamon", "gpu"), RESULTS)
 
 
+def test_a_mixture_of_prose_stands_beside_that_of_code() -> None:
+    card = model_card(read_recipe("dreamon", "english"), RESULTS)
+    assert "variable_tail 12% (of prose: scattered 32%, gap 6%, " in card
+    assert "(of prose:" not in model_card(read_recipe("dreamon", "cpu"), RESULTS)
+
+
 def test_every_preset_before_is_trained_once(monkeypatch: pytest.MonkeyPatch) -> None:
     before = {"small": (), "grown": ("small",), "further": ("grown",), "cpu": ("grown", "further")}
     recipes = {name: replace(read_recipe("dreamon", "cpu"), preset=name, begin_with=before[name]) for name in before}

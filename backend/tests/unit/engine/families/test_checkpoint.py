@@ -288,7 +288,7 @@ def test_a_quantised_checkpoint_is_called_by_its_method(tmp_path: Path, settings
 
 @pytest.mark.parametrize("name", ["quantization", "quantization_config"])
 def test_a_checkpoint_that_mlx_quantised_is_called_by_its_bits(tmp_path: Path, name: str) -> None:
-    write_checkpoint(tmp_path, {**LLADA_CONFIG, name: {"group_size": 64, "bits": 4}}, WEIGHTS)
+    write_checkpoint(tmp_path, {**LLADA_CONFIG, name: {"quant_method": None, "group_size": 64, "bits": 4}}, WEIGHTS)
     refuses(tmp_path, f"config.json: {name} asks for .*'bits': 4.*: quantised weights .* take the checkpoint")
 
 
