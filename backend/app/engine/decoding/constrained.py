@@ -65,7 +65,11 @@ def predict_constrained(
     if not uniforms and not (rules.scores_see_filters and _has_filters(rules)):
         return own.predict(own, rules, uniforms, constraint.length)
     shaped = _shaped(own, rules)
-    return shaped.predict(shaped if rules.scores_see_filters else own, rules, uniforms, constraint.length)
+    predicted = shaped.predict(shaped if rules.scores_see_filters else own, rules, uniforms, constraint.length)
+    if rules.confidences_are_own and rules.scores_see_filters:
+        tokens = predicted[0].to(torch.int64).numpy()
+        predicted[2] = own.scored(tokens, replace(rules, score=Score.PROBABILITY), constraint.length)[2]
+    return predicted
 
 
 def _has_filters(rules: LogitRules) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from app.engine.decoding import selection
+from app.engine.decoding.commit.registry import rules_on
 from app.engine.decoding.rules import LogitRules, Score
 from app.engine.decoding.step import Prediction
 from app.engine.interface.params import DecodingParams
@@ -20,7 +21,11 @@ SCORES = {
 
 
 def ranking_rules(params: DecodingParams) -> LogitRules:
-    """Gives the rules by which a request's logits are read; scores see temperature and filters."""
+    """Gives the rules by which a request's logits are read; scores see temperature and filters.
+
+    What these leave of a token says nothing about how sure the model is, so beside a commit rule, which no published
+    sampler of Dream or DreamOn has, confidences do not see them.
+    """
     return LogitRules(
         score=SCORES[params.algorithm or DEFAULT_ALGORITHM],
         temperature=params.temperature,
@@ -28,6 +33,7 @@ def ranking_rules(params: DecodingParams) -> LogitRules:
         top_k=params.top_k,
         min_p=params.min_p,
         scores_see_filters=True,
+        confidences_are_own=bool(rules_on(params)),
     )
 
 

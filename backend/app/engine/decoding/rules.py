@@ -38,3 +38,5 @@ class LogitRules:
     min_p: float = 0.0
     """The least probability of a token, as a share of the largest; above 0 it drops what is below, whatever top-p and
     top-k leave."""
+    confidences_are_own: bool = False
+    """Whether a confidence is the token's probability by the model's own distribution, whatever scores see."""

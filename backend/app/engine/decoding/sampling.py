@@ -24,11 +24,19 @@ _GROUP = 8
 
 
 def predict(logits: Tensor, rules: LogitRules, uniforms: Tensor | None) -> Tensor:
-    """logits [R, V] -> [3, R] in float64: token id, score, probability of the token as it was scored.
+    """logits [R, V] -> [3, R] in float64: token id, score, probability of the token as it was scored, or as the model
+    has it where the rules want that.
 
     `uniforms` [R] in float64, one draw from [0, 1) per row; needed where the temperature is above 0.
     """
     logits = forbid(logits.float(), rules.banned)
+    predicted = _predict(logits, rules, uniforms)
+    if rules.confidences_are_own and rules.scores_see_filters:
+        predicted[2] = _own_probabilities(predicted[0].long(), logits, rules)
+    return predicted
+
+
+def _predict(logits: Tensor, rules: LogitRules, uniforms: Tensor | None) -> Tensor:
     if not _only_the_best_count(rules, logits.shape[-1]):
         return _predict_from_all(logits, rules, uniforms)
     predicted, needs_all = _predict_from_best(logits, rules, uniforms)
@@ -138,6 +146,10 @@ def _above_top_p(best: Tensor, warmed: Tensor, columns: Tensor, rules: LogitRule
 def warmed(logits: Tensor, rules: LogitRules) -> Tensor:
     """logits [R, V] -> the same divided by the temperature; as they are where that is 0."""
     return logits if rules.temperature == 0 else logits / max(rules.temperature, _LEAST_TEMPERATURE)
+
+
+def _own_probabilities(tokens: Tensor, logits: Tensor, rules: LogitRules) -> Tensor:
+    return forbid(logits, rules.unscored).softmax(-1).gather(-1, tokens[:, None])[:, 0].double()
 
 
 def _scored(tokens: Tensor, columns: Tensor, probabilities: Tensor, rules: LogitRules) -> Tensor:

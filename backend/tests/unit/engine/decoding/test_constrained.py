@@ -98,9 +98,9 @@ def test_a_constraint_that_allows_everything_changes_nothing(
     score: Score, filters: tuple[float | None, int | None, float], temperature: float
 ) -> None:
     logits = _logits(1)
-    for sees_filters in (False, True):
+    for sees_filters, are_own in ((False, False), (True, False), (True, True)):
         top_p, top_k, min_p = filters
-        rules = LogitRules(score, temperature, top_p, top_k, scores_see_filters=sees_filters, min_p=min_p)
+        rules = LogitRules(score, temperature, top_p, top_k, sees_filters, confidences_are_own=are_own, min_p=min_p)
         uniforms = [0.1, 0.5, 0.95] if temperature else []
         draws = torch.tensor(uniforms, dtype=torch.float64) if uniforms else None
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -230,6 +231,23 @@ def test_at_a_tiny_temperature_the_draw_is_the_best_token(temperature: float) ->
 
 
 # -- scores -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("filters", [{}, {"top_p": 0.3}, {"top_k": 1}, {"top_k": 3, "min_p": 0.4}])
+@pytest.mark.parametrize("temperature", [0.0, 0.01, 0.7])
+@pytest.mark.parametrize("score", Score)
+def test_confidences_of_the_model_itself_change_nothing_else(
+    filters: dict[str, Any], temperature: float, score: Score
+) -> None:
+    logits = random_logits(3, 8)
+    uniforms = torch.linspace(0, LAST_BEFORE_ONE, 8, dtype=torch.float64) if temperature else None
+    rules = replace(
+        GREEDY, score=score, temperature=temperature, scores_see_filters=True, banned=(2,), unscored=(4,), **filters
+    )
+    tokens, scores, confidences = predict(logits, replace(rules, confidences_are_own=True), uniforms)
+    assert torch.equal(torch.stack((tokens, scores)), predict(logits, rules, uniforms)[:2])
+    own = forbid(logits, (2, 4)).double().softmax(-1).gather(-1, tokens.long()[:, None])[:, 0]
+    torch.testing.assert_close(confidences, own, atol=1e-6, rtol=1e-5)
 
 
 def plain_score(probabilities: NDArray[np.float64], token: int, kind: Score) -> float:
