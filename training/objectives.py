@@ -164,10 +164,16 @@ def stammering_variable_tail(document: Sequence[int], t: float, language: Langua
 
 
 def stammered(prefix: list[int], chance: Chance) -> list[int]:
-    """The ids with the last few of them again behind them, once or several times; the run's size is drawn on a
-    logarithmic scale."""
-    size = round(np.exp(chance.uniform(np.log(MIN_STAMMER_TOKENS), np.log(MAX_STAMMER_TOKENS))))
-    return prefix + prefix[-size:] * int(chance.integers(1, MAX_STAMMERS + 1))
+    """The ids, the last of which are written over with those just before them, once or several times.
+
+    The run's size is drawn on a logarithmic scale.
+    """
+    size: int = round(np.exp(chance.uniform(np.log(MIN_STAMMER_TOKENS), np.log(MAX_STAMMER_TOKENS))))
+    times = min(int(chance.integers(1, MAX_STAMMERS + 1)), len(prefix) // size - 1)
+    if times < 1:
+        return prefix
+    end = len(prefix) - times * size
+    return prefix[:end] + prefix[end - size : end] * times
 
 
 Objective = Callable[[Sequence[int], float, Language, Chance], Sample]

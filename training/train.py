@@ -366,15 +366,12 @@ def target_folder(arguments: argparse.Namespace) -> Path:
 
 
 def earlier_results(recipe: Recipe) -> list[Path]:
-    """The exported checkpoints that a recipe's preset begins with: of `cpu` the embedded one.
+    """The exported checkpoints that a recipe's preset begins with.
 
     Raises:
         ValueError: one of them has not been trained yet.
     """
-    folders = [
-        ASSETS / recipe.name if preset == "cpu" else ROOT / "runs" / f"{recipe.name}-{preset}" / "export"
-        for preset in recipe.begin_with
-    ]
+    folders = [ROOT / "runs" / f"{recipe.name}-{preset}" / "export" for preset in recipe.begin_with]
     for preset, folder in zip(recipe.begin_with, folders, strict=True):
         if not folder.exists():
             raise ValueError(

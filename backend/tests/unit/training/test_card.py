@@ -121,6 +121,8 @@ def test_a_grown_model_is_rebuilt_from_those_before_it() -> None:
         "    python -m training.train --model dreamon --preset code\n"
         "    python -m training.train --model dreamon --preset grown\n"
         "    python -m training.train --model dreamon --preset further\n"
+        "    python -m training.train --model dreamon --preset settled\n"
+        "    python -m training.train --model dreamon --preset english\n"
         "    python -m training.train --model dreamon --preset cpu\n"
         "    python -m training.evaluate --model dreamon --preset cpu\n"
     )
@@ -130,7 +132,7 @@ def test_a_grown_model_is_rebuilt_from_those_before_it() -> None:
 def test_a_mixture_of_prose_stands_beside_that_of_code() -> None:
     card = model_card(read_recipe("dreamon", "english"), RESULTS)
     assert "variable_tail 12% (of prose: scattered 32%, gap 6%, " in card
-    assert "(of prose:" not in model_card(read_recipe("dreamon", "cpu"), RESULTS)
+    assert "(of prose:" not in model_card(read_recipe("dreamon", "settled"), RESULTS)
 
 
 def test_every_preset_before_is_trained_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -232,12 +232,6 @@ def test_a_preset_that_names_several_begins_with_their_mean(tmp_path: Path, monk
     assert (chosen(model="dreamon").warm_start, chosen(model="dreamon").grow_from) == (folders, None)
 
 
-def test_what_goes_on_from_the_embedded_model_begins_with_it() -> None:
-    options = chosen("--preset", "english", model="dreamon")
-    assert (options.warm_start, options.grow_from) == ((ASSETS / "dreamon",), None)
-    assert options.target != ASSETS / "dreamon"
-
-
 def chosen(*arguments: str, model: str = "llada") -> Options:
     return options_of(read_arguments(["--model", model, *arguments]))
 
