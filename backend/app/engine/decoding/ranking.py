@@ -23,8 +23,8 @@ SCORES = {
 def ranking_rules(params: DecodingParams) -> LogitRules:
     """Gives the rules by which a request's logits are read; scores see temperature and filters.
 
-    What these leave of a token says nothing about how sure the model is, so beside a commit rule, which no published
-    sampler of Dream or DreamOn has, confidences do not see them.
+    What these leave of a token says nothing about how sure the model is, so beside a commit rule, which DreamOn's
+    published sampler does not have, confidences do not see them.
     """
     return LogitRules(
         score=SCORES[params.algorithm or DEFAULT_ALGORITHM],
