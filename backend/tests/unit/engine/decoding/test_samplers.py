@@ -270,7 +270,7 @@ def test_dream_scores_by_algorithm_and_sees_the_filters(algorithm: str | None, s
 
 
 @pytest.mark.parametrize("rule", ["confidence_threshold", "confidence_factor", "confidence_margin", "entropy_bound"])
-def test_beside_a_commit_rule_dreamon_is_as_sure_as_the_model_whatever_the_temperature(rule: str) -> None:
+def test_beside_a_commit_rule_confidences_of_dreamon_are_the_models_own(rule: str) -> None:
     params = DecodingParams(2, temperature=0.01, top_k=1)
     switched_on: dict[str, Any] = {rule: 0.5}
     for asked, are_own in ((params, False), (replace(params, **switched_on), True)):
