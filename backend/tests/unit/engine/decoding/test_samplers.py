@@ -270,12 +270,13 @@ def test_dream_scores_by_algorithm_and_sees_the_filters(algorithm: str | None, s
 
 
 @pytest.mark.parametrize("rule", ["confidence_threshold", "confidence_factor", "confidence_margin", "entropy_bound"])
-def test_beside_a_commit_rule_confidences_of_dreamon_are_the_models_own(rule: str) -> None:
+def test_beside_a_commit_rule_dreamon_is_as_sure_as_the_model(rule: str) -> None:
     params = DecodingParams(2, temperature=0.01, top_k=1)
     switched_on: dict[str, Any] = {rule: 0.5}
     for asked, are_own in ((params, False), (replace(params, **switched_on), True)):
         steps = steps_of("dreamon", Canvas([5], 2, [], MASK), asked, Oracle(0))
-        assert steps[0].plan.rules.confidences_are_own is are_own
+        rules = steps[0].plan.rules
+        assert (rules.confidences_are_own, rules.scores_see_filters) == (are_own, asked.entropy_bound is None)
 
 
 @given(st.integers(1, 10), st.integers(1, 12), st.sampled_from(["origin", "entropy"]), st.floats(0, 3), seeds)
